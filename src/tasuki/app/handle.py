@@ -79,8 +79,8 @@ class QueueHandle(Guessed, Generic[T]):
     def task(self) -> TaskDecorator:
         """Declare the decorated function as a task: messages call it by its name, with its arguments.
 
-        ``@jobs.task`` or ``@jobs.task(name=…, retry=Retries(5), timeout="30m", on_give_up=…)``; all tasks of a queue
-        are handled by one consumer, whose options are given with ``workers``. The decorated function is a
+        ``@jobs.task`` or ``@jobs.task(name=…, retry=Retries(5), handler_timeout="30m", on_give_up=…)``; all tasks of a
+        queue are handled by one consumer, whose options are given with ``workers``. The decorated function is a
         :class:`tasuki.Task`: ``await send.publish(url)`` publishes a call, ``send(url)`` calls it here and now.
         """
         from tasuki.app.tasks.decorator import TaskDecorator

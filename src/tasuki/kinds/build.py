@@ -170,7 +170,7 @@ def queue_policy(
         message_ttl=config.message_ttl,
         overflow=config.overflow,
         dead_letter=config.dead_letter.queue if config.dead_letter else None,
-        max_attempts=config.dead_letter.max_attempts if config.dead_letter else 5,
+        max_attempts=config.retry.max_attempts or (config.dead_letter.max_attempts if config.dead_letter else 5),
         drop_expired=config.on_expire == "drop",
         retry=config.retry.backoff(),
         retry_rules=config.retry.rules(),

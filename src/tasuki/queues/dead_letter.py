@@ -28,6 +28,7 @@ from tasuki.message import (
     PLACE,
     PRIORITY,
     REDRIVEN,
+    RULES,
     SIGNATURE,
     Message,
     is_reserved,
@@ -41,7 +42,7 @@ Reason = Literal[
     "unknown_task", "cancelled",
 ]  # fmt: skip
 
-KEPT_AT_REDRIVE = (SIGNATURE, GROUP, EDITED_BY, EDITED_FROM)
+KEPT_AT_REDRIVE = (SIGNATURE, GROUP, RULES, EDITED_BY, EDITED_FROM)
 """Headers of Tasuki's own that a redriven message keeps."""
 
 

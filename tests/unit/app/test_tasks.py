@@ -48,7 +48,7 @@ async def shop(make_app: Make) -> Shop:
     async def send(url: str, as_json: bool = False) -> None:
         done.append(("send", url, as_json))
 
-    @jobs.task(name="pay.now", retry=Retries(2, on=(ValueError,), backoff="10s"), timeout="30s")
+    @jobs.task(name="pay.now", retry=Retries(2, on=(ValueError,), backoff="10s"), handler_timeout="30s")
     def pay(context: Context, amount: int) -> Receipt:
         done.append(("pay", amount, context.attempt))
         if amount < 0:

@@ -263,7 +263,9 @@ async def test_durations_may_be_timedeltas(make_app: Make) -> None:
     queue = app.queue("mails", message_ttl=timedelta(hours=1), on_expire="drop", lease=timedelta(seconds=5))
     async with app:
         assert app.live_queue(queue).spec.lease == 5
-        await queue.publish(1, delay=timedelta(seconds=3), ttl=timedelta(minutes=1), timeout=timedelta(seconds=9))
+        await queue.publish(
+            1, delay=timedelta(seconds=3), ttl=timedelta(minutes=1), publish_timeout=timedelta(seconds=9)
+        )
         assert (await queue.depth()).delayed == 1
 
 

@@ -101,7 +101,7 @@ class Grouping:
     async def publish(self, queue: str, body: Any, headers: Any, options: Mapping[str, Any]) -> Confirmed:
         """Publish one message that others follow. Raises as ``Queue.publish``, and UnsupportedError."""
         left = dict(options)
-        timeout = left.pop("timeout", PUBLISH_TIMEOUT)
+        timeout = left.pop("publish_timeout", PUBLISH_TIMEOUT)
         if left.pop("connection", None) is not None:
             raise PublishError("then and on_error cannot be part of a transaction: publish without connection")
         return await self._publish(planned(queue, body, headers, left), timeout)
@@ -179,7 +179,7 @@ async def _publish_one(
     store, now = await state.store(), state.clock.time()
     version = await begin(store, id, kept(record, [envelope], now), now)
     (result,) = await queue.publish_many(
-        [_member(envelope, id, Membership(home, 0, id, record.token))], timeout=timeout
+        [_member(envelope, id, Membership(home, 0, id, record.token))], publish_timeout=timeout
     )
     if isinstance(result, Confirmed):
         return result

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
-from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.app.tasks.options import MESSAGE, OF_SENDER, refuse_unknown
 from tasuki.contracts.state import following
-from tasuki.contracts.state.following import CHAIN, Later, carried, follower_in, plain_message
+from tasuki.contracts.state.following import CHAIN, Later, carried, follower_in, plain_message, plain_option
 from tasuki.errors import PublishError
 from tasuki.flow.group_records import Plan, plain
 from tasuki.ids import resolve_id
 from tasuki.queues.queue import Envelope
-from tasuki.units import plain_duration
 
 if TYPE_CHECKING:
     from tasuki.consumers.reach.host import FullId
@@ -56,7 +55,7 @@ class Planned(Envelope[Any], kw_only=True, forbid_unknown_fields=True):
             self.queue,
             self.body,
             headers=dict(self.headers or {}),
-            options={name: plain_duration(value) for name, value in _given(self)},
+            options={name: plain_option(value) for name, value in _given(self)},
             fill=self.fill,
             then=carried(self.then),
             on_error=carried(self.on_error),
@@ -65,11 +64,11 @@ class Planned(Envelope[Any], kw_only=True, forbid_unknown_fields=True):
 
 def planned(queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]) -> Planned:
     """A message with the options of ``publish``. Raises TypeError: an option that it cannot have."""
-    refuse_unknown("message(…)", options, SENDING)
+    if foreign := sorted((options.keys() & OF_SENDER) - set(MESSAGE)):
+        raise TypeError(f"message(…) has no option {foreign[0]!r}: it is for a message that is published now")
+    refuse_unknown("message(…)", options, MESSAGE)
     left = dict(options)
     then, on_error = left.pop("then", None), left.pop("on_error", None)
-    if foreign := sorted(left.keys() - _OPTIONS):
-        raise TypeError(f"message(…) has no option {foreign[0]!r}: it is for a message that is published now")
     then, on_error = follower("then", then), follower("on_error", on_error)
     return Planned(queue=queue, body=body, headers=headers, then=then, on_error=on_error, **left)
 
@@ -119,7 +118,7 @@ def plan_of(message: Planned | None, full_id: FullId) -> Plan | None:
     """As it is recorded. Raises PublishError: its body is no plain data."""
     if message is None:
         return None
-    options = {name: plain_duration(value) for name, value in _given(message)}
+    options = {name: plain_option(value) for name, value in _given(message)}
     if isinstance(at := options.get("at"), datetime):
         options["at"] = at.timestamp()
     queue = full_id(message.queue)

@@ -80,7 +80,7 @@ class DjangoSync(SyncApp):
             return super().publish(queue, body, headers, **options)
         refuse_unknown("publish(…)", options, SENDING)
         fields: dict[str, Any] = {
-            name: value for name, value in options.items() if name not in (*CHAIN, "timeout", "connection")
+            name: value for name, value in options.items() if name not in (*CHAIN, "publish_timeout", "connection")
         }
         live, message = self._live(queue), _named(Envelope(body=body, headers=headers, **fields))
         live.validate(message)  # now, not after the commit

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
-from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, carried
+from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, carried, plain_option
 from tasuki.contracts.state.steps import Waited
 from tasuki.contracts.state.store_handle import Use
 from tasuki.errors import HandlerError
@@ -149,7 +149,7 @@ class _AskedReach:
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
-        plain = {name: carried(value) if name in CHAIN else plain_duration(value) for name, value in options.items()}
+        plain = {name: carried(value) if name in CHAIN else plain_option(value) for name, value in options.items()}
         return str(
             await self._wait_for("publish", queue, crossing(body), None if headers is None else dict(headers), plain)
         )

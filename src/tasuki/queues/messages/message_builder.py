@@ -10,6 +10,7 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
+from tasuki.contracts.context import Retries
 from tasuki.contracts.driver import Act, Driver, Outgoing, Unique
 from tasuki.errors import MessageTooLargeError, PublishError, UnsupportedError
 from tasuki.handlers.arguments import Bound
@@ -21,6 +22,7 @@ from tasuki.message import (
     MESSAGE_TYPE,
     PARTITION_KEY,
     PRIORITY,
+    RULES,
     TIMESTAMP,
     HeaderValue,
     new_id,
@@ -28,6 +30,7 @@ from tasuki.message import (
 from tasuki.queues.messages.codec import BYTES, JSON, Codecs, unchanged
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
+from tasuki.queues.messages.rules import rules_header
 from tasuki.queues.messages.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
 from tasuki.queues.policy import QueuePolicy
 from tasuki.units import Duration, check_time, format_duration, parse_duration
@@ -60,6 +63,8 @@ class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True)
     ttl: Duration | None = None
     unique_for: UniqueFor | None = None
     unique_max: Duration | None = None
+    handler_timeout: Duration | None = None
+    retries: int | Retries | None = None
 
     def check_for(self, queue: str) -> None:
         """Raise PublishError if it cannot be published to the queue of this id."""
@@ -86,6 +91,8 @@ class _Written(_Addressed, kw_only=True, forbid_unknown_fields=True):
     ttl: float | str | None = None
     unique_for: float | str | None = None
     unique_max: float | str | None = None
+    handler_timeout: float | str | None = None
+    retries: int | None = None
 
 
 _read = msgspec.json.Decoder(_Written).decode
@@ -288,6 +295,8 @@ class MessageBuilder:
             item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id, asked,
             is_recorded=own is not None and own.is_recorded,
         )  # fmt: skip
+        if not item.handler_timeout is item.retries is None:
+            message.headers[RULES] = rules_header(item.handler_timeout, item.retries)
         if own is not None and own.group:
             message.headers[GROUP] = own.group
         return message

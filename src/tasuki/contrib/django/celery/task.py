@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from django.db.models import Model
 
 from tasuki.app.tasks.options import refuse_unknown
-from tasuki.app.tasks.retries import Retries
+from tasuki.contracts.context import Retries
 from tasuki.contracts.handler import Context
 from tasuki.contrib.django.celery.eager import EagerResult, is_eager, run_now
 from tasuki.contrib.django.celery.queue import shared_queue
@@ -56,7 +56,7 @@ class Task:
         self.own: OwnTask[..., ..., Any, Any] = shared_queue().task(
             name=self.name,
             retry=retries_of(options),
-            timeout=options.get("time_limit"),
+            handler_timeout=options.get("time_limit"),
             on_give_up=self._end(),
         )(self._wire())
         tasks[self.name] = self

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.handle import QueueHandle
     from tasuki.app.state.jobs import Job
-    from tasuki.app.tasks import Retries, Task
+    from tasuki.app.tasks import Task
     from tasuki.consumers.handling.middleware import Handle
+    from tasuki.contracts.context import Retries
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
     from tasuki.contracts.moment import Moment
     from tasuki.contracts.observer import Observer
@@ -72,7 +73,7 @@ _HOME = {
     "QueueHandle": "tasuki.app.handle",
     "Reject": "tasuki.contracts.handler",
     "Rejected": "tasuki.queues.result",
-    "Retries": "tasuki.app.tasks",
+    "Retries": "tasuki.contracts.context",
     "Retry": "tasuki.contracts.handler",
     "Snooze": "tasuki.contracts.handler",
     "Task": "tasuki.app.tasks",

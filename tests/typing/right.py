@@ -105,7 +105,7 @@ async def fetch(url: str, as_json: bool = False) -> Note:
     return Note(url)
 
 
-@jobs.task(name="resize", retry=Retries(5, on=(OSError,), backoff="10s"), timeout=timedelta(minutes=30))
+@jobs.task(name="resize", retry=Retries(5, on=(OSError,), backoff="10s"), handler_timeout=timedelta(minutes=30))
 def resize(context: Context, path: str, *, width: int) -> int:
     return width
 
@@ -132,7 +132,7 @@ async def session(engine: Engine) -> AsyncIterator[Session]:
     yield Session(engine)
 
 
-@jobs.task(inject=Session, timeout="5s")
+@jobs.task(inject=Session, handler_timeout="5s")
 async def store(session: Session, url: str) -> int:
     return len(url)
 
@@ -183,7 +183,7 @@ async def send_tasks() -> None:
     assert_type(resize(_context(), "p", width=3), int)
     await ping.with_options(delay=timedelta(minutes=5), headers={"tenant": "x"}, key="k").publish("u")
     await ping.with_options(at=datetime.now(UTC) + timedelta(days=1)).publish("u")
-    await jobs.publish_many([fetch.call("u"), resize.call("p", width=1)])
+    await jobs.publish_many([fetch.message("u"), resize.message("p", width=1)])
 
 
 async def publish() -> None:
@@ -194,7 +194,7 @@ async def publish() -> None:
     assert_type(kept.outcome, Literal["stored", "kept", "replaced", "extended"])
     await mails.publish(Mail("ada"), unique="ada", unique_for=timedelta(minutes=1), on_conflict="keep")
     assert_type(await mails.publish(Mail("ada"), {"source": "web"}, delay="5s", key="ada"), Job)
-    job = await mails.publish(Mail("ada"), delay=timedelta(minutes=5), timeout=2)
+    job = await mails.publish(Mail("ada"), delay=timedelta(minutes=5), publish_timeout=2)
     assert_type(await job.cancel(), CancelOutcome)
     assert_type(await job.status(), JobStatus)
     assert_type(await job.progress(), Progress | None)
@@ -203,11 +203,13 @@ async def publish() -> None:
     assert_type(await app.cancel_many([job.id], queue=mails), Cancellation)
     assert_type(app.sync.status(job.id, queue=mails), JobStatus)
     await mails.publish(Mail("ada"), at=datetime(2027, 1, 1, tzinfo=UTC))
-    await mails.publish_many([Mail("ada"), Envelope(body=Mail("eve"), delay=timedelta(minutes=1))], timeout="5s")
+    await mails.publish_many(
+        [Mail("ada"), Envelope(body=Mail("eve"), delay=timedelta(minutes=1))], publish_timeout="5s"
+    )
     await batches.publish([Mail("ada")])
     await either.publish(7)
     await untyped.publish({"anything": 1})
-    assert_type(await mails.request(Mail("ada"), returns=int, timeout="5s"), int)
+    assert_type(await mails.request(Mail("ada"), returns=int, reply_timeout="5s"), int)
     assert_type(await mails.request(Mail("ada"), returns=list[Mail], delay=1), list[Mail])
     assert_type(await app.request("shop:mails", {"to": "ada"}, returns=Note), Note)
     await app.publish(mails, Mail("ada"), priority=5)
@@ -233,7 +235,7 @@ def from_another_package() -> None:
 
 def from_sync_code() -> None:
     app.sync.publish(mails, Mail("ada"), delay="5s")
-    app.sync.publish_many(mails, [Mail("ada"), Mail("eve")], timeout=5)
+    app.sync.publish_many(mails, [Mail("ada"), Mail("eve")], publish_timeout=5)
     assert_type(app.sync.request(mails, Mail("ada"), returns=int), int)
 
 
@@ -248,7 +250,7 @@ async def in_a_test(t: TestApp) -> None:
     assert_type(t.waiting(mails)[0].due_in, float)
     assert_type((await t.drain()).done, int)
     assert_type(await t.advance(timedelta(days=1)), Drained)
-    assert_type(await t.request(mails, Mail("ada"), returns=int, timeout="5s"), int)
+    assert_type(await t.request(mails, Mail("ada"), returns=int, reply_timeout="5s"), int)
     t.provide(Session, Session(Engine()))
     assert_type(await t.publish(mails, Mail("ada"), delay="5s"), Job)
     assert_type(t.sync.request(mails, Mail("ada"), returns=int), int)

@@ -47,6 +47,7 @@ from tasuki.kinds.build import (
     largest_letters,
     queue_policy,
     queue_spec,
+    tasks_of_queues,
 )
 from tasuki.kinds.capabilities import priority_advice
 from tasuki.kinds.check.behaviours import DURABILITY
@@ -137,6 +138,7 @@ class Assembly(ProjectHost):
         project = self.project
         self.delays: DelayNotes = old.delays if old else DelayNotes(self._clock)
         self._letters = largest_letters(project)
+        self._tasks = tasks_of_queues(project)
         for id in sorted(project.configs, key=lambda id: stage_of(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None
@@ -192,7 +194,7 @@ class Assembly(ProjectHost):
         if isinstance(config, QueueConfig | ConsumerConfig) and not changes.unchanged.issuperset(config.middleware):
             return False
         if isinstance(config, QueueConfig | DriverStoreConfig):  # a queue's publishers may require more than before
-            is_same = config == old.project.configs[id] and self._letters.get(id) == old._letters.get(id)
+            is_same = config == old.project.configs[id] and self._beside(id) == old._beside(id)
             return is_same and self.drivers[config.driver] is old.drivers.get(config.driver)
         if isinstance(config, ConsumerConfig):
             queue = self.queues[config.queue]
@@ -231,10 +233,15 @@ class Assembly(ProjectHost):
     def _driver(self, id: str) -> Driver:
         return build_driver(self.project, id, self.clock)
 
+    def _beside(self, id: str) -> tuple[int, tuple[str, ...]]:
+        """What the policy of a queue takes from other entries."""
+        return self._letters.get(id, 0), self._tasks.get(id, ())
+
     def _queue(self, id: str, config: QueueConfig) -> Queue:
         codec, driver = self.codecs.get(config.codec), self.drivers[config.driver]
         assert codec is not None  # the check knows the codecs
-        policy = queue_policy(config, driver.capabilities, letters=self._letters.get(id, 0))
+        letters, tasks = self._beside(id)
+        policy = queue_policy(config, driver.capabilities, letters=letters, tasks=tasks)
         return Queue(
             id,
             driver=driver,

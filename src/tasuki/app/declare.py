@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from tasuki.contracts.context import Retries
 from tasuki.errors import HandlerError, InvalidEntryError, Position
 from tasuki.handlers.providing.provider import type_of
 from tasuki.handlers.signature import body_of, item_of
@@ -77,6 +78,8 @@ class Declarations:
         The check reports duplicates.
         """
         place = place or caller()
+        if isinstance(retry := data.get("retry"), Retries):
+            data = {**data, "retry": retry.fields()}
         entry = self._append(
             Entry(self.id_of(name), kind, dict(data), meta or {}, positions={(): place}, target=target)
         )

@@ -79,8 +79,8 @@ class QueueHandle(Guessed, Generic[T]):
     def task(self) -> TaskDecorator:
         """Declare the decorated function as a task: messages call it by its name, with its arguments.
 
-        ``@jobs.task`` or ``@jobs.task(name=…, retry=Retries(5), timeout="30m", on_give_up=…)``; all tasks of a queue
-        are handled by one consumer, whose options are given with ``workers``. The decorated function is a
+        ``@jobs.task`` or ``@jobs.task(name=…, retry=Retries(5), handler_timeout="30m", on_give_up=…)``; all tasks of a
+        queue are handled by one consumer, whose options are given with ``workers``. The decorated function is a
         :class:`tasuki.Task`: ``await send.publish(url)`` publishes a call, ``send(url)`` calls it here and now.
         """
         from tasuki.app.tasks.decorator import TaskDecorator
@@ -108,7 +108,7 @@ class QueueHandle(Guessed, Generic[T]):
         return self._app.declare_workers(self.id, fields)
 
     def message(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Planned:
-        """A message for ``app.group``, ``then`` or ``on_error``; takes no timeout and no connection."""
+        """A message for ``app.group``, ``then``, ``on_error`` or ``publish_many``; takes no time and no connection."""
         from tasuki.app.flow.planned import planned
 
         return planned(self.id, body, headers, options)
@@ -117,7 +117,7 @@ class QueueHandle(Guessed, Generic[T]):
         """The message whose body is the result that it follows."""
         from tasuki.app.flow.planned import Planned
 
-        return Planned(self.id, Envelope(body=None), fill="")
+        return Planned(queue=self.id, body=None, fill="")
 
     async def publish(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Job:
         """Publish one message; see :meth:`tasuki.App.publish`."""

@@ -16,7 +16,7 @@ from tasuki.app.history.verbs import Remembering
 from tasuki.app.measuring.measured import Measured
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
-from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.app.tasks.options import REQUEST, SENDING, refuse_unknown
 from tasuki.contracts.state.following import unfollowed
 from tasuki.contracts.state.store_handle import StoreHandle, checked_store, user_of
 from tasuki.errors import LifecycleError, QueueNotFoundError, TasukiError
@@ -117,10 +117,11 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             body: as for ``publish``.
             headers: as for ``publish``, but for ``reply_to`` and ``correlation_id``: those are set here.
             returns: the type that the result becomes; None: it stays as it was decoded.
-            options: ``timeout``: for everything, from the publish to the reply; default 30 seconds.
+            options: ``reply_timeout``: for everything, from the publish to the reply; default 30 seconds.
                 ``reply_to``: a declared queue for the reply; default one that this process makes for itself and removes
                 when it closes. Several processes may wait on the same declared queue.
-                ``delay``, ``ttl``, ``priority``, ``key`` and ``id``: as for ``publish``.
+                ``delay``, ``at``, ``ttl``, ``priority``, ``key``, ``id``, ``handler_timeout`` and ``retries``: as for
+                ``publish``.
 
         Raises:
             HandlerError: the handler has failed for the last time, or its result cannot be sent; InvalidBodyError: the
@@ -128,8 +129,9 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
             TasukiError: as ``publish``.
         """
+        refuse_unknown("request(…)", options, REQUEST)
         target, live = await self.ready_queue(queue), self._live()
-        timeout, reply_to = options.pop("timeout", 30.0), options.pop("reply_to", None)
+        timeout, reply_to = options.pop("reply_timeout", 30.0), options.pop("reply_to", None)
         replies = None if reply_to is None else live.queue_of_replies(self.full_id(reply_to))
         result: Named = await live.requests.ask(
             target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options

@@ -26,7 +26,7 @@ from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
-from tasuki.consumers.jobs.overdue import interrupt_overdue, shortest_limit
+from tasuki.consumers.jobs.overdue import Timeouts, shortest_limit
 from tasuki.consumers.jobs.parts import jobs_of
 from tasuki.consumers.reports.lines import Lines
 from tasuki.consumers.reports.lines import log as line_log
@@ -158,8 +158,11 @@ class Run:
         self.queue.consumer_count += 1
         self.fetching = self._make_task(self._fetch(), "fetch")
         self.tasks.append(self._make_task(self.settler.run(), "settle"))
-        if (shortest := shortest_limit(self.options, self.consumer.handler)) is not None:
-            self.tasks.append(self._make_task(interrupt_overdue(self.overdue, shortest, self.events), "timeouts"))
+        self.timeouts = Timeouts(self.overdue, self.events, self._start_timeouts)
+        self.timeouts.keep(shortest_limit(self.options, self.consumer.handler))
+
+    def _start_timeouts(self, sweeps: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(self._make_task(sweeps, "timeouts"))
 
     def _make_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self.loop.create_task(work, name=f"{self.id} {name}")
@@ -309,9 +312,9 @@ class Run:
 
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""
-        busy = [worker for worker in self.pool.workers if worker.delivery is not None and worker.limit is not None]
+        busy = [worker for worker in self.pool.workers if worker.delivery is not None]
         now = self.consumer.clock.monotonic() if busy else 0.0
-        return [worker for worker in busy if worker.limit is not None and worker.started <= now - worker.limit]
+        return [worker for worker in busy if (most := worker.most) is not None and worker.started <= now - most]
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = float("inf") if self.lease is None else asked_at + self.lease

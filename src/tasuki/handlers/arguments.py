@@ -20,6 +20,15 @@ _MOST_SHOWN = 80
 """Characters of a signature in an error."""
 
 
+class Bound(dict[str, Any]):
+    """Arguments of a call by name, each of which fits its annotation.
+
+    ``untyped``: the names of those that have none, and could be changed by a codec.
+    """
+
+    untyped: Sequence[str] = ()
+
+
 class Arguments:
     """What a function takes beside injected parameters: arguments by name, as the body of a message.
 
@@ -101,13 +110,13 @@ class Arguments:
 
         return call
 
-    def bind(self, call: str, args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(self, call: str, args: Sequence[Any], named: Mapping[str, Any]) -> Bound:
         """The arguments of a call by name, each of which fits its annotation. ``call`` names it in errors.
 
         Raises:
             BodyTypeError: an argument is missing, unknown, given twice or of another type.
         """
-        given = dict(zip(self._positional, args, strict=False))
+        given = Bound(zip(self._positional, args, strict=False))
         if len(args) > len(self._positional):
             raise self._refused(call, f"takes {len(self._positional)} arguments by position, not {len(args)}")
         if named:
@@ -119,12 +128,16 @@ class Arguments:
         if missing := [name for name in self._own if name in self._required and name not in given]:
             raise self._refused(call, f"lacks {_shown(self._own[missing[0]])}")
         for name, value in given.items():
-            type_ = self._own[name].type_
-            if type_ is not Any and value is not msgspec.UNSET and not (type(value) is type_ and type_ in _SCALARS):
+            kind, type_ = type(value), self._own[name].type_
+            if kind in _SCALARS and (kind is type_ or type_ is Any):
+                continue
+            if type_ is Any:
+                given.untyped = [*given.untyped, name]
+            elif value is not msgspec.UNSET:
                 self._check(call, self._own[name], value)
         return given
 
-    def bind_rest(self, call: str, args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    def bind_rest(self, call: str, args: Sequence[Any], named: Mapping[str, Any]) -> Bound:
         """As ``bind``, without the first argument, which comes later. The function has one."""
         first = self.names[0]
         if first in self._positional:
@@ -132,6 +145,7 @@ class Arguments:
         else:
             body = self.bind(call, args, {**named, first: msgspec.UNSET})
         del body[first]
+        body.untyped = [name for name in body.untyped if name != first]
         return body
 
     def _check(self, call: str, parameter: Parameter, value: Any) -> None:

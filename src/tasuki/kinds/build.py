@@ -22,6 +22,7 @@ from tasuki.fields.pem import is_pem
 from tasuki.fields.tls import TlsConfig
 from tasuki.fields.types import Config, InProject
 from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.function import (
     MOST_PROCESSES,
@@ -132,10 +133,28 @@ def largest_letters(project: Project) -> dict[str, int]:
     return sizes
 
 
-def queue_policy(config: QueueConfig, capabilities: Capabilities | None = None, *, letters: int = 0) -> QueuePolicy:
+def tasks_of_queues(project: Project) -> dict[str, tuple[str, ...]]:
+    """By queue: the names of its tasks, where its consumers have nothing for a message that names none."""
+    found: dict[str, tuple[str, ...]] = {}
+    with_others = set()
+    for consumer in project.of(ConsumerConfig).values():
+        found[consumer.queue] = tuple(consumer.funcs)
+        if consumer.func is not None:
+            with_others.add(consumer.queue)
+    return {queue: tasks for queue, tasks in found.items() if tasks and queue not in with_others}
+
+
+def queue_policy(
+    config: QueueConfig,
+    capabilities: Capabilities | None = None,
+    *,
+    letters: int = 0,
+    tasks: tuple[str, ...] = (),
+) -> QueuePolicy:
     """What the framework enforces for a queue.
 
-    ``capabilities``: see ``queue_spec``; ``letters``: bytes of the largest body of the dead letters that it gets.
+    ``capabilities``: see ``queue_spec``; ``letters``: bytes of the largest body of the dead letters that it gets;
+    ``tasks``: see ``tasks_of_queues``.
 
     Raises:
         UnsupportedError: the library of its compression is not installed; the message says what to install.
@@ -151,7 +170,7 @@ def queue_policy(config: QueueConfig, capabilities: Capabilities | None = None, 
         message_ttl=config.message_ttl,
         overflow=config.overflow,
         dead_letter=config.dead_letter.queue if config.dead_letter else None,
-        max_attempts=config.dead_letter.max_attempts if config.dead_letter else 5,
+        max_attempts=config.retry.max_attempts or (config.dead_letter.max_attempts if config.dead_letter else 5),
         drop_expired=config.on_expire == "drop",
         retry=config.retry.backoff(),
         retry_rules=config.retry.rules(),
@@ -161,6 +180,7 @@ def queue_policy(config: QueueConfig, capabilities: Capabilities | None = None, 
         signing=config.signing.signing() if config.signing else None,
         unique=config.unique.rule() if config.unique else None,
         lanes=config.lane_rule,
+        tasks=tasks,
         worker_limit=limit_of_workers(config, capabilities),
     )
 

@@ -29,6 +29,7 @@ from tasuki.message import (
     PLACE,
     PRIORITY,
     REDRIVEN,
+    RULES,
     SIGNATURE,
     Message,
     is_reserved,
@@ -43,7 +44,7 @@ Reason = Literal[
     "unknown_task", "cancelled",
 ]  # fmt: skip
 
-KEPT_AT_REDRIVE = (SIGNATURE, GROUP, EDITED_BY, EDITED_FROM)
+KEPT_AT_REDRIVE = (SIGNATURE, GROUP, RULES, EDITED_BY, EDITED_FROM)
 """Headers of Tasuki's own that a redriven message keeps."""
 
 

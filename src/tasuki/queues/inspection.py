@@ -158,6 +158,17 @@ class Inspection:
         codec = self._reading.get(content_type) if isinstance(content_type, str) else None
         return codec or self._reader
 
+    def how_read(self, message: Message) -> str:
+        """By which codec a body was read, and why, for the error of a body that cannot be."""
+        named, codec = message.headers.get(CONTENT_TYPE), self.codec_of(message)
+        if named is None:
+            why = f"the codec of queue {self.id!r}: the message has no content_type"
+        elif isinstance(named, str) and self._reading.get(named) is not None:
+            why = "as its content_type says"
+        else:
+            why = f"the codec of queue {self.id!r}: no codec reads its content_type {named!r:.80}"
+        return f"it was read as {codec.name}, {why}"
+
     async def _remove_named(self, names: Names) -> int:
         if not names.marked or not self.driver.capabilities.find:
             return 0

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
+from tasuki.contracts.context import Retries
 from tasuki.contracts.driver import Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError, StorageFullError, TasukiError
-from tasuki.message import GROUP, TIMESTAMP, HeaderValue, new_id
+from tasuki.message import GROUP, RULES, TIMESTAMP, HeaderValue, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.observe.trace import CURRENT, Headers, hand_on
 from tasuki.queues.batcher import Batcher
@@ -23,6 +24,7 @@ from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.message_builder import Envelope, GroupEnvelope, MessageBuilder, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
+from tasuki.queues.messages.rules import rules_header
 from tasuki.queues.messages.signature import Signer
 from tasuki.queues.messages.uniqueness import NOTHING_ASKED, Asked, UniqueFor
 from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
@@ -70,7 +72,7 @@ class Queue(Inspection):
         self._reader = (codecs.get(codec.name) is codec and self._reading.get(codec.name)) or codec
         self._builder = _builder(id, body, driver=driver, codec=codec, codecs=self._reading, policy=policy, clock=clock)
         has_lanes = policy.lanes is not None and policy.lanes.reads_body
-        is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique or has_lanes)
+        is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique or has_lanes or policy.tasks)
         self._made_at_once = self._builder.encoded_alone if is_encoded_only else frozenset()
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
@@ -130,12 +132,14 @@ class Queue(Inspection):
         priority: int | None = None,
         key: str | None = None,
         id: str | None = None,
-        timeout: Duration = PUBLISH_TIMEOUT,
+        publish_timeout: Duration = PUBLISH_TIMEOUT,
         at: datetime | None = None,
         unique: str | None = None,
         unique_for: UniqueFor | None = None,
         on_conflict: Act | None = None,
         unique_max: Duration | None = None,
+        handler_timeout: Duration | None = None,
+        retries: int | Retries | None = None,
         connection: object = None,
     ) -> Confirmed:
         """Publish one message and wait for the broker's confirmation.
@@ -155,9 +159,11 @@ class Queue(Inspection):
             on_conflict: ``keep`` the message that has the key (the default), ``replace`` it while it waits, or
                 ``extend``: replace it, and begin its ``delay`` again.
             unique_max: the longest time for which a message can be extended; default 10 delays.
-            timeout: the time for the outcome, including the wait for room in a full queue.
+            handler_timeout: the longest run of its handler; default as the task or the consumer says.
+            retries: its attempts, or all its :class:`tasuki.Retries`; default as the task or the consumer says.
+            publish_timeout: the time for the outcome, including the wait for room in a full queue.
             connection: the caller's database connection or session, on a ``transactional`` driver: the message is part
-                of its transaction; neither waits for room nor uses ``timeout``.
+                of its transaction; neither waits for room nor uses ``publish_timeout``.
 
         Raises:
             PolicyDeniedError: the actor may not publish to this queue, or to the queue in the header ``reply_to``.
@@ -172,13 +178,17 @@ class Queue(Inspection):
             delay, ttl = seconds("delay", delay), None if ttl is None else seconds("ttl", ttl)
             envelope = Envelope(body=body, headers=headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id,
                                 unique=unique, unique_for=unique_for, on_conflict=on_conflict,
-                                unique_max=unique_max)  # fmt: skip
-            return await self._through.publish(envelope, Sending(seconds("timeout", timeout), connection))
+                                unique_max=unique_max, handler_timeout=handler_timeout,
+                                retries=retries)  # fmt: skip
+            limit = seconds("publish_timeout", publish_timeout)
+            return await self._through.publish(envelope, Sending(limit, connection))
         asked = NOTHING_ASKED
         if not unique is unique_for is on_conflict is unique_max is None:
             asked = Asked(unique, unique_for, on_conflict, unique_max)
         message = self._builder.build(body, headers, delay, ttl, priority, key, id, asked)
-        return await self._send(message, seconds("timeout", timeout), connection)
+        if not handler_timeout is retries is None:
+            message.headers[RULES] = rules_header(handler_timeout, retries)
+        return await self._send(message, seconds("publish_timeout", publish_timeout), connection)
 
     def _permit(self, guard: Guard, headers: Mapping[str, HeaderValue] | None) -> None:
         guard.publish(self.id)
@@ -193,6 +203,13 @@ class Queue(Inspection):
             self._permit(self.guard, message.headers)
         if self._through is None:
             self._builder.build_item(message)
+
+    def validate_filled(self, message: Envelope[Any]) -> None:
+        """As ``validate``, of a message whose body, or a part of it, comes later."""
+        if self.guard is not None:
+            self._permit(self.guard, message.headers)
+        if self._through is None:
+            self._builder.check_task(message.headers or {})
 
     async def _publish_one(self, envelope: Envelope[Any], sending: Sending) -> Confirmed:
         message = self._builder.build_item(envelope)
@@ -242,18 +259,19 @@ class Queue(Inspection):
         return self._batcher.publish_within(connection, messages)
 
     async def publish_many(
-        self, items: Sequence[object], *, timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
+        self, items: Sequence[object], *, publish_timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
     ) -> list[PublishResult]:
-        """Publish bodies, or :class:`Envelope` objects; one result for each, in order; never raises for one.
+        """Publish bodies, :class:`Envelope` objects and messages of tasks (``send.message(url)``).
 
-        ``connection``: see ``publish``; check the results before you commit.
+        Returns one result for each, in order; never raises for one. ``connection``: see ``publish``; check the results
+        before you commit.
 
         Raises:
             PolicyDeniedError: the actor may not publish to it.
         """
         if self.guard is not None:
             self.guard.publish(self.id)
-        limit = seconds("timeout", timeout)
+        limit = seconds("publish_timeout", publish_timeout)
         if self._through is not None:
             return await self._through.publish_each(items, Sending(limit, connection), self._checked)
         messages, results = self._build_all(items)
@@ -273,15 +291,16 @@ class Queue(Inspection):
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
         plain = self._made_at_once
-        stamp, encode, largest = int(self._clock.time()), self.codec.encode, self.policy.max_message_size
+        encode, largest = self._builder.encode_alone, self.policy.max_message_size
+        head = {TIMESTAMP: int(self._clock.time()), **self._builder.headers_alone}
         for item in items:
             try:
                 # Most items are plain bodies: build those here, without a call for each.
                 if type(item) in plain and len(body := encode(item)) <= largest:
-                    messages.append(Outgoing(new_id(), body, {TIMESTAMP: stamp}))
+                    messages.append(Outgoing(new_id(), body, head.copy()))
                 else:
-                    if self.guard is not None and isinstance(item, Envelope):
-                        check_reply_to(self.guard, self.id, item.headers)
+                    if isinstance(item, Envelope):
+                        self._check_item(item)
                     messages.append(self._builder.build_item(item))
                 results.append(None)
             except TasukiError as error:
@@ -296,10 +315,15 @@ class Queue(Inspection):
 
     def _checked(self, item: Any) -> Envelope[Any]:
         """The item as an envelope of its own. Raises PolicyDeniedError: its replies may not go where it says."""
-        envelope = copy.copy(item) if isinstance(item, Envelope) else Envelope(body=item)
+        if not isinstance(item, Envelope):
+            return Envelope(body=item)
+        self._check_item(item)
+        return copy.copy(item)
+
+    def _check_item(self, item: Envelope[Any]) -> None:
+        item.check_for(self.id)
         if self.guard is not None:
-            check_reply_to(self.guard, self.id, envelope.headers)
-        return envelope
+            check_reply_to(self.guard, self.id, item.headers)
 
     async def forward(
         self,

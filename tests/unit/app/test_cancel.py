@@ -163,7 +163,7 @@ async def test_a_request_that_is_cancelled_gets_an_error(make_app: Callable[...,
         await asyncio.sleep(3600)
 
     async with app.worker():
-        asking = asyncio.ensure_future(app.request("jobs", "x", id="a", timeout="1h"))
+        asking = asyncio.ensure_future(app.request("jobs", "x", id="a", reply_timeout="1h"))
         while (await app.queue("jobs").info())["in_flight"] != 1:
             await asyncio.sleep(0.01)
         assert await app.cancel("a", queue="jobs") == "running"

@@ -460,7 +460,7 @@ async def test_refusals(site: Site, make_app: Callable[..., App]) -> None:
         with pytest.raises(TypeError, match="then is a queue, a task or its message"):
             await app.group([job], then=print)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="no option 'timeout'"):
-            site.jobs.message(1, timeout=1)
+            site.jobs.message(1, publish_timeout=1)
         with pytest.raises(PublishError, match="is unique, so it may not be stored"):
             await site.jobs.publish(1, unique="x", then=site.ends)
         with pytest.raises(PublishError, match="cannot be part of a transaction"):

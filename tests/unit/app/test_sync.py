@@ -44,7 +44,7 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 def test_publishes_looks_and_calls_without_a_loop(app: App) -> None:
     assert isinstance(app.sync.publish("tasks", 1, {"h": 1}, delay=5), Confirmed)
-    assert [type(result) for result in app.sync.publish_many("tasks", [1, 2], timeout=5)] == [Confirmed] * 2
+    assert [type(result) for result in app.sync.publish_many("tasks", [1, 2], publish_timeout=5)] == [Confirmed] * 2
     assert app.sync.info("tasks")["message_count"] == 3
     assert app.sync.call("double", 4) == 8
     with pytest.raises(QueueNotFoundError):

@@ -174,11 +174,11 @@ async def test_bytes_travel_as_they_are(body: Any) -> None:
     assert queue.decode(message) == b"\0\xff"
 
 
-async def test_bytes_in_a_queue_of_bytes_need_no_header() -> None:
+async def test_bytes_in_a_queue_of_bytes_say_so() -> None:
     queue = await memory_queue(codec="bytes")
     await queue.publish(b"x")
     message = await only(queue)
-    assert "content_type" not in message.headers
+    assert message.headers["content_type"] == "application/octet-stream"
     assert queue.decode(message) == b"x"
 
 

@@ -49,7 +49,7 @@ class Requests:
         if queue.guard is not None:
             queue.guard.publish(queue.id)
         target = queue.origin or queue  # unguarded: we choose the reply queue, so no policy need allow it
-        limit = seconds("timeout", timeout)
+        limit = seconds("reply_timeout", timeout)
         target.check_loop()  # before the reply queue is opened here
         inbox = self._inbox(queue, reply_to)
         correlation_id = uuid.uuid4().hex
@@ -58,7 +58,7 @@ class Requests:
             async with asyncio.timeout(limit):
                 await inbox.open()
                 reply = inbox.expect(correlation_id)
-                _check_outcome(await target.publish(body, sent, timeout=limit, **options), queue.id)
+                _check_outcome(await target.publish(body, sent, publish_timeout=limit, **options), queue.id)
                 message = await reply
         except TimeoutError as error:
             if inbox.problem is not None:  # nothing was published

@@ -18,7 +18,7 @@ from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.message import MESSAGE_TYPE
 from tasuki.observe.metrics import ScheduleMetrics
 from tasuki.observe.trace import APART, CURRENT
-from tasuki.queues.queue import Envelope, Queue
+from tasuki.queues.queue import Envelope, GroupEnvelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
 from tasuki.schedules.firing import Firing
 from tasuki.schedules.identities import identity
@@ -50,7 +50,7 @@ class Scheduled(NamedTuple):
         headers, body = {**config.headers, SCHEDULE: self.id, SCHEDULED_FOR: text_of(at)}, config.body
         if config.task is not None:
             headers[MESSAGE_TYPE], body = config.task, body or {}
-        return Envelope(body=body, headers=headers, id=message_id, delay=delay)
+        return GroupEnvelope(body=body, headers=headers, id=message_id, delay=delay, is_recorded=True)
 
     def tick(self, tick: Tick) -> Envelope[Any]:
         """Its message for a tick: published once, where the driver can tell, also by a worker that takes over."""

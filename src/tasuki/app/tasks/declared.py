@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declare import Declarations, lifecycle_of_code, name_of
-from tasuki.app.tasks.retries import Retries
+from tasuki.contracts.context import Retries
 from tasuki.errors import InvalidEntryError
 from tasuki.registry.entry import INJECT, Entry
 from tasuki.system.caller import caller
@@ -71,7 +71,7 @@ class DeclaredTasks:
         found: dict[str, Any] = {}
         if (retry := rules.get("retry")) is not None:
             found["retry"] = retry.fields() if isinstance(retry, Retries) else retry
-        if (timeout := rules.get("timeout")) is not None:
+        if (timeout := rules.get("handler_timeout")) is not None:
             found["handler_timeout"] = timeout
         if (idempotency := rules.get("idempotency")) is not None:
             found["idempotency"] = idempotency

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
+from msgspec.structs import replace
+
 from tasuki.app.guesses import OF_TASK, Guessed
-from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.app.tasks.options import OF_SENDER, REQUEST, SENDING, refuse_unknown
 from tasuki.errors import PublishError, TasukiError
 from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.observe.frames import for_user
-from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ R = TypeVar("R")
 """What a call of the function returns."""
 T = TypeVar("T")
 """What its run ends with: the awaited result of an async function."""
-
-_OF_ENVELOPE = frozenset(Envelope.__struct_fields__)
 
 
 class Sender(Guessed, Generic[P, T]):
@@ -65,39 +63,39 @@ class Sender(Guessed, Generic[P, T]):
 
         Args:
             options: ``headers``, and the options of :meth:`tasuki.queues.queue.Queue.publish`: delay, at, ttl,
-                priority, key, id, unique, unique_for, on_conflict, unique_max, timeout, connection.
+                priority, key, id, handler_timeout, retries, unique, unique_for, on_conflict, unique_max,
+                publish_timeout, connection; for ``request`` also reply_timeout.
 
         Raises:
             TypeError: an option that does not exist.
         """
-        refuse_unknown("with_options(…)", options, SENDING)
+        refuse_unknown("with_options(…)", options, OF_SENDER)
         return Sender(self._task, {**self._options, **options})
 
     async def publish(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """Publish a call and wait for the broker's confirmation; raises what ``Queue.publish`` raises."""
         body, headers, options = self._message("publish", args, kwargs)
+        refuse_unknown("publish(…)", options, SENDING)
         return await self._task.app.publish(self._task.queue, body, headers, **options)
 
     def send(self, /, *args: P.args, **kwargs: P.kwargs) -> Confirmed:
         """Publish from code without an event loop; see :meth:`publish` and ``app.sync``."""
         body, headers, options = self._message("send", args, kwargs)
+        refuse_unknown("send(…)", options, SENDING)
         return self._task.app.sync.publish(self._task.queue, body, headers, **options)
 
     async def request(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Publish a call and wait for the function's result, as its annotation says; see :meth:`tasuki.App.request`."""
         body, headers, options = self._message("request", args, kwargs)
+        refuse_unknown("request(…)", options, REQUEST)
         result = await self._task.app.request(self._task.queue, body, headers, returns=self._task.returns, **options)
         return cast("T", result)
 
-    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Envelope[Any]:
-        """The message of a call, for ``publish_many`` of its queue; takes no timeout and no connection."""
-        body, headers, options = self._message("call", args, kwargs)
-        if foreign := sorted(options.keys() - _OF_ENVELOPE):
-            raise TypeError(f"{self._task.name}.call(…): give {foreign[0]!r} to publish_many")
-        return Envelope(body=body, headers=headers, **options)
-
     def message(self, /, *args: P.args, **kwargs: P.kwargs) -> Planned:
-        """The message of a call, for ``app.group``, ``then`` or ``on_error``; takes no timeout and no connection."""
+        """The message of a call, for ``app.group``, ``then``, ``on_error`` or ``publish_many`` of its queue.
+
+        It takes neither ``publish_timeout`` nor ``connection``.
+        """
         from tasuki.app.flow.planned import planned
 
         body, headers, options = self._message("message", args, kwargs)

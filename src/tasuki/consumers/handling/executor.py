@@ -21,7 +21,7 @@ from tasuki.consumers.handling.outcome import (
     outcome_of,
 )
 from tasuki.consumers.handling.pool import Worker
-from tasuki.consumers.handling.tasks import TaskHolder, Tasks
+from tasuki.consumers.handling.tasks import RuledHolder, TaskHolder, Tasks
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.replies import cancelled, discarded, failure
 from tasuki.consumers.settling.verdict import ACK, CANCELLED, RELEASE, Answer, Verdict
@@ -42,11 +42,13 @@ from tasuki.message import (
     MESSAGE_TYPE,
     NOTED,
     REPLY_TO,
+    RULES,
     HeaderValue,
     Message,
     wants_answer,
 )
 from tasuki.observe.trace import CURRENT
+from tasuki.queues.messages.rules import rules_of
 from tasuki.tracing.options import Limit
 from tasuki.units import format_duration
 
@@ -137,7 +139,7 @@ class Executor:
             received.attempt > 1
             or delivery.lease_until <= started
             or delivery.lost
-            or (not is_plain and EXPIRES_AT in headers)
+            or (not is_plain and (EXPIRES_AT in headers or RULES in headers))
         ) and not self._admit(delivery, started):
             return
         if self._verify is not None and (problem := self._verify(received)) is not None:
@@ -177,6 +179,9 @@ class Executor:
     def _admit(self, delivery: Delivery, now: float) -> bool:
         """Whether the handler may get it: the lease is ours, attempts are left, it has not expired."""
         received = delivery.received
+        if (rules := rules_of(received.headers)) is not None:
+            delivery.holder = RuledHolder(delivery.holder, rules)
+            self._holder.timeouts.keep(rules.handler_timeout)
         if received.attempt > 1:
             self._metrics.redelivered += 1
         if delivery.lost or delivery.lease_until <= now:
@@ -201,7 +206,7 @@ class Executor:
         if isinstance(error, InvalidBodyError):
             return delivery.holder.policy.rejected("invalid", str(error))
         if isinstance(error, CodecError):
-            return delivery.holder.policy.rejected("undecodable", str(error))
+            return delivery.holder.policy.rejected("undecodable", f"{error}; {self._queue.how_read(delivery.received)}")
         if is_from_outside(error):
             raise error
         # Raised by another package's codec, or by the body's own type: __post_init__, a converter, a validator.
@@ -276,11 +281,11 @@ class Executor:
             cause = "timeout"
         if delivery.cancelled and (cause is not None or outcome not in ("task_cancelled", "closed")):
             cause = "cancel"  # whatever else has ended the handler
-        ending = Ending(outcome, error, delivery.received.attempt, worker.limit or 0.0)
+        ending = Ending(outcome, error, delivery.received.attempt, worker.most or 0.0)
         return conclusion(delivery.holder.policy, ending, cause)
 
     def _is_overdue(self, worker: Worker) -> bool:
-        limit = worker.limit
+        limit = worker.most
         return limit is not None and worker.started <= self._monotonic() - limit
 
     @staticmethod

@@ -43,6 +43,12 @@ class Worker:
     is_last: bool = False
     """It takes no other delivery after the running one."""
 
+    @property
+    def most(self) -> float | None:
+        """Seconds that the running handler may take, by the rules of its message, else of its consumer."""
+        own: float | None = None if self.delivery is None else getattr(self.delivery.holder, "own_limit", None)
+        return self.limit if own is None else own
+
     def interrupt(self, cause: Cause) -> bool:
         """Cancel the running handler, once for a cause; a stop also after an interrupt that the handler ignored."""
         if self.delivery is None or self.task is None or _RANK[self.cause] >= _RANK[cause]:

@@ -81,7 +81,7 @@ class DjangoSync(SyncApp):
             return super().publish(queue, body, headers, **options)
         refuse_unknown("publish(…)", options, SENDING)
         fields: dict[str, Any] = {
-            name: value for name, value in options.items() if name not in (*CHAIN, "timeout", "connection")
+            name: value for name, value in options.items() if name not in (*CHAIN, "publish_timeout", "connection")
         }
         live, message = self._live(queue), _named(Envelope(body=body, headers=headers, **fields))
         live.validate(message)  # now, not after the commit
@@ -120,8 +120,9 @@ class DjangoSync(SyncApp):
         if first is None or self._way(first.queue, None) == "now":
             return super().group(found, then=last, on_error=failed, id=id)
         for each in (*found, last, failed):
-            if each is not None and each.fill is None:
-                self._live(each.queue).validate(each.envelope)  # now, not after the commit
+            if each is not None:
+                live = self._live(each.queue)
+                (live.validate if each.fill is None else live.validate_filled)(each)  # now, not after the commit
         id = id or new_id()
         work = partial(super().group, found, then=last, on_error=failed, id=id)
         transaction.on_commit(work, using=self._alias)

@@ -239,6 +239,16 @@ class QueueConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _attempts_are_bounded_once(self) -> QueueConfig:
+        if self.retry.max_attempts is None:
+            return self
+        if self.dead_letter is None:
+            raise at_field("retry", "retry.max_attempts needs a dead_letter: a queue for what is given up")
+        if "max_attempts" in self.dead_letter.model_fields_set:
+            raise at_field("retry", "retry.max_attempts is the same as dead_letter.max_attempts: give one of them")
+        return self
+
+    @model_validator(mode="after")
     def _message_has_one_lane(self) -> QueueConfig:
         check_lanes(self.limit, self.fair, self.ordering)
         return self

@@ -67,7 +67,7 @@ class Task(Hooks):
         """Parameters that are models: their messages carry primary keys."""
         wire = self._wire()
         self.own: OwnTask[..., ..., Any, Any] = shared_queue(rules.queue).task(
-            name=self.name, retry=rules.retries, timeout=rules.limit, on_give_up=self._end(wire)
+            name=self.name, retry=rules.retries, handler_timeout=rules.limit, on_give_up=self._end(wire)
         )(wire)
         tasks[self.name] = self
 

@@ -137,6 +137,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     queue has it. A ``transfer`` of a place takes out the message of its id at this place, or is answered with
     MessageNotFoundError and stores nothing, whatever other messages have the id: of two that name one place, one does
     it. A ``remove`` with places removes the messages of its ids at these places, and no others of these ids.
+62. After a SIGKILL of the holder its messages are back within 15 s, however long the lease. A holder that lives keeps
+    them for the lease, however long it is silent, suspended or blocked (``sees_deaths``).
 """
 
 CONTRACT = 5

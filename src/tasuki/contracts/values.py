@@ -42,7 +42,7 @@ class Capabilities:
     sees_deaths: bool = False
     """A delivery whose process died comes back before its lease ends (62), and one whose process lives does not."""
     sees_silence: bool = False
-    """To see a death takes ``SILENCE`` seconds without a renewal, so leases are renewed at least three times in them."""
+    """It sees a death by ``SILENCE`` seconds without a renewal, so leases are renewed several times in them."""
     exact_depth: bool = False
     peek: bool = False
     find: bool = False

@@ -54,7 +54,7 @@ class Holding:
     deliveries: dict[Receipt, Delivery] = field(default_factory=dict)
 
     def due(self, now: float) -> dict[Receipt, Delivery]:
-        """The deliveries to renew: those past a third of what they may be silent for, or all if a session holds them."""
+        """The deliveries to renew: those past a third of their ``silence``, or all if a session holds them."""
         assert self.lease is not None
         least_left = self.lease - self.silence / 3 if self.queue.driver.capabilities.leases else float("inf")
         return {
@@ -90,7 +90,7 @@ class Holding:
 
     @property
     def silence(self) -> float:
-        """Seconds for which a delivery may go without a renewal: its lease, or less where a death is seen by silence."""
+        """Seconds that a delivery may go without a renewal: its lease, or less where a death is seen by silence."""
         assert self.lease is not None
         return min(self.lease, SILENCE) if self.queue.driver.capabilities.sees_silence else self.lease
 

@@ -16,12 +16,13 @@ from tasuki.drivers.nats.receiving.continuity import NO_BREAKS, breaks_of
 from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.receiving.parsed_delivery import ParsedDelivery
 from tasuki.drivers.nats.receiving.settling import NAK, confirmed, nak
+from tasuki.drivers.nats.receiving.silent import Silent
 from tasuki.drivers.nats.records.side_records import SideRecords
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
 _FRESH = 0.5
-"""Share of the lease that a message must have left when it is handed over."""
+"""Share of its time without a renewal that a message must have left when it is handed over."""
 _CLEANED = 1000
 """Notes on messages that are long gone, erased at a time."""
 
@@ -37,6 +38,7 @@ class Admission:
         tasks: runs reads of the records to their end.
         clock: the time.
         connect: gives the connection in use.
+        silent: finds those that another process holds.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Admission:
         tasks: Tasks,
         clock: Clock,
         connect: Callable[[], Awaitable[Connection]],
+        silent: Silent,
     ) -> None:
         self._queue = queue
         self._stream = stream
@@ -56,6 +59,7 @@ class Admission:
         self._tasks = tasks
         self._clock = clock
         self._connect = connect
+        self._silent = silent
         self._noted: Collection[int] = ()
         self._recalled_on: Connection | None = None
 
@@ -83,7 +87,7 @@ class Admission:
 
         ``put_back`` takes what cannot be handed over now.
         """
-        oldest = asyncio.get_running_loop().time() - self._table.lease * _FRESH
+        oldest = asyncio.get_running_loop().time() - self._table.silence * _FRESH
         items = [ParsedDelivery(arrival) for arrival in arrivals if arrival.at > oldest]
         now = self._clock.time()
         if any(item.head.due > now or self._may_be_noted(item) for item in items):
@@ -108,7 +112,8 @@ class Admission:
             ours = [arrival for arrival in arrivals if arrival.parts.sequence not in gone | lost]
             items = await self._with_notes(connection, [ParsedDelivery(arrival) for arrival in ours])
             items.sort(key=lambda item: item.arrival.parts.sequence)
-            await self._records.write(connection, [item.returned() for item in items])
+            # Without a note a delivery that has lapsed stays what it is: its last holder may still have the message.
+            await self._records.write(connection, [item.returned() for item in items if not item.has_lapsed])
             await confirmed(connection, [item.sign(NAK) for item in items])
 
     def _begin(self, item: ParsedDelivery, now: float, loop_now: float) -> Received:
@@ -145,6 +150,7 @@ class Admission:
         await self._put_off(connection, [item for item in items if item.due > now])
         ready = [item for item in items if item.due <= now]
         if is_handed_over:
+            ready = await self._silent.free(connection, ready)
             # So that its last holder, which may only have been slow, sees that it has lost it.
             await self._records.write(connection, [item.lapsed() for item in ready if item.has_lapsed])
         return ready

@@ -13,7 +13,7 @@ from tasuki.message import Message
 NACK_ERROR_CHARS = 500
 """Most characters of a nack's ``error``."""
 
-SILENCE = 12.0
+SILENCE = 10.0
 """Seconds without a renewal after which a delivery is silent (62), where ``Capabilities.sees_silence``."""
 
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it

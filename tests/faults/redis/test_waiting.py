@@ -372,7 +372,7 @@ async def test_queues_that_one_process_alone_waits_for_leave_the_turns_of_shared
             for queue in ("q", own):
                 await session.ask(queue, scripts.RECEIVE, 1, "none", 1, 1, owner, second, 0)
             asked = [(session.place(own), ()), (shared, ())]
-            answers = await session.run_for_each(session.nodes(""), scripts.CHECK, (owner, second, int(12e6)), asked)
+            answers = await session.run_for_each(session.nodes(""), scripts.CHECK, (owner, second, int(10e6)), asked)
             checks.append((await process.driver.time() or 0.0) + answers[1] / second)
         checks = sorted(checks[number:])
         assert max(later - earlier for earlier, later in pairwise(checks)) <= 1.5 + SLOW

@@ -21,7 +21,6 @@ from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.receiving.holding import Holding
 from tasuki.drivers.nats.receiving.pull_requests import PullRequests
 from tasuki.drivers.nats.receiving.removing import remove
-from tasuki.drivers.nats.receiving.silent import Silent
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.lines import Lines
 from tasuki.drivers.nats.records.side_records import SideRecords
@@ -68,8 +67,7 @@ class OpenQueue:
         is_same = left is not None and left.epoch == self.epoch
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
         records, table, tasks = self.records, self.table, self._tasks
-        silent = Silent(lines, spec.name, table)
-        self._admission = Admission(spec.name, self.stream, records, table, tasks, clock, connect, silent)
+        self._admission = Admission(spec.name, self.stream, records, table, tasks, clock, connect, lines)
         self.holding = Holding(self._unknown, self._remove, self._compare, records, table, tasks, clock)
         self.give_back = self._admission.give_back
         self._early = Early(clock)

@@ -16,13 +16,15 @@ from tasuki.drivers.nats.receiving.continuity import NO_BREAKS, breaks_of
 from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.receiving.parsed_delivery import ParsedDelivery
 from tasuki.drivers.nats.receiving.settling import NAK, confirmed, nak
-from tasuki.drivers.nats.receiving.silent import Silent
+from tasuki.drivers.nats.records.lines import Lines
 from tasuki.drivers.nats.records.side_records import SideRecords
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
 _FRESH = 0.5
 """Share of its time without a renewal that a message must have left when it is handed over."""
+_AGAIN = 2.0
+"""Seconds after which a message comes again that another process may hold."""
 _CLEANED = 1000
 """Notes on messages that are long gone, erased at a time."""
 
@@ -38,7 +40,7 @@ class Admission:
         tasks: runs reads of the records to their end.
         clock: the time.
         connect: gives the connection in use.
-        silent: finds those that another process holds.
+        lines: what other processes hold.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Admission:
         tasks: Tasks,
         clock: Clock,
         connect: Callable[[], Awaitable[Connection]],
-        silent: Silent,
+        lines: Lines,
     ) -> None:
         self._queue = queue
         self._stream = stream
@@ -59,7 +61,9 @@ class Admission:
         self._tasks = tasks
         self._clock = clock
         self._connect = connect
-        self._silent = silent
+        self._lines = lines
+        self._silent_since: dict[int, float] = {}
+        """When a message came first that another process may hold (loop time)."""
         self._noted: Collection[int] = ()
         self._recalled_on: Connection | None = None
 
@@ -150,10 +154,26 @@ class Admission:
         await self._put_off(connection, [item for item in items if item.due > now])
         ready = [item for item in items if item.due <= now]
         if is_handed_over:
-            ready = await self._silent.free(connection, ready)
+            ready = await self._free(connection, ready)
             # So that its last holder, which may only have been slow, sees that it has lost it.
             await self._records.write(connection, [item.lapsed() for item in ready if item.has_lapsed])
         return ready
+
+    async def _free(self, connection: Connection, items: list[ParsedDelivery]) -> list[ParsedDelivery]:
+        """Put off what came again as it was not renewed, while its last holder may live, for the rest of its lease.
+
+        It gets no note: the records say of it what they said, so a settlement of its last holder is good.
+        """
+        lapsed = [item.arrival.parts.sequence for item in items if item.has_lapsed]
+        rest = self._table.lease - self._table.silence
+        if not lapsed or rest <= 0:
+            return items
+        now, lease = asyncio.get_running_loop().time(), self._table.lease
+        kept = await self._lines.kept(connection, self._queue, lapsed)
+        since = self._silent_since = {each: at for each, at in self._silent_since.items() if now - at < 2 * lease}
+        kept = {each for each in kept if now - since.setdefault(each, now) < rest}
+        await confirmed(connection, [item.sign(nak(_AGAIN)) for item in items if item.arrival.parts.sequence in kept])
+        return [item for item in items if item.arrival.parts.sequence not in kept]
 
     def _may_be_noted(self, item: ParsedDelivery) -> bool:
         parts = item.arrival.parts

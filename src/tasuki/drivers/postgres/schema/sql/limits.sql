@@ -158,8 +158,8 @@ begin
         wanted := least(wanted, tokens(q.rate, q.burst, gate_full_at, now_at));
     end if;
     select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
-    if next_due <= at + (q.lease - 12) * interval '1 second' and q.lease > 12 then
-        perform end_silent(q, at, at + (q.lease - 12) * interval '1 second');
+    if next_due <= at + (q.lease - 10) * interval '1 second' and q.lease > 10 then
+        perform end_silent(q, at, at + (q.lease - 10) * interval '1 second');
         next_due := at;
     end if;
     if next_due <= at then

@@ -18,7 +18,7 @@ create or replace function is_connected(h holders) returns boolean language sql 
     select exists (select 1 from pg_stat_activity a where a.pid = h.pid and coalesce(a.backend_start = h.started, true))
 $$;
 
--- Deliveries of processes that died, as far as they end before until (ADR 63): they were not renewed for 12 seconds, the
+-- Deliveries of processes that died, as far as they end before until (ADR 63): they were not renewed for 10 seconds, the
 -- connection of their process is gone, and another process is connected for so long, in which a living one had come back.
 create or replace function left_by_the_dead(queue_id integer, at timestamptz, until timestamptz)
 returns bigint[] language plpgsql stable as $$
@@ -31,7 +31,7 @@ begin
         where m.queue = queue_id and m.due > at and m.due <= until order by m.due limit 200) s
     where s.state = 2 and s.holder is not null;
     if silent is null or not exists (
-        select 1 from holders h where h.pid is not null and h.started < at - interval '12 seconds' and is_connected(h)) then
+        select 1 from holders h where h.pid is not null and h.started < at - interval '10 seconds' and is_connected(h)) then
         return '{}';
     end if;
     return array(
@@ -97,8 +97,8 @@ begin
     end if;
     lease_end := at + q.lease * interval '1 second';
     select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
-    if next_due <= at + (q.lease - 12) * interval '1 second' and q.lease > 12 then
-        perform end_silent(q, at, at + (q.lease - 12) * interval '1 second');
+    if next_due <= at + (q.lease - 10) * interval '1 second' and q.lease > 10 then
+        perform end_silent(q, at, at + (q.lease - 10) * interval '1 second');
         select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
     end if;
     if next_due <= at then

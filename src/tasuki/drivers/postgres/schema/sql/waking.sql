@@ -67,7 +67,7 @@ begin
         from unnest(names) as n (name)
         left join lateral (select o.id, o.limited, o.lease from queues o where o.name = n.name offset 0) q on true
     ), seen as materialized (
-        select a.name, a.queue, at + (a.lease - 12) * interval '1 second' as silent_until,
+        select a.name, a.queue, at + (a.lease - 10) * interval '1 second' as silent_until,
             case when a.queue is null then true when a.limited then a.opens_at <= at else (
                 select m.seq from messages m where m.queue = a.queue and m.state = 0 order by m.rank, m.seq limit 1
             ) is not null end as is_ready,

@@ -1,11 +1,10 @@
-"""What a worker held that was killed is back long before its lease ends; what one holds that is suspended stays its own."""
+"""The tasks of a killed worker are back long before its lease ends, those of a suspended one are not."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -78,7 +77,14 @@ class Site:
     def __init__(self, app: App, folder: Path, changes: list[str]) -> None:
         self.app = app
         self._folder = folder
-        self._command = [sys.executable, "-m", "tasuki", "run", str(folder), *(f"--override={each}" for each in changes)]
+        self._command = [
+            sys.executable,
+            "-m",
+            "tasuki",
+            "run",
+            str(folder),
+            *(f"--override={each}" for each in changes),
+        ]
         self._log = (folder / "worker.log").open("ab")
         self._history = folder / "history.jsonl"
         self._go = folder / "go"

@@ -1,4 +1,4 @@
-"""The tasks of a killed worker are back long before its lease ends, those of a suspended one are not."""
+"""The tasks of a killed worker are back long before its lease ends; a suspended worker keeps its tasks."""
 
 from __future__ import annotations
 
@@ -116,13 +116,14 @@ class Site:
                 await asyncio.sleep(0.1)
 
     async def until_workers(self, number: int) -> None:
-        """Until so many consume: each says so with its first sign of presence."""
+        """Until this number of consumers is present."""
         async with asyncio.timeout(60):
             while (await self.app.queue("tasks").info())["consumer_count"] < number:
                 await asyncio.sleep(0.1)
 
     async def now(self) -> float:
         """The broker's clock; this machine's, which the broker is on, where it tells none."""
+        assert self.app.assembly is not None
         told = await self.app.assembly.drivers["app:driver"].time()
         return time.time() if told is None else told
 

@@ -1,4 +1,4 @@
-"""Whose deliveries come back before their leases end: a silent process's that nobody hears at the server any more."""
+"""A silent process keeps its deliveries for their leases, unless its connection to the server is gone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def held_by_another(site: Site, lease: float = LEASE) -> tuple[NATSDriver,
     return holder, judge, (await take(holder, 1))[0]
 
 
-async def test_a_silent_process_that_lives_keeps_its_message_until_nobody_hears_it(site: Site) -> None:
+async def test_a_silent_process_keeps_its_message_until_its_connection_is_gone(site: Site) -> None:
     _, judge, mine = await held_by_another(site)
     assert await judge.receive(QUEUE, 1, 4 * SILENCE) == []
     site.proxy.refuse()
@@ -76,16 +76,19 @@ async def test_what_came_to_a_suspended_process_is_handled_there_alone(site: Sit
         task.cancel()
 
 
-async def test_who_is_newly_connected_judges_nobody(site: Site) -> None:
+async def test_a_process_that_has_just_connected_does_not_judge(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     _, judge, _mine = await held_by_another(site)
+    assert await judge.receive(QUEUE, 1, 2 * SILENCE) == []
+    young = 5 * SILENCE
+    monkeypatch.setattr(lines, "SILENCE", young)
     site.proxy.refuse()
-    judge._guard.get(QUEUE).connection.abort()
+    link = judge._guard.get(QUEUE)
+    (await link.get()).abort()
     assert len(await take(judge, 1)) == 1
-    connection = judge._guard.get(QUEUE).connection
-    assert asyncio.get_running_loop().time() - connection.opened_at >= SILENCE
+    assert asyncio.get_running_loop().time() - (await link.get()).opened_at >= young
 
 
-async def test_a_process_that_nobody_may_ask_keeps_its_message_for_the_lease(
+async def test_a_process_that_cannot_be_asked_keeps_its_message_for_the_lease(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def prove(_lines: lines.Lines, _connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Whose deliveries come back before their leases end: a silent process's whose connection is gone."""
+"""A silent process keeps its deliveries for their leases, unless its connection to the server is gone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEYED = QueueSpec("q", lease=300.0, ordering="key")
 
 
 @pytest.mark.parametrize("spec", [SPEC, FAIR, KEYED], ids=["plain", "lanes", "keys"])
-async def test_what_a_silent_process_holds_comes_back_once_its_connection_is_gone(
+async def test_a_silent_process_keeps_its_message_until_its_connection_is_gone(
     make: Make, url: str, proxy: Proxy, schema: str, spec: QueueSpec
 ) -> None:
     holder = await make(spec=spec)
@@ -48,7 +48,7 @@ async def test_what_a_silent_process_holds_comes_back_once_its_connection_is_gon
         await admin.close()
 
 
-async def test_nobody_is_judged_before_a_connection_stands_for_long(
+async def test_a_process_that_has_just_connected_does_not_judge(
     make: Make, url: str, proxy: Proxy, schema: str
 ) -> None:
     holder = await make(spec=SPEC)
@@ -75,7 +75,7 @@ async def test_nobody_is_judged_before_a_connection_stands_for_long(
         await admin.close()
 
 
-async def test_what_was_renewed_stays_though_the_connection_of_its_process_is_gone(
+async def test_a_renewed_message_stays_though_its_process_has_no_connection(
     make: Make, url: str, proxy: Proxy, schema: str
 ) -> None:
     holder = await make(spec=SPEC)

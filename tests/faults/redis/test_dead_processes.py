@@ -1,4 +1,4 @@
-"""Whose deliveries come back before their leases end: a silent process's that hears no more."""
+"""A silent process keeps its deliveries for their leases, unless its subscription at the server is gone."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ async def held_by_another(broker: Redis, proxy: Proxy) -> AsyncIterator[tuple[Re
         proxy.serve()
 
 
-async def test_a_silent_process_that_hears_keeps_its_message_until_it_hears_no_more(
-    broker: Redis, proxy: Proxy
-) -> None:
+async def test_a_silent_process_keeps_its_message_until_its_connection_is_gone(broker: Redis, proxy: Proxy) -> None:
     async with held_by_another(broker, proxy) as (_, judge, held):
         assert await judge.receive("q", 1, 4 * SILENCE) == []
         proxy.refuse()
@@ -47,7 +45,7 @@ async def test_a_silent_process_that_hears_keeps_its_message_until_it_hears_no_m
         assert (got.id, got.suspect, got.attempt) == (held.id, True, 1)
 
 
-async def test_who_has_just_begun_to_hear_judges_nobody(broker: Redis, proxy: Proxy) -> None:
+async def test_a_process_that_has_just_subscribed_does_not_judge(broker: Redis, proxy: Proxy) -> None:
     async with held_by_another(broker, proxy) as (_, judge, _held):
         await asyncio.sleep(SILENCE)
         proxy.refuse()
@@ -59,7 +57,7 @@ async def test_who_has_just_begun_to_hear_judges_nobody(broker: Redis, proxy: Pr
         assert heard_for >= SILENCE
 
 
-async def test_what_is_renewed_stays_though_its_process_hears_no_more(broker: Redis, proxy: Proxy) -> None:
+async def test_a_renewed_message_stays_though_its_process_has_no_subscription(broker: Redis, proxy: Proxy) -> None:
     async with held_by_another(broker, proxy) as (holder, judge, held):
         holder._receiver.listener.close()
         waiting = asyncio.create_task(judge.receive("q", 1, SECONDS))
@@ -69,7 +67,7 @@ async def test_what_is_renewed_stays_though_its_process_hears_no_more(broker: Re
         assert len(await waiting) == 1
 
 
-async def test_who_renews_after_a_lost_connection_hears_again(broker: Redis, proxy: Proxy) -> None:
+async def test_a_renewal_after_a_lost_connection_subscribes_again(broker: Redis, proxy: Proxy) -> None:
     async with held_by_another(broker, proxy) as (holder, _judge, held):
         where = holder._session.place("q")
         assert holder._receiver.listener.hears(where)
@@ -86,7 +84,7 @@ async def test_who_renews_after_a_lost_connection_hears_again(broker: Redis, pro
         await until(hears, "it hears again")
 
 
-async def test_who_did_not_hear_when_it_received_is_not_judged(broker: Redis, proxy: Proxy) -> None:
+async def test_a_process_without_a_subscription_when_it_received_is_not_judged(broker: Redis, proxy: Proxy) -> None:
     async with driver_at(proxy.port, spec=SPEC) as holder, driver_at(broker.port, spec=SPEC) as judge:
         await holder.publish("q", messages("a"))
         assert len(await holder.receive("q", 1, 0.0)) == 1

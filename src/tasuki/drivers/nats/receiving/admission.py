@@ -24,7 +24,7 @@ from tasuki.system.tasks import Tasks
 _FRESH = 0.5
 """Share of its time without a renewal that a message must have left when it is handed over."""
 _AGAIN = 2.0
-"""Seconds after which a message comes again that another process may hold."""
+"""Seconds after which the server delivers a message again that another process may hold."""
 _CLEANED = 1000
 """Notes on messages that are long gone, erased at a time."""
 
@@ -160,9 +160,9 @@ class Admission:
         return ready
 
     async def _free(self, connection: Connection, items: list[ParsedDelivery]) -> list[ParsedDelivery]:
-        """Put off what came again as it was not renewed, while its last holder may live, for the rest of its lease.
+        """Put off messages that were not renewed, while their last holder may live, for the rest of their leases.
 
-        It gets no note: the records say of it what they said, so a settlement of its last holder is good.
+        They get no note: the records stay as they are, so a settlement of the last holder is accepted.
         """
         lapsed = [item.arrival.parts.sequence for item in items if item.has_lapsed]
         rest = self._table.lease - self._table.silence

@@ -1,9 +1,9 @@
 """Lines: by which the processes of a queue learn of each other whether they live, and what they hold (ADR 63).
 
-The server delivers a message again that was not renewed for a while, whatever became of its holder. So who gets it asks
-all that report to receive from the queue, each on a subject of its own. Nobody hears there for a dead one, which the
-server says at once; one that is suspended says nothing. The subject is on the connection on which messages arrive: so
-what was on its way to a process before the question has arrived there before the answer is given.
+The server delivers a message again that was not renewed for a while, whether its holder lives or not. So the process
+that receives it asks all that report to receive from the queue, each on its own subject. If that process is dead, the
+server says at once that there is no subscriber; a suspended process does not answer. The subject is on the connection
+on which messages arrive: so a message that was sent to a process before the question arrives there before its answer.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Report:
         return int(self._message["seq"])
 
     def is_old(self, now: float, more: float = 0.0) -> bool:
-        """Whether its time was over so many seconds ago, by the server's time."""
+        """Whether its time ended ``more`` seconds ago or earlier, by the server's time."""
         return now - seconds_of(self._message["time"]) > self._lasts + more
 
 

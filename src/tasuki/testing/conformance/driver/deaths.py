@@ -1,4 +1,4 @@
-"""Clause 62: the messages of a process that died come back before their leases end, those of a silent one do not."""
+"""Clause 62: the messages of a dead process come back before their leases end; a silent process keeps its messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LEASE = 300.0
 _BACK = 15.0
 """Seconds within which the messages of a process that died are back."""
 _CHECKED = 3.0
-"""Seconds in which those that wait look at what is silent."""
+"""Seconds within which a waiting process looks at silent messages."""
 
 
 class Deaths(Suite):

@@ -13,7 +13,7 @@ if not ordering then
   return {err = UNDECLARED}
 end
 local time = now()
--- What is silent ends at this time or earlier: nothing, if each renewal came in time.
+-- Silent leases end at this time or earlier; there are none while each renewal comes in time.
 local silent = silence > 0 and time + math.max(lease - silence, 0) or time
 
 local function histories_of(taken)

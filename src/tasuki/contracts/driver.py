@@ -22,6 +22,7 @@ from tasuki.contracts.values import (
     ACTS,
     DURABILITIES,
     NACK_ERROR_CHARS,
+    SILENCE,
     SPANS,
     Ack,
     Act,
@@ -52,8 +53,9 @@ from tasuki.errors import DriverError, UnsupportedError
 from tasuki.message import Message
 
 __all__ = [
-    "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SPANS", "Ack", "Act", "Answers", "Capabilities", "Causes",
-    "Depth", "Driver", "Durability", "Kept", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec",
+    "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SILENCE", "SPANS", "Ack", "Act", "Answers", "Capabilities",
+    "Causes", "Depth", "Driver", "Durability", "Kept", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing",
+    "QueueSpec",
     "Receipt", "Received", "Release", "Settlement", "Span", "Transfer", "Unique", "Waiting", "place_of",
 ]  # fmt: skip
 

@@ -13,6 +13,9 @@ from tasuki.message import Message
 NACK_ERROR_CHARS = 500
 """Most characters of a nack's ``error``."""
 
+SILENCE = 10.0
+"""Seconds without a renewal after which a delivery is silent (62), where ``Capabilities.sees_silence``."""
+
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
 Durability = Literal["memory", "process", "broker", "power", "node"]
 DURABILITIES: tuple[Durability, ...] = ("memory", "process", "broker", "power", "node")
@@ -36,6 +39,10 @@ class Capabilities:
     counts_attempts: bool = False
     leases: bool = False
     """Deliveries have a lease that must be extended; False: they are bound to the open driver."""
+    sees_deaths: bool = False
+    """A delivery whose process died comes back before its lease ends (62), and one whose process lives does not."""
+    sees_silence: bool = False
+    """It sees a death by ``SILENCE`` seconds without a renewal, so leases are renewed several times in them."""
     exact_depth: bool = False
     peek: bool = False
     find: bool = False

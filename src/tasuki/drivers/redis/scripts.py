@@ -96,7 +96,7 @@ CONVERT = Script("maxmemory", *_WATCH, *_LINES, *_CONVERSION, "convert")
 PUBLISH = Script("wake", "publish", "turn", "publish_lane", "maxmemory", *_LIMITS, *_LINES, "publish_options")
 PUBLISH_UNIQUE = Script("maxmemory", *_WATCH, *_LINES, "history", "held", "publish_unique")
 RECEIVE = Script(
-    *("receive", "turn", "take_one", "maxmemory", "wake", *_LIMITS, *_SWEEP, "strays", *_CONVERSION),
+    *("receive", "turn", "take_one", "maxmemory", "wake", *_LIMITS, *_SWEEP, "silent", "strays", *_CONVERSION),
     *("take_limited", "pace", "receive_general"),
 )
 CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "pace", "check")

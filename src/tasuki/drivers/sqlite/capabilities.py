@@ -13,6 +13,7 @@ CAPABILITIES = Capabilities(
     native_priority=True,
     counts_attempts=True,
     leases=True,
+    sees_deaths=True,
     exact_depth=True,
     peek=True,
     find=True,

@@ -201,7 +201,7 @@ class QueueConfig(Config):
     durability: DurabilityLevel | None = None
     """What a confirmed message must survive; publishing is refused while its broker gives less."""
     lease: PositiveDuration = 30.0
-    """Time after which the messages of a killed worker are back; the default with limit.concurrency is 15s."""
+    """Time for which a silent worker keeps its messages, unless it is known to be dead; with limit.concurrency 15s."""
     ordering: Literal["none", "key"] = "none"
     """key: messages of one key are handled one after the other, in order."""
     dedup_window: PositiveDuration | None = None

@@ -16,6 +16,7 @@ that needs a capability which the driver does not claim is skipped, and says so.
 from tasuki.testing.conformance.clock import ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.content import Content
+from tasuki.testing.conformance.driver.deaths import Deaths
 from tasuki.testing.conformance.driver.duplicates import Duplicates
 from tasuki.testing.conformance.driver.edges import Edges
 from tasuki.testing.conformance.driver.failing import Failing
@@ -56,6 +57,7 @@ class DriverConformance(
     Duplicates,
     Settling,
     Suspects,
+    Deaths,
     Inspecting,
     Edges,
     Failing,

@@ -15,6 +15,8 @@ from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Releas
 from tasuki.message import Message
 from tasuki.testing.mutants.mutant import Mutant
 
+_LONG = 3600.0
+"""Seconds for which a message stays away."""
 _LATE = 2.5
 """Seconds that are too many for a message that is ready."""
 
@@ -124,6 +126,15 @@ class NothingIsSuspected(Mutant):
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         taken = await super().receive(queue, limit, wait)
         return [msgspec.structs.replace(item, suspect=False) for item in taken]
+
+
+class TheDeadKeepTheirMessages(Mutant):
+    noticed_by = ("test_62_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        await super().settle(queue, [Release(item.receipt, _LONG) for item in taken if item.suspect])
+        return [item for item in taken if not item.suspect]
 
 
 class EverythingIsSuspected(Mutant):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from tasuki.app.tasks.retries import Retries
+from tasuki.contracts.context import Retries
 from tasuki.contrib.django.celery.calls.exceptions import SoftTimeLimitExceeded
 from tasuki.contrib.django.celery.calls.running import HOOKS
 from tasuki.contrib.django.celery.settings import queue_of, setting

@@ -92,7 +92,7 @@ def declare_schedule(app: App, name: str, periodic: Periodic) -> None:
     if (expires := periodic.options.get("expires")) is not None:
         headers[EXPIRES] = float(expires)
     when = {"cron": timing, "timezone": timezone()} if isinstance(timing, str) else {"every": timing}
-    body = task.own.call(*periodic.args, **periodic.kwargs).body
+    body = task.own.message(*periodic.args, **periodic.kwargs).body
     slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
     app.schedule(
         f"{slug}.schedule", shared_queue(task.queue), task=task.name, body=body, headers=headers, **when

@@ -68,7 +68,9 @@ class WorkerView(View):
         """See :class:`View`."""
         worker = next((each for each in snapshot.workers if each.key == self._worker.key), None)
         if worker is None:
-            return Table(empty=("This worker has gone. Its messages come back when their leases end.",))
+            return Table(
+                empty=("This worker has gone. Its messages come back when its death is seen, or their leases end.",)
+            )
         self._worker = worker
         live = reading.site.live
         names = {(row.driver, live.queues[id].spec.name): id for id, row in snapshot.queues.items()}

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from traceback import StackSummary, TracebackException, walk_tb
+from types import TracebackType
 from typing import TypeVar
 
 E = TypeVar("E", bound=BaseException)
@@ -52,6 +53,16 @@ def for_user(error: E) -> E:
             each.__traceback__ = None
         each = each.__cause__
     return error
+
+
+def from_user(error: BaseException | None) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
+    """What a log record keeps of an error: its traceback begins at the user's code, whichever formatter writes it."""
+    if error is None:
+        return None
+    first = error.__traceback__
+    while first is not None and is_ours(first.tb_frame.f_code.co_filename):
+        first = first.tb_next
+    return type(error), error, first or error.__traceback__
 
 
 def is_ours(file: str) -> bool:

@@ -19,6 +19,7 @@ from tasuki.consumers.settling.verdict import ACK
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, ResultError
 from tasuki.message import wants_answer
+from tasuki.observe.frames import from_user
 from tasuki.observe.trace import CURRENT, common
 
 _log = logging.getLogger("tasuki.consumer")
@@ -169,6 +170,6 @@ class BatchExecutor(Executor):
             len(group),
             given_up,
             text,
-            exc_info=error,
+            exc_info=from_user(error),
             extra={"consumer": delivery.consumer, "queue": delivery.queue, "messages": len(group)},
         )

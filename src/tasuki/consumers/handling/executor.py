@@ -47,6 +47,7 @@ from tasuki.message import (
     Message,
     wants_answer,
 )
+from tasuki.observe.frames import from_user
 from tasuki.observe.trace import CURRENT
 from tasuki.queues.messages.rules import rules_of
 from tasuki.tracing.options import Limit
@@ -312,7 +313,7 @@ class Executor:
             what = "given up"
         else:
             what = f"retried in {format_duration(round(verdict.delay, 2))}"
-        _log.warning("handler %s failed, %s: %s", delivery.function, what, text, exc_info=error,
+        _log.warning("handler %s failed, %s: %s", delivery.function, what, text, exc_info=from_user(error),
                      extra=delivery.log_fields())  # fmt: skip
         return verdict
 

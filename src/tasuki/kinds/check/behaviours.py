@@ -1,4 +1,4 @@
-"""Behaviours: the features of queues, native, emulated or refused per driver, and the case that proves each."""
+"""Behaviours: the features of queues, what each driver makes of them, and the case that proves each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from tasuki.contracts.driver import Capabilities
 
-Cell = Literal["native", "emulated", "refused"]
+Cell = Literal["native", "emulated", "with a store", "refused"]
 
 
 class Behaviour(NamedTuple):
@@ -22,9 +22,15 @@ class Behaviour(NamedTuple):
     """The capability with which Tasuki does it above a driver that lacks the first one."""
 
     def cell(self, capabilities: Capabilities) -> Cell:
-        """``native``: by the broker; ``emulated``: by its driver or above it; ``refused``: by the check."""
+        """``native``: by the broker; ``emulated``: by its driver or above it; ``refused``: by the check.
+
+        ``with a store``: emulated where ``state:`` names the store of another driver.
+        """
         if self.capability and not capabilities.has(self.capability):
-            return "emulated" if self.substitute and capabilities.has(self.substitute) else "refused"
+            if self.substitute and capabilities.has(self.substitute):
+                return "emulated"
+            by_store = self.substitute == "store" or (self.capability == "store" and self.is_ours)
+            return "with a store" if by_store else "refused"
         field = self.capability.partition(":")[0]
         return "emulated" if self.is_ours or field in capabilities.emulates else "native"
 

@@ -253,7 +253,7 @@ def held_of(workers: Sequence[Presence], queue: str, driver: str) -> int | None:
 
     ``queue``: its name at the broker; ``driver``: the id of its entry.
     """
-    if any(worker.hidden for worker in workers):
+    if any(worker.unlisted.consumers for worker in workers):
         return None
     consumers = (consumer for worker in workers for consumer in worker.consumers)
     return sum(each.held for each in consumers if each.queue == queue and each.driver == driver)

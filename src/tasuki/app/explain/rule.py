@@ -312,7 +312,7 @@ def _unseen(facts: Facts) -> Cause:
 def _counts(facts: Facts) -> str:
     if facts.depth is None:
         return "its counts cannot be read"
-    held, delayed = ("–" if each is None else each for each in (facts.depth.in_flight, facts.depth.delayed))  # noqa: RUF001
+    held, delayed = ("–" if each is None else each for each in (facts.depth.in_flight, facts.depth.delayed))
     return f"{facts.depth.ready} ready, {held} held, {delayed} delayed"
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tasuki.app.measuring.whole import Delays, Notes, Purge, Told, encode, key_by, key_of_purge, whole
 from tasuki.contracts.driver import Depth, Kept
-from tasuki.state.presence import Presence, PresentConsumer
+from tasuki.state.presence import Presence, PresentConsumer, Unlisted
 
 UNTOLD = Depth(5, None, None)
 
 
 def worker(*held: int, queue: str = "q", driver: str = "d", hidden: int = 0) -> Presence:
     consumers = [PresentConsumer(f"c{number}", queue, driver, 1, held=count) for number, count in enumerate(held)]
-    return Presence("host", 1, "1", 0.0, 0.0, consumers, hidden=hidden)
+    return Presence("host", 1, "1", 0.0, 0.0, consumers, unlisted=Unlisted(consumers=hidden))
 
 
 def depth(told: Told | None, kept: Kept | None = None, own: tuple[Delays, ...] = (), of: Depth = UNTOLD) -> Depth:

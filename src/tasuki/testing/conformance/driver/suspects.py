@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tasuki.contracts.driver import Ack, Nack, Release
 from tasuki.testing.conformance.killed import Holder
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
 _LEASE = 3.0
+_SEEN = 30.0
 
 
 class Suspects(Suite):
@@ -47,6 +50,20 @@ class Suspects(Suite):
             assert (got.attempt, got.suspect) == (attempt, suspect)
             await rig.driver.settle(rig.queue, [settlement(got.receipt)])
         assert (await rig.one()).attempt == 3
+
+    @case("multi_process", "counts_attempts")
+    async def test_28_every_process_counts_the_suspects(self, rig: Rig) -> None:
+        spec = await rig.declare(lease=_LEASE)
+        await rig.publish(rig.message())
+        async with Holder(rig.suite, rig.place, spec, 1, starts=1) as holder:
+            holder.kill()
+        got = await rig.begin(await rig.one())
+        assert got.suspect
+        await rig.driver.settle(rig.queue, [Release(got.receipt)])
+        other = await rig.another(lease=_LEASE)
+        async with asyncio.timeout(_SEEN):  # a count may be behind
+            while (await other.depth(rig.queue)).ready != 1:
+                await asyncio.sleep(0.1)
 
     @case("counts_attempts")
     async def test_28_a_released_message_is_no_suspect(self, rig: Rig) -> None:

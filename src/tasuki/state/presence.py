@@ -161,7 +161,7 @@ def next_sign_in(presence: Presence, last: Presence | None, since: float) -> flo
 
 
 def _news(presence: Presence) -> Presence:
-    """The entry without what is no reason to write it."""
+    """The entry without its time and its warnings, which are no reason to write it."""
     health = presence.health
     is_grave = health is not None and health.status in ("not_ready", "not_live")
     return msgspec.structs.replace(presence, seen=0.0, health=health if is_grave else None)

@@ -61,6 +61,9 @@ pure="
     src/tasuki/observe/history/*
     src/tasuki/desk/reading/listed/timing.py
     src/tasuki/desk/reading/observed/gone.py
+    src/tasuki/desk/reading/attention.py
+    src/tasuki/state/presence.py
+    src/tasuki/consumers/reports/long_runs.py
     src/tasuki/desk/topology/*
     src/tasuki/observe/exposition/handlers.py
     src/tasuki/observe/exposition/series.py

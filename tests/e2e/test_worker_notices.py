@@ -8,13 +8,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasuki.state.presence import WorkerHealth
 from tests.e2e.test_desk import get
+from tests.e2e.test_pausing import WITH_STORES, Fleet
 from tests.support.cli_project import write_project
 from tests.support.ports import free_port
 from tests.support.process import TIMEOUT, Process, run, run_json, start, wait_until
@@ -87,6 +89,28 @@ def test_no_face_is_green_while_a_worker_is_not_live(tmp_path: Path) -> None:
         assert "not_live" not in codes(port)
         process.send(signal.SIGTERM)
         process.wait()
+
+
+@pytest.mark.parametrize("driver", WITH_STORES)
+def test_a_blocked_loop_is_in_the_entry_on_each_driver(driver: str, tmp_path: Path) -> None:
+    """Written by threads of the worker, with connections of theirs, while its event loop stands still."""
+    with ExitStack() as stack:
+        fleet = Fleet(driver, tmp_path, stack)
+        write_project(tmp_path, BLOCKING)
+        fleet.worker()
+        fleet.publish(1)
+
+        def health() -> WorkerHealth | None:
+            return next((worker.health for worker in fleet.act(lambda app: app.workers())), None)
+
+        def is_told() -> WorkerHealth | None:
+            found = health()
+            return found if found is not None and found.status == "not_live" else None
+
+        told = wait_until(is_told, "the blocked loop")
+        assert (told.check, "by the handler app:handle" in told.text) == ("loop", True)
+        fleet.go()
+        wait_until(lambda: health() == WorkerHealth("ok"), "the free loop")
 
 
 def test_a_killed_worker_is_told_of_until_it_is_acknowledged(tmp_path: Path) -> None:

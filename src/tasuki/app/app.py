@@ -196,13 +196,9 @@ class App(Declaring):
         from tasuki.app.assembly import Assembly
 
         assembly = Assembly(
-            self.check(),
-            clock=self.clock,
-            keeper=self.keeper,
-            observers=self.observers,
-            around=self.around,
-            health=self.health_sign,
+            self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers, around=self.around
         )
+        assembly.find_health = self.health_sign
         assembly.take_charge()
         if not self.reads_only:
             self.begin_measuring(assembly)

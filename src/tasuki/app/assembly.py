@@ -83,6 +83,10 @@ _DECLARATION = 0.05
 class Assembly(ProjectHost):
     """One object per entry; objects that the ``changes`` do not touch are taken over from the ``old`` assembly."""
 
+    attendance: Attendance[Consumer]
+    find_health: Callable[[], WorkerHealth | None] | None = None
+    """How this process is, from any thread; the app sets it. None: nothing observes it."""
+
     def __init__(
         self,
         project: Project,
@@ -93,7 +97,6 @@ class Assembly(ProjectHost):
         changes: Changes | None = None,
         observers: Sequence[Observer] = (),
         around: Around | None = None,
-        health: Callable[[], WorkerHealth | None] = lambda: None,
     ) -> None:
         self.project = project
         self.clock = clock
@@ -121,9 +124,7 @@ class Assembly(ProjectHost):
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
         self.requests: Requests = old.requests if old else Requests(clock)
         self.states = old.states if old else States(clock)
-        self.attendance: Attendance[Consumer] = (
-            old.attendance if old else Attendance(Describer(__version__, clock, health))
-        )
+        self.attendance = old.attendance if old else Attendance(Describer(__version__, clock, self._health))
         self.batching: BatchService = old.batching if old else BatchService(clock)
         self._retired: list[Retired] = []
         self.called: dict[str, Handler] = {}
@@ -132,6 +133,9 @@ class Assembly(ProjectHost):
         self.schedulers: dict[str, Scheduler] = build_schedulers(
             project, self.queues, self.state_of, clock, old.schedulers if old else {}
         )
+
+    def _health(self) -> WorkerHealth | None:
+        return None if self.find_health is None else self.find_health()
 
     def _build_all(self, old: Assembly | None, changes: Changes | None) -> None:
         """Make each entry's object, or take it over from the old assembly; what others need comes first."""

@@ -155,11 +155,19 @@ def late_after(running: int) -> float:
 def next_sign_in(presence: Presence, last: Presence | None, since: float) -> float:
     """Seconds until this entry must be written; 0: now. ``last``: the one that was, this number of seconds ago.
 
-    A worker that runs handlers says so with every check, as one of them may keep the thread from the next one.
+    A worker that runs handlers says so with every check, as one of them may keep the thread from the next one. A
+    warning of health waits for the next sign: a busy machine makes all its idle workers warn.
     """
-    if last is None or presence.running or msgspec.structs.replace(last, seen=presence.seen) != presence:
+    if last is None or presence.running or _news(last) != _news(presence):
         return 0.0
     return max(QUIET - since, 0.0)
+
+
+def _news(presence: Presence) -> Presence:
+    """The entry without its time and its warnings, which are no reason to write it."""
+    health = presence.health
+    is_grave = health is not None and health.status in ("not_ready", "not_live")
+    return msgspec.structs.replace(presence, seen=0.0, health=health if is_grave else None)
 
 
 def as_of_sign(presence: Presence, now: float) -> Presence:

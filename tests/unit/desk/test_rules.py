@@ -245,6 +245,7 @@ LONG = RunningRow(RunningMessage("m", "app:send", 10.0, bound=300.0), "app:sende
         ({"depth": Depth(9, 0, 0, 1.0), "consumers": [IDLE], "knows_workers": False, "wants_workers": True}, []),
         ({"depth": Depth(0, 0, 0, 0.0), "consumers": [WORKS], "wants_workers": True}, []),
         ({"depth": Depth(0, 0, 0, 0.0), "consumers": [WORKS], "running": [LONG]}, ["attention.long_run"]),
+        ({"pause": Pause(100.0), "running": [LONG]}, ["attention.long_run"]),
     ],
 )
 def test_what_needs_attention(fields: dict[str, object], keys: list[str]) -> None:

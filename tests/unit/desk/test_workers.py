@@ -97,6 +97,46 @@ async def test_events_are_for_those_who_may_see_messages(app: App, browse: MakeB
         await consumer.stop(1)
 
 
+async def test_a_killed_worker_stays_on_its_page_until_it_is_acknowledged(tmp_path: Path) -> None:
+    app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
+    app.queue("mails").consumer(name="sender", lifecycle={"auto_start": False})(nothing)
+    async with app:
+        await app.publish("mails", 1)
+        state = app.live_assembly().state_of("app:mails")
+        assert state is not None
+        store = await state.store()
+        now = await store.time()
+        consumers = [PresentConsumer("app:sender", "mails", "app:driver", 1)]
+        alive, killed, stranger = (
+            Presence("web", 7, "1", now - 900, now - 1, consumers),
+            Presence("web", 8, "1", now - 900, now - 60, consumers),
+            Presence("web", 9, "1", now - 900, now - 60, [PresentConsumer("x", "others", "app:driver", 1)]),
+        )
+        for each in (alive, killed, stranger):
+            await store.put(each.key, encode(each))
+        desk = app.desk(is_open=True)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
+            browser = Browser(client, desk)
+            assert "Worker web:8 was killed, or cannot reach its store: its last sign came 1 m" in await browser.text(
+                "/"
+            )
+            answer = (await browser.get("/api/v1/workers")).json()
+            assert [each["id"] for each in answer["items"]] == ["web:7"]
+            assert [each["id"] for each in answer["killed"]] == ["web:8"], "a worker of another project is none of ours"
+            page = (await browser.get("/workers")).text
+            link = page.split('href="/confirm?act=acknowledge')[1].split('"')[0].replace("&amp;", "&")
+            done = await browser.act(f"/confirm?act=acknowledge{link}")
+            assert "Acknowledged: worker web:8 is gone." in words(done.text)
+            assert "was killed" not in await browser.text("/")
+            audit = (await browser.get("/api/v1/audit")).json()["items"]
+            assert [(each["act"], each["target"]) for each in audit] == [("acknowledge", "app:mails")]
+        kept = [entry.key for entry in (await store.list(PRESENCE)).entries]
+        assert kept == [alive.key, stranger.key]
+
+
+async def nothing(body: Any) -> None: ...
+
+
 async def test_a_message_page_does_not_wait_for_a_worker_that_is_silent(tmp_path: Path) -> None:
     app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
     mails = app.queue("mails")

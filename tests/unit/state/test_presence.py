@@ -142,6 +142,16 @@ def test_an_entry_that_stays_the_same_is_written_seldom() -> None:
     assert next_sign_in(idle, busy, 1.0) == 0, "a change"
 
 
+def test_a_warning_waits_for_the_next_sign_and_more_is_written_at_once() -> None:
+    well, warned, stuck, later = (
+        Presence("here", 1, "1", 5.0, 9.0, [PresentConsumer("c", "q", "d", 4)], health=WorkerHealth(*health))
+        for health in (("ok",), ("warning", "loop", "1 s"), ("not_live", "loop", "5 s"), ("not_live", "loop", "9 s"))
+    )
+    assert next_sign_in(warned, well, 1.0) == next_sign_in(well, warned, 1.0) == QUIET - 1.0
+    pairs = (stuck, well), (stuck, warned), (well, stuck), (later, stuck)
+    assert [next_sign_in(now, before, 1.0) for now, before in pairs] == [0.0] * 4
+
+
 @pytest.mark.parametrize("running", [0, 1])
 def test_a_worker_is_late_after_its_next_sign_was_due_and_before_it_is_gone(running: int) -> None:
     worker = Presence("here", 1, "1", 5.0, 100.0, [PresentConsumer("c", "q", "d", 4, running)])

@@ -151,7 +151,8 @@ class Health:
             report = self._sheet.report(self._findings(), self._app.clock.time())
             self._tell(report)  # first: who reads that it is not live finds in the log why
             self._report, self._looked_at = report, self._app.clock.monotonic()
-            if (is_new := before is None or before.status != report.status) and self._app.assembly is not None:
+            is_new = before is None or before.status != report.status
+            if is_new and self._app.assembly is not None:
                 self._app.assembly.attendance.look()
             self._write(report, is_new=is_new)
         return report

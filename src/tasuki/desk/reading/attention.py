@@ -86,18 +86,21 @@ def in_trouble(snapshot: Snapshot) -> frozenset[str]:
 def _of_queue(row: QueueRow, now: float) -> list[Notice]:
     if row.is_dead_letters:
         return _dead(row)
+    return [*_of_running(row), *_of_waiting(row, now)]
+
+
+def _of_waiting(row: QueueRow, now: float) -> list[Notice]:
     path = ("queues", row.id)
     if row.pause is not None:
         is_long = now - row.pause.at > LONG_PAUSE
         return [Notice("attention.long_pause", {"queue": row.id, "age": now - row.pause.at}, path)] if is_long else []
     if row.consumers and row.workers == 0 and (waiting := row.ready + row.delayed):
         return [Notice("attention.no_worker", {"queue": row.id, "n": waiting}, path)]
-    found = _of_running(row)
     if row.failed_rate and not row.out_rate:
-        return [*found, Notice("attention.failing", {"queue": row.id, "rate": row.failed_rate}, path)]
+        return [Notice("attention.failing", {"queue": row.id, "rate": row.failed_rate}, path)]
     if row.oldest > OLD:
-        return [*found, Notice("attention.old", {"queue": row.id, "age": row.oldest, "limit": OLD}, path)]
-    return found
+        return [Notice("attention.old", {"queue": row.id, "age": row.oldest, "limit": OLD}, path)]
+    return []
 
 
 def _of_running(row: QueueRow) -> list[Notice]:

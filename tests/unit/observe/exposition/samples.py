@@ -57,6 +57,7 @@ def snapshot(queues: int = 1, **process: float) -> Snapshot:
                 "handler_seconds": {**histogram(_2=4, _17=1), "exemplars": {"2": ["ab" * 16, 0.004, 999.5]}},
                 "wait_seconds": histogram(_5=1),
                 "running": 1,
+                "running_long": 1,
                 "buffered": 2,
                 "concurrency": 4,
             }

@@ -98,7 +98,8 @@ class WorkerView(View):
         consumer, message = part.consumer, part.message
         if message is not None:
             since = amounts.age(max(part.seen - message.since, 0.0))
-            return [(f"  {line(message.id)}", "ok"), ("", ""), (since, "ok"), ("", ""), ("", ""),
+            style = "bad" if message.bound else "ok"
+            return [(f"  {line(message.id)}", style), ("", ""), (since, style), ("", ""), ("", ""),
                     (line(message.function), "dim")]  # fmt: skip
         return [
             (line(consumer.id), "dim" if part.is_paused else "bold"),

@@ -107,7 +107,7 @@ class Sampler:
         rows = self._rows(counts, workers, unread)
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
-        self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)))
+        self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)), self.past.ends)
         # To wait for a broker that is away costs it nothing, and its return is to be seen soon.
         self._took = 0.0 if is_waiting else self._clock.monotonic() - began
         return self._last
@@ -126,10 +126,21 @@ class Sampler:
         with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}
         facts = Facts.of(live.project, workers, with_store)
         rows = {}
+        past, known, ends = self.past.queues, self.past.known, self.past.ends
         for id in self._site.queues:
             seen = counts.get(id)
             problem = "" if seen is not None else unread.get(id) or self._unseen(id)
-            rows[id] = row_of(id, live.queues[id], facts, seen, self._rates, problem, self.past.queues.get(id))
+            rows[id] = row_of(
+                id,
+                live.queues[id],
+                facts,
+                seen,
+                self._rates,
+                problem,
+                past.get(id),
+                knows_past=id in known,
+                ends=ends,
+            )
         return facts.with_dead(rows)
 
     def _unseen(self, queue: str) -> str:

@@ -20,7 +20,7 @@ def test_counters_of_processes_are_added() -> None:
     assert [one, other] == before, "snapshots stay as they are"
     first, second = total["consumers"]["app:q0.consumer"], total["consumers"]["app:q1.consumer"]
     assert (first["acked"], second["acked"]) == (10, 5)
-    assert first["handler_seconds"]["counts"] == histogram(_2=8, _17=2)["counts"]
+    assert first["handler_seconds"]["counts"] == histogram(_2=8, _26=2)["counts"]
     assert first["errors"] == {"ValueError": 2}
     assert first["queue"] == "app:q0"
     assert total["process"]["acts"] == {"retry": {"ok": 4}}

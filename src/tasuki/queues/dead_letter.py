@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.errors import MAX_ERROR_CHARS
@@ -43,6 +43,9 @@ Reason = Literal[
     "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
     "unknown_task", "cancelled",
 ]  # fmt: skip
+
+OF_LETTERS = tuple(reason for reason in get_args(Reason) if reason != "cancelled")
+"""The reasons that a message is a dead letter for: a cancelled one is acked."""
 
 KEPT_AT_REDRIVE = (SIGNATURE, GROUP, RULES, EDITED_BY, EDITED_FROM)
 """Headers of Tasuki's own that a redriven message keeps."""

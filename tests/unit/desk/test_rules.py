@@ -233,7 +233,7 @@ LONG = RunningRow(RunningMessage("m", "app:send", 10.0, bound=300.0), "app:sende
         ({}, ["attention.old"]),
         ({"consumers": [WORKS]}, ["attention.old"]),
         ({"consumers": [ConsumerRow("app:sender", 0, 0, 0, 0, 0)]}, ["attention.no_worker"]),
-        ({"consumers": [WORKS], "failed_rate": 2.0, "out_rate": 0.0}, ["attention.failing"]),
+        ({"consumers": [WORKS], "now_failed": 2.0, "now_out": 0.0}, ["attention.failing"]),
         ({"pause": Pause(100.0)}, []),
         ({"pause": Pause(100.0 - 86500)}, ["attention.long_pause"]),
         ({"is_dead_letters": True}, ["attention.dead"]),

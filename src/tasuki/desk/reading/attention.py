@@ -94,10 +94,10 @@ def _of_waiting(row: QueueRow, now: float) -> list[Notice]:
     if row.pause is not None:
         is_long = now - row.pause.at > LONG_PAUSE
         return [Notice("attention.long_pause", {"queue": row.id, "age": now - row.pause.at}, path)] if is_long else []
-    if row.consumers and row.workers == 0 and (waiting := row.ready + row.delayed):
+    if row.consumers and row.workers == 0 and (waiting := row.ready + (row.delayed or 0)):
         return [Notice("attention.no_worker", {"queue": row.id, "n": waiting}, path)]
-    if row.failed_rate and not row.out_rate:
-        return [Notice("attention.failing", {"queue": row.id, "rate": row.failed_rate}, path)]
+    if row.now_failed and not row.now_out:
+        return [Notice("attention.failing", {"queue": row.id, "rate": row.now_failed}, path)]
     if row.oldest > OLD:
         return [Notice("attention.old", {"queue": row.id, "age": row.oldest, "limit": OLD}, path)]
     return []

@@ -13,6 +13,7 @@ from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.observe.history.minutes import MINUTE
 from tasuki.queues.limits import limit_facts, limit_text
 from tasuki.queues.queue import Queue
 from tasuki.state.presence import Presence, PresentConsumer
@@ -78,8 +79,14 @@ def row_of(
     rates: Rates,
     problem: str,
     past: QueuePast | None = None,
+    *,
+    knows_past: bool = False,
+    ends: float | None = None,
 ) -> QueueRow:
-    """The row of a queue; ``seen``: what its app has counted, None: nothing, for this ``problem``."""
+    """The row of a queue; ``seen``: what its app has counted, None: nothing, for this ``problem``.
+
+    ``knows_past``: whether its last hour was read, up to the time ``ends``.
+    """
     name, driver = queue.spec.name, queue.driver.name
     is_private, has_store = not queue.driver.capabilities.multi_process, id in facts.with_store
     present = facts.present.get((driver, name), ())
@@ -101,14 +108,20 @@ def row_of(
         pause=None if seen is None else seen.orders.pauses.get(Target("queue", id)),
         consumers=_consumers(facts.declared.get(id, ()), present, seen),
         running=_running(present),
-        out_rate=done,
-        failed_rate=failed,
+        now_out=done,
+        now_failed=failed,
         dead_letters=facts.dead_letters.get(id, ""),
         tags=tags,
         knows_workers=seen is not None and id in seen.asked and (is_private or has_store) and not may_hide,
         wants_workers=id in facts.starting,
         past=past,
+        knows_past=knows_past and (ends is None or not _began_since(present, ends - MINUTE)),
     )
+
+
+def _began_since(present: Sequence[tuple[Presence, PresentConsumer]], at: float) -> bool:
+    """Whether all its workers began after this time, so that no whole minute of theirs is written yet."""
+    return bool(present) and all(worker.started > at for worker, _ in present)
 
 
 def _consumers(

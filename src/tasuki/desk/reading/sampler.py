@@ -112,7 +112,7 @@ class Sampler:
         names = {(queue.driver.name, queue.spec.name): id for id, queue in self._site.live.queues.items()}
         silent = [each for found in _each(counts) for each in found.killed if queue_in(each, names)]
         killed = killed_of(_merged(silent), workers, self.past.processes)
-        self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)), killed)
+        self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)), killed, self.past.ends)
         # To wait for a broker that is away costs it nothing, and its return is to be seen soon.
         self._took = 0.0 if is_waiting else self._clock.monotonic() - began
         return self._last
@@ -131,10 +131,21 @@ class Sampler:
         with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}
         facts = Facts.of(live.project, workers, with_store)
         rows = {}
+        past, known, ends = self.past.queues, self.past.known, self.past.ends
         for id in self._site.queues:
             seen = counts.get(id)
             problem = "" if seen is not None else unread.get(id) or self._unseen(id)
-            rows[id] = row_of(id, live.queues[id], facts, seen, self._rates, problem, self.past.queues.get(id))
+            rows[id] = row_of(
+                id,
+                live.queues[id],
+                facts,
+                seen,
+                self._rates,
+                problem,
+                past.get(id),
+                knows_past=id in known,
+                ends=ends,
+            )
         return facts.with_dead(rows)
 
     def _unseen(self, queue: str) -> str:

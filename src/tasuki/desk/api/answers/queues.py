@@ -21,9 +21,13 @@ class Totals(Answer, frozen=True):
     dead: int | None
     workers: int | None
     in_rate: float | None
-    """Messages a second in the last minute."""
+    """Messages a second, like ``out_rate`` and ``failed_rate``: in the full minute that ended at ``minute_ends``."""
     out_rate: float | None
     failed_rate: float | None
+    now_out: float | None
+    """Of some seconds before ``now``, as ``now_failed``."""
+    now_failed: float | None
+    minute_ends: float | None
     uncounted: int = 0
     """Queues that could not be counted: the sums lack theirs."""
     delayed_unknown: int = 0
@@ -79,8 +83,11 @@ class QueueItem(Answer, frozen=True):
     oldest_age: float | None
     is_estimate: bool
     in_rate: float | None
+    """Messages a second in the last full minute, as in the totals."""
     out_rate: float | None
     failed_rate: float | None
+    now_out: float | None
+    now_failed: float | None
     wait_p95: float | None
     """Seconds within which 95 % of the messages of the last five minutes started."""
     run_p95: float | None
@@ -139,9 +146,13 @@ class Minute(Answer, frozen=True):
 
 
 class History(Answer, frozen=True):
-    """The last hour of a queue, the oldest minute first; no items: nothing happened."""
+    """The last hour of a queue, the oldest minute first; no items: nothing happened, if it is known."""
 
     items: list[Minute]
+    is_known: bool
+    """False: not all processes that have the queue are known to have written their minutes."""
+    ends: float | None
+    """Unix time of the end of the last minute; null: unknown."""
 
 
 class Running(Answer, frozen=True):
@@ -160,7 +171,7 @@ class Line(Answer, frozen=True):
     ready: int | None
     in_rate: float | None
     out_rate: float | None
-    dead_rate: float
+    dead_rate: float | None
     schedules: list[str]
     consumers: dict[str, list[str]]
     """Consumer, and the functions that it calls."""

@@ -43,7 +43,7 @@ async def overview(call: Call) -> answers.Overview:
 
 
 def _totals(snapshot: Snapshot) -> answers.Totals:
-    known = asdict(snapshot.totals) | {"uncounted": snapshot.uncounted}
+    known = asdict(snapshot.totals) | {"uncounted": snapshot.uncounted, "minute_ends": snapshot.minute_ends}
     if not snapshot.knows_counts:
         known |= dict.fromkeys(("ready", "delayed", "dead"))
     if not snapshot.knows_workers:
@@ -85,6 +85,8 @@ def item_of(row: QueueRow) -> answers.QueueItem:
         in_rate=row.in_rate,
         out_rate=row.out_rate,
         failed_rate=row.failed_rate,
+        now_out=row.now_out,
+        now_failed=row.now_failed,
         wait_p95=row.wait_p95,
         run_p95=row.run_p95,
         workers=row.workers,
@@ -122,10 +124,10 @@ def _consumer(row: ConsumerRow, *, is_known: bool) -> answers.Consumer:
 
 async def history(call: Call) -> answers.History:
     """The last 60 minutes of a queue that all processes have written."""
-    _, row = await call.row()
-    past = row.past
+    snapshot, row = await call.row()
+    past, facts = row.past, (row.knows_past, snapshot.minute_ends)
     if past is None:
-        return answers.History([])
+        return answers.History([], *facts)
     spans = (past.hour.span(minute, minute) for minute in range(past.newest - MINUTES + 1, past.newest + 1))
     return answers.History(
         [
@@ -133,7 +135,8 @@ async def history(call: Call) -> answers.History:
                 span.at, span.published, span.done, span.failed, span.dead, span.ready, *span.wait, *span.run
             )
             for span in spans
-        ]
+        ],
+        *facts,
     )
 
 

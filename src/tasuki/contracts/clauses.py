@@ -137,6 +137,9 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     queue has it. A ``transfer`` of a place takes out the message of its id at this place, or is answered with
     MessageNotFoundError and stores nothing, whatever other messages have the id: of two that name one place, one does
     it. A ``remove`` with places removes the messages of its ids at these places, and no others of these ids.
+59. ``locate`` says for each of some ids where its message is: ``held`` by a receiver, ``ready``, or ``delayed`` until a
+    time; of several messages of an id the first of these that holds for one. An id of which the queue has no message is
+    left out. It needs one request, however many messages wait, and nothing changes (``locate``).
 """
 
 CONTRACT = 5

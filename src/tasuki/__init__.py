@@ -19,7 +19,7 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.handle import QueueHandle
-    from tasuki.app.state.jobs import Job
+    from tasuki.app.state.jobs import Job, SyncJob
     from tasuki.app.tasks import Retries, Task
     from tasuki.consumers.handling.middleware import Handle
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
@@ -49,6 +49,7 @@ __all__ = [
     "Retries",
     "Retry",
     "Snooze",
+    "SyncJob",
     "Task",
     "TasukiError",
     "Unknown",
@@ -73,6 +74,7 @@ _HOME = {
     "Retries": "tasuki.app.tasks",
     "Retry": "tasuki.contracts.handler",
     "Snooze": "tasuki.contracts.handler",
+    "SyncJob": "tasuki.app.state.jobs",
     "Task": "tasuki.app.tasks",
     "TasukiError": "tasuki.errors",
     "Unknown": "tasuki.queues.result",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
     from tasuki.app.source import Source
     from tasuki.app.state.jobs import Job
-    from tasuki.app.sync import SyncApp
+    from tasuki.app.sync.running import SyncApp
     from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
     from tasuki.clock import Clock
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
@@ -66,7 +66,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         body: T,
         headers: Headers = None,
         **options: Unpack[ChainOptions],
-    ) -> Job:
+    ) -> Job[Any]:
         """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`.
 
         ``then``: a message, queue (also by name) or task that follows when this one is done, once; a queue or task is
@@ -126,7 +126,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
         return await self._live().call_from(None, self.full_id(function), args)
 
-    def job(self, id: str, *, queue: str | QueueHandle[Any] = "") -> Job:
+    def job(self, id: str, *, queue: str | QueueHandle[Any] = "") -> Job[Any]:
         """A message by its id, published by any process. Raises LifecycleError, QueueNotFoundError."""
         from tasuki.app.state.jobs import Job
 

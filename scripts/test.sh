@@ -16,6 +16,7 @@ pure="
     src/tasuki/backoff.py
     src/tasuki/app/explain/facts.py
     src/tasuki/app/explain/rule.py
+    src/tasuki/state/jobs/fate.py
     src/tasuki/app/dead/choice.py
     src/tasuki/app/measuring/whole.py
     src/tasuki/app/health/report.py

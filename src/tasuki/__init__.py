@@ -19,7 +19,7 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.handle import QueueHandle
-    from tasuki.app.state.jobs import Job
+    from tasuki.app.state.jobs import Job, SyncJob
     from tasuki.app.tasks import Task
     from tasuki.consumers.handling.middleware import Handle
     from tasuki.contracts.context import Retries
@@ -51,6 +51,7 @@ __all__ = [
     "Retries",
     "Retry",
     "Snooze",
+    "SyncJob",
     "Task",
     "TasukiError",
     "Unknown",
@@ -76,6 +77,7 @@ _HOME = {
     "Retries": "tasuki.contracts.context",
     "Retry": "tasuki.contracts.handler",
     "Snooze": "tasuki.contracts.handler",
+    "SyncJob": "tasuki.app.state.jobs",
     "Task": "tasuki.app.tasks",
     "TasukiError": "tasuki.errors",
     "Unknown": "tasuki.queues.result",

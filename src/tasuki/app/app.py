@@ -15,7 +15,7 @@ from tasuki.app.lifecycle.open_drivers import lifespan_of, naming_causes, open_d
 from tasuki.app.lifecycle.unused import UnusedConsumers
 from tasuki.app.owner import Owner
 from tasuki.app.source import Source, hint_for, import_target
-from tasuki.app.sync import SyncApp
+from tasuki.app.sync.running import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError, TasukiError

@@ -19,6 +19,7 @@ from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
 from tasuki.app.schedules.building import build_schedulers, scheduler_specs
 from tasuki.app.schedules.scheduler import Scheduler
+from tasuki.app.state.fate import waits_for
 from tasuki.app.state.finding import store_for
 from tasuki.app.state.pausing import pause_of
 from tasuki.app.state.workers import consumers_at, depth_at
@@ -171,6 +172,7 @@ class Assembly(ProjectHost):
             queue.find_depth = partial(depth_at, self, queue.id)
             queue.on_purge = partial(self.delays.purged, self.state_of(queue.id), queue)
             queue.use_store(partial(store_for, self, queue.id, "a unique window"))
+            queue.waits = waits_for(self, queue)
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         trace_all(self.project, self.queues, self.consumers, __version__)
         for id, service in self.services.items():

@@ -119,7 +119,7 @@ class QueueHandle(Guessed, Generic[T]):
 
         return Planned(queue=self.id, body=None, fill="")
 
-    async def publish(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Job:
+    async def publish(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Job[Any]:
         """Publish one message; see :meth:`tasuki.App.publish`."""
         try:
             return await self._app.publish(self.id, body, headers, **options)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tasuki.app.lifecycle.additions import Additions
     from tasuki.app.source import Source
     from tasuki.app.state.jobs import Job
-    from tasuki.app.sync import SyncApp
+    from tasuki.app.sync.running import SyncApp
     from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
     from tasuki.clock import Clock
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
@@ -78,7 +78,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         body: T,
         headers: Headers = None,
         **options: Unpack[ChainOptions],
-    ) -> Job:
+    ) -> Job[Any]:
         """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`.
 
         ``then``: a message, queue (also by name) or task that follows when this one is done, once; a queue or task is
@@ -142,7 +142,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
         return await self._live().call_from(None, self.full_id(function), args)
 
-    def job(self, id: str, *, queue: str | QueueHandle[Any] = "") -> Job:
+    def job(self, id: str, *, queue: str | QueueHandle[Any] = "") -> Job[Any]:
         """A message by its id, published by any process. Raises LifecycleError, QueueNotFoundError."""
         from tasuki.app.state.jobs import Job
 
@@ -316,6 +316,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         actor_header: str = "",
         proxies: Iterable[str] = (),
         is_open: bool = False,
+        publish_rate: float = 100.0,
     ) -> Desk:
         """The desk as an ASGI application, to be mounted in a web application that has this app open.
 
@@ -327,9 +328,11 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             proxies: see ``actor_header``; they also say the client's address, and whether the browser speaks TLS.
             is_open: every client may act that gives a loopback name as its Host. A client chooses that name, so this is
                 for web applications that only this machine reaches, or that ask who it is before.
+            publish_rate: messages a second that one client may publish through its API.
 
         Raises:
-            TasukiError: the extra tasuki[desk] is not installed. ValueError: it has no token and is not open.
+            TasukiError: the extra tasuki[desk] is not installed. ValueError: it has no token and is not open, or
+                the rate is out of bounds.
         """
         from tasuki.desk.extra import require_extra
 
@@ -338,7 +341,9 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         from tasuki.desk.security.access import Access, names_of
 
         app: App = self  # type: ignore[assignment]
-        return mounted(app, Access(names_of(hosts), token, actor, actor_header, frozenset(proxies), is_open=is_open))
+        names, trusted = names_of(hosts), frozenset(proxies)
+        access = Access(names, token, actor, actor_header, trusted, is_open=is_open, publish_rate=publish_rate)
+        return mounted(app, access)
 
     def live_assembly(self) -> Assembly:
         """The open app's objects. Raises LifecycleError when it is not open."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
@@ -166,6 +166,15 @@ class Consumer(Definition):
     def buffered(self) -> int:
         """Messages that have not started; for any thread."""
         return 0 if self.run is None else sum(len(each.deliveries) for each in self.run.waiting())
+
+    def stage_of(self, id: str) -> Literal["running", "waiting"] | None:
+        """Of a message that it has: whether its handler runs, or has not started; None: it has none of this id."""
+        if self.run is None:
+            return None
+        if any(one.received.id == id for each in self.deliveries() for one in each.deliveries):
+            return "running"
+        is_here = any(one.received.id == id for each in self.run.waiting() for one in each.deliveries)
+        return "waiting" if is_here else None
 
     @property
     def cannot_receive(self) -> bool:

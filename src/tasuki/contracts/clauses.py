@@ -140,6 +140,9 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
 58. ``depth`` counts the messages that all processes hold and have delayed, or says None of a number that the broker
     does not tell. Then ``kept`` tells what this process has of it, and only this process: the sum over all processes
     is the number.
+59. ``locate`` says for each of some ids where its message is: ``held`` by a receiver, ``ready``, or ``delayed`` until a
+    time; of several messages of an id the first of these that holds for one. An id of which the queue has no message is
+    left out. It needs one request, however many messages wait, and nothing changes (``locate``).
 60. ``peek``, ``find`` and ``peek_cause`` of a driver with ``transfer`` say of each message in how many seconds it is
     ready (``Waiting.delay``: 0 if it is), by the broker's clock, whether its publisher delayed it, a nack or a release;
     and how many of its attempts have failed (``Waiting.failures``), as the next delivery counts them (8).

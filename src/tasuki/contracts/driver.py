@@ -46,6 +46,7 @@ from tasuki.contracts.values import (
     Transfer,
     Unique,
     Waiting,
+    Where,
     place_of,
 )
 from tasuki.contracts.within import Within
@@ -55,8 +56,8 @@ from tasuki.message import Message
 __all__ = [
     "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SILENCE", "SPANS", "Ack", "Act", "Answers", "Capabilities",
     "Causes", "Depth", "Driver", "Durability", "Kept", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing",
-    "QueueSpec",
-    "Receipt", "Received", "Release", "Settlement", "Span", "Transfer", "Unique", "Waiting", "place_of",
+    "QueueSpec", "Receipt", "Received", "Release", "Settlement", "Span", "Transfer", "Unique", "Waiting", "Where",
+    "place_of",
 ]  # fmt: skip
 
 
@@ -278,6 +279,13 @@ class Driver(Within, ABC):
         Must: leave them untouched (51), and show them as ``peek`` (57, 60).
         """
         raise self._unsupported("find messages by their ids", queue)
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        """Where the messages of these ids are, by a search; an id without a message is left out.
+
+        Must: see held messages too, need one request, and change nothing (59).
+        """
+        raise self._unsupported("locate messages by their ids", queue)
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Count the waiting messages by their causes: the ``most`` largest groups, ``also``, and all others.

@@ -16,6 +16,8 @@ NACK_ERROR_CHARS = 500
 SILENCE = 10.0
 """Seconds without a renewal after which a delivery is silent (62), where ``Capabilities.sees_silence``."""
 
+Where = Literal["ready", "delayed", "held"]
+"""Where a message is: waiting to be received, waiting for its time, or with a receiver."""
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
 Durability = Literal["memory", "process", "broker", "power", "node"]
 DURABILITIES: tuple[Durability, ...] = ("memory", "process", "broker", "power", "node")
@@ -46,6 +48,8 @@ class Capabilities:
     exact_depth: bool = False
     peek: bool = False
     find: bool = False
+    locate: bool = False
+    """``locate``: it knows by their ids where messages are, held ones included, in one request."""
     causes: bool = False
     """``causes`` and ``peek_cause``: it keeps an index of why messages died."""
     purge: bool = False

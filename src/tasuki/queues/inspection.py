@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Causes, Depth, Driver, Merged, Occupancy, Outgoing, QueueSpec, place_of
@@ -20,6 +20,19 @@ from tasuki.queues.policy import QueuePolicy
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
+
+
+class Waits(Protocol):
+    """Keeps the first record of each message; see :class:`tasuki.state.jobs.waits.Waits`."""
+
+    async def note(self, messages: Sequence[Outgoing], versions: Mapping[str, int] | None = None) -> None:
+        """Record that confirmed messages wait; ``versions``: by id, of the records that are replaced."""
+
+    async def versions(self, messages: Sequence[Outgoing]) -> Mapping[str, int]:
+        """The versions of the records that messages have before they are forwarded."""
+
+    async def note_purge(self) -> None:
+        """Record that the messages which wait now are about to be removed."""
 
 
 class Inspection:
@@ -44,6 +57,8 @@ class Inspection:
     """The queue that this one is a guarded view of."""
     find_pause: Callable[[], Awaitable[dict[str, Any] | None]] | None = None
     """Finds who has paused the queue, until when and why; empty: the store does not tell. None: it has no state."""
+    waits: Waits | None = None
+    """Keeps records of waiting messages, where the driver cannot locate them; None: nothing asks for them."""
     _reading: Codecs
     """The codecs that read the bodies of its messages."""
     _reader: Codec
@@ -127,6 +142,8 @@ class Inspection:
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""
         with self._permitted("queue.admin.purge", "purge"):
+            if self.waits is not None:
+                await self.waits.note_purge()
             count = await self.driver.purge(self.spec.name)
         if self.on_purge is not None:
             await self.on_purge()

@@ -237,6 +237,8 @@ class Queue(Inspection):
         answer = (await self._put((message,), timeout, connection, carry))[0]
         if isinstance(answer, DriverError):
             raise self._failed(message.id, self._advised(message, answer))
+        if self.waits is not None:
+            await self.waits.note(_stored((message,), (answer,)))
         return self._confirmed(message.id, answer)
 
     def _put(
@@ -278,6 +280,8 @@ class Queue(Inspection):
         if self.signer is not None:
             self.signer.sign(messages)
         errors = await self._publish_all(messages, limit, connection)
+        if self.waits is not None and (stored := _stored(messages, errors)):
+            await self.waits.note(stored)
         durability = self.demand.given
         if len(messages) == len(results) and not any(errors):
             self.metrics.published += len(messages)
@@ -346,7 +350,10 @@ class Queue(Inspection):
                 message.lane = self.policy.lanes.of_sent_on(message, self.decode)
         put: Callable[[], Awaitable[Answers]]
         put = partial(carry, messages) if carry else partial(self._batcher.publish, messages, timeout)
+        versions = None if self.waits is None else await self.waits.versions(messages)
         answers = await (put() if self.tracing is None else self.tracing.forward(messages, after, put))
+        if self.waits is not None and (stored := _stored(messages, answers)):
+            await self.waits.note(stored, versions)
         results = [answer if isinstance(answer, DriverError) else None for answer in answers]
         self.metrics.published += results.count(None)
         return results
@@ -372,6 +379,11 @@ class Queue(Inspection):
         else:
             self.metrics.unknown += 1
         return error
+
+
+def _stored(messages: Sequence[Outgoing], answers: Answers) -> list[Outgoing]:
+    """The messages that are at the broker now; one that was merged into another is not."""
+    return [message for message, answer in zip(messages, answers, strict=True) if answer is None]
 
 
 def _builder(id: str, body: BodyType | None, **parts: Any) -> MessageBuilder:

@@ -97,7 +97,7 @@ def test_every_text_of_an_answer_is_known_as_ours_or_theirs() -> None:
         "Batch": {"to", "where", "actor", "problem"}, "BatchGroup": {"key", "words"}, "Done": {"message"},
         "Cause": {"text", "act"}, "RunningMessage": {"id", "key"},
     }  # fmt: skip
-    not_offered = {"Problem", "Event", "Line", "Check", "Health", "DryRun"}
+    not_offered = {"Problem", "Event", "Line", "Check", "Health", "DryRun", "Result"}
     found = [each for _, each in inspect.getmembers(answers, inspect.isclass) if issubclass(each, answers.Answer)]
     every: list[type[msgspec.Struct]] = [*found, Cause, RunningMessage, PresentConsumer]
     for of in every:

@@ -14,14 +14,13 @@ from tasuki.errors import PublishError, TasukiError
 from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.observe.frames import for_user
-from tasuki.queues.result import Confirmed
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.declaring import Declaring
     from tasuki.app.flow.planned import Planned
-    from tasuki.app.state.jobs import Job
+    from tasuki.app.state.jobs import Job, SyncJob
     from tasuki.app.tasks.options import TaskOptions
     from tasuki.handlers.arguments import Arguments
 
@@ -72,17 +71,26 @@ class Sender(Guessed, Generic[P, T]):
         refuse_unknown("with_options(…)", options, OF_SENDER)
         return Sender(self._task, {**self._options, **options})
 
-    async def publish(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
-        """Publish a call and wait for the broker's confirmation; raises what ``Queue.publish`` raises."""
+    async def publish(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[T]:
+        """Publish a call and wait for the broker's confirmation; raises what ``Queue.publish`` raises.
+
+        The ``result`` of the job is what the function returns, as its annotation says.
+        """
+        from tasuki.app.state.jobs import returning
+
         body, headers, options = self._message("publish", args, kwargs)
         refuse_unknown("publish(…)", options, SENDING)
-        return await self._task.app.publish(self._task.queue, body, headers, **options)
+        job = await self._task.app.publish(self._task.queue, body, headers, **options)
+        return returning(job, self._task.returns)
 
-    def send(self, /, *args: P.args, **kwargs: P.kwargs) -> Confirmed:
+    def send(self, /, *args: P.args, **kwargs: P.kwargs) -> SyncJob[T]:
         """Publish from code without an event loop; see :meth:`publish` and ``app.sync``."""
+        from tasuki.app.state.jobs import returning
+
         body, headers, options = self._message("send", args, kwargs)
         refuse_unknown("send(…)", options, SENDING)
-        return self._task.app.sync.publish(self._task.queue, body, headers, **options)
+        job = self._task.app.sync.publish(self._task.queue, body, headers, **options)
+        return returning(job, self._task.returns)
 
     async def request(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Publish a call and wait for the function's result, as its annotation says; see :meth:`tasuki.App.request`."""

@@ -11,7 +11,8 @@ from django.db import connections, transaction
 
 from tasuki.app.flow.planned import follower, members_of
 from tasuki.app.handle import QueueHandle
-from tasuki.app.sync import SyncApp
+from tasuki.app.state.jobs import SyncJob
+from tasuki.app.sync.running import SyncApp
 from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.following import Follower, Later, StartedGroup, ids_of
@@ -31,7 +32,7 @@ T = TypeVar("T")
 Way = Literal["now", "within", "after"]
 
 
-class AfterCommit(Confirmed, frozen=True, gc=False):
+class AfterCommit(SyncJob[Any], frozen=True, eq=False, gc=True):
     """Not published yet: Django publishes the message as soon as the transaction commits; a rollback drops it."""
 
 
@@ -65,7 +66,7 @@ class DjangoSync(SyncApp):
 
     def publish(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[ChainOptions]
-    ) -> Confirmed:
+    ) -> SyncJob[Any]:
         """See SyncApp. Within a transaction nothing is received before its commit, and nothing after a rollback.
 
         On PostgreSQL with ``TASUKI['DATABASE']`` the message is stored by the transaction itself. Else it is published
@@ -88,7 +89,7 @@ class DjangoSync(SyncApp):
         options["id"] = id = str(message.id)
         work = partial(super().publish, queue, message.body, message.headers, **options)
         transaction.on_commit(work, using=self._alias)
-        return AfterCommit(id, live.durability)
+        return AfterCommit(id, live.durability, queue=live.id, _app=self._app)
 
     def publish_many(
         self, queue: str | QueueHandle[T], items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
@@ -100,7 +101,7 @@ class DjangoSync(SyncApp):
         if way != "after":
             return super().publish_many(queue, items, **options)
         live, envelopes = self._live(queue), [_named(item) for item in items]
-        results = [_result_before_commit(live, envelope) for envelope in envelopes]
+        results = [self._result_before_commit(live, envelope) for envelope in envelopes]
         valid = [each for each, result in zip(envelopes, results, strict=True) if isinstance(result, AfterCommit)]
         publish: Callable[..., list[PublishResult]] = super().publish_many
         transaction.on_commit(partial(_raise_first, partial(publish, queue, valid, **options)), using=self._alias)
@@ -130,9 +131,16 @@ class DjangoSync(SyncApp):
 
     def publish_now(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[ChainOptions]
-    ) -> Confirmed:
+    ) -> SyncJob[Any]:
         """Publish at once, whatever transaction is open."""
         return super().publish(queue, body, headers, **options)
+
+    def _result_before_commit(self, queue: Queue, message: Envelope[Any]) -> PublishResult:
+        try:
+            queue.validate(message)
+        except TasukiError as error:
+            return Rejected(str(message.id), error, False)
+        return AfterCommit(str(message.id), queue.durability, queue=queue.id, _app=self._app)
 
     def _name_now(self) -> str:
         return str(connections[self._alias].settings_dict["NAME"])
@@ -165,14 +173,6 @@ def _named(item: Any) -> Envelope[Any]:
     envelope = copy.deepcopy(item) if isinstance(item, Envelope) else Envelope(body=copy.deepcopy(item))
     envelope.id = envelope.id or new_id()
     return envelope
-
-
-def _result_before_commit(queue: Queue, message: Envelope[Any]) -> PublishResult:
-    try:
-        queue.validate(message)
-    except TasukiError as error:
-        return Rejected(str(message.id), error, False)
-    return AfterCommit(str(message.id), queue.durability)
 
 
 def _raise_first(work: Callable[[], list[PublishResult]]) -> None:

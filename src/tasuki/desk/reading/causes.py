@@ -46,7 +46,7 @@ class Asked:
         async def look(live: Assembly) -> tuple[Look, Facts]:
             dead = live.queues.get(letters) if is_near else None
             known = Searched(found.message, found.place, found.searched)
-            asking = Look(live, self._clock, live.queues[queue], id, dead, known)
+            asking = Look(live, self._clock, live.queues[queue], id, dead, known, found.is_name)
             return asking, await asking.plainly()
 
         asking, facts = await site.at(queue, look)

@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from tasuki.app.lifecycle.unused import UnusedConsumers
-from tasuki.app.sync import SyncApp
+from tasuki.app.sync.running import SyncApp
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.supervisor.supervisor import Supervisor
 from tasuki.system.stopping import StopSignals

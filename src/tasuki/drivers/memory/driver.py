@@ -25,6 +25,7 @@ from tasuki.contracts.driver import (
     Settlement,
     Transfer,
     Unique,
+    Where,
 )
 from tasuki.contracts.moving import stale
 from tasuki.drivers.memory import causes
@@ -33,7 +34,7 @@ from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.memory.slots import Slot
 from tasuki.drivers.memory.store import MemoryStore, Shelf
-from tasuki.drivers.memory.transferring import find, transfer
+from tasuki.drivers.memory.transferring import find, locate, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -277,6 +278,12 @@ class MemoryDriver(Driver):
         source, now = self._queue(queue), self._clock.monotonic()
         source.surface(now)
         return [slot.shown(now) for slot in find(source, frozenset(ids))]
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        """Look through all messages."""
+        source = self._queue(queue)
+        source.surface(self._clock.monotonic())
+        return locate(source, frozenset(ids))
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Look through the waiting messages."""

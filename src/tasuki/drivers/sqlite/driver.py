@@ -23,6 +23,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
     Transfer,
+    Where,
 )
 from tasuki.contracts.moving import stale
 from tasuki.drivers.sqlite.capabilities import CAPABILITIES
@@ -30,6 +31,7 @@ from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.file.database import Database
 from tasuki.drivers.sqlite.looking import causes
+from tasuki.drivers.sqlite.looking.locating import locate
 from tasuki.drivers.sqlite.looking.peeking import Walk, show, step
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.state.reader import Reader
@@ -262,6 +264,12 @@ class SQLiteDriver(WithinSQLite):
         found: list[Message] = await self._ask(
             Call(queue, lambda store, number: show(store.connection, number, seqs, now))
         )
+        return found
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        """Search the queue's messages, on the thread that reads: the writer goes on."""
+        wanted, now = storable(ids), self._clock.time()
+        found: dict[str, Where] = await self._look(queue, lambda file, number: locate(file, number, wanted, now))
         return found
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:

@@ -66,6 +66,7 @@ BEHAVIOURS = (
     Behaviour("exact depth", "test_depth_is_exact", "exact_depth"),
     Behaviour("peek", "test_24_peek_shows_without_receiving", "peek"),
     Behaviour("find messages by id", "test_51_find_shows_without_receiving", "find"),
+    Behaviour("locate messages by id, held ones too", "test_59_a_message_is_located_wherever_it_is", "locate"),
     Behaviour("count letters by cause, however many", "test_52_causes_are_counted", "causes"),
     Behaviour("purge", "test_24_purge_removes_what_is_not_held", "purge"),
     Behaviour("remove messages by id", "test_37_remove_takes_what_it_names", "remove"),

@@ -39,8 +39,8 @@ from tasuki.registry.references import did_you_mean
 
 RequirementName = Literal[
     "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
-    "attempts", "lease", "dedup", "max_length", "exact_depth", "peek", "find", "causes", "purge", "remove", "expedite",
-    "transfer", "transactional", "transactional_settle", "delete", "atomic_move", "state", "last_error",
+    "attempts", "lease", "dedup", "max_length", "exact_depth", "peek", "find", "locate", "causes", "purge", "remove",
+    "expedite", "transfer", "transactional", "transactional_settle", "delete", "atomic_move", "state", "last_error",
     "unique.pending", "unique.running", "unique.window", "unique.replace", "unique.extend", "limit.rate",
     "limit.concurrency", "limit.key", "fair",
 ]  # fmt: skip

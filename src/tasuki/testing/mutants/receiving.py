@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import msgspec
 
-from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Release, Settlement, Where
 from tasuki.message import Message
 from tasuki.testing.mutants.mutant import Mutant
 
@@ -200,6 +200,44 @@ class FindLooksAtTheFirstOnes(Mutant):
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         first = await self.peek(queue, 1000)
         return [message for message in await super().find(queue, ids) if message.id in {each.id for each in first}]
+
+
+class LocateMissesHeldMessages(Mutant):
+    noticed_by = ("test_59_a_message_is_located_wherever_it_is", "test_59_a_message_behind_its_key_is_ready")
+    needs = "locate"
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        found = await super().locate(queue, ids)
+        return {id: where for id, where in found.items() if where != "held"}
+
+
+class LocateTakesDelayedForReady(Mutant):
+    noticed_by = ("test_59_a_delayed_message_is_told_apart",)
+    needs = "locate"
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        found = await super().locate(queue, ids)
+        return {id: "ready" if where == "delayed" else where for id, where in found.items()}
+
+
+class LocateLooksAtTheFirstOnes(Mutant):
+    noticed_by = ("test_59_one_among_many_is_located",)
+    needs = "locate"
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        first = {each.id for each in await self.peek(queue, 1000)}
+        found = await super().locate(queue, ids)
+        return {id: where for id, where in found.items() if where == "held" or id in first}
+
+
+class LocateTakesWhatItFinds(Mutant):
+    noticed_by = ("test_59_a_message_is_located_wherever_it_is",)
+    needs = "locate"
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        found = await super().locate(queue, ids)
+        await self.receive(queue, 1, 0.0)
+        return found
 
 
 class _ReceiptsByNumber(Mutant):

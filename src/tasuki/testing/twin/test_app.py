@@ -115,7 +115,7 @@ class TestApp(Faulty):
 
     async def publish(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
-    ) -> Job:
+    ) -> Job[Any]:
         """See :meth:`tasuki.App.publish`; the same as a publish of the code under test."""
         return await self.app.publish(queue, body, headers, **options)
 

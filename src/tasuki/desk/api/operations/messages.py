@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from tasuki.app.state.fate import know
 from tasuki.desk.api import answers
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import cursor_of, read_number
@@ -17,8 +18,10 @@ from tasuki.desk.reading.listed.rows import row_of, state_of
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, find, peek
 from tasuki.desk.reading.observed.held import cancelled
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.message import LAST_ERROR, LAST_TRACEBACK, Message
+from tasuki.message import CONTENT_TYPE, LAST_ERROR, LAST_TRACEBACK, Message
 from tasuki.queues.queue import Queue
+from tasuki.state.jobs.fate import status_of
+from tasuki.state.results import JobError
 
 if TYPE_CHECKING:
     from tasuki.app.explain.rule import Explanation
@@ -145,3 +148,33 @@ async def explain(call: Call) -> answers.Explained:
     found = await find(call.site, row.id, call.names["id"], 0)
     told: Explanation = await call.tools.asked.explained(row.id, call.names["id"], found, _letters(call, row), PATIENCE)
     return answers.Explained(told.id, told.queue, told.found, list(told.causes))
+
+
+async def result(call: Call) -> answers.Result:
+    """What has become of a message, and what its handler returned, in a queue that keeps results."""
+    _, row = await call.row()
+    call.require("peek", row.id)
+    id, live = call.names["id"], call.site.live.queues[row.id]
+    if live.policy.result is None:
+        text = f"queue {row.id} keeps no results: write 'result: {{ttl: 1h}}' at it"
+        raise ProblemError(409, text, "unsupported")
+    known = await call.site.at(row.id, lambda assembly: know(assembly, row.id, id))
+    status, record = status_of(known), known.record
+    if status is None or status == "unknown":
+        raise ProblemError(404, f"there is no message {id!r} in {row.id}, or its time is over")
+    if record is None or record.status != status:  # it waits again: the record is of an earlier life
+        return answers.Result(id, row.id, status, None, None, None, "", "", "", None)
+    error = record.error or JobError(record.problem)
+    value = None if record.value is None else Message(id, record.value, {CONTENT_TYPE: record.codec})
+    return answers.Result(
+        id=id,
+        queue=row.id,
+        status=status,
+        at=record.at,
+        attempt=record.attempt,
+        value=None if value is None else _body(body_of(live, value)),
+        error=lines(error.text),
+        kind=error.kind,
+        reason=error.reason,
+        progress=record.progress,
+    )

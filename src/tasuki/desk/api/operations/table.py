@@ -70,6 +70,7 @@ OPERATIONS: Sequence[Operation] = (
     _get("/queues/{queue}/messages", messages.messages, answers.Messages, asked.MessagesQuery, "peek"),
     _get("/messages/{queue}/{id}", messages.message, answers.Message, asked.MessageQuery, "peek"),
     _get("/messages/{queue}/{id}/explain", messages.explain, answers.Explained, right="peek"),
+    _get("/messages/{queue}/{id}/result", messages.result, answers.Result, right="peek"),
     _get("/dead/groups", letters.groups, answers.Groups, asked.GroupsQuery, "peek"),
     _get("/dead/{queue}", letters.letters, answers.Letters, asked.LettersQuery, "peek"),
     _get("/find", searching.find, answers.Found, asked.FindQuery, "peek"),

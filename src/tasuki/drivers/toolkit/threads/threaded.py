@@ -27,6 +27,7 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
     Transfer,
+    Where,
 )
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
@@ -173,6 +174,10 @@ class Threaded(Driver):
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         wanted = list(ids)
         return await self._guard.get(queue).call(lambda: self._inner.find(queue, wanted))
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        wanted = list(ids)
+        return await self._guard.get(queue).call(lambda: self._inner.locate(queue, wanted))
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         wanted = list(also)

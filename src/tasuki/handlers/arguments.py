@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Union
 
@@ -10,7 +11,7 @@ import msgspec
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.handler import Context
-from tasuki.errors import BodyTypeError, HandlerError
+from tasuki.errors import BodyTypeError, HandlerError, InvalidBodyError, UnknownArgumentError
 from tasuki.handlers.binding import getter_of
 from tasuki.handlers.body import make_converter, make_reader, uses_pydantic
 from tasuki.handlers.signature import Parameter, Role, check_parameter, read_arguments
@@ -18,6 +19,9 @@ from tasuki.handlers.signature import Parameter, Role, check_parameter, read_arg
 _SCALARS = frozenset({str, int, bool})
 _MOST_SHOWN = 80
 """Characters of a signature in an error."""
+_UNKNOWN = re.compile(r"contains unknown field `(.*)`$", re.DOTALL)
+"""How msgspec names an unknown argument; of a field further inside it says the path behind the name."""
+RETRIED = "retried, as a worker of another version may know it"
 
 
 class Bound(dict[str, Any]):
@@ -70,13 +74,23 @@ class Arguments:
         decode, names, converts = codec.decoder(self._struct), tuple(self._own), self._converts
 
         def arguments(data: bytes) -> dict[str, Any]:
-            read = decode(data)
+            try:
+                read = decode(data)
+            except InvalidBodyError as error:
+                raise self._of_another_version(error) from error.__cause__
             given = {name: value for name in names if (value := getattr(read, name)) is not msgspec.UNSET}
             for name in converts.keys() & given.keys() if converts else ():
                 given[name] = converts[name](given[name])
             return given
 
         return arguments
+
+    def _of_another_version(self, error: InvalidBodyError) -> InvalidBodyError:
+        """The same error; one of its own kind for an unknown argument, which a worker of another version may have."""
+        if (unknown := _UNKNOWN.search(str(error))) is None:
+            return error
+        text = f"the task has no parameter {unknown[1]!r}: {RETRIED}; its arguments here are ({self._signature()})"
+        return UnknownArgumentError(text, kind="Invalid")
 
     def caller(self, function: Callable[..., Any]) -> Callable[[dict[str, Any], Context], Any]:
         """``function``, which has these parameters, as a function of the arguments by name and a context."""
@@ -167,9 +181,11 @@ class Arguments:
         return f"has no parameter {name!r}"
 
     def _refused(self, call: str, problem: str) -> BodyTypeError:
+        return BodyTypeError(f"{call} {problem}; nothing was sent; its arguments are ({self._signature()})")
+
+    def _signature(self) -> str:
         own = ", ".join(map(_declared, self._own.values()))
-        shown = own if len(own) <= _MOST_SHOWN else own[:_MOST_SHOWN] + "…"
-        return BodyTypeError(f"{call} {problem}; nothing was sent; its arguments are ({shown})")
+        return own if len(own) <= _MOST_SHOWN else own[:_MOST_SHOWN] + "…"
 
 
 def _struct(parameters: Any) -> type[msgspec.Struct]:

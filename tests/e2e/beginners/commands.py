@@ -89,7 +89,7 @@ COMMANDS = [
     ),
     Mistake(
         "a worker older than the publisher", {"jobs.py": TASK}, RUN,
-        ("this consumer has no task 'mall'; did you mean 'mail'?", "(unknown_task)"), 0,
+        ("this consumer has no task 'mall': retried", "did you mean 'mail'?", "(unknown_task)"), 0,
         before=("tasuki publish jobs '{\"to\": \"ada\"}' --header message_type=mall",),
     ),
     Mistake(

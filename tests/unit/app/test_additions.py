@@ -1,4 +1,4 @@
-"""What is declared while the app is open is in force at once."""
+"""Declarations while the app is open are in force at once."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def test_a_declaration_that_cannot_be_applied_says_so_and_how_to_go_on(
     jobs = app.queue("jobs")
     async with app:
         other = app.queue("other", driver="nowhere")
-        with caplog.at_level(logging.ERROR), pytest.raises(QueueNotFoundError, match=r"is not in force: .*nowhere"):
+        with caplog.at_level(logging.ERROR), pytest.raises(QueueNotFoundError, match=r"are not in force: .*nowhere"):
             await other.publish(1)
         assert "await app.reload()" in caplog.text
         await jobs.publish(1)  # the old version goes on

@@ -67,19 +67,17 @@ class Additions:
                     if self._app.assembly is None:  # it was closed meanwhile
                         return
                     self.problem = error
-                    say = (
-                        "what was declared while the app is open is not in force: %s. Mend it, then await app.reload()"
-                    )
+                    say = "the latest declarations are not in force: %s. Correct them, then await app.reload()"
                     _log.error(say, error)
         finally:
             self._task = None
 
     def read(self) -> None:
-        """A reload reads what is declared now."""
+        """A reload reads all declarations up to now."""
         self._is_noted, self.problem = False, None
 
     async def applied(self) -> None:
-        """Wait until what was declared before is in force, or could not be applied."""
+        """Wait until the declarations before this call are in force, or could not be applied."""
         if _APPLYING.get():
             return
         if self._task is None and self._is_noted:
@@ -90,9 +88,9 @@ class Additions:
     def told(self, error: QueueNotFoundError) -> QueueNotFoundError:
         """The same error, with the way out if the queue may have been declared just now."""
         if self.problem is not None:
-            text = f"{error}; what was declared while the app is open is not in force: {self.problem}"
+            text = f"{error}; the latest declarations are not in force: {self.problem}"
         elif self.is_pending:
-            text = f"{error}; what was declared just now is not in force yet: await app.reload() first"
+            text = f"{error}; the latest declarations are not in force yet: await app.reload() first"
         else:
             return error
         return QueueNotFoundError(text, queue=error.queue)

@@ -32,6 +32,7 @@ from tasuki.errors import (
     DriverError,
     InvalidBodyError,
     ResultError,
+    UnknownArgumentError,
     text_of,
 )
 from tasuki.handlers.threads import is_from_outside, refuse_exit
@@ -204,7 +205,7 @@ class Executor:
         return True
 
     def _undecodable(self, delivery: Delivery, error: BaseException) -> Verdict:
-        if isinstance(error, InvalidBodyError):
+        if isinstance(error, InvalidBodyError) and not isinstance(error, UnknownArgumentError):
             return delivery.holder.policy.rejected("invalid", str(error))
         if isinstance(error, CodecError):
             return delivery.holder.policy.rejected("undecodable", f"{error}; {self._queue.how_read(delivery.received)}")

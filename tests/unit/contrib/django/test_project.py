@@ -90,7 +90,7 @@ def test_a_function_that_does_not_exist_is_an_error(other: App) -> None:
 
 
 def test_warnings_are_warnings(other: App) -> None:
-    other.queue("mails")
+    other.queue("mails", dead_letter=None)
     other.function("send")(lambda body: None)
     other.entry("worker", "queue.consumer", queue="mails", func="send")
     assert ids(checks.check_project()) == ["tasuki.W001"]

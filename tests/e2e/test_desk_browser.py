@@ -146,7 +146,7 @@ def test_the_page_of_a_message_that_has_gone_is_live(browser: Browser, full_desk
     with page_of(browser, viewport=WIDE) as (page, _):
 
         def is_refresh(answer: Any) -> bool:
-            return answer.status == 404 and answer.request.resource_type == "fetch"
+            return bool(answer.status == 404 and answer.request.resource_type == "fetch")
 
         with page.expect_response(is_refresh):
             page.goto(f"{full_desk}/messages/{QUEUE}/no-such-message")

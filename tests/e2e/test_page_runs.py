@@ -26,6 +26,7 @@ RUN = [
     "docs/how-to/groups.md",
     "docs/how-to/idempotency.md",
     "docs/how-to/limits.md",
+    "docs/how-to/logs.md",
     "docs/how-to/middleware.md",
     "docs/how-to/monitoring.md",
     "docs/how-to/observers.md",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any, Literal, TextIO
 
+from tasuki.observe.handled import LogFields
 from tasuki.observe.plain import clean, escape, to_plain, to_text
 from tasuki.observe.redact import redact
 from tasuki.observe.sink import Sink
@@ -44,6 +45,7 @@ def configure(
     handler.setFormatter(
         TextFormatter(has_colour=is_terminal and not os.environ.get("NO_COLOR")) if is_text else JsonFormatter()
     )
+    handler.addFilter(LogFields())
     root = logging.getLogger()
     for old in [each for each in root.handlers if isinstance(each, LogHandler)]:
         root.removeHandler(old)

@@ -143,7 +143,7 @@ class Facts:
     @property
     def unexplained(self) -> int:
         """How many messages of the queue are held, beyond those that its workers tell of."""
-        held = 0 if self.depth is None else self.depth.in_flight
+        held = 0 if self.depth is None else self.depth.in_flight or 0
         return max(held - len(_held_by_workers(self.workers)), 0)
 
 

@@ -20,6 +20,7 @@ from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, ResultError
 from tasuki.message import wants_answer
 from tasuki.observe.frames import from_user
+from tasuki.observe.handled import HANDLED
 from tasuki.observe.trace import CURRENT, common
 
 _log = logging.getLogger("tasuki.consumer")
@@ -103,6 +104,7 @@ class BatchExecutor(Executor):
         count = len(bodies)  # the function may change its list
         results: Sequence[Any]
         raised: BaseException | None = None
+        HANDLED.set(batch)
         CURRENT.set(common(each.received.headers for each in batch.deliveries))
         try:
             result = await self._only.handle(bodies, Context(batch, batch, self._only.reach))

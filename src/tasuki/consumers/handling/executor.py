@@ -49,6 +49,7 @@ from tasuki.message import (
     wants_answer,
 )
 from tasuki.observe.frames import from_user
+from tasuki.observe.handled import HANDLED
 from tasuki.observe.trace import CURRENT
 from tasuki.queues.messages.rules import rules_of
 from tasuki.tracing.options import Limit
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tasuki.consumer")
 
+_is_plain, _handle_now = NOTED.isdisjoint, HANDLED.set
 _START_PAUSE = 0.5
 """Seconds before a suspect is released if its start cannot be recorded; the broker redelivers it at once."""
 
@@ -134,8 +136,8 @@ class Executor:
         """
         received = delivery.received
         headers = received.headers
-        is_plain = NOTED.isdisjoint(headers)
-        started = delivery.started_at = worker.started = worker.ended = self._monotonic()
+        is_plain = _is_plain(headers)
+        started = delivery.started_at = worker.started = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)
         if (
             received.attempt > 1
@@ -143,24 +145,28 @@ class Executor:
             or delivery.lost
             or (not is_plain and (EXPIRES_AT in headers or RULES in headers))
         ) and not self._admit(delivery, started):
+            worker.ended = started
             return
         if self._verify is not None and (problem := self._verify(received)) is not None:
+            worker.ended = started
             delivery.conclude(delivery.holder.policy.rejected("unsigned", problem))
             return
         if received.suspect and not self._auto_ack and not await self._prepare(delivery, worker):
-            delivery.ended = True
+            worker.ended, delivery.ended = started, True
             return
         try:
             body = callee.decode(received.body) if CONTENT_TYPE not in headers else callee.decode_as(received)
         except BaseException as error:
+            worker.ended = started
             delivery.conclude(self._undecodable(delivery, error))
             return
         if self._auto_ack and not await self._prepare(delivery, worker):
-            delivery.ended = True
+            worker.ended, delivery.ended = started, True
             return
         try:
             # Where nothing looks at a context, the tracing finds the facts of one in its place.
             context: Any = Context(delivery, delivery, callee.reach) if callee.needs_context else delivery
+            _handle_now(delivery)
             if not is_plain:
                 CURRENT.set(headers)
             result = await callee.handle(body, context)

@@ -18,6 +18,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.outcome import Cause
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.settling.verdict import RELEASE
+from tasuki.observe.handled import HANDLED
 from tasuki.observe.trace import CURRENT
 
 _RANK: dict[Cause | None, int] = {None: 0, "timeout": 1, "cancel": 2, "stop": 3}
@@ -97,6 +98,7 @@ class Pool:
         self._context = copy_context()
         """No variable of the handler whose message or whose end needs a worker is set for that worker."""
         self._context.run(CURRENT.set, None)
+        self._context.run(HANDLED.set, None)
         self.buffer: deque[Delivery] = deque()
         self._ready = self.buffer
         """Where workers take deliveries from: the buffer itself, unless a delivery needs more than a free worker."""
@@ -189,6 +191,7 @@ class Pool:
                 if self._is_surplus and not self._ready:
                     self._forget(worker)
                     return
+                HANDLED.set(None)  # an idle worker keeps no message alive
                 idle = loop.create_future()
                 self._idle.append(idle)
                 await idle

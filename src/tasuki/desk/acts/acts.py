@@ -14,7 +14,7 @@ from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.desk.acts.acknowledging import acknowledge
-from tasuki.desk.acts.auditing import keep, record_of
+from tasuki.desk.acts.auditing import how, keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
 from tasuki.desk.acts.mending import other_queues, send, try_out, undo_edit
 from tasuki.desk.acts.publishing import publish
@@ -206,6 +206,7 @@ class Acts:
 
     async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
         record = record_of(session, order.act, order.id, order.messages, ended)
+        record = msgspec.structs.replace(record, options=how(order.act, order.options, order.bulk))
         if order.bulk is not None:
             record = msgspec.structs.replace(record, filter=order.bulk.text)
         await keep(self._site, self.queue_of(order), record)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from heapq import nsmallest
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from tasuki.desk.dead.rows import GroupRow
 from tasuki.desk.looks.charts import chart_of
@@ -86,6 +86,8 @@ async def queues(view: View) -> Response:
     snapshot = await view.tools.sampler.latest()
     word = view.query.get("q", "").strip()
     rows = [row for row in snapshot.queues.values() if word.lower() in row.id.lower()]
+    if word and not rows and not view.is_fragment:  # the box of the header: it is no queue, so perhaps an id
+        return RedirectResponse(view.url("find", q=word), 303)
     sort, is_down = view.query.get("sort", ""), view.query.get("dir") == "down"
     rows = _sorted(rows, snapshot, sort, is_down=is_down)
     start = view.number_of("from", _MOST_PLACE)

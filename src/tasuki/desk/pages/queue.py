@@ -33,6 +33,7 @@ from tasuki.desk.reading.tracebacks import attempt_of, folded
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.dead.naming import name_of
 from tasuki.queues.queue import Queue
 from tasuki.workbench.editing.undo import UNDO_TIME, Record
@@ -62,6 +63,7 @@ async def queue(view: View) -> Response:
         row=row,
         tab=tab,
         tab_names=TAB_NAMES,
+        tab_counts=_counts(row),
         page=page,
         problem=problem,
         rows=[
@@ -78,6 +80,13 @@ async def queue(view: View) -> Response:
         lease=live.spec.lease,
         keeps_history=live.driver.capabilities.multi_process is False or view.tools.site.live.state_of(id) is not None,
     )
+
+
+def _counts(row: QueueRow) -> dict[str, int | None]:
+    """Tab → how many messages it has; None: it is not known, or the tab has none."""
+    depth = row.depth
+    known = {"waiting": None, "delayed": None} if depth is None else {"waiting": depth.ready, "delayed": depth.delayed}
+    return dict.fromkeys(TAB_NAMES) | known | {"running": row.busy if row.knows_workers else None}
 
 
 def _schedules(view: View, queue: str) -> list[str]:
@@ -148,7 +157,7 @@ async def message(view: View) -> Response:
         stack=folded(lines(held.stack)) if held is not None else [],
         cancel=await cancelled(site, id, message_id) if running else None,
         state=state_of(row, found.message, found.place, bool(running), found.status),
-        **_content(live, found, held, is_letter=row.is_dead_letters),
+        **_content(live, found, held, failures[-1] if failures else None, is_letter=row.is_dead_letters),
         attempts=[attempt_of(record) for record in reversed(failures)],
         why=[each for each in told.causes if not (edited and each.code == "no such message")],
         unseen=unseen,
@@ -164,10 +173,12 @@ async def _edit(view: View, row: QueueRow, id: str) -> tuple[str, Record | None]
     return dead, await edit_made(view.tools.site, dead, id)
 
 
-def _content(live: Queue, found: Found, held: Held | None, *, is_letter: bool) -> dict[str, Any]:
+def _content(
+    live: Queue, found: Found, held: Held | None, last: AttemptRecord | None, *, is_letter: bool
+) -> dict[str, Any]:
     """The message itself, as its page shows it, and the name by which acts on it take no other one of its id.
 
-    ``held``: what the worker of a running one tells.
+    ``held``: what the worker of a running one tells; ``last``: its last failed attempt, as the lists read it.
     """
     shown = found.message if held is None else held.message
     if shown is None:
@@ -175,7 +186,7 @@ def _content(live: Queue, found: Found, held: Held | None, *, is_letter: bool) -
         return {**nothing, "name": found.id, "headers": [], "origin": "", "error": "", "traceback": ""}
     headers = shown.headers
     return {
-        "shown": row_of(live, shown, found.place),
+        "shown": row_of(live, shown, found.place, None if is_letter else last),
         "name": name_of(shown) if is_letter else found.id,
         "failed": number(headers.get(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME))),
         "origin": str(headers.get(ORIGINAL_QUEUE, "")),

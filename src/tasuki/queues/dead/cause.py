@@ -42,6 +42,13 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 """In this order: a later pattern sees what an earlier one left."""
 
 
+def _unless_name(found: re.Match[str]) -> str:
+    return found[0] if _NAME.fullmatch(found[0][1:-1]) else _QUOTED
+
+
+_OF_NAMES = tuple((pattern, _unless_name if word == _QUOTED else word) for pattern, word in _PATTERNS)
+
+
 def cause_of(reason: str, error_type: str, place: str, error: str) -> str:
     """Twelve hexadecimal digits; ``error``: the text of the error, of any length."""
     parts = (reason, error_type, place, normalized(error, error_type))
@@ -54,14 +61,9 @@ def normalized(error: str, error_type: str = "") -> str:
     Quoted names stay in errors of a type that is about names.
     """
     line = first_line(error)
-    keeps_names = error_type.rpartition(".")[2] in NAMING
-    for pattern, word in _PATTERNS:
-        line = pattern.sub(_unless_name if keeps_names and word == _QUOTED else word, line)
+    for pattern, word in _OF_NAMES if error_type.rpartition(".")[2] in NAMING else _PATTERNS:
+        line = pattern.sub(word, line)
     return line
-
-
-def _unless_name(found: re.Match[str]) -> str:
-    return found[0] if _NAME.fullmatch(found[0][1:-1]) else _QUOTED
 
 
 def first_line(error: str) -> str:

@@ -104,7 +104,7 @@ async def test_what_is_wrong_is_said_at_its_field_and_nothing_moves(
     ("body", "headers", "why"),
     [
         (b"\xff", {}, "it is not shown as text"),
-        (b'{"password": "hunter2"}', {}, "it has secrets"),
+        (b'{"password": "hunter2", "password": ""}', {}, "it has secrets"),
         (b'"' + b"a" * 300_000 + b'"', {}, "too long for this page"),
         (b'{"a": "\x01"}', {}, "control characters"),
         (b"\x81\xa1a\xc4\x01x", {"content_type": "application/msgpack"}, "it is not shown as text"),
@@ -250,3 +250,21 @@ async def test_a_copy_is_no_edit_to_be_undone(app: App, browse: MakeBrowser) -> 
     assert "An edit of letter m of app:dead" in words(page.text)
     assert "Undo the edit" not in words(page.text)
     assert await ids(app, "dead") == ["m"]
+
+
+async def test_a_secret_stays_what_it_is_unless_it_is_changed(app: App, browse: MakeBrowser) -> None:
+    await bury(app, b'{"to": "a", "n": 1.10, "password": "hunter2"}')
+    browser = browse(actor="kana")
+    page = (await browser.get(PAGE)).text
+    assert "hunter2" not in page
+    assert text_of(page) == '{\n  "to": "a",\n  "n": 1.10,\n  "password": "***"\n}'
+    assert "*** stands for a secret, which stays as it is" in words(page)
+    wrong = await sent(browser, body='{"to": "***", "password": "***"}')
+    assert (wrong.status_code, await ids(app, "dead")) == (400, ["m"])
+    assert "stands for a secret, and the letter has none here" in words(wrong.text)
+
+    done = await sent(browser, body='{"to": "b", "n": 1.10, "password": "***"}')
+    assert done.status_code == 200
+    [message] = await app.live_queue("mails").peek()
+    assert message.body == b'{"to":"b","n":1.10,"password":"hunter2"}'
+    assert "hunter2" not in done.text

@@ -204,6 +204,8 @@ async def _at_once(app: App, source: str, to: str | None, limit: int | None, cho
     which = {name: chosen[name] for name in ("where", "ids")}
     async with acting(app, "redrive", source, source) as outcome:
         outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
+        asked = {"to": to, "limit": limit, "rate": rate}
+        outcome.options = ", ".join(f"{name} {value}" for name, value in asked.items() if value)
         with bar(wanted, "redriving") as advance:
             moved = await app.redrive(source, to=to, limit=limit, progress=advance, rate=rate, **which)
         outcome.count = moved

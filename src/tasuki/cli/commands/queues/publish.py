@@ -83,7 +83,7 @@ def command(
     id = find_queue(app.check(), queue)
 
     async def publish() -> Confirmed | Report:
-        async with app:
+        async with app.briefly():
             live = app.live_queue(id)
             if path is None:
                 return await live.publish(content, **given)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.contracts.state.store_handle import SyncStoreHandle
 from tasuki.errors import LifecycleError, TasukiError
-from tasuki.observe.frames import for_user
+from tasuki.observe.frames import cause_for_user, for_user
 from tasuki.queues.result import Confirmed, PublishResult
 from tasuki.system.loop_thread import LoopThread
 from tasuki.system.on_failure import OnFailure
@@ -83,7 +83,7 @@ class SyncApp:
         try:
             return self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))
         except TasukiError as error:
-            raise for_user(error) from error.__cause__
+            raise for_user(error) from cause_for_user(error)
 
     def request(
         self,

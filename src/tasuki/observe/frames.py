@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from traceback import StackSummary, TracebackException, walk_tb
 from typing import TypeVar
 
+from tasuki.errors import BodyTypeError, CodecError, PublishError
+
 E = TypeVar("E", bound=BaseException)
 
 _log = logging.getLogger("tasuki")
@@ -52,6 +54,11 @@ def for_user(error: E) -> E:
             each.__traceback__ = None
         each = each.__cause__
     return error
+
+
+def cause_for_user(error: BaseException) -> BaseException | None:
+    """The cause that is worth showing; None of a mistake of the caller's, whose text says all there is."""
+    return None if isinstance(error, PublishError | CodecError | BodyTypeError) else error.__cause__
 
 
 def is_ours(file: str) -> bool:

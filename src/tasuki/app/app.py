@@ -59,6 +59,7 @@ class App(Declaring):
     blocks = 0  # and runs that hold the app open now; the end of the last one closes it
     reads_only = False
     """Whether it is open for inspection alone."""
+    _is_brief = False
 
     def __init__(
         self,
@@ -202,7 +203,7 @@ class App(Declaring):
         assembly.take_charge()
         if not self.reads_only:
             self.begin_measuring(assembly)
-        self.supervisor = supervisor_of(assembly, self.clock, reads_only=self.reads_only)
+        self.supervisor = supervisor_of(assembly, self.clock, reads_only=self.reads_only, is_brief=self._is_brief)
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:
             try:
@@ -211,18 +212,22 @@ class App(Declaring):
                 await self._end()
                 raise
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[App]:
+    def reading(self) -> AbstractAsyncContextManager[App]:
         """Open for inspection within the block; creates and changes nothing at the brokers. Not for publishing.
 
         Each call for a queue that the broker does not have raises QueueNotFoundError. Raises as ``open``.
         """
-        self.reads_only = True
+        return self.briefly(reads_only=True)
+
+    @asynccontextmanager
+    async def briefly(self, *, reads_only: bool = False) -> AsyncIterator[App]:
+        """Open within the block for one act, such as a command's: what fails is raised, and is not logged as well."""
+        self._is_brief, self.reads_only = True, reads_only
         try:
             async with self, naming_causes(self.supervisor):
                 yield self
         finally:
-            self.reads_only = False
+            self._is_brief = self.reads_only = False
 
     async def start(self) -> None:
         """Open, and start the consumers with ``auto_start``; returns when they run.

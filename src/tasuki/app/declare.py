@@ -33,6 +33,8 @@ _MISNAMED = {
     "psql": "postgres",
     "sqla": "sqlite",
 }
+SCHEMES = ("memory", "sqlite", "redis", "amqp", "postgres", "nats", "sqs", *_SCHEMES)
+"""The schemes of URLs of the drivers in this package."""
 _FIELDS = {"nats": "servers"}
 """The field for the address, of drivers without ``url``."""
 

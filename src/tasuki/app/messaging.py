@@ -20,7 +20,7 @@ from tasuki.app.tasks.options import REQUEST, SENDING, refuse_unknown
 from tasuki.contracts.state.following import unfollowed
 from tasuki.contracts.state.store_handle import StoreHandle, checked_store, user_of
 from tasuki.errors import LifecycleError, QueueNotFoundError, TasukiError
-from tasuki.observe.frames import for_user
+from tasuki.observe.frames import cause_for_user, for_user
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -99,7 +99,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             refuse_unknown("publish(…)", options, SENDING)
             raise
         except TasukiError as error:
-            raise for_user(error) from error.__cause__
+            raise for_user(error) from cause_for_user(error)
 
     async def request(
         self,
@@ -133,9 +133,12 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         target, live = await self.ready_queue(queue), self._live()
         timeout, reply_to = options.pop("reply_timeout", 30.0), options.pop("reply_to", None)
         replies = None if reply_to is None else live.queue_of_replies(self.full_id(reply_to))
-        result: Named = await live.requests.ask(
-            target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options
-        )
+        try:
+            result: Named = await live.requests.ask(
+                target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options
+            )
+        except TasukiError as error:
+            raise for_user(error) from cause_for_user(error)
         return result
 
     async def call(self, function: str, *args: object) -> Any:

@@ -171,7 +171,7 @@ class Arguments:
         except HandlerError as error:
             why = str(error).removeprefix("the body does not fit: ")
             what = f"this {type(value).__name__} as {_shown(parameter)}"
-            raise self._refused(call, f"cannot take {what}: {why}") from error
+            raise self._refused(call, f"cannot take {what}: {why}") from None
 
     def _unknown(self, name: str) -> str:
         for parameter in self.parameters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from tasuki.tracing.queue import QueueTracing
 
 __all__ = ["PUBLISH_TIMEOUT", "Envelope", "GroupEnvelope", "Queue", "QueuePolicy"]
+
+_log = logging.getLogger("tasuki.queue")
 
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""
@@ -277,6 +280,8 @@ class Queue(Inspection):
         if self._through is not None:
             return await self._through.publish_each(items, Sending(limit, connection), self._checked)
         messages, results = self._build_all(items)
+        if len(messages) < len(results):
+            self._warn_of(results)
         if self.signer is not None:
             self.signer.sign(messages)
         errors = await self._publish_all(messages, limit, connection)
@@ -311,6 +316,14 @@ class Queue(Inspection):
                 id = item.id if isinstance(item, Envelope) and item.id else ""
                 results.append(Rejected(id, error, False))
         return messages, results
+
+    def _warn_of(self, results: Sequence[PublishResult | None]) -> None:
+        """Log that items were refused: a caller that does not look at the results would not know."""
+        refused = [result for result in results if result is not None]
+        _log.warning(
+            "publish_many to queue %s: %d of %d items are refused, and nothing of them was sent: %s",
+            self.id, len(refused), len(results), getattr(refused[0], "error", ""), extra={"queue": self.id},
+        )  # fmt: skip
 
     async def _publish_all(self, messages: Sequence[Outgoing], limit: float, connection: Any) -> Answers:
         if refusal := self.demand.refusal():

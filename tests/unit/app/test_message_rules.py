@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context, Envelope, Retries
+from tasuki.app.typed.entries import DeadLetterFields
 from tasuki.errors import ProjectError
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +22,7 @@ class Site:
 
     def __init__(self, app: App, **consumer: Any) -> None:
         self.app = app
-        letters = {"queue": "dead", "max_attempts": 2}
+        letters: DeadLetterFields = {"queue": "dead", "max_attempts": 2}
         self.jobs = self.app.queue("jobs", dead_letter=letters)
         self.plain = self.app.queue("plain", dead_letter=letters)
         self.dead = self.app.queue("dead")
@@ -145,7 +146,7 @@ def test_the_bound_of_attempts_is_given_once() -> None:
         (lambda site: site.jobs.task(timeout=5), "has no option 'timeout'; write handler_timeout"),
         (lambda site: site.work.with_options(retry=Retries(5)), r"write retries=5, or retries=Retries\(5, …\)"),
         (lambda site: site.jobs.task(max_retries=5), r"write retry=Retries\(attempts\)"),
-        (lambda site: Retries(on=ValueError), r"must be a tuple of errors: write on=\(ValueError,\)"),
+        (lambda site: Retries(on=ValueError), r"must be a tuple of errors: write on=\(ValueError,\)"),  # type: ignore[arg-type]
     ],
 )
 async def test_a_word_of_before_is_answered_with_the_one_to_write(call: Any, says: str) -> None:

@@ -120,14 +120,16 @@ def _status(
     scheduled: Scheduled, now: int, done: int, since: int | None, pauses: Mapping[str, bytes]
 ) -> ScheduleStatus:
     id, config, queue = scheduled
-    next_at = next_tick(config.timing, now) if config.enabled else None
+    paused = None if (raw := pauses.get(pause_key("schedule", id))) is None else read_pause(raw)
+    begin = now if paused is None or paused.until is None else max(now, int(paused.until))
+    is_off = not config.enabled or (paused is not None and paused.until is None)
+    next_at = None if is_off else next_tick(config.timing, begin)
     last_at = last_tick(config.timing, done) if since is not None else None
     if config.cron is not None:
         timing = config.cron if config.timezone == "UTC" else f"{config.cron} ({config.timezone})"
     else:
         timing = f"every {format_duration(config.every or 0.0)}"
-    pause = pauses.get(pause_key("schedule", id))
-    missed = last_tick(config.timing, now - _LATE) if since is not None and pause is None else None
+    missed = last_tick(config.timing, now - _LATE) if since is not None and paused is None else None
     return ScheduleStatus(
         id=id,
         queue=queue.id,
@@ -135,7 +137,8 @@ def _status(
         next=None if next_at is None else datetime.fromtimestamp(next_at, UTC),
         last=None if last_at is None or since is None or last_at <= since else datetime.fromtimestamp(last_at, UTC),
         is_enabled=config.enabled,
-        pause=None if pause is None else read_pause(pause),
+        pause=paused,
         is_known=since is not None,
         is_late=missed is not None and since is not None and missed > max(done, since),
+        timezone=config.timezone,
     )

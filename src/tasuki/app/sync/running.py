@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.sync.verbs import SyncVerbs
 from tasuki.errors import LifecycleError, TasukiError
+<<<<<<< HEAD:src/tasuki/app/sync/running.py
 from tasuki.observe.frames import for_user
 from tasuki.queues.result import PublishResult
+=======
+from tasuki.observe.frames import cause_for_user, for_user
+from tasuki.queues.result import Confirmed, PublishResult
+>>>>>>> mistakes:src/tasuki/app/sync.py
 from tasuki.system.loop_thread import LoopThread
 from tasuki.system.on_failure import OnFailure
 
@@ -75,7 +80,7 @@ class SyncApp(SyncVerbs):
             job = self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))
             return sync_job(job)
         except TasukiError as error:
-            raise for_user(error) from error.__cause__
+            raise for_user(error) from cause_for_user(error)
 
     def request(
         self,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from msgspec.structs import replace
 
 from tasuki.app.guesses import OF_TASK, Guessed
 from tasuki.app.tasks.options import OF_SENDER, REQUEST, SENDING, refuse_unknown
-from tasuki.errors import PublishError, TasukiError
+from tasuki.errors import LifecycleError, PublishError, TasukiError
 from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.observe.frames import for_user
@@ -89,8 +91,17 @@ class Sender(Guessed, Generic[P, T]):
 
         body, headers, options = self._message("send", args, kwargs)
         refuse_unknown("send(…)", options, SENDING)
+<<<<<<< HEAD
         job = self._task.app.sync.publish(self._task.queue, body, headers, **options)
         return returning(job, self._task.returns)
+=======
+        with suppress(RuntimeError):  # there is none
+            asyncio.get_running_loop()
+            raise LifecycleError(
+                f"{self._task.name}.send(…) would block the event loop: write await {self._task.name}.publish(…)"
+            )
+        return self._task.app.sync.publish(self._task.queue, body, headers, **options)
+>>>>>>> mistakes
 
     async def request(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Publish a call and wait for the function's result, as its annotation says; see :meth:`tasuki.App.request`."""
@@ -141,7 +152,7 @@ class Sender(Guessed, Generic[P, T]):
         try:
             body = self._task.arguments.bind(f"{self._task.name}.{verb}(…)", args, named)
         except TasukiError as error:
-            raise for_user(error) from error.__cause__
+            raise for_user(error) from None
         options: dict[str, Any] = dict(self._options)
         headers = options.pop("headers", None) or {}
         return body, {**headers, MESSAGE_TYPE: self._task.name}, options

@@ -106,7 +106,7 @@ class TypedMessageBuilder(MessageBuilder):
             raise BodyTypeError(
                 f"queue {self._queue!r} takes {self._body} (declared at {self._body.place}), and this "
                 f"{given} is not one: {why}; publish {_with_article(str(self._body))}"
-            ) from error
+            ) from None
 
 
 def _with_article(name: str) -> str:

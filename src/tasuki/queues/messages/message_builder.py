@@ -281,7 +281,13 @@ class MessageBuilder:
                 f"queue {self._queue!r}: a ttl needs somewhere for expired messages to go: "
                 "give the queue a dead_letter, or say on_expire: drop"
             )
-        return seconds("ttl", self._policy.message_ttl if ttl is None else ttl)
+        time = seconds("ttl", self._policy.message_ttl if ttl is None else ttl)
+        if not time:
+            raise PublishError(
+                f"queue {self._queue!r}: with ttl=0 a message expires before it is received: give it a time such as "
+                "ttl='5m', or leave ttl out"
+            )
+        return time
 
     def build_item(self, item: Any) -> Outgoing:
         """The same for a body, or an Envelope."""

@@ -25,7 +25,7 @@ def spread(cron: str, id: str, salt: str) -> str:
     """
     fields = cron.split()
     if not is_spread(cron) or len(fields) != len(_RANGES):
-        return cron  # the parser says what is wrong
+        return cron  # the parser refuses it
     return " ".join(
         str(first + int(share(salt, id, f"field {place}") * (last - first + 1))) if field.lower() == RANDOM else field
         for place, (field, (first, last)) in enumerate(zip(fields, _RANGES, strict=True))

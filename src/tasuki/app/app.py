@@ -197,7 +197,12 @@ class App(Declaring):
         from tasuki.app.assembly import Assembly
 
         assembly = Assembly(
-            self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers, around=self.around
+            self.check(),
+            clock=self.clock,
+            keeper=self.keeper,
+            observers=self.observers,
+            around=self.around,
+            prepare_child=self.prepare_child,
         )
         assembly.find_health = self.health_sign
         assembly.take_charge()

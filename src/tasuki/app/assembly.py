@@ -98,12 +98,14 @@ class Assembly(ProjectHost):
         changes: Changes | None = None,
         observers: Sequence[Observer] = (),
         around: Around | None = None,
+        prepare_child: str | None = None,
     ) -> None:
         self.project = project
         self.clock = clock
         self._keeper = keeper
         self.observers: tuple[Observer, ...] = old.observers if old else tuple(observers)
         self.around: Around | None = old.around if old else around
+        self.prepare_child: str | None = old.prepare_child if old else prepare_child
         self.settings: Settings = Settings(project, kept=old.settings if old else None)
         self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
@@ -231,7 +233,7 @@ class Assembly(ProjectHost):
             self.consumers[id] = self._consumer(id, config)
         elif is_function(config):
             self.handlers[id] = build_handler(
-                self.project, id, self._threads(id), self._role(id), self.providers, self.around
+                self.project, id, self._threads(id), self._role(id), self.providers, self.around, self.prepare_child
             )
         elif (resource := build_resource(config, self.project.kinds, id, self.clock, self.opener)) is not None:
             self.resources[id] = resource

@@ -192,18 +192,20 @@ def build_handler(
     role: str = "func",
     providers: Providers | None = None,
     around: Around | None = None,
+    prepare_child: str | None = None,
 ) -> Handler:
     """The handler of a function entry, not yet started.
 
     ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.tasks.roles`;
-    ``providers``: what a Python function may be given; ``around``: of Python functions that run in this process.
+    ``providers``: what a Python function may be given; ``around``: of Python functions that run in this process;
+    ``prepare_child``: see PythonTarget.
     """
     config = project.configs[id]
     if isinstance(config, LuaFunctionConfig):
         return _lua_handler(project, id, config, threads)
     assert isinstance(config, PythonFunctionConfig)
     if config.isolation == "process":
-        return _isolated_python(id, config, threads, role)
+        return _isolated_python(id, config, threads, role, prepare_child)
     from tasuki.handlers.batch import PythonBatch
     from tasuki.handlers.python import PythonHandler
     from tasuki.handlers.task import PythonGiveUp, PythonTask
@@ -229,7 +231,9 @@ def _limits(config: LuaFunctionConfig | PythonFunctionConfig) -> Limits:
     return config.pool.limits if config.pool else Limits()
 
 
-def _isolated_python(id: str, config: PythonFunctionConfig, threads: int, role: str) -> Handler:
+def _isolated_python(
+    id: str, config: PythonFunctionConfig, threads: int, role: str, prepare_child: str | None
+) -> Handler:
     from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 
     limits = config.limits or PythonLimits()
@@ -241,6 +245,7 @@ def _isolated_python(id: str, config: PythonFunctionConfig, threads: int, role: 
         threads=threads,
         memory=limits.memory,
         is_task=role == "task",
+        prepare=prepare_child,
     )
     processes = _processes(config, threads)
     return IsolatedPythonHandler(target, time=limits.time, processes=processes, limits=_limits(config))

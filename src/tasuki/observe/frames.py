@@ -57,7 +57,6 @@ def for_user(error: E) -> E:
     return error
 
 
-<<<<<<< HEAD
 def from_user(error: BaseException | None) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
     """What a log record keeps of an error: its traceback begins at the user's code, whichever formatter writes it."""
     if error is None:
@@ -66,11 +65,11 @@ def from_user(error: BaseException | None) -> tuple[type[BaseException], BaseExc
     while first is not None and is_ours(first.tb_frame.f_code.co_filename):
         first = first.tb_next
     return type(error), error, first or error.__traceback__
-=======
+
+
 def cause_for_user(error: BaseException) -> BaseException | None:
     """The cause that is worth showing; None of a mistake of the caller's, whose text says all there is."""
     return None if isinstance(error, PublishError | CodecError | BodyTypeError) else error.__cause__
->>>>>>> mistakes
 
 
 def is_ours(file: str) -> bool:

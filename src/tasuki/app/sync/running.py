@@ -15,13 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.sync.verbs import SyncVerbs
 from tasuki.errors import LifecycleError, TasukiError
-<<<<<<< HEAD:src/tasuki/app/sync/running.py
-from tasuki.observe.frames import for_user
-from tasuki.queues.result import PublishResult
-=======
 from tasuki.observe.frames import cause_for_user, for_user
-from tasuki.queues.result import Confirmed, PublishResult
->>>>>>> mistakes:src/tasuki/app/sync.py
+from tasuki.queues.result import PublishResult
 from tasuki.system.loop_thread import LoopThread
 from tasuki.system.on_failure import OnFailure
 

@@ -91,17 +91,13 @@ class Sender(Guessed, Generic[P, T]):
 
         body, headers, options = self._message("send", args, kwargs)
         refuse_unknown("send(…)", options, SENDING)
-<<<<<<< HEAD
-        job = self._task.app.sync.publish(self._task.queue, body, headers, **options)
-        return returning(job, self._task.returns)
-=======
         with suppress(RuntimeError):  # there is none
             asyncio.get_running_loop()
             raise LifecycleError(
                 f"{self._task.name}.send(…) would block the event loop: write await {self._task.name}.publish(…)"
             )
-        return self._task.app.sync.publish(self._task.queue, body, headers, **options)
->>>>>>> mistakes
+        job = self._task.app.sync.publish(self._task.queue, body, headers, **options)
+        return returning(job, self._task.returns)
 
     async def request(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Publish a call and wait for the function's result, as its annotation says; see :meth:`tasuki.App.request`."""

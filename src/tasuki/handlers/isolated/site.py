@@ -19,6 +19,7 @@ from tasuki.contracts.handler import Context
 from tasuki.handlers.body import make_converter
 from tasuki.handlers.isolated.context import child_context
 from tasuki.handlers.isolated.target import Circumstances, PythonTarget
+from tasuki.handlers.load import load_path
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.confine import confine_memory
 from tasuki.handlers.process.failure import Failure, failure_of, plain_details
@@ -55,6 +56,7 @@ class PythonSite:
         self._server = server
         target = msgspec.convert(recipe, PythonTarget)
         _forward_all(server, target.level)
+        around = None if target.prepare is None else await asyncio.to_thread(load_path(target.prepare))
         kind = PythonTask if target.is_task else PythonHandler
         self._handler = handler = kind(
             target.id,
@@ -62,6 +64,7 @@ class PythonSite:
             source=None if target.source is None else Path(target.source),
             method=target.method,
             threads=target.threads,
+            around=around,
         )
         await run_in(self._loop, handler.start())
         codec = _Plain()

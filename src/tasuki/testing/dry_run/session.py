@@ -155,7 +155,8 @@ class DrySession(Session):
         observers = [*app.observers, self.journal, _Witness(recorder, queues)]
         assembly = DryAssembly(
             self._real, recorder, self.faults, self.run,
-            project=project, clock=clock, keeper=Keeper(clock), observers=observers, around=app.around,
+            project=project, clock=clock, keeper=Keeper(clock), observers=observers,
+            around=app.around, prepare_child=app.prepare_child,
         )  # fmt: skip
         queues.update(assembly.queues)
         self._take(assembly, project, DryRequests(clock, recorder))

@@ -44,6 +44,7 @@ class RealSession(Session):
             keeper=Keeper(app.clock),
             observers=[*app.observers, self.journal],
             around=app.around,
+            prepare_child=app.prepare_child,
         )
         self._home = asyncio.get_running_loop()
         self._take(assembly, project, RealRequests(self.real_work, app.clock))

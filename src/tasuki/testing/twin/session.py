@@ -56,11 +56,18 @@ class Session:
         app, clock = self.app, self.faults.clock
         observers = [*app.observers, self.journal]
         project = app.check()
-        parts = {"project": project, "clock": clock, "observers": observers, "around": app.around}
+        parts = {
+            "project": project,
+            "clock": clock,
+            "observers": observers,
+            "around": app.around,
+            "prepare_child": app.prepare_child,
+        }
         assembly = TwinAssembly(self.faults, self.run, keeper=Keeper(clock), **parts)
         self._take(assembly, project, TwinRequests(self.work, self.faults))
         self.work.schedules = TwinSchedules(assembly, clock)
         await assembly.open()
+        await self.work.schedules.open()
         await self._begin(assembly)
 
     def _check_free(self) -> None:

@@ -87,7 +87,7 @@ class NATSDriver(Driver):
         delete=True,
         store=True,
         unique=CLAIMED,
-        emulates=frozenset({"native_delay", "native_priority", "ordering_key", "purge"}),
+        emulates=frozenset({"native_delay", "native_priority", "ordering_key", "purge", "sees_deaths"}),
         max_batch=1000,
         max_message_bytes=8 * 2**20,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tasuki.contracts.driver import ACTS, SPANS, Capabilities
 
 _EMULATED = frozenset({
-    "ordering_key", "native_delay", "native_priority", "leases", "max_length", "dedup", "unique", "limits", "lanes",
+    "ordering_key", "native_delay", "native_priority", "leases", "sees_deaths", "max_length", "dedup", "unique",
+    "limits", "lanes",
 })  # fmt: skip
 
 CAPABILITIES = Capabilities(

@@ -44,6 +44,11 @@ BEHAVIOURS = (
     Behaviour("priority", "test_21_higher_priority_comes_first", "native_priority"),
     Behaviour("attempts are counted", "test_08_attempts_rise_and_a_release_does_not_count", "counts_attempts"),
     Behaviour("leases", "test_11_extend_sets_the_lease_and_reports_stale_receipts", "leases"),
+    Behaviour(
+        "messages of a killed worker are back within 15 s",
+        "test_62_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages",
+        "sees_deaths",
+    ),
     Behaviour("duplicates by id", "test_26_a_known_id_is_confirmed_and_not_stored_again", "dedup"),
     Behaviour("`max_length`, reject", "test_23_a_full_queue_rejects_in_order_and_takes_back", "max_length"),
     Behaviour("`max_length`, block", "test_a_full_queue_is_waited_for", "max_length", is_ours=True),

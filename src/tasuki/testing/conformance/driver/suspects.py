@@ -61,8 +61,10 @@ class Suspects(Suite):
         assert got.suspect
         await rig.driver.settle(rig.queue, [Release(got.receipt)])
         other = await rig.another(lease=_LEASE)
-        async with asyncio.timeout(_SEEN):  # a count may be behind
-            while (await other.depth(rig.queue)).ready != 1:
+        async with asyncio.timeout(_SEEN):
+            while True:  # a count may be behind
+                if (await other.depth(rig.queue)).ready == 1:
+                    return
                 await asyncio.sleep(0.1)
 
     @case("counts_attempts")

@@ -11,6 +11,9 @@ import msgspec
 import pytest
 
 from tasuki import App
+from tasuki.consumers import consumer
+from tasuki.consumers.reports import long_runs
+from tasuki.desk.reading import attention
 from tasuki.desk.reading.observed.gone import gone_of, killed_of
 from tasuki.observe.history.hours import Process
 from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, encode
@@ -135,6 +138,33 @@ async def test_a_killed_worker_stays_on_its_page_until_it_is_acknowledged(tmp_pa
 
 
 async def nothing(body: Any) -> None: ...
+
+
+async def test_a_handler_that_runs_for_too_long_is_a_notice_that_leads_to_its_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (consumer, long_runs):
+        monkeypatch.setattr(module, "LEAST", 0.05)
+    app, ends = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path), asyncio.Event()
+
+    @app.queue("mails").consumer(name="sender")
+    async def send(body: Any) -> None:
+        await ends.wait()
+
+    async with app.worker():
+        job = await app.publish("mails", 1)
+        desk = app.desk(is_open=True)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
+            async with asyncio.timeout(60):
+                while not (notices := attention.notices_of(await desk.tools.sampler.latest(now=True))):
+                    await asyncio.sleep(0.1)
+            (notice,) = notices
+            assert notice.path == ("messages", "app:mails", job.id)
+            page = (await Browser(client, desk).get("/")).text
+            assert f'href="/messages/app:mails/{job.id}"' in page
+            assert "app:mails: app:send has run for " in words(page)
+            assert "expected at most 50 ms; it has no handler_timeout." in words(page)
+        ends.set()
 
 
 async def test_a_message_page_does_not_wait_for_a_worker_that_is_silent(tmp_path: Path) -> None:

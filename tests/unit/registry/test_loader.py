@@ -225,7 +225,8 @@ def test_entries_from_code_alone(project: Path) -> None:
     assert loaded.registry.entries["app:a"].data["source"].text == "return 1"
     assert problems(loaded) == [
         "app:a: entry 'app:a' is already defined",
-        "'b c' is not a valid name; use letters and digits of any language, '_', '-' and '.', at most 255 bytes, not '-' or '.' first",
+        "'b c' is not a valid name; use letters and digits of any language, '_', '-' and '.', at most 255 bytes, "
+        "not '-' or '.' first",
     ]
 
 

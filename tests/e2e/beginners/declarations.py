@@ -52,7 +52,7 @@ DECLARATIONS = [
     ),
     Mistake(
         "blanks in the name of a queue", {"jobs.py": QUEUE.replace('"jobs"', '"my jobs!"')}, CHECK,
-        ("jobs.py:4: 'my jobs!' is not a valid name; use letters, digits, '_', '-' and '.'",),
+        ("jobs.py:4: 'my jobs!' is not a valid name; use letters and digits of any language, '_', '-' and '.'",),
     ),
     Mistake(
         "two handlers of one name", {"jobs.py": JOBS + "\n@jobs.consumer\ndef work(body): ...\n"}, CHECK,

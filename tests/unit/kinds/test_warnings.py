@@ -291,7 +291,7 @@ def test_a_queue_in_code_that_retries_for_ever_is_named() -> None:
             """Do nothing."""
 
         handle.__name__ = f"handle_{name}"
-        app.queue(name, **given).consumer(handle)  # type: ignore[arg-type]
+        app.queue(name, **given).consumer(handle)
     app.queue("unused")
     warned = {warning.entry for warning in warnings_of(app.check()) if "for ever" in warning.problem}
     assert warned == {"app:jobs"}

@@ -74,7 +74,9 @@ class Grouping:
             raise PublishError("a group needs then or on_error; messages that nothing follows are for publish_many")
         for each in (then, on_error):
             self._check(each)
-        record = Group(len(members), new_id(), plan_of(then, self._id), plan_of(on_error, self._id))
+        record = self._with_room(
+            Group(len(members), new_id(), plan_of(then, self._id), plan_of(on_error, self._id)),
+        )
         if not members:
             if record.then is not None:
                 await publish_plan(self._host, record.then, f"group:{group}", [])
@@ -115,8 +117,22 @@ class Grouping:
         if len(check_name("message id", id)) > MAX_ID:
             raise PublishError(f"a message with then or on_error has {MAX_ID} characters of id at most")
         record = Group(1, new_id(), plan_of(message.then, self._id), plan_of(message.on_error, self._id), is_one=True)
+        record = self._with_room(record)
         home = self._home([message, message.then, message.on_error])
         return await _publish_one(self._host, queue, message, id, (home, record), timeout)
+
+    def _with_room(self, group: Group) -> Group:
+        """The group with what the queue of ``then`` takes. Raises PublishError: that is too little for any results."""
+        if group.then is None or not group.needs_results:
+            return group
+        queue = self._queue(group.then.queue)
+        room = queue.policy.max_message_size
+        if group.total > room:  # each result has a byte at least
+            raise PublishError(
+                f"queue {queue.id!r} takes messages of {room} bytes, and the {group.total} results of this group have "
+                "more: raise its max_message_size, or give then a message of your own, which gets no results"
+            )
+        return msgspec.structs.replace(group, room=room)
 
     def _queue(self, id: str) -> Queue:
         return self._host.queue_for(self._guard, id)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declare import Declarations, lifecycle_of_code, name_of
 from tasuki.contracts.context import Retries
 from tasuki.errors import InvalidEntryError
+from tasuki.ids import name_for
 from tasuki.registry.entry import INJECT, Entry
 from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
     from tasuki.app.tasks.options import TaskRules
-
-_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
-"""What the name of an entry cannot have."""
 
 
 class DeclaredTasks:
@@ -60,7 +57,8 @@ class DeclaredTasks:
                 entry=entry.id,
                 hint=f"give one of them another name: @….task(name={name + '2'!r})",
             )
-        id = f"{queue}.task.{_NO_NAME.sub('-', name)}"
+        namespace, _, own = queue.rpartition(":")
+        id = f"{namespace}:{name_for(name, f'{own}.task.')}" if namespace else name_for(name, f"{own}.task.")
         self._declared.add(id, "function.python", {}, target=function, meta={INJECT: inject} if inject else None)
         funcs[name] = {"func": id, **self._rules(id, rules)}
         entry.positions["funcs", name] = place  # type: ignore[index]

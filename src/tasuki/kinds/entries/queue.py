@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Literal
@@ -23,6 +22,7 @@ from tasuki.fields.types import (
     Text,
     at_field,
 )
+from tasuki.ids import NAME_HINT, is_name
 from tasuki.kinds.entries.lifecycle import RetryConfig
 from tasuki.kinds.entries.messages.limits import (
     FairConfig,
@@ -47,7 +47,6 @@ RequirementName = Literal[
 
 _CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}
 _SHORTEST_SECRET = 16
-_BROKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 
 
 class DeadLetterConfig(Config):
@@ -150,8 +149,8 @@ def _codec(value: str) -> str:
 def _broker_name(value: str, info: ValidationInfo) -> str:
     if not value:
         return str((info.context or {}).get("name", ""))
-    if not _BROKER_NAME.fullmatch(value):
-        raise ValueError(f"{value[:80]!r} is not a queue name; use letters, digits, '_', '-' and '.', at most 255")
+    if not is_name(value):
+        raise ValueError(f"{value[:80]!r} is not a queue name; {NAME_HINT}")
     return value
 
 

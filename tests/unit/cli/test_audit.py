@@ -67,6 +67,7 @@ def test_an_act_that_fails_is_kept(tasuki: CommandLine) -> None:
     assert done.returncode != 0
     [found] = tasuki.json("audit")
     assert found["result"].startswith("failed: 'soon' is not a duration")
+    assert found["options"] == "for soon"
 
 
 RIGHTS = """\

@@ -18,7 +18,7 @@ _log = logging.getLogger("tasuki.desk")
 
 
 def how(act: str, options: Mapping[str, Any], bulk: Bulk | None) -> str:
-    """How an act was to be done, as its record says: what was asked for beside it; empty: nothing."""
+    """How an act was to be done, as its record says: the options that were given; empty: none."""
     if bulk is not None:
         found = _of_many(bulk)
     else:

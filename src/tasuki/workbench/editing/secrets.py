@@ -28,7 +28,7 @@ class _Value(NamedTuple):
 
 
 def hidden(text: str) -> str | None:
-    """A JSON text with a mask for each secret; None: its secrets cannot be told apart from the rest."""
+    """A JSON text with a mask for each secret; None: its secrets cannot be separated from the rest."""
     try:
         found = _masks(text)
     except (ValueError, RecursionError):
@@ -107,7 +107,7 @@ def _at(plain: Any, steps: tuple[str | int, ...]) -> Any:
 
 def _values(text: str) -> Iterator[_Value]:
     """Every value of a JSON text with its place; a value comes after its parts. Text that is no JSON gives some."""
-    open_: list[tuple[int, dict[str, Any]]] = []  # where it begins, and what is known of its next member
+    open_: list[tuple[int, dict[str, Any]]] = []  # where it begins, and its next step
     for token in _TOKEN.finditer(text):
         mark = token[0]
         top = open_[-1][1] if open_ else None

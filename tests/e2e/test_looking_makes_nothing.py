@@ -42,7 +42,7 @@ def test_looking_at_a_queue_makes_no_store(broker: str, tmp_path: Path, monkeypa
             assert things(server) == before, command
         assert run("pause", "mails", folder=tmp_path).returncode == 0
         assert things(server) != before, "an order is kept"
-        assert "paused" in run("queues", folder=tmp_path).stdout
+        assert "app:mails is paused" in run("queues", folder=tmp_path).stderr
 
 
 def things(server: Redis | NATSBroker) -> set[str]:

@@ -23,6 +23,7 @@ def supervisor_of(assembly: Assembly, clock: Clock, *, reads_only: bool, is_brie
     ``reads_only``: the drivers must make and change nothing; ``is_brief``: they are opened for one act, which raises
     what fails, so neither that nor their settings are logged.
     """
+    assembly.states.only_read(reads_only)
     supervisor = Supervisor(clock=clock, is_brief=is_brief)
     for service in assembly.services.values():
         service.reads_only, service.is_brief = reads_only, is_brief

@@ -87,6 +87,9 @@ class Assembly(ProjectHost):
     attendance: Attendance[Consumer]
     find_health: Callable[[], WorkerHealth | None] | None = None
     """How this process is, from any thread; the app sets it. None: nothing observes it."""
+    around: Around | None
+    prepare_child: str | None
+    """See App."""
 
     def __init__(
         self,
@@ -101,11 +104,9 @@ class Assembly(ProjectHost):
         prepare_child: str | None = None,
     ) -> None:
         self.project = project
-        self.clock = clock
-        self._keeper = keeper
+        self.clock, self._keeper = clock, keeper
         self.observers: tuple[Observer, ...] = old.observers if old else tuple(observers)
-        self.around: Around | None = old.around if old else around
-        self.prepare_child: str | None = old.prepare_child if old else prepare_child
+        self.around, self.prepare_child = (old.around, old.prepare_child) if old else (around, prepare_child)
         self.settings: Settings = Settings(project, kept=old.settings if old else None)
         self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()

@@ -16,7 +16,6 @@ that needs a capability which the driver does not claim is skipped, and says so.
 from tasuki.testing.conformance.clock import ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.content import Content
-from tasuki.testing.conformance.driver.deaths import Deaths
 from tasuki.testing.conformance.driver.duplicates import Duplicates
 from tasuki.testing.conformance.driver.edges import Edges
 from tasuki.testing.conformance.driver.failing import Failing
@@ -24,7 +23,7 @@ from tasuki.testing.conformance.driver.last_errors import LastErrors
 from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
-from tasuki.testing.conformance.driver.suspects import Suspects
+from tasuki.testing.conformance.driver.suspects import Deaths, Suspects
 from tasuki.testing.conformance.driver.transferring import Transferring
 from tasuki.testing.conformance.driver.within import Claiming, SettlingWithin
 from tasuki.testing.conformance.queues.counting import Counting

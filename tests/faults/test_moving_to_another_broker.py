@@ -106,7 +106,7 @@ async def test_three_kills_lose_and_double_nothing(old: str, new: str, tmp_path:
     assert set(killed) == {-signal.SIGKILL}, f"{killed}\n{_log(tmp_path)}"
     async with app:
         depth = await app.live_queue("old_tasks").depth()
-        assert depth.ready + depth.delayed + depth.in_flight == 0
+        assert depth.ready + (depth.delayed or 0) + (depth.in_flight or 0) == 0
         found = await (_shown if new == "postgres" else _taken)(app.live_queue("tasks"))
     counts = Counter(id for id, _ in found)
     assert sorted(counts) == [f"{number:05d}" for number in range(MESSAGES)], "some were lost"

@@ -144,7 +144,7 @@ class Assembly(ProjectHost):
     def _build_all(self, old: Assembly | None, changes: Changes | None) -> None:
         """Make each entry's object, or take it over from the old assembly; what others need comes first."""
         project = self.project
-        self.delays: DelayNotes = old.delays if old else DelayNotes(self._clock)
+        self.delays: DelayNotes = old.delays if old else DelayNotes(self.clock)
         self._letters = largest_letters(project)
         self._tasks = tasks_of_queues(project)
         for id in sorted(project.configs, key=lambda id: stage_of(project.configs[id])):

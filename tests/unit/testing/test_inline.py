@@ -62,7 +62,7 @@ def test_a_function_that_is_late_is_interrupted_in_the_thread_of_the_test() -> N
     app = App("memory://")
     jobs, seen = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1}), []
 
-    @jobs.task(timeout="50ms")
+    @jobs.task(handler_timeout="50ms")
     def late() -> None:
         try:
             while True:

@@ -202,3 +202,18 @@ async def test_no_message_of_a_live_worker_is_blamed_for_another_one(driver: str
                 assert (held.found, held.causes[0].code) == (True, "prefetched")
                 assert (await desk.explain("jobs", "never")).found is False
         work.gate.set()
+
+
+@pytest.mark.parametrize("result", [True, False])
+async def test_publishing_writes_a_record_only_where_the_broker_cannot_locate(
+    driver: str, make: Callable[..., App], monkeypatch: pytest.MonkeyPatch, result: bool
+) -> None:
+    app = make(result=result)
+    async with app:
+        state = app.live_assembly().state_of("app:jobs")
+        assert state is not None
+        await state.store()
+        made = counted(app, monkeypatch)
+        await app.publish("jobs", "one")
+        await app.live_queue("jobs").publish_many(["two", "three"])
+        assert made == ["put"] * (3 if result and driver not in LOCATING else 0)

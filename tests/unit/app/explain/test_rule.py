@@ -71,6 +71,8 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(known=located(), is_bounded=True, searched=10_000), ["no such message"], ""),
     (facts(known=located("ready"), is_bounded=True, searched=10_000), ["waiting", "no worker"],
      "it is waiting, behind the first 10,000 that wait; 1 ready"),
+    (facts(known=located("delayed"), is_bounded=True, searched=10_000), ["delayed", "no worker"],
+     "it is delayed, behind the first 10,000 that wait; 1 ready"),
     (facts(known=recorded("waiting"), can_look=False), ["waiting", "no worker"], "it is waiting, as its record says"),
     (facts(known=recorded("waiting", due=1060.0), can_look=False), ["delayed", "no worker"], "it is delayed"),
     (facts(known=Known(NOW, keeps_records=True), can_look=False), ["no such message"], ""),
@@ -171,6 +173,13 @@ def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:
         unseen.causes[0].text
     )
     assert explain(replace(facts(letter=LETTER, dead_letters="d"), id="a b")).causes[0].act.endswith("--id 'a b'")
+
+
+def test_a_worker_has_what_it_fetched_until_it_settles_or_releases_it() -> None:
+    fetched, settled = event("received", 998.0), event("settled", 999.0, value="ack")
+    assert facts(work(fetched)).is_with_worker
+    assert not facts(work(fetched, settled)).is_with_worker
+    assert not facts(work()).is_with_worker
 
 
 def test_the_newest_worker_counts() -> None:

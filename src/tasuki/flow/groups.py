@@ -152,7 +152,7 @@ class Member:
             await self._fail(error)
         elif shard.done == group.full(self._number // SHARD):
             await self._complete(group, shard)
-        elif shard.problem:  # then cannot be published: that is told before the others have run
+        elif shard.problem:  # then cannot be published: on_error follows before the others have run
             await self._fail({"kind": "Invalid", "message": shard.problem, "retryable": False})
         if not group.is_kept_until(self._now + GROUP_TTL):
             await keep(self._store, self._id, self._now + GROUP_TTL, self._now)

@@ -168,6 +168,6 @@ DECLARATIONS = [
     Mistake(
         "attempts without a dead-letter queue",
         {"jobs.py": "from tasuki import Retries\n" + QUEUE.replace('"jobs"', '"jobs", retry=Retries(3)')}, CHECK,
-        ("jobs.py:5: app:jobs: retry.max_attempts needs a dead_letter: a queue for what is given up",),
+        ("jobs.py:5: app:jobs: retry.max_attempts needs a dead_letter: a queue for messages that are given up",),
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The rules of one message in its header ``x_rules``: what a publisher may say, and what is read of foreign text."""
+"""The rules of one message in its header ``x_rules``: which ones a publisher may set, and how foreign text is read."""
 
 from __future__ import annotations
 

@@ -242,7 +242,7 @@ class QueueConfig(Config):
         if self.retry.max_attempts is None:
             return self
         if self.dead_letter is None:
-            raise at_field("retry", "retry.max_attempts needs a dead_letter: a queue for what is given up")
+            raise at_field("retry", "retry.max_attempts needs a dead_letter: a queue for messages that are given up")
         if "max_attempts" in self.dead_letter.model_fields_set:
             raise at_field("retry", "retry.max_attempts is the same as dead_letter.max_attempts: give one of them")
         return self

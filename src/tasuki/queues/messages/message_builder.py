@@ -145,15 +145,11 @@ class MessageBuilder:
             sent.update(check_headers(headers))
             codec = self.named_codec(sent) or codec
         if self._policy.tasks:
-            refuse_message(self._queue, body)
-            self.check_task(sent)
+            self.check_task(sent, body)
         if ttl is not None or self._policy.message_ttl is not None:
             sent[EXPIRES_AT] = now + self._ttl(ttl)
-        message = Outgoing(
-            new_id() if id is None else check_name("message id", id),
-            self._encode(body, sent, codec, is_recorded=is_recorded),
-            sent,
-        )
+        id = new_id() if id is None else check_name("message id", id)
+        message = Outgoing(id, self._encode(body, sent, codec, is_recorded=is_recorded), sent)
         if self._policy.compression is not None:
             message.body = self._compressed(self._policy.compression, message.body, sent)
         if delay:
@@ -196,9 +192,10 @@ class MessageBuilder:
         name = headers.get(CONTENT_TYPE)
         return self._codecs.get(name) if isinstance(name, str) else None
 
-    def check_task(self, headers: Mapping[str, HeaderValue]) -> None:
+    def check_task(self, headers: Mapping[str, HeaderValue], body: object = None) -> None:
         """Raise PublishError: the message names no task, and the queue has nothing else for it."""
         if self._policy.tasks and MESSAGE_TYPE not in headers:
+            refuse_message(self._queue, body)
             tasks = ", ".join(self._policy.tasks)
             raise PublishError(
                 f"queue {self._queue!r} takes calls of tasks ({tasks}), and this message names none; nothing was sent; "

@@ -20,7 +20,7 @@ _MOST = 4096
 
 
 class MessageRules(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Rules that count in place of those of the task or the consumer; durations in seconds, None: as these say."""
+    """Rules that count in place of the rules of the task or the consumer; durations in seconds, None: as these say."""
 
     handler_timeout: float | None = None
     attempts: int | None = None

@@ -136,5 +136,7 @@ def _names(top: _Open) -> Names:
 
 
 def _part(whole: Any, step: str | int | None) -> Any:
-    """None within what is masked as a whole."""
-    return whole[step] if isinstance(whole, list | dict) and step is not None else None
+    """None within a value that is masked as a whole."""
+    if isinstance(whole, dict):
+        return whole.get(step)
+    return whole[step] if isinstance(whole, list) and isinstance(step, int) else None

@@ -84,11 +84,13 @@ class Sender(Guessed, Generic[P, T]):
         """Publish from code without an event loop; see :meth:`publish` and ``app.sync``."""
         body, headers, options = self._message("send", args, kwargs)
         refuse_unknown("send(…)", options, SENDING)
+        from tasuki.app.sync import SyncApp
+
         with suppress(RuntimeError):  # there is none
             asyncio.get_running_loop()
-            raise LifecycleError(
-                f"{self._task.name}.send(…) would block the event loop: write await {self._task.name}.publish(…)"
-            )
+            name, remedy = self._task.name, self._task.app.sync.remedy
+            own = f"write await {name}.publish(…)" if remedy == SyncApp.remedy else remedy
+            raise LifecycleError(f"{name}.send(…) would block the event loop: {own}")
         return self._task.app.sync.publish(self._task.queue, body, headers, **options)
 
     async def request(self, /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -147,7 +148,7 @@ def test_a_publish_that_fails_after_the_commit_is_raised(twin: TestApp) -> None:
         twin.broker_away("1m")
         with transaction.atomic():
             if many:
-                project_app().sync.publish_many("mails", [Envelope(body={"to": "ada"}, headers=SEND)])
+                project_app().sync.publish_many("mails", [Envelope[Any](body={"to": "ada"}, headers=SEND)])
             else:
                 send.send("ada")
 
@@ -171,9 +172,9 @@ def test_where_the_driver_shares_the_database_a_message_is_stored_by_the_transac
     with transaction.atomic():
         assert type(sync.publish("mails", {"to": "ada"}, SEND)) is Job
         assert twin.published(mails) == [{"to": "ada"}]
-        assert [type(each) for each in sync.publish_many("mails", [Envelope(body={"to": "bob"}, headers=SEND)])] == [
-            Confirmed
-        ]
+        assert [
+            type(each) for each in sync.publish_many("mails", [Envelope[Any](body={"to": "bob"}, headers=SEND)])
+        ] == [Confirmed]
 
 
 def test_an_async_view_publishes_in_the_thread_of_the_database(twin: TestApp) -> None:
@@ -199,5 +200,5 @@ def test_a_test_without_a_twin_does_not_reach_the_real_queues(twin: TestApp, mon
     with pytest.raises(LifecycleError, match="'default' is 'test_shop' now, as in a test of Django"):
         sync.publish("mails", {"to": "ada"}, SEND)
     with pytest.raises(LifecycleError, match="with TestApp"):
-        sync.publish_many("mails", [Envelope(body={"to": "ada"}, headers=SEND)])
+        sync.publish_many("mails", [Envelope[Any](body={"to": "ada"}, headers=SEND)])
     monkeypatch.undo()

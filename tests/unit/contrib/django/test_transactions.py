@@ -113,7 +113,7 @@ def test_its_body_is_that_of_the_call(twin: TestApp) -> None:
 def test_many_messages_are_published_by_the_commit(twin: TestApp) -> None:
     with transaction.atomic():
         results = project_app().sync.publish_many(
-            "mails", [Envelope(body={"to": each}, headers=SEND, id=each) for each in "ab"]
+            "mails", [Envelope[Any](body={"to": each}, headers=SEND, id=each) for each in "ab"]
         )
         assert [type(result) for result in results] == [AfterCommit, AfterCommit]
         assert twin.published(mails) == []

@@ -91,7 +91,7 @@ class Sender(Guessed, Generic[P, T]):
 
         body, headers, options = self._message("send", args, kwargs)
         refuse_unknown("send(…)", options, SENDING)
-        from tasuki.app.sync import SyncApp
+        from tasuki.app.sync.running import SyncApp
 
         with suppress(RuntimeError):  # there is none
             asyncio.get_running_loop()

@@ -136,7 +136,9 @@ def test_a_transaction_by_hand_publishes_nothing_before_its_commit(twin: TestApp
     try:
         with pytest.raises(TransactionManagementError, match="on_commit"):
             send.send("ada")
-        assert type(DjangoSync(project_app(), "default").publish("mails", {"to": "bob"}, SEND)) is SyncJob  # a part of it
+        assert (
+            type(DjangoSync(project_app(), "default").publish("mails", {"to": "bob"}, SEND)) is SyncJob
+        )  # a part of it
     finally:
         transaction.rollback()
         transaction.set_autocommit(True)

@@ -37,13 +37,14 @@ SHOP = {
     "topology": "/topology",
     "find": "/find?q=body.order+%3E%3D+19002",
     "message": "{letter}",
+    "running-message": "{running}",
     "edit": "{letter}/edit",
     "dry-run": "{letter}/dry-run",
     "workers": "/workers",
     "worker": "{worker}?tab=events",
     "pause": "/confirm?act=pause&kind=queue&id=app:payments",
 }
-"""Name → path of a page of the shop; ``{letter}`` and ``{worker}`` are the paths of one of each."""
+"""Name → path of a page of the shop; ``{letter}``, ``{running}`` and ``{worker}`` are the paths of one of each."""
 CHOSEN = {
     "desk-overview": "shop-overview-light-en",
     "desk-overview-ja": "shop-overview-dark-ja",
@@ -93,10 +94,14 @@ def take_shop(browser: Any, address: str, names: list[str]) -> None:
         worker = str(page.locator("tbody th a").first.get_attribute("href"))
         page.goto(f"{address}/dead/app:payments.dead?by=type&group=ConnectionError")
         letter = str(page.locator("main a.open").first.get_attribute("href")).partition("?")[0]
+        page.goto(f"{address}/queues/app:thumbnails?tab=running")
+        running = str(page.locator("main a.open").first.get_attribute("href"))
     for way, options in WAYS.items():
         with page_of(browser, **options) as (page, _):
             for name in names:
-                page.goto(address + SHOP[name].format(letter=letter, worker=worker))
+                page.goto(address + SHOP[name].format(letter=letter, worker=worker, running=running))
+                if name == "running-message":
+                    page.locator("#stack").wait_for(timeout=60_000)
                 if name == "dry-run":
                     page.locator("main form button").click()
                     page.locator("main [role=status]").wait_for(timeout=60_000)

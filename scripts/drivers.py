@@ -30,9 +30,9 @@ HEAD = """# What each driver can do
 
 The same project runs on each of these drivers; this page says what it can rely on there. **native**: the broker does it
 itself. **emulated**: its driver builds it out of other means of the broker, or Tasuki does it above the driver.
-**refused**: it cannot be had honestly, and `tasuki check` refuses a queue that needs it, at its line, and names the
-drivers that can. Nothing is ever ignored. What needs a store is refused on a driver without one, unless `state:` names
-a store of another driver. `mariadb` is a package of its own, in `examples/mariadb-driver`.
+**with a store**: the same, once `state:` names the store of another driver. **refused**: it cannot be had honestly, and
+`tasuki check` refuses a queue that needs it, at its line, and names the drivers that can. Nothing is ever ignored.
+`mariadb` is a package of its own, in `examples/mariadb-driver`.
 
 Each row names the case of the conformance suite that proves it; the suite ran on the brokers below, and each native or
 emulated behaviour here has passed there. `tasuki drivers` prints the same table for the drivers that are installed.

@@ -16,13 +16,16 @@ pure="
     src/tasuki/backoff.py
     src/tasuki/app/explain/facts.py
     src/tasuki/app/explain/rule.py
+    src/tasuki/state/jobs/fate.py
     src/tasuki/app/dead/choice.py
+    src/tasuki/app/measuring/whole.py
     src/tasuki/app/health/report.py
     src/tasuki/app/health/rules.py
     src/tasuki/observe/events.py
     src/tasuki/units.py
     src/tasuki/parts.py
     src/tasuki/queues/messages/beginning.py
+    src/tasuki/queues/messages/waiting.py
     src/tasuki/observe/redact.py
     src/tasuki/observe/secrets/*
     src/tasuki/observe/trace.py
@@ -59,6 +62,9 @@ pure="
     src/tasuki/observe/history/*
     src/tasuki/desk/reading/listed/timing.py
     src/tasuki/desk/reading/observed/gone.py
+    src/tasuki/desk/reading/attention.py
+    src/tasuki/state/presence.py
+    src/tasuki/consumers/reports/long_runs.py
     src/tasuki/desk/topology/*
     src/tasuki/observe/exposition/handlers.py
     src/tasuki/observe/exposition/series.py

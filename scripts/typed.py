@@ -73,6 +73,7 @@ _SPECIAL = {
     (QueueConfig, "options"): "AnyQueueOptions",
     (QueueConfig, "driver_options"): "QueueOptions | AnyQueueOptions",
     (ConsumerConfig, "driver_options"): "ConsumerOptions | AnyConsumerOptions",
+    **{(model, "retry"): "RetryFields | Retries | None" for model in (QueueConfig, ConsumerConfig)},
     (DeadLetterConfig, "queue"): "Required[str | QueueHandle[Any]]",
 }
 
@@ -100,6 +101,7 @@ from tasuki.units import Duration, Size
 
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
+    from tasuki.contracts.context import Retries
     from tasuki.fields.types import DurabilityLevel
     from tasuki.kinds.entries.queue import RequirementName"""
 

@@ -3,7 +3,8 @@
 .venv/bin/python scripts/words.py
 
 Reads pages, the comments, docstrings and messages of the source, and the comments and docstrings of tests and scripts;
-never code. `EXCUSED` keeps a phrase where it is right, with the reason.
+never code. Japanese texts have one word for each term, and one width for each sign. `EXCUSED` keeps a phrase where it
+is right, with the reason.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ READ = (
     "tests/**/*.py",
     "scripts/*.py",
     "examples/**/*.py",
+    "src/**/*ja.toml",
 )
 
 PHRASES = {
@@ -50,6 +52,23 @@ PHRASES = {
 }
 """What to avoid (a pattern; a space stands for any white space), and what to write."""
 
+_JA = "ぁ-んァ-ヶー一-龥々"
+JAPANESE = {
+    "ハンドラー": "ハンドラ",
+    "コンシューマー": "コンシューマ",
+    "ドライバー": "ドライバ",
+    "ヘッダー": "ヘッダ",
+    "デスク": "管理画面",
+    "送信": "発行",
+    "同時実行|並列数": "並行数",
+    "(?:settled|settle).*確定": "処理終了 (確定 is a confirmed publish)",
+    "redrive.*再試行": "再投入 (再試行 is a retry by a worker)",
+    rf"[{_JA}、。）」] [A-Za-z0-9{{`]|[A-Za-z0-9}}`%…] [{_JA}（「]": "no blank between Japanese and other letters",
+    rf"[{_JA}）」]:": "：",
+    rf"[{_JA}]\(|\([{_JA}]": "（）",
+}
+"""The same for Japanese texts: the terms of the seed's glossary, and full width."""
+
 EXCUSED: dict[str, dict[str, str]] = {}
 """A path, a phrase as it stands there, and why it stays."""
 
@@ -57,6 +76,7 @@ _SPACE = r"(?:\s|#|--)+"  # a phrase may span the lines of a comment
 _ANY = "|".join(f"({phrase})" for phrase in PHRASES).replace(" ", _SPACE)
 _PATTERN = re.compile(rf"(?<![\w-])(?:{_ANY})(?![\w-])", re.IGNORECASE)
 _CODE = "\0"  # in no phrase
+_JAPANESE = re.compile("|".join(f"({phrase})" for phrase in JAPANESE))
 
 
 class Finding(NamedTuple):
@@ -118,10 +138,11 @@ def _page(text: str, *, messages: bool) -> Iterator[tuple[int, int]]:
 
 def findings(path: str, text: str) -> list[Finding]:
     """All phrases to avoid in a text, in order; excused ones too."""
-    if not _PATTERN.search(text):  # most files, and parsing takes time
+    is_japanese = "ja." in path
+    pattern, instead = (_JAPANESE, [*JAPANESE.values()]) if is_japanese else (_PATTERN, [*PHRASES.values()])
+    if not pattern.search(text):  # most files, and parsing takes time
         return []
-    instead = list(PHRASES.values())
-    read = prose(path, text)
+    read = text if is_japanese and not path.endswith(".md") else prose(path, text)
     return [
         Finding(
             path,
@@ -129,7 +150,7 @@ def findings(path: str, text: str) -> list[Finding]:
             " ".join(re.split(_SPACE, found[0])),
             instead[(found.lastindex or 1) - 1],
         )
-        for found in _PATTERN.finditer(read)
+        for found in pattern.finditer(read)
     ]
 
 

@@ -19,14 +19,17 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.handle import QueueHandle
-    from tasuki.app.state.jobs import Job
-    from tasuki.app.tasks import Retries, Task
+    from tasuki.app.state.jobs import Job, SyncJob
+    from tasuki.app.tasks import Task
     from tasuki.consumers.handling.middleware import Handle
+    from tasuki.contracts.context import Retries
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
     from tasuki.contracts.moment import Moment
     from tasuki.contracts.observer import Observer
     from tasuki.errors import TasukiError
+    from tasuki.handlers.threads import interrupted_as
     from tasuki.message import Message
+    from tasuki.observe.handled import LogFields
     from tasuki.queues.middleware import Publish
     from tasuki.queues.queue import Envelope
     from tasuki.queues.result import Confirmed, Rejected, Unknown
@@ -39,6 +42,7 @@ __all__ = [
     "Handle",
     "Interrupted",
     "Job",
+    "LogFields",
     "Message",
     "Moment",
     "Observer",
@@ -49,10 +53,12 @@ __all__ = [
     "Retries",
     "Retry",
     "Snooze",
+    "SyncJob",
     "Task",
     "TasukiError",
     "Unknown",
     "__version__",
+    "interrupted_as",
 ]
 
 _HOME = {
@@ -63,6 +69,7 @@ _HOME = {
     "Handle": "tasuki.consumers.handling.middleware",
     "Interrupted": "tasuki.contracts.handler",
     "Job": "tasuki.app.state.jobs",
+    "LogFields": "tasuki.observe.handled",
     "Message": "tasuki.message",
     "Moment": "tasuki.contracts.moment",
     "Observer": "tasuki.contracts.observer",
@@ -70,12 +77,14 @@ _HOME = {
     "QueueHandle": "tasuki.app.handle",
     "Reject": "tasuki.contracts.handler",
     "Rejected": "tasuki.queues.result",
-    "Retries": "tasuki.app.tasks",
+    "Retries": "tasuki.contracts.context",
     "Retry": "tasuki.contracts.handler",
     "Snooze": "tasuki.contracts.handler",
+    "SyncJob": "tasuki.app.state.jobs",
     "Task": "tasuki.app.tasks",
     "TasukiError": "tasuki.errors",
     "Unknown": "tasuki.queues.result",
+    "interrupted_as": "tasuki.handlers.threads",
 }
 
 __version__ = "0.1.0"

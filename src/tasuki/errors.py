@@ -22,7 +22,8 @@
     ├── BatchStateError(batch)                          for who acts on many dead letters
     │   └── BatchNotFoundError
     └── HandlerError(kind, retryable, details)          for the author of the handler
-        ├── HandlerNotFoundError · HandlerTimeoutError · InvalidBodyError · ResultError · ReturnedTextError
+        ├── HandlerNotFoundError · HandlerTimeoutError · ResultError · ReturnedTextError
+        ├── InvalidBodyError → UnknownArgumentError
         ├── UnknownTaskError · ProviderError · WaitTimeoutError
         └── LuaError → LuaSyntaxError · LuaLimitError(limit)
 
@@ -360,6 +361,10 @@ class WaitTimeoutError(HandlerError):
 
 class InvalidBodyError(HandlerError):
     """The body does not fit the type that the handler declares."""
+
+
+class UnknownArgumentError(InvalidBodyError):
+    """A message gives an argument that the task does not have in this worker's version."""
 
 
 class ResultError(HandlerError):

@@ -41,12 +41,15 @@ CONSUMER = "x_consumer"
 ATTEMPT_RECORDS = "x_attempts"
 LEFT_OUT = "x_left_out"
 REDRIVEN = "x_redriven"
+FAILURES = "x_failures"
 SIGNATURE = "x_signature"
 GROUP = "x_group"
 TRACE = "x_trace"
+RULES = "x_rules"
 EDITED_BY = "x_edited_by"
 EDITED_FROM = "x_edited_from"
 BATCH = "x_batch"
+MOVED_FROM = "x_moved_from"
 RESERVED_PREFIX = "x_"
 
 
@@ -82,8 +85,8 @@ def is_request(message: Message | None) -> bool:
     return message is not None and REPLY_TO in message.headers and DEAD_LETTER_REASON not in message.headers
 
 
-NOTED = frozenset({EXPIRES_AT, REPLY_TO, GROUP, TRACEPARENT})
-"""A message without any of these headers does not expire, needs no answer and is in no trace."""
+NOTED = frozenset({EXPIRES_AT, REPLY_TO, GROUP, TRACEPARENT, RULES})
+"""A message without any of these headers does not expire, needs no answer, is in no trace and has no own rules."""
 
 
 def is_member(message: Message) -> bool:

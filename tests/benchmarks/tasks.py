@@ -36,7 +36,7 @@ async def handled(messages: int, *, is_task: bool) -> float:
     if is_task:
         queue.workers(concurrency=10, prefetch=500)
         task = queue.task(send)
-        items: list[Any] = [task.call(URL, True) for _ in range(messages)]
+        items: list[Any] = [task.message(URL, True) for _ in range(messages)]
     else:
         queue.consumer(concurrency=10, prefetch=500)(_take)
         items = [{"url": URL, "as_json": True}] * messages

@@ -41,6 +41,7 @@ class TestPostgres(Proxied, DriverConformance):
 @pytest.mark.variant
 class TestPgbouncer(TestPostgres):
     shared_broker: ClassVar[type[Broker]] = Pgbouncer
+    hides_deaths = True
 
     # Its connections outlast the servers behind it.
     save, restore = DriverConformance.save, DriverConformance.restore

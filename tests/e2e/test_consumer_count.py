@@ -11,21 +11,10 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.contracts.state.store import CURRENT
-from tasuki.state.presence import PRESENCE, TTL
+from tasuki.state.presence import TTL
 from tests.e2e.test_pausing import WITH_STORES, Fleet
 from tests.support.brokers.everywhere import DRIVERS, overrides
 from tests.support.process import TIMEOUT, run, wait_until
-
-
-async def until_none_is_counted(app: App) -> None:
-    """Look again whenever the store tells that an entry has ended; it may be one of another test's."""
-    (state,) = app.live_assembly().states_of_queues()
-    async with asyncio.timeout(TTL + TIMEOUT):
-        async for change in (await state.store()).watch(PRESENCE):
-            is_news = change is CURRENT or change.value is None
-            if is_news and (await app.live_queue("tasks").info())["consumer_count"] == 0:
-                return
 
 
 @pytest.mark.parametrize("driver", WITH_STORES)
@@ -38,7 +27,7 @@ def test_all_processes_are_counted_until_they_stop_or_die(driver: str, tmp_path:
         assert stops.wait() == 0, stops.output
         assert fleet.info()["consumer_count"] == 1, "a clean stop takes the entry away"
         dies.kill()
-        fleet.act(until_none_is_counted)
+        wait_until(lambda: fleet.info()["consumer_count"] == 0, "the end of the killed worker", timeout=TTL + TIMEOUT)
 
 
 @pytest.mark.parametrize("driver", WITH_STORES)

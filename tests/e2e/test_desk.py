@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -337,3 +338,44 @@ def test_dev_is_a_worker_that_reloads_and_its_desk(tmp_path: Path) -> None:
         assert is_shown(port, "/queues", "app:tasks")
         process.send(signal.SIGTERM)
         assert process.wait() == 0, process.output
+
+
+PREFETCHED = """
+import asyncio
+from pathlib import Path
+
+from tasuki import App
+
+app = App()
+tasks = app.queue("tasks")
+
+
+@tasks.consumer(concurrency=1, prefetch=5)
+async def handle(body: object) -> None:
+    while not Path(__file__).with_name("go").exists():
+        await asyncio.sleep(0.01)
+"""
+
+
+def test_the_desk_beside_a_worker_finds_what_that_worker_has_fetched(tmp_path: Path) -> None:
+    """The desk reads with an app of its own, whose consumers do not run."""
+    (tmp_path / "jobs.py").write_text(PREFETCHED)
+    port = free_port()
+    with start("run", "jobs:app", "--admin-open", "--admin", f"127.0.0.1:{port}", folder=tmp_path) as process:
+        process.wait_for("running; stop with")
+        for id in ("first", "fetched"):
+            run("publish", "tasks", "1", "--id", id, "--project", "jobs:app", folder=tmp_path)
+
+        def told(id: str) -> tuple[int, Any]:
+            status, text = get(port, f"/api/v1/messages/app:tasks/{id}")
+            return status, json.loads(text)
+
+        wait_until(lambda: told("first")[1].get("state") == "running", "the first one runs")
+        wait_until(lambda: '"prefetched"' in json.dumps(told("fetched")[1]), "the other is fetched")
+        status, document = told("fetched")
+        assert (status, document["state"], document["status"]) == (200, "waiting", "waiting")
+        assert get(port, "/messages/app:tasks/fetched")[0] == 200
+        gone, problem = told("never")
+        assert gone == 404
+        assert "it is settled, or never was there" in problem["detail"]
+        (tmp_path / "go").touch()

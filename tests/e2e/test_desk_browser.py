@@ -142,6 +142,19 @@ def test_a_desk_that_stands_still_is_not_live(browser: Browser, empty_desk: str)
         assert said == []
 
 
+def test_the_page_of_a_message_that_has_gone_is_live(browser: Browser, full_desk: str) -> None:
+    with page_of(browser, viewport=WIDE) as (page, _):
+
+        def is_refresh(answer: Any) -> bool:
+            return bool(answer.status == 404 and answer.request.resource_type == "fetch")
+
+        with page.expect_response(is_refresh):
+            page.goto(f"{full_desk}/messages/{QUEUE}/no-such-message")
+        with page.expect_response(is_refresh):  # by then the script has seen the first one
+            pass
+        assert page.locator("#live").inner_text() == "live"
+
+
 def test_a_selection_by_keys_is_paused_and_resumed(browser: Browser, full_desk: str) -> None:
     with page_of(browser, viewport=WIDE) as (page, said):
         page.goto(f"{full_desk}/queues?q=tenant-0007")

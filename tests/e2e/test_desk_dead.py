@@ -74,14 +74,14 @@ async def test_dead_letters_on_a_driver(driver: str, tmp_path: Path) -> None:
 
 async def check(browser: Browser, app: App) -> None:
     can = app.live_queue("app:dead").driver.capabilities
-    count = COUNT
     if not can.peek:
-        assert "cannot show messages without receiving them. Borrow the first 50" in await browser.text("/dead")
+        text = await browser.text("/dead")
+        assert f"Dead letters: {COUNT}, in queues: 1, in groups: 0. {COUNT} dead letters are in no group" in text, text
+        assert f"cannot show messages without receiving them. Borrow {COUNT}, for up to 10 s" in text, text
         page = words((await browser.act("/dead/app:dead")).text)
-        assert "50 letters of app:dead were received and released." in page
-        count = 50
+        assert f"{COUNT} letters of app:dead were received and released." in page
     text = await browser.text("/dead")
-    assert f"Dead letters: {count}, in queues: 1, in groups: 1." in text, text
+    assert f"Dead letters: {COUNT}, in queues: 1, in groups: 1." in text, text
     assert "KeyError: 'a'" in text
     page = (await browser.get("/dead/app:dead")).text
     assert len(re.findall(r'name="ids" value="\d+"', page)) == 50
@@ -104,6 +104,69 @@ async def check(browser: Browser, app: App) -> None:
         await until(browser, path, "Undone: 2 of 2")
     else:
         assert "Undo" not in await browser.text(path)
+
+
+async def test_three_thousand_letters_of_rabbitmq_are_told_and_grouped_as_the_command_line_has_them(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "_index.yaml").write_text(PROJECT % {"id": f"d{uuid4().hex[:8]}", "state": ""})
+    many = 3012
+    desk = alone(load(tmp_path, "amqp"), Access(is_open=True))
+    async with (
+        load(tmp_path, "amqp") as app,
+        httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost", timeout=60) as client,
+    ):
+        await bury_many(app, many)
+        await desk.site.open()
+        try:
+            browser = Browser(client, desk)
+            text = await browser.text("/dead")
+            assert "Dead letters: 3,012, in queues: 1, in groups: 0. 3,012 dead letters are in no group" in text, text
+            assert "were read" not in text
+            assert "No dead letters" not in text
+            answer = (await browser.get("/api/v1/dead/groups")).json()
+            assert (answer["count"], answer["unread"], answer["is_all"]) == (many, many, False)
+            assert "Borrow 3,012, for up to 10 s" in await browser.text("/dead/app:dead")
+
+            page = words((await browser.act("/dead/app:dead")).text)
+            assert "3,012 letters of app:dead were received and released." in page, page
+
+            await counted(app, "app:dead", many)
+            told = await app.dead_letters()
+            text = await browser.text("/dead")
+            assert "Dead letters: 3,012, in queues: 1, in groups: 3. (borrowed" in text, text
+            assert "ago: 3,012 of 3,012)" in text, text
+            answer = (await browser.get("/api/v1/dead/groups")).json()
+            assert (answer["count"], answer["unread"], answer["is_all"]) == (many, 0, True)
+            groups = [(group["key"], group["count"]) for group in answer["groups"]]
+            assert groups == [(group.key, group.count) for group in told.groups]
+        finally:
+            await desk.tools.sampler.close()
+            await desk.tools.library.close()
+            await desk.site.close()
+        for queue in ("app:mails", "app:dead"):
+            await app.live_queue(queue).delete()
+
+
+async def bury_many(app: App, count: int) -> None:
+    """Letters of three causes, of unequal numbers."""
+    queue = app.live_queue("app:dead")
+    batch = [
+        Outgoing(
+            f"{number:05}",
+            b"{}",
+            {
+                "x_original_queue": "app:mails",
+                "x_dead_letter_reason": "rejected",
+                "x_last_error": f"KeyError: '{'aab'[number % 3] if number % 6 else 'c'}'",
+                "x_dead_letter_time": app.clock.time(),
+                "x_cause": f"{'aab'[number % 3] if number % 6 else 'c'}" * 12,
+            },
+        )
+        for number in range(count)
+    ]
+    for start in range(0, count, 500):
+        assert not any(await queue.forward(batch[start : start + 500]))
 
 
 @pytest.mark.parametrize("driver", ["amqp", "sqs"])

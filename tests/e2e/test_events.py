@@ -44,3 +44,36 @@ def test_another_process_tells(tmp_path: Path) -> None:
         assert (missing.returncode, "no worker with the id 'gone:1'" in missing.stderr) == (1, True)
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0, worker.output
+
+
+HUNG = """
+import os, time
+
+def handle(body):
+    note("begun")
+    wait_for_a_lock()
+
+def wait_for_a_lock():
+    while not os.path.exists("go on"):
+        time.sleep(0.01)
+"""
+
+
+def test_a_hung_plain_handler_is_shown_at_the_users_own_line(tmp_path: Path) -> None:
+    project = write_project(tmp_path, HUNG)
+    with start("run", folder=project) as worker:
+        worker.wait_for("running")
+        assert run("publish", "tasks", "1", folder=project).returncode == 0
+        wait_until(lambda: notes(project) == ["begun"], "the handler to hang")
+        wait_until(lambda: run_json("workers", folder=project), "the worker to say that it is there")
+        pid = str(run_json("workers", folder=project)[0]["pid"])
+        shown = run("workers", pid, "--events", folder=project).stdout
+        assert "attempt 1, and is in:" in shown
+        assert shown.index("in handle") < shown.index("in wait_for_a_lock")
+        assert "pool.py" not in shown, "the user's own frames"
+        worker.send(signal.SIGQUIT)
+        worker.wait_for("in wait_for_a_lock")
+        assert "pool.py" not in worker.output
+        (tmp_path / "go on").touch()
+        worker.send(signal.SIGTERM)
+        assert worker.wait() == 0, worker.output

@@ -111,7 +111,7 @@ async def test_a_hostile_script_costs_only_its_own_message(
         tasks = app.queue("tasks")
         await tasks.publish({"good": True})
         await tasks.publish({"good": False}, id="hostile")
-        await tasks.publish({"good": True}, delay="20ms", timeout=120)  # the script may hold up the loop by now
+        await tasks.publish({"good": True}, delay="20ms", publish_timeout=120)  # the script may hold up the loop by now
         assert app.assembly is not None
         await until_empty(lambda: app.assembly)
         (dead,) = await app.queue("dead").peek()

@@ -243,7 +243,7 @@ async def test_a_full_queue_is_not_waited_for_and_the_transaction_lives_on(app: 
         assert await connection.fetchval("SELECT 1") == 1
     assert await received(app, "full") == [1]
     with pytest.raises(QueueFullError):
-        await full.publish(4, timeout=10.0)
+        await full.publish(4, publish_timeout=10.0)
 
 
 async def test_a_long_transaction_keeps_no_other_publisher_of_a_bounded_queue(
@@ -253,7 +253,7 @@ async def test_a_long_transaction_keeps_no_other_publisher_of_a_bounded_queue(
     bounded.queue(name, max_length=100)
     async with bounded, of_asyncpg(address) as connection:
         await bounded.queue(name).publish(1, connection=connection)
-        await bounded.queue(name).publish(2, timeout=PATIENCE)
+        await bounded.queue(name).publish(2, publish_timeout=PATIENCE)
         assert (await bounded.queue(name).depth()).ready == 1
 
 

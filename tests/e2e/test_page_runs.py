@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,15 +24,18 @@ RUN = [
     "docs/how-to/dead-letters.md",
     "docs/how-to/edit-and-retry.md",
     "docs/how-to/fastapi.md",
+    "docs/how-to/flask.md",
     "docs/how-to/groups.md",
     "docs/how-to/idempotency.md",
     "docs/how-to/limits.md",
+    "docs/how-to/logs.md",
     "docs/how-to/middleware.md",
     "docs/how-to/monitoring.md",
     "docs/how-to/observers.md",
     "docs/how-to/pause.md",
     "docs/how-to/request-and-reply.md",
     "docs/how-to/results.md",
+    "docs/how-to/schedules.md",
     "docs/how-to/shared-workers.md",
     "docs/how-to/steps.md",
     "docs/how-to/waits.md",
@@ -44,6 +48,26 @@ RUN = [
     "docs/how-to/web-applications.md",
 ]
 """Pages whose blocks are all run. Blocks of other pages are compiled and checked (``tests/unit/test_pages.py``)."""
+
+ELSEWHERE = {
+    "amqp": "its blocks are entries and a broker's own commands; tests/conformance/test_amqp.py runs what it says",
+    "api": "its requests need a desk with a token; tests/e2e/test_desk.py makes each of them",
+    "desk": "pages in a browser; tests/e2e/test_desk_browser.py",
+    "django": "fragments of a project; tests/e2e/test_django_page.py puts them into examples/django, and runs them",
+    "explain": "its output has the ids of one run; tests/e2e/test_explain.py",
+    "health": "probes of a system that is not healthy; tests/faults/test_health.py",
+    "kubernetes": "needs a cluster; tests/unit/cli/test_deploy.py reads its manifests",
+    "mcp": "needs a client with a language model; tests/e2e/test_mcp.py speaks its protocol",
+    "nats": "its blocks are entries and a broker's own commands; tests/conformance/test_nats.py runs what it says",
+    "postgres": "its blocks are SQL of a database's owner; tests/conformance/test_postgres.py runs what it says",
+    "redis": "its blocks are settings of a server; tests/conformance/test_redis.py runs what it says",
+    "several-machines": "needs several machines; tests/faults/test_kill_worker.py has several processes",
+    "sqlite": "it shows no program; tests/conformance/test_sqlite.py runs what it says",
+    "sqs": "needs an account; tests/conformance/test_sqs.py runs what it says",
+    "top": "a program for a terminal; tests/e2e/test_top.py has one",
+    "unique": "fragments of publishes; tests/e2e/test_outbox_unique.py and tests/faults/test_uniques.py run them",
+}
+"""How-to pages that are not read from top to bottom, and why."""
 
 FINISHED = {"docs/tutorial.md": "shop"}
 """Pages whose files, as they are in the end, are an example."""
@@ -58,6 +82,15 @@ def test_a_page_is_true(page: str, tmp_path: Path) -> None:
     for file in (ROOT / "examples" / FINISHED[page]).glob("[!R]*.*") if page in FINISHED else ():
         written = (folder / file.name).read_text("utf-8").removeprefix(f"# {file.name}\n")
         assert file.read_text("utf-8") == written
+
+
+def test_every_how_to_is_run_or_says_why_not() -> None:
+    pages = {page.stem for page in (ROOT / "docs/how-to").glob("*.md")}
+    run = {Path(page).stem for page in RUN if page.startswith("docs/how-to/")}
+    assert run | ELSEWHERE.keys() == pages
+    assert not run & ELSEWHERE.keys()
+    tests = {path for why in ELSEWHERE.values() for path in re.findall(r"tests/[\w/]+(?:\.py)?", why)}
+    assert [path for path in sorted(tests) if not (ROOT / path).exists()] == []
 
 
 def read(page: Path, folder: Path) -> Path:

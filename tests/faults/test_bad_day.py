@@ -151,5 +151,4 @@ async def publish(app: App) -> list[str]:
 
 
 async def depth(app: App, queue: str) -> int:
-    found = await app.live_queue(f"app:{queue}").depth()
-    return found.ready + found.in_flight + found.delayed
+    return (await app.live_queue(f"app:{queue}").depth()).known

@@ -175,7 +175,7 @@ async def test_twenty_thousand_at_once(driver: str, tmp_path: Path) -> None:
     async with place_on(driver, tmp_path) as (app, workers):
         if driver == "nats":
             pytest.skip("a strict queue writes a record for each message: test_a_cancelled_message_never_starts_again")
-        results = await app.queue("app:tasks").publish_many(list(range(MANY)), timeout=60)
+        results = await app.queue("app:tasks").publish_many(list(range(MANY)), publish_timeout=60)
         ids = [result.id for result in results]
         for _ in range(WORKERS):
             workers.start()

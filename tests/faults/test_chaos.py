@@ -100,7 +100,7 @@ class Site:
             while left:
                 batch, left = left[:50], left[50:]
                 results = await app.queue("app:tasks").publish_many(
-                    [Envelope(body=number, id=f"m{number}") for number in batch], timeout=5.0
+                    [Envelope(body=number, id=f"m{number}") for number in batch], publish_timeout=5.0
                 )
                 failed = [
                     number for number, result in zip(batch, results, strict=True) if not isinstance(result, Confirmed)

@@ -156,6 +156,6 @@ async def _settled(app: App) -> None:
             depth = await app.queue("tasks").depth()
         except DriverError:
             depth = None
-        if depth is not None and not depth.ready + depth.in_flight + depth.delayed:
+        if depth is not None and not depth.known:
             return
         await asyncio.sleep(0.05)

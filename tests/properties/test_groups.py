@@ -135,4 +135,4 @@ def test_a_result_is_read_as_it_was_kept() -> None:
     shard = with_done(Shard(), 0, Ended({"a": [1, None]}), needs_result=True)
     assert value_of(shard.results[0]) == {"a": [1, None]}
     assert with_done(shard, 0, Ended("again"), needs_result=True) is shard
-    assert results_of(Group(1, "token", THEN), [shard]) == ([{"a": [1, None]}], "")
+    assert results_of(Group(1, "token", THEN), [shard], {}) == [{"a": [1, None]}]

@@ -213,6 +213,8 @@ async def _bury(folder: Path) -> None:
 
 
 PAGES_OF_LETTERS = {
+    "overview": "/",
+    "queue": "/dead/app:billing.dead",
     "groups": "/dead",
     "group": "/dead/app:billing.dead?by=type&group=ConnectError",
     "confirm": "/dead/app:billing.dead/confirm?act=redrive&by=type&group=ConnectError&where=age+%3C+3600",

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tests.support.process import TIMEOUT, Process, environ
 
+LONGEST = 4 * TIMEOUT
+"""Seconds for one command, which imports Django and may start processes that do so too."""
 EXAMPLE = Path(__file__).parents[2] / "examples" / "django"
 
 
@@ -36,7 +38,7 @@ class Shop:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT,
+            timeout=LONGEST,
             check=False,
         )
 

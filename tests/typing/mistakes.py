@@ -111,7 +111,7 @@ async def send_tasks() -> None:
     await resize.publish(None, "p", width=3)  # mistake: an argument for an injected parameter
     await fetch.with_options(dealy="5s").publish("u")  # mistake: a misspelt option of a task's message
     await fetch.with_options(at="tomorrow").publish("u")  # mistake: a time that is a text
-    fetch.call(2)  # mistake: an argument of another type in a call to be sent later
+    fetch.message(2)  # mistake: an argument of another type in a call to be sent later
     await store.publish(Engine(), "u")  # mistake: an argument for a provided parameter
     await store.publish(2)  # mistake: an argument of another type, after a provided parameter
     number: str = await fetch.request("u")  # mistake: a result of another type

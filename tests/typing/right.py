@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, assert_type
 
-from tasuki import App, Context, Envelope, Job, Message, Moment, QueueHandle, Retries, Retry, Snooze
+from tasuki import App, Context, Envelope, Job, Message, Moment, QueueHandle, Retries, Retry, Snooze, SyncJob
+from tasuki.contracts.driver import Depth
 from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
 from tasuki.drivers import NATS, SQS, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
-from tasuki.queues.result import Confirmed
 from tasuki.testing import Drained, TestApp
 
 
@@ -105,7 +105,7 @@ async def fetch(url: str, as_json: bool = False) -> Note:
     return Note(url)
 
 
-@jobs.task(name="resize", retry=Retries(5, on=(OSError,), backoff="10s"), timeout=timedelta(minutes=30))
+@jobs.task(name="resize", retry=Retries(5, on=(OSError,), backoff="10s"), handler_timeout=timedelta(minutes=30))
 def resize(context: Context, path: str, *, width: int) -> int:
     return width
 
@@ -132,7 +132,7 @@ async def session(engine: Engine) -> AsyncIterator[Session]:
     yield Session(engine)
 
 
-@jobs.task(inject=Session, timeout="5s")
+@jobs.task(inject=Session, handler_timeout="5s")
 async def store(session: Session, url: str) -> int:
     return len(url)
 
@@ -165,25 +165,34 @@ def report_nothing() -> None: ...
 
 
 async def send_provided() -> None:
-    assert_type(await store.publish("u"), Job)
+    assert_type(await store.publish("u"), Job[int])
     assert_type(await store.request(url="u"), int)
     assert_type(await store(Session(Engine()), "u"), int)
-    assert_type(load.send("u"), Confirmed)
+    assert_type(load.send("u"), SyncJob[str])
     assert_type(engine(), Engine)
     await count(Moment("done"))
     await copy.publish(url="u")
 
 
 async def send_tasks() -> None:
-    assert_type(await fetch.publish("u", as_json=True), Job)
+    fetching = await fetch.publish("u", as_json=True)
+    assert_type(fetching, Job[Note])
+    assert_type(await fetching.result("5s"), Note)
+    assert_type(await fetching.result(returns=dict[str, str]), dict[str, str])
     assert_type(await fetch.request("u"), Note)
     assert_type(await fetch("u"), Note)
-    assert_type(resize.send("p", width=3), Confirmed)
+    resizing = resize.send("p", width=3)
+    assert_type(resizing, SyncJob[int])
+    assert_type(resizing.result("5s"), int)
+    assert_type(resizing.result(returns=Note), Note)
+    assert_type(resizing.status(), JobStatus)
+    assert_type(resizing.progress(), Progress | None)
+    assert_type(resizing.cancel(), CancelOutcome)
     assert_type(await resize.request("p", width=3), int)
     assert_type(resize(_context(), "p", width=3), int)
     await ping.with_options(delay=timedelta(minutes=5), headers={"tenant": "x"}, key="k").publish("u")
     await ping.with_options(at=datetime.now(UTC) + timedelta(days=1)).publish("u")
-    await jobs.publish_many([fetch.call("u"), resize.call("p", width=1)])
+    await jobs.publish_many([fetch.message("u"), resize.message("p", width=1)])
 
 
 async def publish() -> None:
@@ -193,21 +202,24 @@ async def publish() -> None:
     kept = await mails.publish(Mail("ada"), unique="ada", unique_for="running")
     assert_type(kept.outcome, Literal["stored", "kept", "replaced", "extended"])
     await mails.publish(Mail("ada"), unique="ada", unique_for=timedelta(minutes=1), on_conflict="keep")
-    assert_type(await mails.publish(Mail("ada"), {"source": "web"}, delay="5s", key="ada"), Job)
-    job = await mails.publish(Mail("ada"), delay=timedelta(minutes=5), timeout=2)
+    assert_type(await mails.publish(Mail("ada"), {"source": "web"}, delay="5s", key="ada"), Job[Any])
+    job = await mails.publish(Mail("ada"), delay=timedelta(minutes=5), publish_timeout=2)
     assert_type(await job.cancel(), CancelOutcome)
     assert_type(await job.status(), JobStatus)
     assert_type(await job.progress(), Progress | None)
-    await job.result(timedelta(seconds=5), returns=int)
+    assert_type(await job.result(timedelta(seconds=5), returns=int), int)
     assert_type(await app.cancel(job.id, queue=mails), CancelOutcome)
     assert_type(await app.cancel_many([job.id], queue=mails), Cancellation)
-    assert_type(app.sync.status(job.id, queue=mails), JobStatus)
+    assert_type(app.job(job.id, queue=mails), Job[Any])
+    assert_type(app.sync.job(job.id, queue=mails), SyncJob[Any])
     await mails.publish(Mail("ada"), at=datetime(2027, 1, 1, tzinfo=UTC))
-    await mails.publish_many([Mail("ada"), Envelope(body=Mail("eve"), delay=timedelta(minutes=1))], timeout="5s")
+    await mails.publish_many(
+        [Mail("ada"), Envelope(body=Mail("eve"), delay=timedelta(minutes=1))], publish_timeout="5s"
+    )
     await batches.publish([Mail("ada")])
     await either.publish(7)
     await untyped.publish({"anything": 1})
-    assert_type(await mails.request(Mail("ada"), returns=int, timeout="5s"), int)
+    assert_type(await mails.request(Mail("ada"), returns=int, reply_timeout="5s"), int)
     assert_type(await mails.request(Mail("ada"), returns=list[Mail], delay=1), list[Mail])
     assert_type(await app.request("shop:mails", {"to": "ada"}, returns=Note), Note)
     await app.publish(mails, Mail("ada"), priority=5)
@@ -232,8 +244,11 @@ def from_another_package() -> None:
 
 
 def from_sync_code() -> None:
-    app.sync.publish(mails, Mail("ada"), delay="5s")
-    app.sync.publish_many(mails, [Mail("ada"), Mail("eve")], timeout=5)
+    assert_type(app.sync.publish(mails, Mail("ada"), delay="5s"), SyncJob[Any])
+    assert_type(app.sync.redrive("mails.dead", to=mails, where="age > 60", rate=5), int)
+    assert_type(app.sync.depth(mails), Depth)
+    assert_type(app.sync.peek(mails, 5), list[Message])
+    app.sync.publish_many(mails, [Mail("ada"), Mail("eve")], publish_timeout=5)
     assert_type(app.sync.request(mails, Mail("ada"), returns=int), int)
 
 
@@ -248,9 +263,9 @@ async def in_a_test(t: TestApp) -> None:
     assert_type(t.waiting(mails)[0].due_in, float)
     assert_type((await t.drain()).done, int)
     assert_type(await t.advance(timedelta(days=1)), Drained)
-    assert_type(await t.request(mails, Mail("ada"), returns=int, timeout="5s"), int)
+    assert_type(await t.request(mails, Mail("ada"), returns=int, reply_timeout="5s"), int)
     t.provide(Session, Session(Engine()))
-    assert_type(await t.publish(mails, Mail("ada"), delay="5s"), Job)
+    assert_type(await t.publish(mails, Mail("ada"), delay="5s"), Job[Any])
     assert_type(t.sync.request(mails, Mail("ada"), returns=int), int)
     await t.run(send, Mail("ada"), attempt=2)
     with t.patch(app, "publish", ConnectionError, times=2) as patch:

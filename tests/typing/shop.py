@@ -84,7 +84,7 @@ async def apologize(number: int, error: Exception, log: logging.Logger) -> None:
     log.warning("order %s: %s", number, error)
 
 
-@jobs.task(retry=Retries(5, on=(OSError,), backoff=timedelta(seconds=10)), timeout="1m", on_give_up=apologize)
+@jobs.task(retry=Retries(5, on=(OSError,), backoff=timedelta(seconds=10)), handler_timeout="1m", on_give_up=apologize)
 async def mail(number: int, *, subject: str = "Your order") -> str:
     return f"{subject} {number}"
 
@@ -96,8 +96,8 @@ def print_invoice(context: Context, receipt: Receipt) -> str:
 
 async def from_the_web_site(queue: QueueHandle[Order], address: str) -> Receipt:
     await queue.publish(Order(1, address), key=address, ttl=timedelta(hours=2))
-    await queue.publish_many([Order(2, address), Envelope(body=Order(3, address), delay="1h")], timeout="5s")
-    receipt = await queue.request(Order(4, address, paid=True), returns=Receipt, timeout=10)
+    await queue.publish_many([Order(2, address), Envelope(body=Order(3, address), delay="1h")], publish_timeout="5s")
+    receipt = await queue.request(Order(4, address, paid=True), returns=Receipt, reply_timeout=10)
     length = len(await mail.with_options(headers={"tenant": "a"}).request(receipt.number, subject="Thank you"))
     await print_invoice.with_options(delay=timedelta(minutes=length)).publish(receipt)
     return receipt

@@ -107,7 +107,7 @@ def test_cells() -> None:
     assert cells == [("refused", "native"), ("refused", "emulated"), ("refused", "native"), ("emulated", "emulated")]
     limits = Capabilities(store=True), Capabilities(limits=frozenset({"rate"}))
     assert [by_name["`limit`: so many in a time"].cell(each) for each in (nothing, *limits)] == [
-        "refused", "emulated", "native",
+        "with a store", "emulated", "native",
     ]  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_every_capability_has_a_row() -> None:
     flags |= {
         name for name in Capabilities.__dataclass_fields__ if Capabilities.__dataclass_fields__[name].type == "bool"
     }
-    flags -= {"declares_priorities"}  # no ability, but what a queue must say
+    flags -= {"declares_priorities", "sees_silence"}  # no abilities, but what a queue must say, and how a death is seen
     flags |= {f"unique:{part}" for part in {*SPANS, *ACTS} - {"keep"}}  # without keep there would be nothing
     flags |= {f"limits:{part}" for part in ("rate", "concurrency")}
     assert flags == {behaviour.capability for behaviour in BEHAVIOURS} - {"", "durable"}

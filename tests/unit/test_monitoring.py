@@ -18,6 +18,7 @@ from tasuki import App
 from tasuki.observe.exposition.series import SERIES
 from tasuki.observe.exposition.text import exposition
 from tasuki.observe.metrics import PROCESS
+from tasuki.queues.dead_letter import OF_LETTERS
 from tasuki.testing.clock import VirtualTimeLoop
 from tests.unit.observe.exposition.samples import parsed
 
@@ -31,8 +32,8 @@ MATCHERS = re.compile(r"\b((?:tasuki|process)_[a-z_]+)\{([^}]*)\}")
 GROUPED = re.compile(r"\b(?:by|on|without|ignoring) \(([^)]*)\)")
 ALERTS = {
     "TasukiStuck", "TasukiOldMessage", "TasukiBacklogGrows", "TasukiDeadLetters", "TasukiManyDeadLetters",
-    "TasukiNoConsumer", "TasukiBrokerDown", "TasukiLoopBlocked", "TasukiLeasesLost", "TasukiScheduleLate",
-    "TasukiPausedLong", "TasukiSeriesDropped", "TasukiAttemptsUnrecorded",
+    "TasukiNoConsumer", "TasukiBrokerDown", "TasukiLoopBlocked", "TasukiLongRun", "TasukiLeasesLost",
+    "TasukiScheduleLate", "TasukiPausedLong", "TasukiSeriesDropped", "TasukiAttemptsUnrecorded",
 }  # fmt: skip
 
 Labels = dict[str, dict[str, set[str]]]
@@ -178,9 +179,63 @@ def test_letters_that_wait_for_a_person_wake_nobody(tmp_path: Path) -> None:
         for rule in rules()
         if rule["alert"] in _ALERTS
     )
-    file = tmp_path / "test.yml"
+    _test_rules(promtool, tmp_path, series, wanted)
+
+
+def _test_rules(promtool: str, folder: Path, series: str, wanted: str) -> None:
+    """Let Prometheus evaluate the alerts over these series, and compare the alerts that fire."""
+    file = folder / "test.yml"
     bare = [{name: value for name, value in rule.items() if name != "annotations"} for rule in rules()]
-    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "tasuki", "rules": bare}]}))
-    file.write_text(LETTERS % (tmp_path / "rules.yml", series, wanted))
+    (folder / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "tasuki", "rules": bare}]}))
+    file.write_text(LETTERS % (folder / "rules.yml", series, wanted))
     done = subprocess.run([promtool, "test", "rules", str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+_BURSTS = {
+    "the first burst of a worker that a scrape has seen": ("0 0 0 5618x30", True),
+    "a burst before the first scrape": ("_ _ _ 5618x30", True),
+    "a burst before the first scrape after a restart": ("7 7 7 3x30", True),
+    "no letter since the worker started": ("0x40", False),
+}
+
+
+@pytest.mark.parametrize("burst", _BURSTS)
+def test_the_first_burst_of_dead_letters_is_an_alert(burst: str, tmp_path: Path) -> None:
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool is not installed (apt: promtool)")
+    values, fires = _BURSTS[burst]
+    given = {
+        'tasuki_messages_dead_lettered_total{queue="mails",reason="max_attempts",instance="new"}': values,
+        'tasuki_messages_dead_lettered_total{queue="mails",reason="rejected",instance="old"}': "900x40",
+        'process_start_time_seconds{instance="new"}': "100x40",
+        'process_start_time_seconds{instance="old"}': "-9000x40",
+    }
+    series = "".join(f"      - {{series: '{name}', values: '{numbers}'}}\n" for name, numbers in given.items())
+    alert = "{exp_labels: {queue: mails, severity: ticket}}" if fires else ""
+    wanted = f"      - {{alertname: TasukiDeadLetters, eval_time: 4m, exp_alerts: [{alert}]}}\n"
+    calm = "      - {alertname: TasukiDeadLetters, eval_time: 20m, exp_alerts: []}\n"
+    _test_rules(promtool, tmp_path, series, wanted + calm)
+
+
+def test_each_reason_is_there_at_zero_before_the_first_letter() -> None:
+    async def scrape() -> str:
+        app = App("memory://")
+        queue = app.queue("tasks", dead_letter={"queue": "dead"})
+        bare = app.queue("bare")
+
+        @queue.consumer()
+        async def handle(body: int) -> None: ...
+
+        @bare.consumer()
+        async def handle_bare(body: int) -> None: ...
+
+        async with app.worker():
+            return exposition(app.metrics())
+
+    found = {
+        (dict(labels)["queue"], dict(labels)["reason"]): number
+        for (name, labels), number in parsed(asyncio.run(scrape())).items()
+        if name == "tasuki_messages_dead_lettered_total"
+    }
+    assert found == {("app:tasks", reason): 0 for reason in OF_LETTERS}

@@ -111,3 +111,21 @@ def test_an_excuse_that_is_not_needed_any_more_is_a_problem() -> None:
     assert SCRIPT["problems"]({"docs/page.md": "plain"}, excused={"docs/page.md": {"nobody": "a user"}}) == [
         "EXCUSED: docs/page.md has no 'nobody' any more: remove it",
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ハンドラーが動く", "別のドライバー", "ヘッダーの値", "メッセージを送信する", "並列数", "デスクを開く"],
+)
+def test_a_japanese_text_has_one_word_for_a_term(text: str) -> None:
+    assert len(found("README.ja.md", text)) == len(found("src/looks/ja.toml", f'a = "{text}"')) == 1
+
+
+@pytest.mark.parametrize("text", ["{n} 件", "キュー {queue}", "失敗: {why}", "上限(1)", "(例)"])
+def test_a_japanese_text_has_one_width_for_a_sign(text: str) -> None:
+    assert found("src/looks/ja.toml", f'a = "{text}"') != []
+
+
+def test_settled_and_confirmed_retry_and_redrive_are_different_words() -> None:
+    wrong = '"settled" = "確定"\n"redrive" = "再試行"\nconfirmed = "確定"\nretrying = "再試行待ち"\n'
+    assert [line for line, _ in found("src/looks/said_ja.toml", wrong)] == [1, 2]

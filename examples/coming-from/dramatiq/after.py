@@ -10,7 +10,7 @@ app = App(os.environ.get("QUEUE_URL", "sqlite://"))
 jobs = app.queue("jobs", dead_letter="jobs.dead")
 
 
-@jobs.task(retry=Retries(4, backoff="1s"), timeout="1m")
+@jobs.task(retry=Retries(4, backoff="1s"), handler_timeout="1m")
 def greet(name: str) -> None:
     print(f"hello {name}")
 

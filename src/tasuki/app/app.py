@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declaring import Declaring
 from tasuki.app.handle import QueueHandle, id_of
+from tasuki.app.lifecycle.additions import Additions
 from tasuki.app.lifecycle.open_drivers import lifespan_of, naming_causes, open_drivers, supervisor_of
 from tasuki.app.lifecycle.unused import UnusedConsumers
 from tasuki.app.owner import Owner
 from tasuki.app.source import Source, hint_for, import_target
-from tasuki.app.sync import SyncApp
+from tasuki.app.sync.running import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError, TasukiError
@@ -56,7 +57,9 @@ class App(Declaring):
     on_hangup: Callable[[App], Awaitable[None]] | None = None
     """Called on HUP while the app runs; None: reload in this process."""
     blocks = 0  # and runs that hold the app open now; the end of the last one closes it
-    _reads_only = False
+    reads_only = False
+    """Whether it is open for inspection alone."""
+    _is_brief = False
 
     def __init__(
         self,
@@ -95,6 +98,8 @@ class App(Declaring):
         self.selection: Selection | None = None
         """The queues that this process consumes; ``select`` sets it. None: all."""
         self._source = Source(namespace=namespace, driver=driver, root=self.root, environ=environ)
+        self.additions = Additions(self)
+        self._source.declared.on_change = self.additions.note
         self._unused = UnusedConsumers(self, file)
         self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 
@@ -192,12 +197,18 @@ class App(Declaring):
         from tasuki.app.assembly import Assembly
 
         assembly = Assembly(
-            self.check(), clock=self.clock, keeper=self.keeper, observers=self.observers, around=self.around
+            self.check(),
+            clock=self.clock,
+            keeper=self.keeper,
+            observers=self.observers,
+            around=self.around,
+            prepare_child=self.prepare_child,
         )
+        assembly.find_health = self.health_sign
         assembly.take_charge()
-        if not self._reads_only:
+        if not self.reads_only:
             self.begin_measuring(assembly)
-        self.supervisor = supervisor_of(assembly, self.clock, reads_only=self._reads_only)
+        self.supervisor = supervisor_of(assembly, self.clock, reads_only=self.reads_only, is_brief=self._is_brief)
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:
             try:
@@ -206,18 +217,22 @@ class App(Declaring):
                 await self._end()
                 raise
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[App]:
+    def reading(self) -> AbstractAsyncContextManager[App]:
         """Open for inspection within the block; creates and changes nothing at the brokers. Not for publishing.
 
         Each call for a queue that the broker does not have raises QueueNotFoundError. Raises as ``open``.
         """
-        self._reads_only = True
+        return self.briefly(reads_only=True)
+
+    @asynccontextmanager
+    async def briefly(self, *, reads_only: bool = False) -> AsyncIterator[App]:
+        """Open within the block for one act, such as a command's: what fails is raised, and is not logged as well."""
+        self._is_brief, self.reads_only = True, reads_only
         try:
             async with self, naming_causes(self.supervisor):
                 yield self
         finally:
-            self._reads_only = False
+            self._is_brief = self.reads_only = False
 
     async def start(self) -> None:
         """Open, and start the consumers with ``auto_start``; returns when they run.
@@ -245,6 +260,7 @@ class App(Declaring):
         if self.assembly is None or self.owner is not None:
             return
         self._own_loop()
+        await self.additions.close()
         await self._unused.look_for_workers()
         await self._stop_measuring()
         try:
@@ -279,6 +295,7 @@ class App(Declaring):
         forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter, self._health, self._history)
         self.assembly = self.loop = self._meter = self._health = self._history = None
         self.keeper = Keeper(self.clock)
+        self.additions.forget()
         return forgotten
 
     async def __aenter__(self) -> App:
@@ -343,6 +360,7 @@ class App(Declaring):
         from tasuki.app.lifecycle.reload import apply_changes
 
         async with self._changing:
+            self.additions.read()
             return await apply_changes(self, self._live(), self.check())
 
     def _refuse_owned(self, verb: str) -> None:

@@ -14,13 +14,15 @@ from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
 from tasuki.app.lifecycle.order import is_same_code, services_behind, stage_of
 from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
+from tasuki.app.measuring.delays import DelayNotes
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
 from tasuki.app.schedules.building import build_schedulers, scheduler_specs
 from tasuki.app.schedules.scheduler import Scheduler
+from tasuki.app.state.fate import waits_for
 from tasuki.app.state.finding import store_for
 from tasuki.app.state.pausing import pause_of
-from tasuki.app.state.workers import consumers_at
+from tasuki.app.state.workers import consumers_at, depth_at
 from tasuki.app.tasks.called import handler_for, idempotency_of, policy_of
 from tasuki.clock import Clock
 from tasuki.consumers.batches.cutting import Batching
@@ -46,6 +48,7 @@ from tasuki.kinds.build import (
     largest_letters,
     queue_policy,
     queue_spec,
+    tasks_of_queues,
 )
 from tasuki.kinds.capabilities import priority_advice
 from tasuki.kinds.check.behaviours import DURABILITY
@@ -68,6 +71,7 @@ from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
 from tasuki.state.attendance import Attendance
+from tasuki.state.presence import WorkerHealth
 from tasuki.state.shared import States
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
@@ -80,6 +84,13 @@ _DECLARATION = 0.05
 class Assembly(ProjectHost):
     """One object per entry; objects that the ``changes`` do not touch are taken over from the ``old`` assembly."""
 
+    attendance: Attendance[Consumer]
+    find_health: Callable[[], WorkerHealth | None] | None = None
+    """How this process is, from any thread; the app sets it. None: nothing observes it."""
+    around: Around | None
+    prepare_child: str | None
+    """See App."""
+
     def __init__(
         self,
         project: Project,
@@ -90,12 +101,12 @@ class Assembly(ProjectHost):
         changes: Changes | None = None,
         observers: Sequence[Observer] = (),
         around: Around | None = None,
+        prepare_child: str | None = None,
     ) -> None:
         self.project = project
-        self._clock = clock
-        self._keeper = keeper
+        self.clock, self._keeper = clock, keeper
         self.observers: tuple[Observer, ...] = old.observers if old else tuple(observers)
-        self.around: Around | None = old.around if old else around
+        self.around, self.prepare_child = (old.around, old.prepare_child) if old else (around, prepare_child)
         self.settings: Settings = Settings(project, kept=old.settings if old else None)
         self.rights = Rights(project)
         self.codecs: Codecs = old.codecs if old else Codecs()
@@ -117,7 +128,7 @@ class Assembly(ProjectHost):
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
         self.requests: Requests = old.requests if old else Requests(clock)
         self.states = old.states if old else States(clock)
-        self.attendance: Attendance[Consumer] = old.attendance if old else Attendance(Describer(__version__, clock))
+        self.attendance = old.attendance if old else Attendance(Describer(__version__, clock, self._health))
         self.batching: BatchService = old.batching if old else BatchService(clock)
         self._retired: list[Retired] = []
         self.called: dict[str, Handler] = {}
@@ -127,14 +138,19 @@ class Assembly(ProjectHost):
             project, self.queues, self.state_of, clock, old.schedulers if old else {}
         )
 
+    def _health(self) -> WorkerHealth | None:
+        return None if self.find_health is None else self.find_health()
+
     def _build_all(self, old: Assembly | None, changes: Changes | None) -> None:
         """Make each entry's object, or take it over from the old assembly; what others need comes first."""
         project = self.project
+        self.delays: DelayNotes = old.delays if old else DelayNotes(self.clock)
         self._letters = largest_letters(project)
+        self._tasks = tasks_of_queues(project)
         for id in sorted(project.configs, key=lambda id: stage_of(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
                 before = old.called.get(id) if old else None
-                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, self._clock)
+                self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, self.clock)
             if old is not None and changes is not None and self._still_fits(id, old, changes):
                 self._take_over(id, old)
             else:
@@ -144,6 +160,7 @@ class Assembly(ProjectHost):
         """Make this the active assembly: handlers use it as their host, and drivers declare its queues."""
         self.remember_loop()
         self.batching.take_charge(self)
+        self.delays.take_charge(self)
         for id, consumer in self.consumers.items():
             consumer.host, consumer.guard, consumer.observers = self, self.rights.consumer(id), self.observers
             state = consumer.state = self.state_of(consumer.queue.id)
@@ -155,7 +172,10 @@ class Assembly(ProjectHost):
             queue.demand.level = demanded_durability(queues[queue.id], drivers[queues[queue.id].driver])
             queue.find_pause = partial(pause_of, self, queue.id)
             queue.find_consumers = partial(consumers_at, self, queue.id)
+            queue.find_depth = partial(depth_at, self, queue.id)
+            queue.on_purge = partial(self.delays.purged, self.state_of(queue.id), queue)
             queue.use_store(partial(store_for, self, queue.id, "a unique window"))
+            queue.waits = waits_for(self, queue)
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         trace_all(self.project, self.queues, self.consumers, __version__)
         for id, service in self.services.items():
@@ -183,7 +203,7 @@ class Assembly(ProjectHost):
         if isinstance(config, QueueConfig | ConsumerConfig) and not changes.unchanged.issuperset(config.middleware):
             return False
         if isinstance(config, QueueConfig | DriverStoreConfig):  # a queue's publishers may require more than before
-            is_same = config == old.project.configs[id] and self._letters.get(id) == old._letters.get(id)
+            is_same = config == old.project.configs[id] and self._beside(id) == old._beside(id)
             return is_same and self.drivers[config.driver] is old.drivers.get(config.driver)
         if isinstance(config, ConsumerConfig):
             queue = self.queues[config.queue]
@@ -206,7 +226,7 @@ class Assembly(ProjectHost):
         if isinstance(kind := self.project.kinds[id], DriverKind):
             self.drivers[id] = self._driver(id)
             self.services[id] = DriverService(self.drivers[id], DURABILITY.get(kind.short_name, ""))
-            own = (self.batching, self.requests, self.reply_queues, self.states)
+            own = (self.delays, self.batching, self.requests, self.reply_queues, self.states)
             self.services[id].closing = [each.close for each in own]
         elif isinstance(config, QueueConfig):
             self.queues[id] = self._queue(id, config)
@@ -214,18 +234,23 @@ class Assembly(ProjectHost):
             self.consumers[id] = self._consumer(id, config)
         elif is_function(config):
             self.handlers[id] = build_handler(
-                self.project, id, self._threads(id), self._role(id), self.providers, self.around
+                self.project, id, self._threads(id), self._role(id), self.providers, self.around, self.prepare_child
             )
-        elif (resource := build_resource(config, self.project.kinds, id, self._clock, self.opener)) is not None:
+        elif (resource := build_resource(config, self.project.kinds, id, self.clock, self.opener)) is not None:
             self.resources[id] = resource
 
     def _driver(self, id: str) -> Driver:
-        return build_driver(self.project, id, self._clock)
+        return build_driver(self.project, id, self.clock)
+
+    def _beside(self, id: str) -> tuple[int, tuple[str, ...]]:
+        """What the policy of a queue takes from other entries."""
+        return self._letters.get(id, 0), self._tasks.get(id, ())
 
     def _queue(self, id: str, config: QueueConfig) -> Queue:
         codec, driver = self.codecs.get(config.codec), self.drivers[config.driver]
         assert codec is not None  # the check knows the codecs
-        policy = queue_policy(config, driver.capabilities, letters=self._letters.get(id, 0))
+        letters, tasks = self._beside(id)
+        policy = queue_policy(config, driver.capabilities, letters=letters, tasks=tasks)
         return Queue(
             id,
             driver=driver,
@@ -233,7 +258,7 @@ class Assembly(ProjectHost):
             codec=codec,
             codecs=self.codecs,
             policy=replace(policy, priority_advice=partial(priority_advice, id)),
-            clock=self._clock,
+            clock=self.clock,
             middleware=self._middleware(config),
             body=self.project.registry.entries[id].target,
         )
@@ -251,7 +276,7 @@ class Assembly(ProjectHost):
             handler=self.handler_of(id),
             host=self,
             keeper=self._keeper,
-            policy=policy_of(config, queue, self._clock),
+            policy=policy_of(config, queue, self.clock),
             options=ConsumerOptions(
                 concurrency=concurrency_of(config, self._shared),
                 prefetch=prefetch_of(config, self._shared, is_limited=has_limit(self.project.configs[queue.id])),
@@ -261,7 +286,7 @@ class Assembly(ProjectHost):
                 idempotency=idempotency_of(config),
             ),
             dead_letters=self.queues[dead_letter] if dead_letter else None,
-            clock=self._clock,
+            clock=self.clock,
             middleware=self._middleware(config),
             share=self._share(config.queue),
             state=self.state_of(config.queue),

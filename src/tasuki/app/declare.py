@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
+from tasuki.contracts.context import Retries
 from tasuki.errors import HandlerError, InvalidEntryError, Position
 from tasuki.handlers.providing.provider import type_of
 from tasuki.handlers.signature import body_of, item_of
@@ -32,6 +33,8 @@ _MISNAMED = {
     "psql": "postgres",
     "sqla": "sqlite",
 }
+SCHEMES = ("memory", "sqlite", "redis", "amqp", "postgres", "nats", "sqs", *_SCHEMES)
+"""The schemes of URLs of the drivers in this package."""
 _FIELDS = {"nats": "servers"}
 """The field for the address, of drivers without ``url``."""
 
@@ -44,6 +47,8 @@ class Declarations:
             raise InvalidEntryError(f"{namespace!r} is not a valid namespace", position=caller(), hint=NO_COLON)
         self.namespace = namespace
         self.entries: list[Entry] = []
+        self.on_change: Callable[[], None] = _nothing
+        """Called when an entry was declared, or has other fields."""
         self._ids: dict[str, Entry] = {}
         self._bodies: dict[str, BodyType] = {}
 
@@ -75,7 +80,15 @@ class Declarations:
         The check reports duplicates.
         """
         place = place or caller()
-        entry = Entry(self.id_of(name), kind, dict(data), meta or {}, positions={(): place}, target=target)
+        if isinstance(retry := data.get("retry"), Retries):
+            data = {**data, "retry": retry.fields()}
+        entry = self._append(
+            Entry(self.id_of(name), kind, dict(data), meta or {}, positions={(): place}, target=target)
+        )
+        self.on_change()
+        return entry
+
+    def _append(self, entry: Entry) -> Entry:
         self.entries.append(entry)
         self._ids.setdefault(entry.id, entry)
         return entry
@@ -110,6 +123,7 @@ class Declarations:
                 entry=id,
                 hint="give both the same type, or a union of the two",
             )
+        self.on_change()
 
     def with_bodies(self, entries: Iterable[Entry]) -> dict[str, Entry]:
         """The entries by id; queues with the type of their bodies as ``target``, as far as it is known here."""
@@ -153,7 +167,8 @@ class Declarations:
             wanted = entry.data.get("dead_letter") if entry.kind == "queue.queue" else None
             wanted = wanted.get("queue") if isinstance(wanted, dict) else wanted
             if isinstance(wanted, str) and wanted and self.get(id := self.id_of(wanted)) is None:
-                self.add(id, "queue.queue", {"driver": entry.data["driver"]})
+                place = entry.positions[()]
+                self._append(Entry(id, "queue.queue", {"driver": entry.data["driver"]}, {}, positions={(): place}))
 
     def add_function(self, name: str, function: Callable[..., object]) -> Entry:
         """Declare a function, once under each name."""
@@ -177,6 +192,10 @@ class Declarations:
             if self.get(self.id_of(name)) is not None:  # the same function for another queue
                 name = f"{own_name}.{queue.partition(':')[2]}.consumer"
         self.add(name, "queue.consumer", data)
+
+
+def _nothing() -> None:
+    """No app is open."""
 
 
 def lifecycle_of_code(fields: Mapping[str, Any]) -> dict[str, Any]:

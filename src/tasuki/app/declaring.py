@@ -37,6 +37,11 @@ class Declaring(Guessed, Messaging, DeclaringHooks, DeclaringSchedules):
     guesses = OF_APP
     around: Around | None = None
     """Makes of each Python function the one that is called in its place; from the next ``open`` on."""
+    prepare_child: str | None = None
+    """Import path of a function that each process of ``isolation: process`` calls before it imports a handler.
+
+    It returns the ``around`` of that process, or None.
+    """
 
     if not TYPE_CHECKING:  # a type checker reports the block itself
 

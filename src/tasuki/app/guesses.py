@@ -30,7 +30,7 @@ NOT_A_SYNC_BLOCK = (
 )
 
 OF_FUNCTION = dict.fromkeys(_SENDING, f"a handler stays a plain function; {_ON_QUEUE}")
-_OF_TASKS = ("s", "si", "schedule", "defer", "perform_async", "apply", "kicker", "message", "send_with_options")
+_OF_TASKS = ("s", "si", "schedule", "defer", "perform_async", "apply", "kicker", "call", "send_with_options")
 OF_TASK = dict.fromkeys((*_SENDING, *_OF_TASKS), _ON_TASK)
 OF_QUEUE = {
     **dict.fromkeys(_SENDING, _ON_QUEUE),

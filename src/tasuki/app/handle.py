@@ -79,8 +79,8 @@ class QueueHandle(Guessed, Generic[T]):
     def task(self) -> TaskDecorator:
         """Declare the decorated function as a task: messages call it by its name, with its arguments.
 
-        ``@jobs.task`` or ``@jobs.task(name=…, retry=Retries(5), timeout="30m", on_give_up=…)``; all tasks of a queue
-        are handled by one consumer, whose options are given with ``workers``. The decorated function is a
+        ``@jobs.task`` or ``@jobs.task(name=…, retry=Retries(5), handler_timeout="30m", on_give_up=…)``; all tasks of a
+        queue are handled by one consumer, whose options are given with ``workers``. The decorated function is a
         :class:`tasuki.Task`: ``await send.publish(url)`` publishes a call, ``send(url)`` calls it here and now.
         """
         from tasuki.app.tasks.decorator import TaskDecorator
@@ -108,7 +108,7 @@ class QueueHandle(Guessed, Generic[T]):
         return self._app.declare_workers(self.id, fields)
 
     def message(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Planned:
-        """A message for ``app.group``, ``then`` or ``on_error``; takes no timeout and no connection."""
+        """A message for ``app.group``, ``then``, ``on_error`` or ``publish_many``; takes no time and no connection."""
         from tasuki.app.flow.planned import planned
 
         return planned(self.id, body, headers, options)
@@ -117,9 +117,9 @@ class QueueHandle(Guessed, Generic[T]):
         """The message whose body is the result that it follows."""
         from tasuki.app.flow.planned import Planned
 
-        return Planned(self.id, Envelope(body=None), fill="")
+        return Planned(queue=self.id, body=None, fill="")
 
-    async def publish(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Job:
+    async def publish(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Job[Any]:
         """Publish one message; see :meth:`tasuki.App.publish`."""
         try:
             return await self._app.publish(self.id, body, headers, **options)
@@ -131,7 +131,7 @@ class QueueHandle(Guessed, Generic[T]):
         self, items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
     ) -> list[PublishResult]:
         """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
-        return await self._app.live_queue(self.id).publish_many(items, **options)
+        return await (await self._app.ready_queue(self.id)).publish_many(items, **options)
 
     async def request(
         self,
@@ -146,23 +146,23 @@ class QueueHandle(Guessed, Generic[T]):
 
     async def depth(self) -> Depth:
         """The number of messages in the queue."""
-        return await self._app.live_queue(self.id).depth()
+        return await (await self._app.ready_queue(self.id)).depth()
 
     async def info(self) -> dict[str, Any]:
         """Ids and counts; see :meth:`tasuki.queues.queue.Queue.info`."""
-        return await self._app.live_queue(self.id).info()
+        return await (await self._app.ready_queue(self.id)).info()
 
     async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:
         """Show waiting messages without taking them."""
-        return await self._app.live_queue(self.id).peek(limit, after)
+        return await (await self._app.ready_queue(self.id)).peek(limit, after)
 
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""
-        return await self._app.live_queue(self.id).purge()
+        return await (await self._app.ready_queue(self.id)).purge()
 
     async def remove(self, ids: Collection[str]) -> int:
         """Remove the messages of these ids that no consumer holds; returns how many."""
-        return await self._app.live_queue(self.id).remove(ids)
+        return await (await self._app.ready_queue(self.id)).remove(ids)
 
 
 def id_of(queue: str | QueueHandle[Any]) -> str:

@@ -16,11 +16,11 @@ from tasuki.app.history.verbs import Remembering
 from tasuki.app.measuring.measured import Measured
 from tasuki.app.schedules.verbs import Scheduling
 from tasuki.app.state.verbs import Pausable
-from tasuki.app.tasks.options import SENDING, refuse_unknown
+from tasuki.app.tasks.options import REQUEST, SENDING, refuse_unknown
 from tasuki.contracts.state.following import unfollowed
 from tasuki.contracts.state.store_handle import StoreHandle, checked_store, user_of
-from tasuki.errors import LifecycleError, TasukiError
-from tasuki.observe.frames import for_user
+from tasuki.errors import LifecycleError, QueueNotFoundError, TasukiError
+from tasuki.observe.frames import cause_for_user, for_user
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.dead.reading import DeadLetters
     from tasuki.app.handle import QueueHandle
+    from tasuki.app.lifecycle.additions import Additions
     from tasuki.app.source import Source
     from tasuki.app.state.jobs import Job
-    from tasuki.app.sync import SyncApp
+    from tasuki.app.sync.running import SyncApp
     from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
     from tasuki.clock import Clock
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
@@ -47,6 +48,7 @@ T = TypeVar("T")
 class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, Mending, Remembering):
     """The half of an App that publishes, requests and calls."""
 
+    additions: Additions
     assembly: Assembly | None
     clock: Clock
     sync: SyncApp
@@ -54,7 +56,17 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
 
     def live_queue(self, queue: str | QueueHandle[Any]) -> Queue:
         """The queue of an id, name or handle. Raises LifecycleError when the app is not open, QueueNotFoundError."""
-        return self._live().queue_of_application(self.full_id(queue))
+        live = self._live()
+        try:
+            return live.queue_of_application(self.full_id(queue))
+        except QueueNotFoundError as error:
+            raise self.additions.told(error) from None
+
+    async def ready_queue(self, queue: str | QueueHandle[Any]) -> Queue:
+        """The same, once all that was declared before is in force."""
+        if self.additions.is_pending:
+            await self.additions.applied()
+        return self.live_queue(queue)
 
     def full_id(self, queue: str | QueueHandle[Any]) -> str:
         """The id of a queue or function that is given by id, name or handle."""
@@ -66,7 +78,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         body: T,
         headers: Headers = None,
         **options: Unpack[ChainOptions],
-    ) -> Job:
+    ) -> Job[Any]:
         """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`.
 
         ``then``: a message, queue (also by name) or task that follows when this one is done, once; a queue or task is
@@ -75,6 +87,8 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         from tasuki.app.state.jobs import Job
 
         try:
+            if self.additions.is_pending:
+                await self.additions.applied()
             live = self.live_queue(queue)
             if (plain := unfollowed(options)) is not None:
                 done = await live.publish(body, headers, **plain)
@@ -85,7 +99,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             refuse_unknown("publish(…)", options, SENDING)
             raise
         except TasukiError as error:
-            raise for_user(error) from error.__cause__
+            raise for_user(error) from cause_for_user(error)
 
     async def request(
         self,
@@ -103,10 +117,11 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             body: as for ``publish``.
             headers: as for ``publish``, but for ``reply_to`` and ``correlation_id``: those are set here.
             returns: the type that the result becomes; None: it stays as it was decoded.
-            options: ``timeout``: for everything, from the publish to the reply; default 30 seconds.
+            options: ``reply_timeout``: for everything, from the publish to the reply; default 30 seconds.
                 ``reply_to``: a declared queue for the reply; default one that this process makes for itself and removes
                 when it closes. Several processes may wait on the same declared queue.
-                ``delay``, ``ttl``, ``priority``, ``key`` and ``id``: as for ``publish``.
+                ``delay``, ``at``, ``ttl``, ``priority``, ``key``, ``id``, ``handler_timeout`` and ``retries``: as for
+                ``publish``.
 
         Raises:
             HandlerError: the handler has failed for the last time, or its result cannot be sent; InvalidBodyError: the
@@ -114,19 +129,23 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
             TasukiError: as ``publish``.
         """
-        live, target = self._live(), self.live_queue(queue)
-        timeout, reply_to = options.pop("timeout", 30.0), options.pop("reply_to", None)
+        refuse_unknown("request(…)", options, REQUEST)
+        target, live = await self.ready_queue(queue), self._live()
+        timeout, reply_to = options.pop("reply_timeout", 30.0), options.pop("reply_to", None)
         replies = None if reply_to is None else live.queue_of_replies(self.full_id(reply_to))
-        result: Named = await live.requests.ask(
-            target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options
-        )
+        try:
+            result: Named = await live.requests.ask(
+                target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options
+            )
+        except TasukiError as error:
+            raise for_user(error) from cause_for_user(error)
         return result
 
     async def call(self, function: str, *args: object) -> Any:
         """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
         return await self._live().call_from(None, self.full_id(function), args)
 
-    def job(self, id: str, *, queue: str | QueueHandle[Any] = "") -> Job:
+    def job(self, id: str, *, queue: str | QueueHandle[Any] = "") -> Job[Any]:
         """A message by its id, published by any process. Raises LifecycleError, QueueNotFoundError."""
         from tasuki.app.state.jobs import Job
 
@@ -300,6 +319,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         actor_header: str = "",
         proxies: Iterable[str] = (),
         is_open: bool = False,
+        publish_rate: float = 100.0,
     ) -> Desk:
         """The desk as an ASGI application, to be mounted in a web application that has this app open.
 
@@ -311,9 +331,11 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             proxies: see ``actor_header``; they also say the client's address, and whether the browser speaks TLS.
             is_open: every client may act that gives a loopback name as its Host. A client chooses that name, so this is
                 for web applications that only this machine reaches, or that ask who it is before.
+            publish_rate: messages a second that one client may publish through its API.
 
         Raises:
-            TasukiError: the extra tasuki[desk] is not installed. ValueError: it has no token and is not open.
+            TasukiError: the extra tasuki[desk] is not installed. ValueError: it has no token and is not open, or
+                the rate is out of bounds.
         """
         from tasuki.desk.extra import require_extra
 
@@ -322,7 +344,9 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         from tasuki.desk.security.access import Access, names_of
 
         app: App = self  # type: ignore[assignment]
-        return mounted(app, Access(names_of(hosts), token, actor, actor_header, frozenset(proxies), is_open=is_open))
+        names, trusted = names_of(hosts), frozenset(proxies)
+        access = Access(names, token, actor, actor_header, trusted, is_open=is_open, publish_rate=publish_rate)
+        return mounted(app, access)
 
     def live_assembly(self) -> Assembly:
         """The open app's objects. Raises LifecycleError when it is not open."""

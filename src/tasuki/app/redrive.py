@@ -1,10 +1,11 @@
-"""Redrive: send dead letters back to the queues where they failed."""
+"""Redrive: send dead letters back to the queues where they failed, or any messages to another queue."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from tasuki.app.assembly import Assembly
+from tasuki.app.dead.carrying import can_carry, carry_delayed
 from tasuki.app.dead.choice import Choice
 from tasuki.app.dead.pace import AWHILE, Pace
 from tasuki.app.dead.reading import Movable, movable
@@ -14,7 +15,7 @@ from tasuki.app.dead.transferring import BATCH, Form, Transferring, after_letter
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Limit, Received, Release, Settlement
 from tasuki.errors import HeldBackError
-from tasuki.queues.dead_letter import redriven
+from tasuki.queues.dead_letter import sent_back
 from tasuki.queues.limits import limit_facts, limit_text
 from tasuki.queues.queue import Queue
 
@@ -35,19 +36,19 @@ async def redrive(
     choice: Choice | None = None,
     rate: float | None = None,
     is_permitted: bool = False,
-    form: Form = redriven,
+    form: Form = sent_back,
 ) -> int:
     """Move messages from a dead-letter queue back; returns how many.
 
     Where the driver has ``transfer`` and the target is one of its queues, each goes in one step, and the others keep
     their places. Elsewhere, and from a queue with a limit, each is received, published and then acked; those that
-    ``choice`` does not take are held until the end, and then go back to their places. A limit that the source's driver
-    keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at most so many a second.
+    ``choice`` does not take are held until the end, and then go back to their places. Delayed ones, which no receive
+    gets, are shown, published and then removed, where the driver can (``carry_delayed``). A limit that the source's
+    driver keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at most so many a second.
 
     A message stays if its original queue is not declared any more, rejects it, or is closed to the application. With
     ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and has the
-    rights. ``form``: makes the message to be sent of a letter, at a time in
-    Unix seconds.
+    rights. ``form``: makes the message to be sent of a letter, at a time in Unix seconds.
 
     Raises:
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
@@ -68,11 +69,16 @@ async def redrive(
         if is_left:
             sorter.again()
             sorter.takes = lambda queue: not can_transfer(source, queue)
-    if is_left:
-        moved += await _receive_all(source, sorter, pace, limit, moved, progress, clock, form)
-    else:
-        sorter.report_forbidden()
-        sorter.report_unclear()
+    if not is_left:
+        sorter.report()
+        return moved
+    received, is_held_back = await _receive_all(source, sorter, pace, limit, moved, progress, clock, form)
+    moved += received
+    if can_carry(source) and not _limits(source):
+        moved += await carry_delayed(source, sorter, pace, limit, moved, progress, clock, form)
+    sorter.report()
+    if is_held_back:
+        await _report_left(source, received, None if limit is None else limit - moved, len(sorter.left))
     return moved
 
 
@@ -85,8 +91,11 @@ async def _receive_all(
     progress: Callable[[int], None] | None,
     clock: Clock,
     form: Form,
-) -> int:
-    """Receive, publish and ack, each published before it is acked; ``before``: how many were moved already."""
+) -> tuple[int, bool]:
+    """Receive, publish and ack, each published before it is acked; ``before``: how many were moved already.
+
+    Returns how many were moved, and whether the limit of the source holds back others.
+    """
     limit = None if limit is None else limit - before
     depth = await source.driver.depth(source.spec.name)
     left = depth.ready
@@ -111,11 +120,7 @@ async def _receive_all(
     finally:
         if sorter.left:
             await settle_all(source, [Release(receipt) for receipt in reversed(sorter.left)])
-    sorter.report_forbidden()
-    sorter.report_unclear()
-    if is_held_back:
-        await _report_left(source, moved, None if limit is None else limit - moved, len(sorter.left))
-    return moved
+    return moved, is_held_back
 
 
 async def would_move(

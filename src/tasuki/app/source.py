@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.declare import DRIVER, Declarations
+from tasuki.app.declare import DRIVER, SCHEMES, Declarations, driver_of_url
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.tasks.declared import DeclaredTasks
 from tasuki.drivers import DriverEntry
-from tasuki.errors import TasukiError
+from tasuki.errors import InvalidEntryError, TasukiError, UnknownKindError
+from tasuki.registry.references import did_you_mean
+from tasuki.system.caller import caller
 
 # The modules that read a project are imported when needed, so that declaring stays quick.
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ class Source:
         self.target: Path | None = None
         """The folder or file; None: everything is declared in code."""
         self._url = driver if isinstance(driver, str) else ""
+        self._place = caller()
+        if self._url:
+            driver_of_url(self._url)  # a mistake in it is reported here, where it was written
         if isinstance(driver, DriverEntry):
             self.declared.add_driver(DRIVER, driver)
         elif not isinstance(driver, str):
@@ -72,6 +77,7 @@ class Source:
         from tasuki.registry.registry import Registry
 
         declared = self.declared.entries
+        self._check_driver()
         if self.target is not None:
             loaded = load(self.target, declared=declared, overrides=overrides, environ=self.environ)
         else:
@@ -79,6 +85,22 @@ class Source:
             loaded = assemble(declared, Registry(root=self.root), overrides=overrides, environ=self.environ)
         entries = self.declared.with_bodies(loaded.registry)
         return replace(loaded, registry=replace(loaded.registry, entries=entries))
+
+    def _check_driver(self) -> None:
+        """Raise InvalidEntryError: the URL names no driver; also where no queue is on it, whose entry would say so."""
+        if not self._url or self.declared.get(self.declared.id_of(DRIVER)) is not None:
+            return
+        from tasuki.kinds.kind import find_kind
+
+        kind, _ = driver_of_url(self._url)
+        try:
+            find_kind(kind)
+        except UnknownKindError:
+            scheme = self._url.partition("://")[0]
+            hint = did_you_mean(scheme, SCHEMES) or f"there are: {', '.join(f'{each}://' for each in SCHEMES)}"
+            raise InvalidEntryError(
+                f"no driver has URLs that begin with {scheme}://", position=self._place, hint=hint
+            ) from None
 
 
 def _id_of_handle(value: Any) -> Any:

@@ -79,7 +79,9 @@ def log_options(default: Level = "warning") -> Callable[[F], Callable[..., Any]]
 
             from tasuki.observe.log import configure
 
-            handler = configure(log_level, log_format)
+            source = click.get_current_context().get_parameter_source("log_level")
+            is_given = source is click.core.ParameterSource.COMMANDLINE
+            handler = configure(log_level, log_format, is_level_given=is_given)
             try:
                 return function(*args, **named)
             finally:

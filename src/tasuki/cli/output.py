@@ -9,7 +9,8 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from datetime import UTC, datetime, tzinfo
+from typing import Any, TextIO, TypeGuard
 
 import click
 
@@ -17,6 +18,10 @@ from tasuki.observe.plain import cut, escape, escape_json, escape_lines
 from tasuki.units import format_duration
 
 UNKNOWN = "-"
+_DAYS = 3 * 86400.0
+"""Seconds from which on a distance is given in days."""
+_LATEST = 253402300800
+"""Unix seconds of the year 10000, which dates do not have."""
 _LEAST = 20
 """Columns that a long text, also in the last column of a table, has at least."""
 
@@ -115,6 +120,28 @@ def age(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return format_duration(round(max(seconds, 0.0), 1 if seconds < 10 else None))
+
+
+def is_time(value: object) -> TypeGuard[float]:
+    """Whether a value of a message, which any program may have written, is Unix seconds of a date."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LATEST
+
+
+def moment(at: datetime | float, now: float, zone: tzinfo = UTC) -> str:
+    """A time as people read it, with how long until or since: ``2026-12-02 03:00 JST (in 5h43m)``."""
+    when = (datetime.fromtimestamp(at, zone) if isinstance(at, int | float) else at.astimezone(zone)).replace(
+        microsecond=0
+    )
+    left = when.timestamp() - now
+    distance = format_duration(float(round(abs(left)))) if abs(left) < _DAYS else f"{abs(left) / 86400:.0f}d"
+    name = "Z" if zone is UTC else f" {when.tzname()}"
+    return f"{when:%Y-%m-%d %H:%M:%S}{name} ({f'in {distance}' if left > 0 else f'{distance} ago'})"
+
+
+def iso(at: datetime | float) -> str:
+    """A time for programs: ISO 8601, in UTC."""
+    when = datetime.fromtimestamp(at, UTC) if isinstance(at, int | float) else at.astimezone(UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def count(number: int, noun: str) -> str:

@@ -51,7 +51,9 @@ class Target:
         _extend_path(self.found.folder)
         try:
             _check_module(self.found)
-            return App.load(name, overrides=self.overrides)
+            app = App.load(name, overrides=self.overrides)
+            app.sync.close()  # the module, or the program that calls this command, may have published
+            return app
         except (ProjectError, ConfigError, CommandError):
             raise
         except TasukiError as error:

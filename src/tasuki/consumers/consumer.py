@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.stack import stacks_of
+from tasuki.consumers.reports.long_runs import LEAST, LongRun, bound_of
 from tasuki.consumers.run import CANCEL_GRACE, Run
 from tasuki.consumers.settling.insisting import Trouble
 from tasuki.contracts.handler import Handler
@@ -166,6 +167,15 @@ class Consumer(Definition):
         """Messages that have not started; for any thread."""
         return 0 if self.run is None else sum(len(each.deliveries) for each in self.run.waiting())
 
+    def stage_of(self, id: str) -> Literal["running", "waiting"] | None:
+        """Of a message that it has: whether its handler runs, or has not started; None: it has none of this id."""
+        if self.run is None:
+            return None
+        if any(one.received.id == id for each in self.deliveries() for one in each.deliveries):
+            return "running"
+        is_here = any(one.received.id == id for each in self.run.waiting() for one in each.deliveries)
+        return "waiting" if is_here else None
+
     @property
     def cannot_receive(self) -> bool:
         """Whether its last receive failed, so that it waits for the broker."""
@@ -200,6 +210,18 @@ class Consumer(Definition):
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""
         return [] if self.run is None else self.run.overdue()
+
+    def long_runs(self) -> dict[Delivery, LongRun]:
+        """The handlers without ``handler_timeout`` that have run for long, see ``long_runs.py``; from any thread."""
+        now, found = self.clock.monotonic(), dict[Delivery, LongRun]()
+        busy = [(worker.delivery, worker.started, worker.limit) for worker in list(self.workers)]
+        old = [(delivery, now - started) for delivery, started, limit in busy if delivery is not None and limit is None
+               and now - started > LEAST]  # fmt: skip
+        bound = bound_of(self.metrics.handler_seconds) if old else 0.0
+        for delivery, seconds in old:
+            if seconds > bound:
+                found[delivery] = LongRun(seconds, bound)
+        return found
 
     def deliveries(self) -> list[Delivery]:
         """Deliveries whose handlers run now."""

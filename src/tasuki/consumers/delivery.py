@@ -23,6 +23,7 @@ from tasuki.observe.trace import Headers, OpenSpan, trace_of
 from tasuki.units import When
 
 if TYPE_CHECKING:
+    from tasuki.consumers.jobs.overdue import Timeouts
     from tasuki.security.guard import Guard
 
 
@@ -84,6 +85,10 @@ class Holder(Protocol):
     stopping: bool
     loop: asyncio.AbstractEventLoop
     thread: int
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Keeps the limits of its handlers."""
 
     @property
     def cancelled(self) -> Container[str]:

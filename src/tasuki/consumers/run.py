@@ -8,7 +8,7 @@ import threading
 from collections.abc import Collection, Container, Coroutine, Sequence
 from functools import partial
 from itertools import repeat
-from operator import attrgetter
+from operator import attrgetter, contains
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.batches.executor import BatchExecutor
@@ -26,7 +26,7 @@ from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
-from tasuki.consumers.jobs.overdue import interrupt_overdue, shortest_limit
+from tasuki.consumers.jobs.overdue import Timeouts, shortest_limit
 from tasuki.consumers.jobs.parts import jobs_of
 from tasuki.consumers.reports.lines import Lines
 from tasuki.consumers.reports.lines import log as line_log
@@ -35,8 +35,10 @@ from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import LifecycleError, StopTimeoutError
+from tasuki.message import FAILURES
 from tasuki.observe.events import Event, events_of
 from tasuki.observe.log import DeliveryLogger
+from tasuki.queues.messages.waiting import counted
 from tasuki.queues.observing import told_of_settled
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ _END_GRACE = 0.5
 """Seconds that the run's own tasks have to end."""
 
 _RECEIPT = attrgetter("receipt")
+_HEADERS = attrgetter("headers")
 
 
 class Run:
@@ -155,8 +158,11 @@ class Run:
         self.queue.consumer_count += 1
         self.fetching = self._make_task(self._fetch(), "fetch")
         self.tasks.append(self._make_task(self.settler.run(), "settle"))
-        if (shortest := shortest_limit(self.options, self.consumer.handler)) is not None:
-            self.tasks.append(self._make_task(interrupt_overdue(self.overdue, shortest, self.events), "timeouts"))
+        self.timeouts = Timeouts(self.overdue, self.events, self._start_timeouts)
+        self.timeouts.keep(shortest_limit(self.options, self.consumer.handler))
+
+    def _start_timeouts(self, sweeps: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(self._make_task(sweeps, "timeouts"))
 
     def _make_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self.loop.create_task(work, name=f"{self.id} {name}")
@@ -306,12 +312,14 @@ class Run:
 
     def overdue(self) -> list[Worker]:
         """The workers whose handlers have run for ``handler_timeout``."""
-        busy = [worker for worker in self.pool.workers if worker.delivery is not None and worker.limit is not None]
+        busy = [worker for worker in self.pool.workers if worker.delivery is not None]
         now = self.consumer.clock.monotonic() if busy else 0.0
-        return [worker for worker in busy if worker.limit is not None and worker.started <= now - worker.limit]
+        return [worker for worker in busy if (most := worker.most) is not None and worker.started <= now - most]
 
     def _accept(self, received: list[Received], asked_at: float) -> None:
         lease_until = float("inf") if self.lease is None else asked_at + self.lease
+        if any(map(contains, map(_HEADERS, received), repeat(FAILURES))):  # no instruction of Python's for a message
+            received = list(map(counted, received))
         deliveries = list(map(Delivery, received, repeat(self), repeat(lease_until), repeat(self._monotonic())))
         self.window.held += len(deliveries)
         self.metrics.delivered += len(deliveries)

@@ -137,6 +137,17 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     queue has it. A ``transfer`` of a place takes out the message of its id at this place, or is answered with
     MessageNotFoundError and stores nothing, whatever other messages have the id: of two that name one place, one does
     it. A ``remove`` with places removes the messages of its ids at these places, and no others of these ids.
+58. ``depth`` counts the messages that all processes hold and have delayed, or says None of a number that the broker
+    does not tell. Then ``kept`` tells what this process has of it, and only this process: the sum over all processes
+    is the number.
+59. ``locate`` says for each of some ids where its message is: ``held`` by a receiver, ``ready``, or ``delayed`` until a
+    time; of several messages of an id the first of these that holds for one. An id of which the queue has no message is
+    left out. It needs one request, however many messages wait, and nothing changes (``locate``).
+60. ``peek``, ``find`` and ``peek_cause`` of a driver with ``transfer`` say of each message in how many seconds it is
+    ready (``Waiting.delay``: 0 if it is), by the broker's clock, whether its publisher delayed it, a nack or a release;
+    and how many of its attempts have failed (``Waiting.failures``), as the next delivery counts them (8).
+62. After a SIGKILL of the holder its messages are back within 15 s, however long the lease. A holder that lives keeps
+    them for the lease, however long it is silent, suspended or blocked (``sees_deaths``).
 """
 
 CONTRACT = 5

@@ -12,7 +12,11 @@ class Codec(Protocol):
     name: str
 
     def encode(self, value: Any) -> bytes:
-        """Bytes of a value. Raises CodecError for a value that it cannot carry unchanged."""
+        """Bytes of a value. Raises CodecError for a value that it cannot carry.
+
+        Results are written so; a published body must also be kept unchanged, and the codecs of this package check that
+        by themselves (``tasuki.queues.messages.codec.unchanged``).
+        """
 
     def decoder(self, type_: Any = Any) -> Callable[[bytes], Any]:
         """A function from bytes to a value of the type.

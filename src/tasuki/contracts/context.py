@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from logging import Logger, LoggerAdapter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
+
+import msgspec
 
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.following import Follower, Later, StartedGroup
@@ -18,7 +20,7 @@ from tasuki.contracts.state.store_handle import Use
 from tasuki.contracts.state.transactions import Transacting
 from tasuki.contracts.values import Act
 from tasuki.message import HeaderValue, Message
-from tasuki.units import Duration, When
+from tasuki.units import Duration, When, parse_duration
 
 Caller_contra = TypeVar("Caller_contra", contravariant=True)
 """Of the context that belongs to a reach."""
@@ -37,6 +39,63 @@ class CallOptions(NamedTuple):
     scope: Sequence[str] | None = None
 
 
+_LONGEST = 90.0
+"""Seconds: the longest delay of Retries, unless the first one is longer."""
+
+Errors = tuple[type[BaseException] | str, ...]
+"""Exception classes (subclasses count), or names of classes or kinds of errors."""
+
+
+class Retries(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The retry rules of a task, a consumer, a queue or one message.
+
+    Args:
+        attempts: before a message goes to the dead-letter queue; None: as many as the queue says.
+        on: the only errors that get another attempt; none: all of them.
+        never: errors that get no other attempt.
+        backoff: the first delay; each later one is twice as long.
+        max_delay: the longest delay; default 90 s, or ``backoff`` if that is longer.
+    """
+
+    attempts: int | None = None
+    on: Errors = ()
+    never: Errors = ()
+    backoff: Duration = 1.0
+    max_delay: Duration | None = None
+
+    def __post_init__(self) -> None:
+        for name, errors in (("on", self.on), ("never", self.never)):
+            _check(name, errors)
+        if self.attempts is not None and (type(self.attempts) is not int or self.attempts < 1):
+            raise ValueError(f"Retries({self.attempts!r}): attempts must be a whole number from 1 on, as in Retries(5)")
+
+    def fields(self) -> dict[str, Any]:
+        """The same as a field ``retry`` in YAML. Raises ValueError: not a duration."""
+        longest = max(_LONGEST, parse_duration(self.backoff)) if self.max_delay is None else self.max_delay
+        fields = {
+            "max_attempts": self.attempts,
+            "on": [_name(error) for error in self.on],
+            "never": [_name(error) for error in self.never],
+            "initial_delay": self.backoff,
+            "max_delay": longest,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+def _check(field: str, errors: object) -> None:
+    """Refuse anything but a tuple of errors: a text would be one error for each of its letters. Raises TypeError."""
+    if not isinstance(errors, Collection) or isinstance(errors, str):
+        shown = errors.__qualname__ if isinstance(errors, type) else repr(errors)
+        raise TypeError(f"Retries({field}={shown}) must be a tuple of errors: write {field}=({shown},)")
+    for error in errors:
+        if not isinstance(error, str) and not (isinstance(error, type) and issubclass(error, BaseException)):
+            raise TypeError(f"Retries({field}=…) takes exception classes or their names, not {error!r}")
+
+
+def _name(error: type[BaseException] | str) -> str:
+    return error if isinstance(error, str) else f"{error.__module__}.{error.__qualname__}"
+
+
 class MessageOptions(TypedDict, total=False):
     """Options of one message, as mypy and pyright check them; ``Queue.publish`` says what each means."""
 
@@ -46,6 +105,8 @@ class MessageOptions(TypedDict, total=False):
     key: str | None
     id: str | None
     at: datetime | None
+    handler_timeout: Duration | None
+    retries: int | Retries | None
 
 
 class UniqueOptions(TypedDict, total=False):
@@ -60,7 +121,7 @@ class UniqueOptions(TypedDict, total=False):
 class BatchOptions(TypedDict, total=False):
     """Options of one call of publish_many."""
 
-    timeout: Duration
+    publish_timeout: Duration
     connection: object
 
 

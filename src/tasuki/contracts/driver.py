@@ -22,6 +22,7 @@ from tasuki.contracts.values import (
     ACTS,
     DURABILITIES,
     NACK_ERROR_CHARS,
+    SILENCE,
     SPANS,
     Ack,
     Act,
@@ -29,6 +30,7 @@ from tasuki.contracts.values import (
     Causes,
     Depth,
     Durability,
+    Kept,
     Limit,
     Merged,
     Move,
@@ -44,6 +46,7 @@ from tasuki.contracts.values import (
     Transfer,
     Unique,
     Waiting,
+    Where,
     place_of,
 )
 from tasuki.contracts.within import Within
@@ -51,9 +54,10 @@ from tasuki.errors import DriverError, UnsupportedError
 from tasuki.message import Message
 
 __all__ = [
-    "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SPANS", "Ack", "Act", "Answers", "Capabilities", "Causes",
-    "Depth", "Driver", "Durability", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing", "QueueSpec", "Receipt",
-    "Received", "Release", "Settlement", "Span", "Transfer", "Unique", "Waiting", "place_of",
+    "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SILENCE", "SPANS", "Ack", "Act", "Answers", "Capabilities",
+    "Causes", "Depth", "Driver", "Durability", "Kept", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing",
+    "QueueSpec", "Receipt", "Received", "Release", "Settlement", "Span", "Transfer", "Unique", "Waiting", "Where",
+    "place_of",
 ]  # fmt: skip
 
 
@@ -176,9 +180,9 @@ class Driver(Within, ABC):
 
         Must: wait, and return at most ``limit`` (3); give each message to one receiver (4, 10, 15), in order (12, 21,
         22), with its attempt and whether it is a suspect (8, 20, 28); lose nothing if it is cancelled (16) or its
-        process is killed (18); keep the queue's limits, give its lanes their turns, and wake up for what became free
-        (42, 43, 44, 45); find messages that a failed step has left (55). May: return fewer messages than are ready.
-        Need not: be fair to waiting receives.
+        process is killed (18, 62); keep the queue's limits, give its lanes their turns, and wake up for what became
+        free (42, 43, 44, 45); find messages that a failed step has left (55). May: return fewer messages than are
+        ready. Need not: be fair to waiting receives.
         """
 
     @abstractmethod
@@ -242,9 +246,16 @@ class Driver(Within, ABC):
     async def depth(self, queue: str) -> Depth:
         """Count the messages.
 
-        Must: be exact if ``exact_depth``. May: estimate (``is_estimate``). Need not: know the oldest age; it is None
-        then.
+        Must: be exact if ``exact_depth``; count the messages of all processes, or say None (58). May: estimate
+        (``is_estimate``). Need not: know the oldest age; it is None then.
         """
+
+    def kept(self, queue: str) -> Kept | None:
+        """What this process holds of a queue, and has delayed; a look-up without I/O, from any thread.
+
+        Must: tell it if ``depth`` says None (58). Need not: be there where the broker counts, as here.
+        """
+        return None
 
     async def occupancy(self, queue: str) -> Occupancy:
         """Whether there are messages; called every few seconds for each consumer, more often by ``--until-empty``.
@@ -252,18 +263,29 @@ class Driver(Within, ABC):
         Must: cost the same with any number of messages (35). May: use ``depth``, as here, if that does.
         """
         depth = await self.depth(queue)
-        return Occupancy(depth.ready > 0, depth.in_flight + depth.delayed > 0)
+        return Occupancy(depth.ready > 0, depth.known > depth.ready)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on.
 
-        Must: leave them untouched (24), show their last errors if ``keeps_errors`` (38), and name their places (57).
+        Must: leave them untouched (24), show their last errors if ``keeps_errors`` (38), name their places (57), and
+        say when they are ready and how often they have failed (60).
         """
         raise self._unsupported("peek", queue)
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        """Show the waiting messages of these ids by a search. Must: leave them (51), and name their places (57)."""
+        """Show the waiting messages of these ids by a search.
+
+        Must: leave them untouched (51), and show them as ``peek`` (57, 60).
+        """
         raise self._unsupported("find messages by their ids", queue)
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        """Where the messages of these ids are, by a search; an id without a message is left out.
+
+        Must: see held messages too, need one request, and change nothing (59).
+        """
+        raise self._unsupported("locate messages by their ids", queue)
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Count the waiting messages by their causes: the ``most`` largest groups, ``also``, and all others.
@@ -277,7 +299,7 @@ class Driver(Within, ABC):
     ) -> list[Message]:
         """Show ``limit`` waiting messages of a cause in the order in which they were stored, or from the newest back.
 
-        Must: leave them untouched (53). May: take longer the larger ``after`` is.
+        Must: leave them untouched (53), and show them as ``peek`` (57, 60). May: take longer the larger ``after`` is.
         """
         raise self._unsupported("show messages by their causes", queue)
 

@@ -13,6 +13,11 @@ from tasuki.message import Message
 NACK_ERROR_CHARS = 500
 """Most characters of a nack's ``error``."""
 
+SILENCE = 10.0
+"""Seconds without a renewal after which a delivery is silent (62), where ``Capabilities.sees_silence``."""
+
+Where = Literal["ready", "delayed", "held"]
+"""Where a message is: waiting to be received, waiting for its time, or with a receiver."""
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
 Durability = Literal["memory", "process", "broker", "power", "node"]
 DURABILITIES: tuple[Durability, ...] = ("memory", "process", "broker", "power", "node")
@@ -36,9 +41,15 @@ class Capabilities:
     counts_attempts: bool = False
     leases: bool = False
     """Deliveries have a lease that must be extended; False: they are bound to the open driver."""
+    sees_deaths: bool = False
+    """A delivery whose process died comes back before its lease ends (62), and one whose process lives does not."""
+    sees_silence: bool = False
+    """It sees a death by ``SILENCE`` seconds without a renewal, so leases are renewed several times in them."""
     exact_depth: bool = False
     peek: bool = False
     find: bool = False
+    locate: bool = False
+    """``locate``: it knows by their ids where messages are, held ones included, in one request."""
     causes: bool = False
     """``causes`` and ``peek_cause``: it keeps an index of why messages died."""
     purge: bool = False
@@ -193,6 +204,10 @@ class Waiting(Message, gc=False):
     place: str = ""
     """Names this one stored message among all of its queue, as long as it is there (57). Opaque: only the driver that
     gave it can read it."""
+    delay: float = 0.0
+    """Seconds until it is ready, by the broker's clock, as of the answer (60); 0: it is, or the driver does not say."""
+    failures: int = 0
+    """Its attempts so far that have failed (60); 0: none, or the driver does not say."""
 
 
 def place_of(message: Message) -> str:
@@ -261,11 +276,35 @@ class Depth:
     """How many messages a queue holds; ``oldest_age``: seconds since the oldest ready one was published, or None."""
 
     ready: int
-    in_flight: int
-    delayed: int
+    in_flight: int | None
+    """Messages that consumers of all processes hold; None: unknown."""
+    delayed: int | None
+    """Messages of all processes whose delays are not over; None: unknown."""
     oldest_age: float | None = None
     is_estimate: bool = False
-    """Whether there were too many to count, and the numbers are about right."""
+    """Whether the numbers are about right: there were too many to count, or processes told some of them."""
+
+    @property
+    def waiting(self) -> int:
+        """Ready and delayed messages; at least so many where ``delayed`` is unknown."""
+        return self.ready + (self.delayed or 0)
+
+    @property
+    def known(self) -> int:
+        """All messages; at least so many where a number is unknown."""
+        return self.waiting + (self.in_flight or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What one process has of a queue whose broker does not count it."""
+
+    held: int = 0
+    """Messages that the broker has delivered to it, and that are not settled."""
+    unused: int = 0
+    """How many of them no receive has given out: the ``depth`` of this process counts them as ready."""
+    delays: Mapping[float, int] = field(default_factory=dict)
+    """When delays of its messages end, by ``time.monotonic``, and how many do then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class Tasuki:
         if self.given is None:
             self.given = App(flask_app.config.get("TASUKI_URL", "sqlite://"), root=flask_app.root_path)
         self.given.around = functools.partial(in_context, flask_app)
+        self.given.prepare_child = f"{__name__}:prepare"
         flask_app.extensions[KEY] = self
         flask_app.cli.add_command(command)
 
@@ -68,6 +69,15 @@ def in_context(flask_app: Flask, function: Callable[..., Any]) -> Callable[..., 
             return function(*args, **named)
 
     return run
+
+
+def prepare() -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Load the application in a process of ``isolation: process``; see ``App.prepare_child``.
+
+    Raises:
+        click.UsageError: the environment has no FLASK_APP, which ``flask tasuki`` sets.
+    """
+    return functools.partial(in_context, ScriptInfo(os.environ.get("FLASK_APP")).load_app())
 
 
 @click.command(

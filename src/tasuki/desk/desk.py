@@ -25,6 +25,7 @@ from tasuki.desk.pages.workbench import copies, edit, trying
 from tasuki.desk.probes import probes_of
 from tasuki.desk.reading.causes import Asked
 from tasuki.desk.reading.listed.finding import Finder
+from tasuki.desk.reading.observed.held import HeldMessages
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
@@ -99,10 +100,10 @@ class Desk:
         self._probes = probes_of(watched)
         self._gate = Gate(self._answer, access, sessions, clock, frozenset(self._probes))
         sampler, library, board = Sampler(site, clock), Library(site, clock), Board(site, clock)
-        asked, finder = Asked(site, clock), Finder(site, clock)
+        asked, held, finder = Asked(site, clock), HeldMessages(site, clock), Finder(site, clock)
         acts, look = Acts(site, library, board), the_look()
         self.tools = Tools(
-            site, sampler, library, board, acts, look, access, sessions, self._gate, clock, watched, asked, finder
+            site, sampler, library, board, acts, look, access, sessions, self._gate, clock, watched, asked, held, finder
         )
         self._api = Api(self.tools)
         self._turns = Turns()

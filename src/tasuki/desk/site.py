@@ -62,7 +62,7 @@ class Site:
         self._seen: object = None
         """The version when ``reader`` was opened."""
         self._changing = asyncio.Lock()
-        self._describe = Describer(__version__, reader.clock)
+        self._describe = Describer(__version__, reader.clock, lambda: None if own is None else own.health_sign())
 
     async def open(self) -> None:
         """Open on the running loop what the desk opens. Raises ProjectError, LifecycleError."""

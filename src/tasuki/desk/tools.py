@@ -12,6 +12,7 @@ from tasuki.desk.dead.library import Library
 from tasuki.desk.looks.look import Look
 from tasuki.desk.reading.causes import Asked
 from tasuki.desk.reading.listed.finding import Finder
+from tasuki.desk.reading.observed.held import HeldMessages
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
@@ -55,6 +56,7 @@ class Tools:
     clock: Clock
     watched: Watched
     asked: Asked
+    held: HeldMessages
     finder: Finder
     said: Said = field(default_factory=Said)
     streams: dict[str, int] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -21,8 +22,12 @@ GROUP_TTL = 30 * 86400.0
 """Seconds for which a group may take, since its last member ended, or is to go on."""
 _SLACK = 86400.0
 """Seconds by which a group is kept less, to save writes."""
-MAX_RESULTS = 64 * 1024
-"""Bytes of all results of a group."""
+MAX_RESULT = 64 * 1024
+"""Bytes of the result of one member."""
+_TOGETHER = 64 * 1024
+"""Bytes of the results that are in the record of their shard; each other one is under a key of its own."""
+_PACKED = 4
+"""How many times as long a value may be in MessagePack as in the codec of a queue: at most 9 bytes for 3."""
 MAX_MEMBERS = 64_000
 MAX_ID = 180
 """Characters of a group's id."""
@@ -69,6 +74,8 @@ class Group(msgspec.Struct, frozen=True, omit_defaults=True):
     is_failure_told: bool = False
     until: float = 0.0
     """Unix time until which it is kept."""
+    room: int = 0
+    """Bytes of a body that the queue of ``then`` takes; 0: it is given no results."""
 
     def lasts(self, now: float) -> float:
         """Seconds for which its records are kept when they are written now."""
@@ -100,6 +107,10 @@ class Shard(msgspec.Struct, frozen=True, omit_defaults=True):
     results: dict[int, msgspec.Raw] = {}
     problem: str = ""
     """Why a result is missing."""
+    apart: int = 0
+    """Members whose results are under keys of their own."""
+    size: int = 0
+    """Bytes of all results."""
     cancelled: int = 0
     """Members that were given up because they were cancelled: what a worker reports of one later does not count."""
 
@@ -160,24 +171,43 @@ def shard_key(id: str, token: str, shard: int) -> str:
     return f"{GROUPS}{part_of(id)}/{token}/{shard}"
 
 
-def with_done(shard: Shard, number: int, ended: Ended, *, needs_result: bool) -> Shard:
-    """The shard after a member is done. Its first result counts, unless it was cancelled before."""
+def result_key(id: str, token: str, number: int) -> str:
+    """The key of a result that is not in the record of its shard."""
+    return f"{GROUPS}{part_of(id)}/{token}/r/{number}"
+
+
+def apart_in(shard: Shard, index: int) -> list[int]:
+    """The members of the shard of this number whose results are under keys of their own."""
+    return [index * SHARD + place for place in range(SHARD) if shard.apart & 1 << place]
+
+
+def with_done(shard: Shard, number: int, ended: Ended, *, needs_result: bool, room: int = 0) -> Shard:
+    """The shard after a member is done. Its first result counts, unless it was cancelled before.
+
+    Where its bit is in ``apart`` then, its result is to be written first. ``room``: as of its group.
+    """
     bit = 1 << number % SHARD
     if (shard.done | shard.cancelled) & bit:
         return shard
-    done, results, problem = shard.done | bit, shard.results, shard.problem or ended.problem
-    if needs_result and not ended.problem:
-        try:
-            value = msgspec.Raw(encode(ended.result))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            problem = problem or f"the result of member {number} cannot be kept: {error}"
-        else:
-            size = sum(len(bytes(each)) for each in results.values()) + len(bytes(value))
-            if size > MAX_RESULTS:
-                problem = problem or _too_large(size)
-            else:
-                results = {**results, number: value}
-    return Shard(done, results, problem, shard.cancelled)
+    done, problem = shard.done | bit, shard.problem or ended.problem
+    if not needs_result or ended.problem:
+        return msgspec.structs.replace(shard, done=done, problem=problem)
+    try:
+        value = msgspec.Raw(encode(ended.result))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        problem = problem or f"the result of member {number} cannot be kept: {error}"
+        return msgspec.structs.replace(shard, done=done, problem=problem)
+    size = len(bytes(value))
+    if size > MAX_RESULT:
+        text = f"the result of member {number} has {size} bytes, and may have {MAX_RESULT}: {_ADVICE}"
+        return msgspec.structs.replace(shard, done=done, problem=problem or text)
+    total = shard.size + size
+    if room and total > _PACKED * room:
+        problem = problem or _too_large(total, room)
+    if sum(len(bytes(each)) for each in shard.results.values()) + size > _TOGETHER:
+        return msgspec.structs.replace(shard, done=done, problem=problem, size=total, apart=shard.apart | bit)
+    results = {**shard.results, number: value}
+    return msgspec.structs.replace(shard, done=done, problem=problem, size=total, results=results)
 
 
 def with_cancelled(shard: Shard, number: int) -> Shard:
@@ -188,24 +218,33 @@ def with_cancelled(shard: Shard, number: int) -> Shard:
     return msgspec.structs.replace(shard, cancelled=shard.cancelled | bit)
 
 
-def results_of(group: Group, shards: list[Shard]) -> tuple[Any, str]:
-    """What ``then`` is given, and why it cannot be given all; empty: it can."""
+def problem_of(group: Group, shards: list[Shard]) -> str:
+    """Why ``then`` cannot be given all results; empty: it can, unless its queue refuses them."""
     if not group.needs_results:
-        return None, ""
-    found = {number: value for shard in shards for number, value in shard.results.items()}
-    for shard in shards:
-        if shard.problem:
-            return None, shard.problem
-    if (size := sum(len(bytes(value)) for value in found.values())) > MAX_RESULTS:
-        return None, _too_large(size)
+        return ""
+    size = sum(shard.size for shard in shards)
+    if group.room and size > _PACKED * group.room:
+        return _too_large(size, group.room)
+    return next((shard.problem for shard in shards if shard.problem), "")
+
+
+def results_of(group: Group, shards: list[Shard], apart: Mapping[int, bytes]) -> Any:
+    """What ``then`` is given; ``apart``: the encoded results that are under keys of their own."""
+    if not group.needs_results:
+        return None
+    found: dict[int, Any] = {number: value for shard in shards for number, value in shard.results.items()}
+    found |= apart
     values = [value_of(found[number]) for number in range(group.total)]
-    return (values[0] if group.is_one else values), ""
+    return values[0] if group.is_one else values
 
 
-def _too_large(size: int) -> str:
+_ADVICE = "let the members keep large results in a store, and return keys"
+
+
+def _too_large(size: int, room: int) -> str:
     return (
-        f"the results have {size} bytes, and may have {MAX_RESULTS} in all: let the members keep their results in a "
-        "store, and return keys"
+        f"the results have {size} bytes, and the queue of then takes {room} in a message: raise its max_message_size, "
+        f"or {_ADVICE}"
     )
 
 

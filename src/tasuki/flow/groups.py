@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,10 +21,13 @@ from tasuki.flow.group_records import (
     Group,
     Plan,
     Shard,
+    apart_in,
     decode_group,
     decode_shard,
     encode,
     group_key,
+    problem_of,
+    result_key,
     results_of,
     shard_key,
     with_cancelled,
@@ -72,8 +75,12 @@ async def keep(store: Store, id: str, until: float, now: float) -> bool:
         found = await store.get(group_key(id))
         if found is None or (group := decode_group(found.value)).is_kept_until(until):
             return False
-        for shard in range(group.shards):
-            await renew(store, shard_key(id, group.token, shard), until - now)
+        for index in range(group.shards):
+            key = shard_key(id, group.token, index)
+            await renew(store, key, until - now)
+            if (record := await store.get(key)) is not None:
+                for number in apart_in(decode_shard(record.value), index):
+                    await renew(store, result_key(id, group.token, number), until - now)
         kept = encode(msgspec.structs.replace(group, until=until))
         try:
             await store.put(group_key(id), kept, ttl=until - now, version=found.version)
@@ -94,11 +101,13 @@ async def renew(store: Store, key: str, ttl: float) -> None:
         return
 
 
-async def forget(store: Store, id: str, group: Group) -> None:
+async def forget(store: Store, id: str, group: Group, shards: Sequence[Shard]) -> None:
     """Delete the records of a group: first the group's, without which the others mean nothing."""
     await store.delete(group_key(id))
-    for shard in range(group.shards):
-        await store.delete(shard_key(id, group.token, shard))
+    for index, shard in enumerate(shards):
+        for number in apart_in(shard, index):
+            await store.delete(result_key(id, group.token, number))
+        await store.delete(shard_key(id, group.token, index))
 
 
 async def withdraw(store: Store, id: str, version: int) -> None:
@@ -143,6 +152,8 @@ class Member:
             await self._fail(error)
         elif shard.done == group.full(self._number // SHARD):
             await self._complete(group, shard)
+        elif shard.problem:  # then cannot be published: on_error follows before the others have run
+            await self._fail({"kind": "Invalid", "message": shard.problem, "retryable": False})
         if not group.is_kept_until(self._now + GROUP_TTL):
             await keep(self._store, self._id, self._now + GROUP_TTL, self._now)
         return True
@@ -155,12 +166,14 @@ class Member:
             found = await self._store.get(key)
             before = Shard() if found is None else decode_shard(found.value)
             if ended.error is None:
-                after = with_done(before, self._number, ended, needs_result=group.needs_results)
+                after = with_done(before, self._number, ended, needs_result=group.needs_results, room=group.room)
             else:
                 after = with_cancelled(before, self._number) if ended.is_kept else before
             if after is before:
                 return before
             try:
+                if after.apart != before.apart:
+                    await self._put_apart(group, ended.result)
                 await self._store.put(
                     key, encode(after), ttl=group.lasts(self._now), version=0 if found is None else found.version
                 )
@@ -173,6 +186,21 @@ class Member:
                 ended = Ended(problem=f"the result of member {self._number} cannot be kept: {error}")
                 continue
             return after
+
+    async def _put_apart(self, group: Group, result: Any) -> None:
+        """Keep its result under a key of its own; the first one counts, also of a worker that died before its bit."""
+        key = result_key(self._id, group.token, self._number)
+        with suppress(ConflictError):
+            await self._store.put(key, encode(result), ttl=group.lasts(self._now), version=0)
+
+    async def _results(self, group: Group, shards: list[Shard]) -> Any:
+        """What ``then`` is given."""
+        apart: dict[int, bytes] = {}
+        for index, shard in enumerate(shards):
+            for number in apart_in(shard, index):
+                found = await self._store.get(result_key(self._id, group.token, number))
+                apart[number] = encode(None) if found is None else found.value
+        return results_of(group, shards, apart)
 
     async def _complete(self, group: Group, own: Shard) -> None:
         """Publish ``then`` if all members are done and no other one does."""
@@ -188,8 +216,9 @@ class Member:
         mine = await self._change(lambda group: msgspec.structs.replace(group, ender=self._number), "ender")
         if mine is None:
             return
-        value, problem = results_of(mine, shards)
+        problem = problem_of(mine, shards)
         if not problem and mine.then is not None:
+            value = await self._results(mine, shards)
             try:
                 await self._publish(mine.then, f"group:{self._id}", value)
             except TasukiError as error:
@@ -199,7 +228,7 @@ class Member:
         if problem:
             _log.error("group %s is done, and its next message cannot be published: %s", self._id, problem)
             await self._fail({"kind": "Invalid", "message": problem, "retryable": False})
-        await forget(self._store, self._id, mine)
+        await forget(self._store, self._id, mine, shards)
 
     async def _fail(self, error: dict[str, Any]) -> None:
         """Publish ``on_error`` if no other member has done so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Union
 
@@ -10,7 +11,7 @@ import msgspec
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.handler import Context
-from tasuki.errors import BodyTypeError, HandlerError
+from tasuki.errors import BodyTypeError, HandlerError, InvalidBodyError, UnknownArgumentError
 from tasuki.handlers.binding import getter_of
 from tasuki.handlers.body import make_converter, make_reader, uses_pydantic
 from tasuki.handlers.signature import Parameter, Role, check_parameter, read_arguments
@@ -18,6 +19,18 @@ from tasuki.handlers.signature import Parameter, Role, check_parameter, read_arg
 _SCALARS = frozenset({str, int, bool})
 _MOST_SHOWN = 80
 """Characters of a signature in an error."""
+_UNKNOWN = re.compile(r"contains unknown field `(.*)`$", re.DOTALL)
+"""How msgspec names an unknown argument; of a field further inside it says the path behind the name."""
+RETRIED = "retried, as a worker of another version may know it"
+
+
+class Bound(dict[str, Any]):
+    """Arguments of a call by name, each of which fits its annotation.
+
+    ``untyped``: the names of those that have none, and could be changed by a codec.
+    """
+
+    untyped: Sequence[str] = ()
 
 
 class Arguments:
@@ -61,13 +74,23 @@ class Arguments:
         decode, names, converts = codec.decoder(self._struct), tuple(self._own), self._converts
 
         def arguments(data: bytes) -> dict[str, Any]:
-            read = decode(data)
+            try:
+                read = decode(data)
+            except InvalidBodyError as error:
+                raise self._of_another_version(error) from error.__cause__
             given = {name: value for name in names if (value := getattr(read, name)) is not msgspec.UNSET}
             for name in converts.keys() & given.keys() if converts else ():
                 given[name] = converts[name](given[name])
             return given
 
         return arguments
+
+    def _of_another_version(self, error: InvalidBodyError) -> InvalidBodyError:
+        """The same error; one of its own kind for an unknown argument, which a worker of another version may have."""
+        if (unknown := _UNKNOWN.search(str(error))) is None:
+            return error
+        text = f"the task has no parameter {unknown[1]!r}: {RETRIED}; its arguments here are ({self._signature()})"
+        return UnknownArgumentError(text, kind="Invalid")
 
     def caller(self, function: Callable[..., Any]) -> Callable[[dict[str, Any], Context], Any]:
         """``function``, which has these parameters, as a function of the arguments by name and a context."""
@@ -101,13 +124,13 @@ class Arguments:
 
         return call
 
-    def bind(self, call: str, args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    def bind(self, call: str, args: Sequence[Any], named: Mapping[str, Any]) -> Bound:
         """The arguments of a call by name, each of which fits its annotation. ``call`` names it in errors.
 
         Raises:
             BodyTypeError: an argument is missing, unknown, given twice or of another type.
         """
-        given = dict(zip(self._positional, args, strict=False))
+        given = Bound(zip(self._positional, args, strict=False))
         if len(args) > len(self._positional):
             raise self._refused(call, f"takes {len(self._positional)} arguments by position, not {len(args)}")
         if named:
@@ -119,12 +142,16 @@ class Arguments:
         if missing := [name for name in self._own if name in self._required and name not in given]:
             raise self._refused(call, f"lacks {_shown(self._own[missing[0]])}")
         for name, value in given.items():
-            type_ = self._own[name].type_
-            if type_ is not Any and value is not msgspec.UNSET and not (type(value) is type_ and type_ in _SCALARS):
+            kind, type_ = type(value), self._own[name].type_
+            if kind in _SCALARS and (kind is type_ or type_ is Any):
+                continue
+            if type_ is Any:
+                given.untyped = [*given.untyped, name]
+            elif value is not msgspec.UNSET:
                 self._check(call, self._own[name], value)
         return given
 
-    def bind_rest(self, call: str, args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    def bind_rest(self, call: str, args: Sequence[Any], named: Mapping[str, Any]) -> Bound:
         """As ``bind``, without the first argument, which comes later. The function has one."""
         first = self.names[0]
         if first in self._positional:
@@ -132,6 +159,7 @@ class Arguments:
         else:
             body = self.bind(call, args, {**named, first: msgspec.UNSET})
         del body[first]
+        body.untyped = [name for name in body.untyped if name != first]
         return body
 
     def _check(self, call: str, parameter: Parameter, value: Any) -> None:
@@ -143,7 +171,7 @@ class Arguments:
         except HandlerError as error:
             why = str(error).removeprefix("the body does not fit: ")
             what = f"this {type(value).__name__} as {_shown(parameter)}"
-            raise self._refused(call, f"cannot take {what}: {why}") from error
+            raise self._refused(call, f"cannot take {what}: {why}") from None
 
     def _unknown(self, name: str) -> str:
         for parameter in self.parameters:
@@ -153,9 +181,11 @@ class Arguments:
         return f"has no parameter {name!r}"
 
     def _refused(self, call: str, problem: str) -> BodyTypeError:
+        return BodyTypeError(f"{call} {problem}; nothing was sent; its arguments are ({self._signature()})")
+
+    def _signature(self) -> str:
         own = ", ".join(map(_declared, self._own.values()))
-        shown = own if len(own) <= _MOST_SHOWN else own[:_MOST_SHOWN] + "…"
-        return BodyTypeError(f"{call} {problem}; nothing was sent; its arguments are ({shown})")
+        return own if len(own) <= _MOST_SHOWN else own[:_MOST_SHOWN] + "…"
 
 
 def _struct(parameters: Any) -> type[msgspec.Struct]:

@@ -49,6 +49,11 @@ def is_converted(type_: Any) -> bool:
     return isinstance(type_, type) and (type_ in _converters or issubclass(type_, PurePath))
 
 
+def has_converter(value: object) -> bool:
+    """Whether a converter of the user's own writes this value."""
+    return any(base in _converters for base in type(value).__mro__)
+
+
 def to_plain(value: Any) -> Any:
     """What msgspec does not know as something that it knows: a path, a type with a converter, a pydantic model.
 

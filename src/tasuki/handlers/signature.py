@@ -114,6 +114,7 @@ def read_signature(function: Callable[..., Any], provided: Container[Any] = ()) 
     Raises:
         HandlerError: a further parameter without default, or an annotation that cannot be resolved.
     """
+    _refuse_method(function)
     parameters = list(read_parameters(function, provided))
     extra = [number for number, parameter in enumerate(parameters) if parameter.role is Role.EXTRA]
     if extra:
@@ -129,12 +130,26 @@ def read_signature(function: Callable[..., Any], provided: Container[Any] = ()) 
     return tuple(parameters)
 
 
+def _refuse_method(function: Callable[..., Any]) -> None:
+    """Raise HandlerError for a function of a class, whose ``self`` no message fills."""
+    outer = getattr(function, "__qualname__", "").rpartition(".")[0]
+    first = next(iter(_signature(function).parameters), "")
+    if first in ("self", "cls") and outer and not outer.endswith("<locals>"):
+        owner = outer.rpartition(".")[2]
+        raise HandlerError(
+            f"{describe(function)}: it is a method of the class {owner}, whose {first!r} no message fills; declare a "
+            f"function outside of the class, or a method of an object: queue.consumer({owner}().{function.__name__})",
+            kind="Invalid",
+        )
+
+
 def read_arguments(function: Callable[..., Any], provided: Container[Any] = ()) -> tuple[Parameter, ...]:
     """The parameters of a task: each is injected or is an argument with a name.
 
     Raises:
         HandlerError: ``*args`` or ``**kwargs``, or an annotation that cannot be resolved.
     """
+    _refuse_method(function)
     for raw in _signature(function).parameters.values():
         if raw.kind in (raw.VAR_POSITIONAL, raw.VAR_KEYWORD):
             stars = "*" if raw.kind is raw.VAR_POSITIONAL else "**"

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import sys
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FrameType
 from typing import Any
 
 from tasuki.contracts.context import Around
@@ -19,14 +23,85 @@ from tasuki.system import forks
 Outcome = tuple[Any, BaseException | None]
 RunOn = Callable[[Any], Coroutine[Any, Any, Any]]
 
+_MOST_LOOKS = 5
+"""Attempts to read the frames of a thread that runs meanwhile; one that hangs is read at the first."""
+
 _running: dict[asyncio.Task[Any] | None, _Call] = {}
 """The calls under way, by the task that waits for each."""
+POOL: ContextVar[Executor | None] = ContextVar("pool", default=None)
+"""Runs all plain functions of this context in place of pools of threads; None: each handler has a pool."""
+_here = threading.local()
+"""``call``: the call that this thread runs."""
 
 
 def interrupt(task: asyncio.Task[Any] | None) -> bool:
     """Interrupt the function that a task waits for, from any thread; False: it waits for none."""
     call = _running.get(task)
     return call is not None and call.interrupt()
+
+
+def is_running(task: asyncio.Task[Any] | None) -> bool:
+    """Whether a task waits for a function in a thread."""
+    return task in _running
+
+
+def frames_of(task: asyncio.Task[Any] | None) -> list[FrameType]:
+    """The frames of the function that a task waits for, in its thread, outermost first; empty if it waits for none."""
+    call = _running.get(task)
+    for _ in range(_MOST_LOOKS):
+        frames = [] if call is None else call.frames()
+        if frames:
+            return frames
+    return []
+
+
+@contextmanager
+def interrupted_as(error: type[Exception]) -> Iterator[None]:
+    """Raise this error in place of ``Interrupted`` within the block of a plain function, if its run is interrupted.
+
+    For code that cleans up in ``except Exception``. Outside a worker's thread, as in a test that calls the function,
+    the block runs as it is.
+
+    Raises:
+        TypeError: ``error`` is no exception class that can be made without arguments.
+        HandlerError: the function is ``async``: there a cancel is ``asyncio.CancelledError``.
+    """
+    _check_error(error)
+    call: _Call | None = getattr(_here, "call", None)
+    if call is None:
+        _refuse_loop(error)
+        yield
+        return
+    before = call.raises(error)
+    try:
+        yield
+    finally:
+        call.raises(before)
+
+
+def _check_error(error: object) -> None:
+    try:
+        is_fit = isinstance(error, type) and issubclass(error, Exception) and isinstance(error(), Exception)
+    except Exception:
+        is_fit = False
+    if not is_fit:
+        shown = error.__qualname__ if isinstance(error, type) else repr(error)
+        raise TypeError(
+            f"interrupted_as({shown}) needs a class of exceptions whose instances take no argument, as in "
+            "'class TimeIsOver(Exception): pass'"
+        )
+
+
+def _refuse_loop(error: type[Exception]) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise HandlerError(
+        f"interrupted_as({error.__qualname__}) is for plain functions; in an async def write "
+        "'async with asyncio.timeout(…)', which raises TimeoutError",
+        kind="Invalid",
+    )
 
 
 class Threads:
@@ -70,11 +145,9 @@ class Threads:
         self, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[Outcome, asyncio.CancelledError | None]:
         """How the function ended, and the cancellation of the caller that came meanwhile."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
-        call = _Call(function, args, named)
+        call, pool = _Call(function, args, named), POOL.get() or self._own()
         try:
-            job = self._pool.submit(contextvars.copy_context().run, call.run)
+            job = pool.submit(contextvars.copy_context().run, call.run)
         except RuntimeError as closed:
             if "shutdown" not in str(closed):  # no thread can be started
                 raise
@@ -98,6 +171,11 @@ class Threads:
             refused.__cause__ = error
             return (None, refused), cancelled
         return (result, error), cancelled
+
+    def _own(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
+        return self._pool
 
     def add(self, threads: int) -> None:
         """Let so many more functions run at a time, or fewer; those that run go on."""
@@ -123,21 +201,36 @@ class _Call:
         self._thread: int | None = None
         """The thread that runs the function; None before and after."""
         self._is_interrupted = False
+        self._error: type[BaseException] = Interrupted
 
     def run(self) -> Outcome:
         """Call the function; in the thread."""
         outcome: list[Outcome] = []
+        before, _here.call = getattr(_here, "call", None), self
         self._thread = threading.get_ident()
+        # Any exception here is an interruption: the function's own are values.
         try:
             outcome.append(_call(self._function, self._args, self._named))
-        except Interrupted as late:  # as the function was just returning: its result is lost
+        except BaseException as late:  # as the function was just returning: its result is lost
             outcome.append((None, late))
         while self._thread is not None:
             try:
                 self._end()
-            except Interrupted:  # raised only now; what the function has returned counts
+            except BaseException:  # noqa: S112 - raised only now; what the function has returned counts
                 continue
+        _here.call = before
         return outcome[0]
+
+    def frames(self) -> list[FrameType]:
+        """The frames of the function, outermost first; empty before and after it, or where it went on meanwhile."""
+        # Without the lock: a signal handler, which may have interrupted its owner, asks too.
+        thread = self._thread
+        frame = None if thread is None else sys._current_frames().get(thread)  # noqa: SLF001 - documented, for debuggers
+        found: list[FrameType] = []
+        while frame is not None and frame.f_code is not _call.__code__:
+            found.append(frame)
+            frame = frame.f_back
+        return found[::-1] if frame is not None and self._thread == thread else []
 
     def _end(self) -> None:
         with self._lock:
@@ -146,13 +239,19 @@ class _Call:
             self._thread = None
 
     def interrupt(self) -> bool:
-        """Raise Interrupted in the function if it runs, at its next step of Python code; False: it does not run."""
+        """Raise its error in the function if it runs, at its next step of Python code; False: it does not run."""
         with self._lock:
             if self._thread is None:
                 return False
             self._is_interrupted = True
-            _raise_in(self._thread, Interrupted)
+            _raise_in(self._thread, self._error)
             return True
+
+    def raises(self, error: type[BaseException]) -> type[BaseException]:
+        """Let an interruption raise this error from now on; the one before."""
+        with self._lock:
+            before, self._error = self._error, error
+            return before
 
 
 class _Drained(BaseException):

@@ -22,6 +22,7 @@ from tasuki.fields.pem import is_pem
 from tasuki.fields.tls import TlsConfig
 from tasuki.fields.types import Config, InProject
 from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.function import (
     MOST_PROCESSES,
@@ -132,10 +133,28 @@ def largest_letters(project: Project) -> dict[str, int]:
     return sizes
 
 
-def queue_policy(config: QueueConfig, capabilities: Capabilities | None = None, *, letters: int = 0) -> QueuePolicy:
+def tasks_of_queues(project: Project) -> dict[str, tuple[str, ...]]:
+    """By queue: the names of its tasks, where its consumers have nothing for a message that names none."""
+    found: dict[str, tuple[str, ...]] = {}
+    with_others = set()
+    for consumer in project.of(ConsumerConfig).values():
+        found[consumer.queue] = tuple(consumer.funcs)
+        if consumer.func is not None:
+            with_others.add(consumer.queue)
+    return {queue: tasks for queue, tasks in found.items() if tasks and queue not in with_others}
+
+
+def queue_policy(
+    config: QueueConfig,
+    capabilities: Capabilities | None = None,
+    *,
+    letters: int = 0,
+    tasks: tuple[str, ...] = (),
+) -> QueuePolicy:
     """What the framework enforces for a queue.
 
-    ``capabilities``: see ``queue_spec``; ``letters``: bytes of the largest body of the dead letters that it gets.
+    ``capabilities``: see ``queue_spec``; ``letters``: bytes of the largest body of the dead letters that it gets;
+    ``tasks``: see ``tasks_of_queues``.
 
     Raises:
         UnsupportedError: the library of its compression is not installed; the message says what to install.
@@ -151,7 +170,7 @@ def queue_policy(config: QueueConfig, capabilities: Capabilities | None = None, 
         message_ttl=config.message_ttl,
         overflow=config.overflow,
         dead_letter=config.dead_letter.queue if config.dead_letter else None,
-        max_attempts=config.dead_letter.max_attempts if config.dead_letter else 5,
+        max_attempts=config.retry.max_attempts or (config.dead_letter.max_attempts if config.dead_letter else 5),
         drop_expired=config.on_expire == "drop",
         retry=config.retry.backoff(),
         retry_rules=config.retry.rules(),
@@ -161,6 +180,7 @@ def queue_policy(config: QueueConfig, capabilities: Capabilities | None = None, 
         signing=config.signing.signing() if config.signing else None,
         unique=config.unique.rule() if config.unique else None,
         lanes=config.lane_rule,
+        tasks=tasks,
         worker_limit=limit_of_workers(config, capabilities),
     )
 
@@ -172,18 +192,20 @@ def build_handler(
     role: str = "func",
     providers: Providers | None = None,
     around: Around | None = None,
+    prepare_child: str | None = None,
 ) -> Handler:
     """The handler of a function entry, not yet started.
 
     ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.tasks.roles`;
-    ``providers``: what a Python function may be given; ``around``: of Python functions that run in this process.
+    ``providers``: what a Python function may be given; ``around``: of Python functions that run in this process;
+    ``prepare_child``: see PythonTarget.
     """
     config = project.configs[id]
     if isinstance(config, LuaFunctionConfig):
         return _lua_handler(project, id, config, threads)
     assert isinstance(config, PythonFunctionConfig)
     if config.isolation == "process":
-        return _isolated_python(id, config, threads, role)
+        return _isolated_python(id, config, threads, role, prepare_child)
     from tasuki.handlers.batch import PythonBatch
     from tasuki.handlers.python import PythonHandler
     from tasuki.handlers.task import PythonGiveUp, PythonTask
@@ -209,7 +231,9 @@ def _limits(config: LuaFunctionConfig | PythonFunctionConfig) -> Limits:
     return config.pool.limits if config.pool else Limits()
 
 
-def _isolated_python(id: str, config: PythonFunctionConfig, threads: int, role: str) -> Handler:
+def _isolated_python(
+    id: str, config: PythonFunctionConfig, threads: int, role: str, prepare_child: str | None
+) -> Handler:
     from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 
     limits = config.limits or PythonLimits()
@@ -221,6 +245,7 @@ def _isolated_python(id: str, config: PythonFunctionConfig, threads: int, role: 
         threads=threads,
         memory=limits.memory,
         is_task=role == "task",
+        prepare=prepare_child,
     )
     processes = _processes(config, threads)
     return IsolatedPythonHandler(target, time=limits.time, processes=processes, limits=_limits(config))

@@ -22,7 +22,8 @@ from tasuki.kinds.kind import find_kind, kind_names
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NAME = {
     "type": ["string", "integer"],
-    "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$",
+    # Of ASCII letters, digits, _, - and ., and anything else: validators differ in what they know of other letters.
+    "pattern": r"^[^\x00-/:-@\[-^`{-\x7f][^\x00-,/:-@\[-^`{-\x7f]*$",
     "maxLength": 255,
     "description": "Its name; its id is namespace:name.",
 }

@@ -15,7 +15,7 @@ from tasuki.app.explain.rule import Cause
 from tasuki.desk.api import answers
 from tasuki.observe.plain import cut, escape_lines
 from tasuki.observe.redact import masked, redact
-from tasuki.state.presence import PresentConsumer, RunningMessage
+from tasuki.state.presence import PresentConsumer, RunningMessage, WorkerHealth
 
 UNTRUSTED = "untrusted"
 NOTICE = (
@@ -42,13 +42,15 @@ _FIELDS: Mapping[type[msgspec.Struct], str] = {
     answers.Letters: "next",
     answers.Found: "cut unseen",
     answers.Workers: "next",
-    answers.Worker: "id host version",
+    answers.Worker: "id host version condition",
+    answers.Killed: "id",
     answers.Schedules: "next unseen",
     answers.Schedule: "id queue timing",
     answers.Batch: "id act queue state",
     answers.BatchGroup: "by",
     answers.Done: "act target result text batch warnings",
     Cause: "code",
+    WorkerHealth: "status check",
     PresentConsumer: "id queue driver",
     RunningMessage: "function",
 }
@@ -93,6 +95,8 @@ def _struct(value: msgspec.Struct, known: Collection[str]) -> dict[str, Any]:
     ours = OURS.get(type(value), frozenset())
     if isinstance(value, answers.Done) and not says_nothing(value.message or "", known):
         ours = ours - {"text"}  # it names the message
+    if isinstance(value, answers.Notice) and "why" in value.values:
+        ours = ours - {"text", "values"}  # a check of health may name a message too, or quote a broker
     found = {}
     for field in msgspec.structs.fields(type(value)):
         item = getattr(value, field.name)

@@ -19,6 +19,7 @@ from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.causes import Asked
 from tasuki.desk.reading.listed.finding import Finder
+from tasuki.desk.reading.observed.held import HeldMessages
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.session import Session
 from tasuki.desk.site import AwayError, Site
@@ -51,6 +52,7 @@ class Source:
         self.board = Board(site, clock)
         self.acts = Acts(site, self.library, self.board)
         self.asked = Asked(site, clock)
+        self.held = HeldMessages(site, clock)
         self.finder = Finder(site, clock)
         self.watched: Watched = WatchedApp(site.reader)
         self._session = Session("mcp", actor, "", "mcp")
@@ -107,6 +109,7 @@ class Source:
         await self.sampler.close()
         await self.library.close()
         await self.asked.close()
+        await self.held.close()
         if self._opening is not None:
             self._opening.cancel()
             await asyncio.wait([self._opening])

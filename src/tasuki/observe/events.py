@@ -30,6 +30,8 @@ LEASE_RENEWED, LEASE_LOST = "lease renewed", "lease lost"
 PAUSED, RESUMED, LIMITED = "paused", "resumed", "limited"
 STACK = "stack"
 """Where a running handler stands; no ring has it: it is made when it is asked for."""
+HELD = "held"
+"""A message that a handler has now; likewise."""
 
 _RANK = {RECEIVED: 0, STARTED: 1, ENDED: 3, ERROR: 4, DEAD_LETTERED: 4, SETTLED: 5, RELEASED: 5, STALE: 6}
 """The order of events of one moment; others stand at 2."""

@@ -6,7 +6,10 @@ import logging
 import os
 from collections.abc import Iterator
 from traceback import StackSummary, TracebackException, walk_tb
+from types import TracebackType
 from typing import TypeVar
+
+from tasuki.errors import BodyTypeError, CodecError, PublishError
 
 E = TypeVar("E", bound=BaseException)
 
@@ -52,6 +55,21 @@ def for_user(error: E) -> E:
             each.__traceback__ = None
         each = each.__cause__
     return error
+
+
+def from_user(error: BaseException | None) -> tuple[type[BaseException], BaseException, TracebackType | None] | None:
+    """What a log record keeps of an error: its traceback begins at the user's code, whichever formatter writes it."""
+    if error is None:
+        return None
+    first = error.__traceback__
+    while first is not None and is_ours(first.tb_frame.f_code.co_filename):
+        first = first.tb_next
+    return type(error), error, first or error.__traceback__
+
+
+def cause_for_user(error: BaseException) -> BaseException | None:
+    """The cause that is worth showing; None of a mistake of the caller's, whose text says all there is."""
+    return None if isinstance(error, PublishError | CodecError | BodyTypeError) else error.__cause__
 
 
 def is_ours(file: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any, Literal, TextIO
 
+from tasuki.observe.handled import LogFields
 from tasuki.observe.plain import clean, escape, to_plain, to_text
 from tasuki.observe.redact import redact
 from tasuki.observe.sink import Sink
@@ -24,6 +25,7 @@ DELIVERY_FIELDS = ("queue", "message_id", "attempt", "consumer", "trace")
 MAX_TRACEBACK = 32_768
 
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "said"}
+_keeps_handlers = False
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
@@ -31,11 +33,16 @@ def configure(
     level: int | str = "INFO",
     format: Literal["auto", "text", "json"] = "auto",  # noqa: A002 - the name of the option
     stream: TextIO | None = None,
+    *,
+    is_level_given: bool = False,
 ) -> LogHandler:
     """Send the records of all loggers to ``stream`` (stderr); a second call replaces the first.
 
     ``auto`` is text on a terminal, JSON otherwise. Text is coloured on a terminal, unless ``NO_COLOR`` is set.
     Returns the handler, whose ``dropped`` counts lost lines. Call its ``flush`` before an ``os._exit``.
+
+    After ``keep_handlers`` it adds nothing, and sets no level, where the application's own handlers get the records;
+    with ``is_level_given`` it then sets the level of the logger ``tasuki`` alone.
     """
     target = stream or sys.stderr
     is_terminal = target.isatty()
@@ -44,17 +51,67 @@ def configure(
     handler.setFormatter(
         TextFormatter(has_colour=is_terminal and not os.environ.get("NO_COLOR")) if is_text else JsonFormatter()
     )
+    handler.addFilter(LogFields())
     root = logging.getLogger()
-    for old in [each for each in root.handlers if isinstance(each, LogHandler)]:
+    for old in _own_handlers():
         root.removeHandler(old)
         old.close()
-    root.addHandler(handler)
-    root.setLevel(level.upper() if isinstance(level, str) else level)
+    level = level.upper() if isinstance(level, str) else level
+    if not _keeps_handlers:
+        root.addHandler(handler)
+        root.setLevel(level)
+        handler.root_level = root.level
+    elif is_level_given or not _has_others():
+        logging.getLogger("tasuki").setLevel(level)
+    if _keeps_handlers and not _has_others():
+        handler.addFilter(_is_left)
+        root.addHandler(handler)
     return handler
+
+
+def keep_handlers() -> None:
+    """Leave records to the handlers that the application has given its loggers, as Django's LOGGING does.
+
+    Each record is written once, and the root logger keeps its level, now and at each later ``configure``.
+    """
+    global _keeps_handlers
+    _keeps_handlers = True
+    root = logging.getLogger()
+    for own in _own_handlers():
+        if root.level == own.root_level:
+            root.setLevel(logging.WARNING)
+        if _has_others():
+            root.removeHandler(own)
+        else:
+            own.addFilter(_is_left)
+            logging.getLogger("tasuki").setLevel(own.root_level)
+
+
+def _own_handlers() -> list[LogHandler]:
+    return [each for each in logging.getLogger().handlers if isinstance(each, LogHandler)]
+
+
+def _has_others() -> bool:
+    """Whether another handler gets the records of Tasuki."""
+    found = [*logging.getLogger("tasuki").handlers, *logging.getLogger().handlers]
+    return any(not isinstance(each, LogHandler) for each in found)
+
+
+def _is_left(record: logging.LogRecord) -> bool:
+    """Whether no other handler gets a record."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None and logger.parent is not None:
+        if logger.handlers:
+            return False
+        logger = logger.parent
+    return True
 
 
 class LogHandler(logging.Handler):
     """Formats records in the caller's thread and writes them in the sink's. Never raises, never blocks."""
+
+    root_level = -1
+    """The level that ``configure`` has set with it."""
 
     def __init__(self, sink: Sink) -> None:
         super().__init__()

@@ -5,15 +5,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from tasuki.clock import Clock
 from tasuki.message import TRACEPARENT
 from tasuki.observe.waits import Started, Waits
 
 BUCKETS = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
+    0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0,
+    120.0, 240.0, 480.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 21600.0,
 )  # fmt: skip
-"""Upper bounds in seconds."""
+"""Upper bounds in seconds, each at most twice the one before."""
 MAX_ERRORS = 20
 """Error types that a consumer counts apart; the failures of further types count as ``OTHER``."""
 OTHER = "other"
@@ -27,15 +29,17 @@ class Histogram:
     """Counts of observed seconds per bucket; ``counts`` has one more item than ``bounds``, for greater values.
 
     ``also`` gets each value too, for those who keep histograms of their own; None: nothing does. ``exemplars``: of a
-    bucket the id of the last trace that was sampled, its value, and when that was in Unix seconds.
+    bucket the id of the last trace that was sampled, its value, and when that was in Unix seconds. ``least`` and
+    ``most``: of the values since ``take_range`` was called last.
     """
 
-    __slots__ = ("also", "bounds", "counts", "exemplars", "sum")
+    __slots__ = ("also", "bounds", "counts", "exemplars", "least", "most", "sum")
 
     def __init__(self, bounds: Sequence[float] = BUCKETS) -> None:
         self.bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
+        self.least, self.most = inf, -1.0
         self.also: Callable[[float], object] | None = None
         self.exemplars: dict[int, tuple[str, float, float]] = {}
 
@@ -43,8 +47,15 @@ class Histogram:
         """Count one value."""
         self.counts[bisect_left(self.bounds, seconds) if seconds > self.bounds[0] else 0] += 1
         self.sum += seconds
+        self.most = max(self.most, seconds)
+        self.least = min(self.least, seconds)
         if self.also is not None:
             self.also(seconds)
+
+    def take_range(self) -> tuple[float, float] | None:
+        """The least and the most of the values since the last call; None: there was none."""
+        least, most, self.least, self.most = self.least, self.most, inf, -1.0
+        return (least, most) if most >= 0 else None
 
     @property
     def count(self) -> int:
@@ -249,6 +260,10 @@ def _counting(runs: Histogram) -> Ran:
         seconds = ended - started
         counts[bisect_left(bounds, seconds) if seconds > least else 0] += 1
         runs.sum += seconds
+        if seconds > runs.most:  # noqa: PLR1730 - a call costs more
+            runs.most = seconds
+        if seconds < runs.least:  # noqa: PLR1730
+            runs.least = seconds
         if runs.also is not None:
             runs.also(seconds)
 
@@ -263,12 +278,20 @@ def _measuring(runs: Histogram, waited: Histogram, waits: Waits) -> Ran:
         seconds = ended - started
         counts[bisect_left(bounds, seconds) if seconds > least else 0] += 1
         runs.sum += seconds
+        if seconds > runs.most:  # noqa: PLR1730 - a call costs more
+            runs.most = seconds
+        if seconds < runs.least:  # noqa: PLR1730
+            runs.least = seconds
         if runs.also is not None:
             runs.also(seconds)
         if message.attempt == 1:
             wait = wait_of(message, started)
             wait_counts[bisect_left(bounds, wait) if wait > least else 0] += 1  # of the same bounds
             waited.sum += wait
+            if wait > waited.most:  # noqa: PLR1730
+                waited.most = wait
+            if wait < waited.least:  # noqa: PLR1730
+                waited.least = wait
             if waited.also is not None:
                 waited.also(wait)
         if TRACEPARENT in message.headers and (trace := _sampled(message)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.errors import MAX_ERROR_CHARS
@@ -20,6 +20,7 @@ from tasuki.message import (
     EDITED_FROM,
     ERROR_TYPE,
     EXPIRES_AT,
+    FAILURES,
     GROUP,
     LAST_ERROR,
     LAST_TRACEBACK,
@@ -28,6 +29,7 @@ from tasuki.message import (
     PLACE,
     PRIORITY,
     REDRIVEN,
+    RULES,
     SIGNATURE,
     Message,
     is_reserved,
@@ -35,13 +37,17 @@ from tasuki.message import (
 from tasuki.queues.dead.attempts import AttemptRecord, header_of, round_of
 from tasuki.queues.dead.cause import cause_of
 from tasuki.queues.dead.origin import Origin, origin_in
+from tasuki.queues.messages.waiting import is_letter, moved
 
 Reason = Literal[
     "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
     "unknown_task", "cancelled",
 ]  # fmt: skip
 
-KEPT_AT_REDRIVE = (SIGNATURE, GROUP, EDITED_BY, EDITED_FROM)
+OF_LETTERS = tuple(reason for reason in get_args(Reason) if reason != "cancelled")
+"""The reasons that a message is a dead letter for: a cancelled one is acked."""
+
+KEPT_AT_REDRIVE = (SIGNATURE, GROUP, RULES, EDITED_BY, EDITED_FROM)
 """Headers of Tasuki's own that a redriven message keeps."""
 
 
@@ -68,6 +74,7 @@ def dead_letter(
     """
     headers = dict(message.headers)
     headers.pop(EXPIRES_AT, None)  # a dead letter never expires
+    headers.pop(FAILURES, None)  # its attempts contain them
     headers.setdefault(CONTENT_TYPE, content_type)
     headers[ORIGINAL_QUEUE] = queue
     headers[DEAD_LETTER_REASON] = reason
@@ -95,6 +102,11 @@ def _cause(reason: str, error: str, origin: Origin) -> dict[str, str]:
     kind, place = (part.encode("utf-8", "replace").decode() for part in origin)
     found = {CAUSE: cause_of(reason, kind, place, error), ERROR_TYPE: kind, PLACE: place}
     return {name: value for name, value in found.items() if value}
+
+
+def sent_back(message: Message, now: float) -> Outgoing:
+    """A message for the queue that it is sent to: a dead letter as it was first published, another one as it waits."""
+    return redriven(message, now) if is_letter(message) else moved(message)
 
 
 def redriven(message: Message, now: float | None = None) -> Outgoing:

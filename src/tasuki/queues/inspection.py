@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Causes, Depth, Driver, Merged, Occupancy, Outgoing, QueueSpec, place_of
@@ -20,6 +20,19 @@ from tasuki.queues.policy import QueuePolicy
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
+
+
+class Waits(Protocol):
+    """Keeps the first record of each message; see :class:`tasuki.state.jobs.waits.Waits`."""
+
+    async def note(self, messages: Sequence[Outgoing], versions: Mapping[str, int] | None = None) -> None:
+        """Record that confirmed messages wait; ``versions``: by id, of the records that are replaced."""
+
+    async def versions(self, messages: Sequence[Outgoing]) -> Mapping[str, int]:
+        """The versions of the records that messages have before they are forwarded."""
+
+    async def note_purge(self) -> None:
+        """Record that the messages which wait now are about to be removed."""
 
 
 class Inspection:
@@ -36,19 +49,25 @@ class Inspection:
     """Consumers of this queue that run in this process."""
     find_consumers: Callable[[], Awaitable[int | None]] | None = None
     """Counts the consumers of all processes; its None: unknown. None: only this process has some."""
+    find_depth: Callable[[], Awaitable[Depth]] | None = None
+    """Counts the messages over all processes; None: only the driver does."""
+    on_purge: Callable[[], Awaitable[None]] | None = None
+    """Called after a purge."""
     origin: Self | None
     """The queue that this one is a guarded view of."""
     find_pause: Callable[[], Awaitable[dict[str, Any] | None]] | None = None
     """Finds who has paused the queue, until when and why; empty: the store does not tell. None: it has no state."""
+    waits: Waits | None = None
+    """Keeps records of waiting messages, where the driver cannot locate them; None: nothing asks for them."""
     _reading: Codecs
     """The codecs that read the bodies of its messages."""
     _reader: Codec
     """The one of its ``codec``."""
 
     async def depth(self) -> Depth:
-        """The number of messages in the queue."""
+        """The number of messages in the queue, over all processes; numbers that cannot be known are None."""
         with self._permitted("queue.info.queue", "see"):
-            return await self.driver.depth(self.spec.name)
+            return await (self.driver.depth(self.spec.name) if self.find_depth is None else self.find_depth())
 
     async def occupancy(self) -> Occupancy:
         """Whether the queue has messages; cheaper than ``depth`` where there are many."""
@@ -58,6 +77,7 @@ class Inspection:
     async def info(self) -> dict[str, Any]:
         """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``.
 
+        ``message_count`` is the sum of the known numbers: ``in_flight`` or ``delayed`` is None where it is unknown.
         ``consumer_count``: the consumers of all processes that the queue's state tells of, or this process's own where
         it has none; None: unknown, as this process has none and no state tells of others.
         ``is_estimate`` is there, and true, only if there were too many messages to count; ``paused`` only while the
@@ -65,11 +85,16 @@ class Inspection:
         and true, only if the store does not answer within two seconds; ``limit`` and ``fair`` only if the queue has
         them: see :func:`tasuki.queues.limits.limit_facts`.
         """
-        return await self.info_by(self.find_consumers)
+        return await self.info_by(self.find_consumers, self.find_depth)
 
-    async def info_by(self, find_consumers: Callable[[], Awaitable[int | None]] | None) -> dict[str, Any]:
-        """The same with the number of consumers that this function gives."""
-        depth = await self.depth()
+    async def info_by(
+        self,
+        find_consumers: Callable[[], Awaitable[int | None]] | None,
+        find_depth: Callable[[], Awaitable[Depth]] | None,
+    ) -> dict[str, Any]:
+        """The same with the numbers of consumers and messages that these functions give."""
+        with self._permitted("queue.info.queue", "see"):
+            depth = await (self.driver.depth(self.spec.name) if find_depth is None else find_depth())
         here = (self.origin or self).consumer_count
         pause, consumers = await asyncio.gather(
             _nothing() if self.find_pause is None else self.find_pause(),
@@ -78,7 +103,7 @@ class Inspection:
         return {
             "queue": self.id,
             "driver": self.driver.name,
-            "message_count": depth.ready + depth.in_flight + depth.delayed,
+            "message_count": depth.known,
             "ready": depth.ready,
             "in_flight": depth.in_flight,
             "delayed": depth.delayed,
@@ -117,7 +142,12 @@ class Inspection:
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""
         with self._permitted("queue.admin.purge", "purge"):
-            return await self.driver.purge(self.spec.name)
+            if self.waits is not None:
+                await self.waits.note_purge()
+            count = await self.driver.purge(self.spec.name)
+        if self.on_purge is not None:
+            await self.on_purge()
+        return count
 
     async def remove(self, ids: Collection[str]) -> int:
         """Remove the messages of these ids that no consumer holds, each message of an id; returns how many.
@@ -144,6 +174,17 @@ class Inspection:
         """The codec of a content type, or else the queue's, for the bodies of messages: it refuses too large ones."""
         codec = self._reading.get(content_type) if isinstance(content_type, str) else None
         return codec or self._reader
+
+    def how_read(self, message: Message) -> str:
+        """By which codec a body was read, and why, for the error of a body that cannot be."""
+        named, codec = message.headers.get(CONTENT_TYPE), self.codec_of(message)
+        if named is None:
+            why = f"the codec of queue {self.id!r}: the message has no content_type"
+        elif isinstance(named, str) and self._reading.get(named) is not None:
+            why = "as its content_type says"
+        else:
+            why = f"the codec of queue {self.id!r}: no codec reads its content_type {named!r:.80}"
+        return f"it was read as {codec.name}, {why}"
 
     async def _remove_named(self, names: Names) -> int:
         if not names.marked or not self.driver.capabilities.find:

@@ -51,6 +51,8 @@ class QueuePolicy:
     """None: messages are neither signed nor verified."""
     unique: UniqueRule | None = None
     """None: messages are unique only where their publish says so."""
+    tasks: tuple[str, ...] = ()
+    """Names of the tasks that its consumers have, if all of them have nothing but tasks."""
     lanes: LaneRule | None = None
     """How a message finds its lane; None: the queue has no lanes."""
     worker_limit: Limit | None = None

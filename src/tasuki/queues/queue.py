@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
+from tasuki.contracts.context import Retries
 from tasuki.contracts.driver import Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError, StorageFullError, TasukiError
-from tasuki.message import GROUP, TIMESTAMP, HeaderValue, new_id
+from tasuki.message import GROUP, RULES, TIMESTAMP, HeaderValue, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.observe.trace import CURRENT, Headers, hand_on
 from tasuki.queues.batcher import Batcher
@@ -23,6 +25,7 @@ from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.message_builder import Envelope, GroupEnvelope, MessageBuilder, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
+from tasuki.queues.messages.rules import rules_header
 from tasuki.queues.messages.signature import Signer
 from tasuki.queues.messages.uniqueness import NOTHING_ASKED, Asked, UniqueFor
 from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from tasuki.tracing.queue import QueueTracing
 
 __all__ = ["PUBLISH_TIMEOUT", "Envelope", "GroupEnvelope", "Queue", "QueuePolicy"]
+
+_log = logging.getLogger("tasuki.queue")
 
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""
@@ -70,7 +75,7 @@ class Queue(Inspection):
         self._reader = (codecs.get(codec.name) is codec and self._reading.get(codec.name)) or codec
         self._builder = _builder(id, body, driver=driver, codec=codec, codecs=self._reading, policy=policy, clock=clock)
         has_lanes = policy.lanes is not None and policy.lanes.reads_body
-        is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique or has_lanes)
+        is_encoded_only = not (policy.message_ttl or policy.compression or policy.unique or has_lanes or policy.tasks)
         self._made_at_once = self._builder.encoded_alone if is_encoded_only else frozenset()
         self.signer = Signer(id, codec.name, policy.signing) if policy.signing else None
         self.demand = Demand(id, driver, spec.name)
@@ -130,12 +135,14 @@ class Queue(Inspection):
         priority: int | None = None,
         key: str | None = None,
         id: str | None = None,
-        timeout: Duration = PUBLISH_TIMEOUT,
+        publish_timeout: Duration = PUBLISH_TIMEOUT,
         at: datetime | None = None,
         unique: str | None = None,
         unique_for: UniqueFor | None = None,
         on_conflict: Act | None = None,
         unique_max: Duration | None = None,
+        handler_timeout: Duration | None = None,
+        retries: int | Retries | None = None,
         connection: object = None,
     ) -> Confirmed:
         """Publish one message and wait for the broker's confirmation.
@@ -155,9 +162,11 @@ class Queue(Inspection):
             on_conflict: ``keep`` the message that has the key (the default), ``replace`` it while it waits, or
                 ``extend``: replace it, and begin its ``delay`` again.
             unique_max: the longest time for which a message can be extended; default 10 delays.
-            timeout: the time for the outcome, including the wait for room in a full queue.
+            handler_timeout: the longest run of its handler; default as the task or the consumer says.
+            retries: its attempts, or all its :class:`tasuki.Retries`; default as the task or the consumer says.
+            publish_timeout: the time for the outcome, including the wait for room in a full queue.
             connection: the caller's database connection or session, on a ``transactional`` driver: the message is part
-                of its transaction; neither waits for room nor uses ``timeout``.
+                of its transaction; neither waits for room nor uses ``publish_timeout``.
 
         Raises:
             PolicyDeniedError: the actor may not publish to this queue, or to the queue in the header ``reply_to``.
@@ -172,13 +181,17 @@ class Queue(Inspection):
             delay, ttl = seconds("delay", delay), None if ttl is None else seconds("ttl", ttl)
             envelope = Envelope(body=body, headers=headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id,
                                 unique=unique, unique_for=unique_for, on_conflict=on_conflict,
-                                unique_max=unique_max)  # fmt: skip
-            return await self._through.publish(envelope, Sending(seconds("timeout", timeout), connection))
+                                unique_max=unique_max, handler_timeout=handler_timeout,
+                                retries=retries)  # fmt: skip
+            limit = seconds("publish_timeout", publish_timeout)
+            return await self._through.publish(envelope, Sending(limit, connection))
         asked = NOTHING_ASKED
         if not unique is unique_for is on_conflict is unique_max is None:
             asked = Asked(unique, unique_for, on_conflict, unique_max)
         message = self._builder.build(body, headers, delay, ttl, priority, key, id, asked)
-        return await self._send(message, seconds("timeout", timeout), connection)
+        if not handler_timeout is retries is None:
+            message.headers[RULES] = rules_header(handler_timeout, retries)
+        return await self._send(message, seconds("publish_timeout", publish_timeout), connection)
 
     def _permit(self, guard: Guard, headers: Mapping[str, HeaderValue] | None) -> None:
         guard.publish(self.id)
@@ -193,6 +206,13 @@ class Queue(Inspection):
             self._permit(self.guard, message.headers)
         if self._through is None:
             self._builder.build_item(message)
+
+    def validate_filled(self, message: Envelope[Any]) -> None:
+        """As ``validate``, of a message whose body, or a part of it, comes later."""
+        if self.guard is not None:
+            self._permit(self.guard, message.headers)
+        if self._through is None:
+            self._builder.check_task(message.headers or {})
 
     async def _publish_one(self, envelope: Envelope[Any], sending: Sending) -> Confirmed:
         message = self._builder.build_item(envelope)
@@ -220,6 +240,8 @@ class Queue(Inspection):
         answer = (await self._put((message,), timeout, connection, carry))[0]
         if isinstance(answer, DriverError):
             raise self._failed(message.id, self._advised(message, answer))
+        if self.waits is not None:
+            await self.waits.note(_stored((message,), (answer,)))
         return self._confirmed(message.id, answer)
 
     def _put(
@@ -242,24 +264,29 @@ class Queue(Inspection):
         return self._batcher.publish_within(connection, messages)
 
     async def publish_many(
-        self, items: Sequence[object], *, timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
+        self, items: Sequence[object], *, publish_timeout: Duration = PUBLISH_TIMEOUT, connection: object = None
     ) -> list[PublishResult]:
-        """Publish bodies, or :class:`Envelope` objects; one result for each, in order; never raises for one.
+        """Publish bodies, :class:`Envelope` objects and messages of tasks (``send.message(url)``).
 
-        ``connection``: see ``publish``; check the results before you commit.
+        Returns one result for each, in order; never raises for one. ``connection``: see ``publish``; check the results
+        before you commit.
 
         Raises:
             PolicyDeniedError: the actor may not publish to it.
         """
         if self.guard is not None:
             self.guard.publish(self.id)
-        limit = seconds("timeout", timeout)
+        limit = seconds("publish_timeout", publish_timeout)
         if self._through is not None:
             return await self._through.publish_each(items, Sending(limit, connection), self._checked)
         messages, results = self._build_all(items)
+        if len(messages) < len(results):
+            self._warn_of(results)
         if self.signer is not None:
             self.signer.sign(messages)
         errors = await self._publish_all(messages, limit, connection)
+        if self.waits is not None and (stored := _stored(messages, errors)):
+            await self.waits.note(stored)
         durability = self.demand.given
         if len(messages) == len(results) and not any(errors):
             self.metrics.published += len(messages)
@@ -273,21 +300,30 @@ class Queue(Inspection):
         results: list[PublishResult | None] = []
         messages: list[Outgoing] = []
         plain = self._made_at_once
-        stamp, encode, largest = int(self._clock.time()), self.codec.encode, self.policy.max_message_size
+        encode, largest = self._builder.encode_alone, self.policy.max_message_size
+        head = {TIMESTAMP: int(self._clock.time()), **self._builder.headers_alone}
         for item in items:
             try:
                 # Most items are plain bodies: build those here, without a call for each.
                 if type(item) in plain and len(body := encode(item)) <= largest:
-                    messages.append(Outgoing(new_id(), body, {TIMESTAMP: stamp}))
+                    messages.append(Outgoing(new_id(), body, head.copy()))
                 else:
-                    if self.guard is not None and isinstance(item, Envelope):
-                        check_reply_to(self.guard, self.id, item.headers)
+                    if isinstance(item, Envelope):
+                        self._check_item(item)
                     messages.append(self._builder.build_item(item))
                 results.append(None)
             except TasukiError as error:
                 id = item.id if isinstance(item, Envelope) and item.id else ""
                 results.append(Rejected(id, error, False))
         return messages, results
+
+    def _warn_of(self, results: Sequence[PublishResult | None]) -> None:
+        """Log that items were refused: a caller that does not look at the results would not know."""
+        refused = [result for result in results if result is not None]
+        _log.warning(
+            "publish_many to queue %s: %d of %d items are refused, and nothing of them was sent: %s",
+            self.id, len(refused), len(results), getattr(refused[0], "error", ""), extra={"queue": self.id},
+        )  # fmt: skip
 
     async def _publish_all(self, messages: Sequence[Outgoing], limit: float, connection: Any) -> Answers:
         if refusal := self.demand.refusal():
@@ -296,10 +332,15 @@ class Queue(Inspection):
 
     def _checked(self, item: Any) -> Envelope[Any]:
         """The item as an envelope of its own. Raises PolicyDeniedError: its replies may not go where it says."""
-        envelope = copy.copy(item) if isinstance(item, Envelope) else Envelope(body=item)
+        if not isinstance(item, Envelope):
+            return Envelope(body=item)
+        self._check_item(item)
+        return copy.copy(item)
+
+    def _check_item(self, item: Envelope[Any]) -> None:
+        item.check_for(self.id)
         if self.guard is not None:
-            check_reply_to(self.guard, self.id, envelope.headers)
-        return envelope
+            check_reply_to(self.guard, self.id, item.headers)
 
     async def forward(
         self,
@@ -322,7 +363,10 @@ class Queue(Inspection):
                 message.lane = self.policy.lanes.of_sent_on(message, self.decode)
         put: Callable[[], Awaitable[Answers]]
         put = partial(carry, messages) if carry else partial(self._batcher.publish, messages, timeout)
+        versions = None if self.waits is None else await self.waits.versions(messages)
         answers = await (put() if self.tracing is None else self.tracing.forward(messages, after, put))
+        if self.waits is not None and (stored := _stored(messages, answers)):
+            await self.waits.note(stored, versions)
         results = [answer if isinstance(answer, DriverError) else None for answer in answers]
         self.metrics.published += results.count(None)
         return results
@@ -348,6 +392,11 @@ class Queue(Inspection):
         else:
             self.metrics.unknown += 1
         return error
+
+
+def _stored(messages: Sequence[Outgoing], answers: Answers) -> list[Outgoing]:
+    """The messages that are at the broker now; one that was merged into another is not."""
+    return [message for message, answer in zip(messages, answers, strict=True) if answer is None]
 
 
 def _builder(id: str, body: BodyType | None, **parts: Any) -> MessageBuilder:

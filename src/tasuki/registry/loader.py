@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from tasuki.errors import ConfigError, InvalidEntryError, Position
+from tasuki.ids import NAME_HINT, is_name
 from tasuki.registry.entry import Entry, KeyPath, value_at, with_value
 from tasuki.registry.registry import Registry
 from tasuki.registry.shown import HIDDEN
@@ -28,8 +29,6 @@ from tasuki.scalars import Substituted
 
 MAX_FILE_BYTES = 5 * 2**20
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
-_NAME_HINT = "use letters, digits, '_', '-' and '.', at most 255, not '-' or '.' first"
 _FILES: tuple[KeyPath, ...] = (("source",), ("tls", "cert"), ("tls", "key"), ("tls", "ca"))
 """Where ``file://x`` names a file whose text is the value."""
 _SKIPPED_FOLDERS = frozenset({"node_modules"})
@@ -115,11 +114,17 @@ def _by_id(entries: Iterable[Entry], errors: list[ConfigError]) -> dict[str, Ent
 
 
 def _check_name(entry: Entry, word: str, text: str, errors: list[ConfigError]) -> None:
-    if not _NAME.fullmatch(text):
+    if not is_name(text):
         problem, place = f"{text[:80]!r} is not a valid {word}", entry.position(("name",))
         bare = text.removeprefix(f"{entry.namespace}:")
-        hint = f"the file's namespace goes before it: write {bare}" if _NAME.fullmatch(bare) else _NAME_HINT
+        hint = f"the file's namespace goes before it: write {bare}" if is_name(bare) else _composed(text)
         errors.append(InvalidEntryError(problem, position=place, hint=hint))
+
+
+def _composed(text: str) -> str:
+    """What to write in place of a text that is no name."""
+    composed = normalize("NFC", text)
+    return f"write its letters composed (NFC): {composed}" if is_name(composed) else NAME_HINT
 
 
 def _finish(entry: Entry, variables: Variables, root: Path, errors: list[ConfigError]) -> Entry:

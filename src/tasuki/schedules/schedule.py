@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Literal, NamedTuple
 
+from tasuki.schedules.spread import share
 from tasuki.schedules.times.timing import Timing
 
 SCHEDULE = "schedule"
@@ -30,6 +30,8 @@ class Schedule:
     """Schedules of one lane wait for each other: the id of their queue."""
     broker: str = ""
     """The driver of its queue: a broker that does not answer holds up no publish to another."""
+    salt: str = ""
+    """Of the installation, for its jitter."""
     since: int = 0
     """UTC seconds at which it was first seen with this timing: no tick until then is due."""
 
@@ -48,12 +50,5 @@ class Tick(NamedTuple):
     @property
     def ready_at(self) -> float:
         """UTC seconds at which the message may be handled: the tick plus its jitter."""
-        return self.at + jitter(self.schedule.id, self.at, self.schedule.jitter)
-
-
-def jitter(id: str, tick: int, longest: float) -> float:
-    """Seconds from 0 to just below ``longest``, evenly spread; the same for one id and tick on every worker."""
-    if not longest:
-        return 0.0
-    number = int.from_bytes(blake2b(f"{id}:{tick}".encode(), digest_size=6).digest())
-    return number / 2**48 * longest
+        schedule = self.schedule
+        return self.at + (share(schedule.salt, schedule.id, str(self.at)) * schedule.jitter if schedule.jitter else 0.0)

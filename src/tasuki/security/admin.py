@@ -19,8 +19,8 @@ ADMIN = f"{NAMESPACE}."
 OFF = frozenset({"dry_run", "secrets"})
 """Rights that no actor has until a policy that names ``queue.admin`` allows them: one runs code, one shows secrets."""
 RIGHTS = OFF | {
-    "audit", "batch", "borrow", "cancel", "delete", "edit", "move", "pause", "peek", "publish", "purge", "redrive",
-    "remove", "reschedule", "resume", "run", "scale",
+    "acknowledge", "audit", "batch", "borrow", "cancel", "delete", "edit", "move", "pause", "peek", "publish", "purge",
+    "redrive", "remove", "reschedule", "resume", "run", "scale",
 }  # fmt: skip
 """All rights of the desk, without ``ADMIN``."""
 _MOST_KEPT = 1000

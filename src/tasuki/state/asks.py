@@ -33,6 +33,8 @@ class Ask(msgspec.Struct, frozen=True):
     newest: int
     stacks: bool = False
     """Whether to tell, as events of the kind ``stack`` at the end, where the running handlers stand."""
+    message: str = ""
+    """Id of a running message to tell of, as an event of the kind ``held``, with its stack; empty: of none."""
 
 
 class Worker(NamedTuple):
@@ -79,16 +81,17 @@ async def ask(
     patience: float = PATIENCE,
     *,
     stacks: bool = False,
+    message: str = "",
 ) -> dict[str, Events]:
     """The newest events of these consumers of a worker, by consumer; one that has not answered is left out.
 
-    ``stacks``: see :class:`Ask`; a worker of an older version tells none.
+    ``stacks``, ``message``: see :class:`Ask`; a worker of an older version tells none.
 
     Raises:
         DriverError: the store cannot be used.
     """
     asker, end = new_id(), asyncio.get_running_loop().time() + patience
-    await store.put(CONTROL + worker.key, msgspec.json.encode(Ask(asker, newest, stacks)), ttl=TTL)
+    await store.put(CONTROL + worker.key, msgspec.json.encode(Ask(asker, newest, stacks, message)), ttl=TTL)
     found: dict[str, Events] = {}
     while not found.keys() >= set(consumers) and asyncio.get_running_loop().time() < end:
         await asyncio.sleep(_PAUSE)

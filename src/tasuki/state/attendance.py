@@ -13,7 +13,7 @@ import msgspec
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.errors import DriverError
-from tasuki.state.presence import PERIOD, TTL, Presence, encode, next_sign_in
+from tasuki.state.presence import KEPT, MAX_BYTES, PERIOD, Presence, encode, next_sign_in
 from tasuki.state.shared import SharedState
 from tasuki.system.loop_thread import LoopThread
 
@@ -22,17 +22,13 @@ _log = logging.getLogger("tasuki.state")
 M = TypeVar("M")
 _GOODBYE = 1.0
 """Longest time that a consumer's stop waits for the store."""
-TIME_KEPT = 600.0
-"""Seconds for which this machine's clocks count a store's time on: in that time they drift by milliseconds."""
-_JUMP = 1.0
-"""Seconds by which this machine's clocks part where one was set, or the machine slept: the store is asked again."""
 
 
 class Attendance(Generic[M]):
     """Of all consumers (``M``) of a process. A handler that blocks the event loop does not make its worker look dead.
 
-    An entry is written when it changes, within a period, and else as often as its time to live asks for. A store that
-    is away is tried again soon; a missing entry delays no message.
+    An entry is written when it changes, within a period, and else as often as ``TTL`` asks for. A store that is away
+    is tried again soon; a missing entry delays no message.
 
     Args:
         describe: the entry for a state whose consumers are these, by the time of its store.
@@ -58,7 +54,7 @@ class Attendance(Generic[M]):
             thread = self._thread = LoopThread("tasuki presence", work=self._keep)
             thread.start()
         else:
-            self._thread.tell(self._changed.set)
+            self.look()
 
     async def leave(self, state: SharedState, consumer: M) -> None:
         """A consumer has stopped. With the last one of a state, the entry is removed."""
@@ -79,6 +75,12 @@ class Attendance(Generic[M]):
             with suppress(DriverError, TimeoutError):
                 async with asyncio.timeout(_GOODBYE):
                     await store.delete(entry.key)
+
+    def look(self) -> None:
+        """What the entries say has changed: write them now; from any thread."""
+        thread = self._thread
+        if thread is not None:
+            thread.tell(self._changed.set)
 
     def key_in(self, state: SharedState) -> str:
         """The key of this process's entry in a state; '' before its first sign."""
@@ -113,14 +115,15 @@ class Attendance(Generic[M]):
         if (store := state.opened) is None:
             return self._period
         try:
-            now, at = await entry.time(), state.clock.monotonic()
+            now, at = await state.now(), state.clock.monotonic()
             if not (present := self._present.get(state)):
                 return 0.0
             presence = entry.named(self._describe(present, now))
             wait = next_sign_in(presence, entry.last, entry.age)
             if wait:
                 return min(wait, self._period)
-            await store.put(presence.key, encode(presence), ttl=TTL)
+            value = encode(presence, min(MAX_BYTES, store.facts.max_value_bytes))
+            await store.put(presence.key, value, ttl=KEPT)
             entry.written(presence, at)
             if self._entries.get(state) is not entry:  # the last consumer has left meanwhile
                 await store.delete(presence.key)
@@ -133,7 +136,7 @@ class Attendance(Generic[M]):
 
 
 class _Entry:
-    """The entry in one state: what it said last, and the time of its store.
+    """The entry in one state, and what it said last.
 
     ``key`` is '' before the first sign; any thread may read it.
     """
@@ -146,26 +149,13 @@ class _Entry:
         """As the store has it, or may have it no more after a failed write: None."""
         self._started: float | None = None
         """By the store's clock, as the first entry says: the clocks drift, and the key must stay."""
-        self._written_at = self._asked_at = 0.0
-        self._ahead: float | None = None
-        """Of the store's time to this process's monotonic clock."""
-        self._apart = 0.0
-        """Of this machine's clocks, when the store was asked."""
+        self._written_at = 0.0
         self._failures = 0
 
     @property
     def age(self) -> float:
         """Seconds since the last sign."""
         return self._clock.monotonic() - self._written_at
-
-    async def time(self) -> float:
-        """The time of the store, which is asked now and then. Raises DriverError."""
-        here = self._clock.monotonic()
-        apart = self._clock.time() - here
-        if self._ahead is None or here - self._asked_at > TIME_KEPT or abs(apart - self._apart) > _JUMP:
-            self._ahead = await (await self._state.store()).time() - self._clock.monotonic()
-            self._asked_at, self._apart = here, apart
-        return self._clock.monotonic() + self._ahead
 
     def named(self, presence: Presence) -> Presence:
         """The entry with the start, and so the key, of the first one."""
@@ -181,7 +171,8 @@ class _Entry:
 
     def failed(self) -> float:
         """It could not be written: another server may answer next. Returns the seconds until the next try."""
-        self.last, self._ahead = None, None
+        self.last = None
+        self._state.forget_time()
         self._failures += 1
         return UNTIL_BACK.delay(self._failures)
 

@@ -11,7 +11,7 @@ from tasuki.contracts.driver import Driver, place_of
 from tasuki.contracts.state.jobs import Cancellation
 from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.message import new_id
-from tasuki.state.cancels import ANSWER_TTL, ANSWERS, TTL, answer_key, decode, key_of, records, shared_prefix
+from tasuki.state.cancels import ANSWER_TTL, ANSWERS, TTL, Cancel, answer_key, decode, key_of, records, shared_prefix
 from tasuki.state.shared import SharedState
 
 RUNNING = b"running"
@@ -55,7 +55,7 @@ async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) ->
     """
     wanted = list(dict.fromkeys(ids))
     asker, store = new_id(), await what.state.store()
-    entries = records(what.queue, wanted, asker, is_strict=what.is_strict)
+    entries = records(what.queue, wanted, asker, what.state.clock.time(), is_strict=what.is_strict)
     await each(store.put(key, value, ttl=TTL) for key, value in entries)
     removed, there = await _take_out(what, wanted)
     answers = await _answers(what, store, asker, len(wanted) - removed, known_running)
@@ -96,10 +96,16 @@ async def is_recorded(state: SharedState, queue: str, ids: Sequence[str]) -> lis
 
 async def is_cancelled(state: SharedState, queue: str, id: str) -> bool:
     """Whether a message is cancelled, by a record of its own or one of several messages."""
+    return await cancel_of(state, queue, id) is not None
+
+
+async def cancel_of(state: SharedState, queue: str, id: str) -> Cancel | None:
+    """The record that cancels a message, its own or one of several messages; None: it is not cancelled."""
     store = await state.store()
-    if await store.get(key_of(queue, id)) is not None:
-        return True
-    return any(id in decode(value).ids for value in (await _read(store, shared_prefix(queue))).values())
+    if (own := await store.get(key_of(queue, id))) is not None:
+        return decode(own.value)
+    shared = map(decode, (await _read(store, shared_prefix(queue))).values())
+    return next((record for record in shared if id in record.ids), None)
 
 
 async def _take_out(what: Cancelled, ids: Sequence[str]) -> tuple[int, dict[str, bool]]:

@@ -30,10 +30,12 @@ class Cancel(NamedTuple):
     ids: tuple[str, ...]
     asker: str
     """Where workers say that they have one of the messages; empty: nowhere."""
+    at: float = 0.0
+    """When it was ordered, Unix seconds; 0: it is not known."""
 
     def encode(self) -> bytes:
         """The value of the record."""
-        content = {"ids": self.ids, "asker": self.asker}
+        content = {"ids": self.ids, "asker": self.asker, "at": round(self.at, 3)}
         return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
 
 
@@ -41,7 +43,7 @@ def decode(value: bytes) -> Cancel:
     """The record of a value; one that cannot be read cancels nothing."""
     try:
         found = json.loads(value)
-        return Cancel(tuple(str(id) for id in found["ids"]), str(found["asker"]))
+        return Cancel(tuple(str(id) for id in found["ids"]), str(found["asker"]), float(found.get("at", 0.0)))
     except (ValueError, KeyError, TypeError, RecursionError):
         return Cancel((), "")
 
@@ -61,16 +63,16 @@ def answer_key(asker: str, id: str) -> str:
     return f"{ANSWERS}{asker}/{part_of(id)}"
 
 
-def records(queue: str, ids: Sequence[str], asker: str, *, is_strict: bool) -> Iterator[tuple[str, bytes]]:
-    """The keys and values that cancel these messages.
+def records(queue: str, ids: Sequence[str], asker: str, at: float, *, is_strict: bool) -> Iterator[tuple[str, bytes]]:
+    """The keys and values that cancel these messages; ``at``: Unix seconds.
 
     A strict queue has a record for each message, which a worker finds by its id; others share records.
     """
     if is_strict or len(ids) == 1:
-        yield from ((key_of(queue, id), Cancel((id,), asker).encode()) for id in ids)
+        yield from ((key_of(queue, id), Cancel((id,), asker, at).encode()) for id in ids)
         return
     for page in _pages(ids):
-        yield key_of(queue, f"{_MANY}{new_id()}"), Cancel(page, asker).encode()
+        yield key_of(queue, f"{_MANY}{new_id()}"), Cancel(page, asker, at).encode()
 
 
 def _pages(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:

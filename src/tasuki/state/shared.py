@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
-from tasuki.contracts.state.store import CURRENT, Store
+from tasuki.contracts.state.store import CURRENT, Change, Current, Entry, Grant, Page, Store, StoreFacts
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.observe.hour import Hour
 from tasuki.state.controls import CONTROL, MADE, Controls
@@ -25,6 +25,10 @@ SILENT = 2.0
 """Seconds after which counts are shown without what a store would add to them."""
 _PAUSE = 1.0
 """Seconds before a watch begins again that has failed, against the contract."""
+TIME_KEPT = 600.0
+"""Seconds for which this machine's clocks count a store's time on: in that time they drift by milliseconds."""
+_JUMP = 1.0
+"""Seconds by which this machine's clocks part where one was set, or the machine slept: the store is asked again."""
 
 
 class SharedState:
@@ -44,11 +48,30 @@ class SharedState:
         """As ``follow`` reads them."""
         self.hour = Hour()
         """Bounds the records of failed attempts."""
+        self.reads_only = False
+        """The process only looks: a store that is not there is not made for that."""
         self._store: Store | None = None
         self._silent_until = 0.0
         self._changing: asyncio.Lock | None = None
         self._following: asyncio.Task[None] | None = None
         self._is_current: asyncio.Future[None] | None = None
+        self._ahead: float | None = None
+        """Of the store's time to this process's monotonic clock."""
+        self._asked_at = self._apart = 0.0
+        """When the store was asked for it, and how far this machine's clocks were apart then."""
+
+    async def now(self) -> float:
+        """The time of the store, which is asked now and then; from any thread. Raises DriverError."""
+        here = self.clock.monotonic()
+        apart, ahead = self.clock.time() - here, self._ahead
+        if ahead is None or here - self._asked_at > TIME_KEPT or abs(apart - self._apart) > _JUMP:
+            ahead = self._ahead = await (await self.store()).time() - self.clock.monotonic()
+            self._asked_at, self._apart = here, apart
+        return self.clock.monotonic() + ahead
+
+    def forget_time(self) -> None:
+        """Ask the store for its time again: another server may answer next."""
+        self._ahead = None
 
     async def soon(self, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer of a store for counts that are worth showing without it.
@@ -80,6 +103,8 @@ class SharedState:
         async with self._changing:
             if self._store is None:
                 store = self.driver.store(self.name)
+                if self.reads_only:
+                    store = MadeByWriting(store, self.clock)
                 await store.open()
                 self._store = store
         return self._store
@@ -150,6 +175,7 @@ class SharedState:
         if driver is not self.driver:
             return
         following, store, self._following, self._store = self._following, self._store, None, None
+        self._ahead = None
         self._changing = None
         if following is not None:
             following.cancel()
@@ -159,11 +185,97 @@ class SharedState:
                 await store.close()
 
 
+class MadeByWriting(Store):
+    """A store that is empty until the broker has it, and is made by the first verb that writes."""
+
+    def __init__(self, inner: Store, clock: Clock) -> None:
+        super().__init__(inner.name, inner.driver)
+        self._inner = inner
+        self._clock = clock
+        self._is_open = False
+
+    @property
+    def facts(self) -> StoreFacts:
+        """The store's."""
+        return self._inner.facts
+
+    async def exists(self) -> bool:
+        """Whether the broker has it; then it is open from now on."""
+        if not self._is_open and await self._inner.exists():
+            await self._made()
+        return self._is_open
+
+    async def open(self) -> None:
+        """Open the store if it is there."""
+        await self.exists()
+
+    async def _made(self) -> Store:
+        if not self._is_open:
+            await self._inner.open()
+            self._is_open = True
+        return self._inner
+
+    async def close(self) -> None:
+        """See Store."""
+        if self._is_open:
+            await self._inner.close()
+
+    async def get(self, key: str) -> Entry | None:
+        """See Store."""
+        return await self._inner.get(key) if await self.exists() else None
+
+    async def list(self, prefix: str = "", *, after: str = "", limit: int = 100) -> Page:
+        """See Store."""
+        return await self._inner.list(prefix, after=after, limit=limit) if await self.exists() else Page([], "")
+
+    async def watch(self, prefix: str = "") -> AsyncIterator[Change | Literal[Current.CURRENT]]:
+        """See Store."""
+        if not await self.exists():
+            yield CURRENT
+            while not await self.exists():  # noqa: ASYNC110 - brokers do not tell that a store is made
+                await asyncio.sleep(_PAUSE)
+        async for change in self._inner.watch(prefix):
+            yield change
+
+    async def time(self) -> float:
+        """The store's time; of one that is not there the process's."""
+        return await self._inner.time() if await self.exists() else self._clock.time()
+
+    async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
+        """See Store."""
+        return await (await self._made()).put(key, value, ttl=ttl, version=version)
+
+    async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
+        """See Store."""
+        await (await self._made()).put_all(entries, ttl=ttl)
+
+    async def delete(self, key: str, *, version: int | None = None) -> bool:
+        """See Store."""
+        return await (await self._made()).delete(key, version=version)
+
+    async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
+        """See Store."""
+        return await (await self._made()).take(key, tokens, rate=rate, burst=burst)
+
+    async def give(self, key: str, tokens: int, *, rate: float, burst: int) -> None:
+        """See Store."""
+        await (await self._made()).give(key, tokens, rate=rate, burst=burst)
+
+    async def hold(self, key: str, holder: str, *, places: int, lease: float) -> float | None:
+        """See Store."""
+        return await (await self._made()).hold(key, holder, places=places, lease=lease)
+
+    async def release(self, key: str, holder: str) -> None:
+        """See Store."""
+        await (await self._made()).release(key, holder)
+
+
 class States:
     """The shared states of a process: each driver object has its own."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._reads_only = False
         self._states: dict[tuple[Driver, str], SharedState] = {}
 
     def of(self, driver: Driver, name: str = STATE) -> SharedState:
@@ -171,7 +283,14 @@ class States:
         state = self._states.get((driver, name))
         if state is None:
             state = self._states[driver, name] = SharedState(driver, name, self._clock)
+            state.reads_only = self._reads_only
         return state
+
+    def only_read(self, reads_only: bool) -> None:
+        """Make no store by reading; see SharedState."""
+        self._reads_only = reads_only
+        for state in self._states.values():
+            state.reads_only = reads_only
 
     async def close(self, driver: Driver) -> None:
         """Close the states on a driver, which is about to close."""

@@ -28,9 +28,13 @@ _log = logging.getLogger("tasuki.supervisor")
 
 
 class Controller:
-    """Runs the life of one service and calls ``notify`` at every change of state, which must not raise."""
+    """Runs the life of one service and calls ``notify`` at every change of state, which must not raise.
 
-    def __init__(self, spec: ServiceSpec, *, clock: Clock, notify: Callable[[], None]) -> None:
+    ``is_brief``: failures are logged for debugging only, as the caller raises them.
+    """
+
+    def __init__(self, spec: ServiceSpec, *, clock: Clock, notify: Callable[[], None], is_brief: bool = False) -> None:
+        self._is_brief = is_brief
         self.spec = spec
         self.status = Status(since=clock.monotonic())
         self._clock = clock
@@ -129,6 +133,7 @@ class Controller:
         verb = "failed" if restarts.has_run else "cannot start"
         next_step = "giving up" if delay is None else f"next attempt in {format_duration(delay)}"
         level = logging.ERROR if delay is None else logging.WARNING if is_told(restarts.failures) else logging.DEBUG
+        level = logging.DEBUG if self._is_brief else level
         unexpected = None if isinstance(error, TasukiError) else error
         _log.log(level, "service %r %s: %s; %s", self.spec.id, verb, _text(error), next_step, exc_info=unexpected)
         self._enter(State.FAILED, error, restarts.failures)

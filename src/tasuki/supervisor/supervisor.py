@@ -24,9 +24,10 @@ _log = logging.getLogger("tasuki.supervisor")
 
 
 class Supervisor:
-    """Runs services by their specs."""
+    """Runs services by their specs; ``is_brief``: for one act, whose caller says what has failed."""
 
-    def __init__(self, *, clock: Clock | None = None) -> None:
+    def __init__(self, *, clock: Clock | None = None, is_brief: bool = False) -> None:
+        self._is_brief = is_brief
         self._clock = clock or SystemClock()
         self._controllers: dict[str, Controller] = {}
         self._pending: dict[str, None] = {}  # to be launched when their dependencies are up; a set with an order
@@ -44,7 +45,9 @@ class Supervisor:
         """
         if spec.id in self._controllers:
             raise LifecycleError(f"service {spec.id!r} exists already; replace it instead", service=spec.id)
-        self._controllers[spec.id] = Controller(spec, clock=self._clock, notify=self._on_change)
+        self._controllers[spec.id] = Controller(
+            spec, clock=self._clock, notify=self._on_change, is_brief=self._is_brief
+        )
 
     async def start(self, ids: Iterable[str] | None = None) -> None:
         """Start the services (None: those with ``auto_start``) and all that they depend on.
@@ -185,7 +188,9 @@ class Supervisor:
 
     def _put(self, specs: Iterable[ServiceSpec]) -> None:
         for spec in specs:
-            self._controllers[spec.id] = Controller(spec, clock=self._clock, notify=self._on_change)
+            self._controllers[spec.id] = Controller(
+                spec, clock=self._clock, notify=self._on_change, is_brief=self._is_brief
+            )
 
     def _get(self, id: str) -> Controller:
         try:

@@ -123,7 +123,7 @@ class Acting:
 
     def _count(self, order: Order) -> int:
         row = None if self.snapshot is None else self.snapshot.queues.get(order.id)
-        return 0 if row is None else row.ready + row.delayed
+        return 0 if row is None else row.waiting
 
     async def _purge(self, order: Order, count: int) -> None:
         """Purge, unless there are many more messages by now: then ask again."""

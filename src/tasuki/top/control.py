@@ -10,6 +10,8 @@ from functools import partial
 from typing import Protocol
 
 from tasuki.clock import Clock
+from tasuki.desk.looks.words import tell
+from tasuki.desk.reading.attention import of_workers
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.site import problem_of
@@ -154,7 +156,7 @@ class Control:
         else:
             self._is_away = 0 < len(snapshot.queues) == snapshot.unread
             self.acting.snapshot = self.scene.snapshot = snapshot
-            self.scene.problems = [line(text) for text in snapshot.problems]
+            self.scene.problems = [line(tell("en", each.key, each.values)) for each in of_workers(snapshot)]
             place.show(content)
         finally:
             self._began = None

@@ -89,11 +89,23 @@ COMMANDS = [
     ),
     Mistake(
         "a worker older than the publisher", {"jobs.py": TASK}, RUN,
-        ("this consumer has no task 'mall'; did you mean 'mail'?", "(unknown_task)"), 0,
+        ("this consumer has no task 'mall': retried", "did you mean 'mail'?", "(unknown_task)"), 0,
         before=("tasuki publish jobs '{\"to\": \"ada\"}' --header message_type=mall",),
     ),
     Mistake(
-        "a task without its name", {"jobs.py": TASK}, RUN,
-        ("the message names no task: its header 'message_type' must be one of mail",), 0, before=(PUBLISH,),
+        "a task without its name", {"jobs.py": TASK}, PUBLISH,
+        ("queue 'app:jobs' takes calls of tasks (mail)", "this message names none", "write await mail.publish(…)"), 1,
+    ),
+    Mistake(
+        "JSON without quotes in a shell", {"jobs.py": JOBS}, "tasuki publish jobs {to: ada}",
+        ("Invalid value for BODY: the shell has split it into 2 words", "write it in single quotes"), 2,
+    ),
+    Mistake(
+        "a text as JSON", {"jobs.py": JOBS}, "tasuki publish jobs ada",
+        ("Invalid value for BODY: it is not JSON", "'{\"to\": \"ada\"}'", "or use --raw text"), 2,
+    ),
+    Mistake(
+        "a ttl of zero on the command line", {"jobs.py": JOBS}, "tasuki publish jobs {} --ttl 0s",
+        ("queue 'app:jobs': with ttl=0", "give it a time such as ttl='5m', or leave ttl out"), 1,
     ),
 ]  # fmt: skip

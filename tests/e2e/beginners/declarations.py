@@ -52,7 +52,7 @@ DECLARATIONS = [
     ),
     Mistake(
         "blanks in the name of a queue", {"jobs.py": QUEUE.replace('"jobs"', '"my jobs!"')}, CHECK,
-        ("jobs.py:4: 'my jobs!' is not a valid name; use letters, digits, '_', '-' and '.'",),
+        ("jobs.py:4: 'my jobs!' is not a valid name; use letters and digits of any language, '_', '-' and '.'",),
     ),
     Mistake(
         "two handlers of one name", {"jobs.py": JOBS + "\n@jobs.consumer\ndef work(body): ...\n"}, CHECK,
@@ -64,11 +64,11 @@ DECLARATIONS = [
     ),
     Mistake(
         "a name where the URL belongs", app("shop"), RUN,
-        ("jobs.py:4: 'shop' is not a URL; write it like memory://, sqlite:///queue.db or redis://",),
+        ("jobs.py:3: 'shop' is not a URL; write it like memory://, sqlite:///queue.db or redis://",),
     ),
     Mistake(
         "the scheme of another library", app("rabbitmq://localhost"), RUN,
-        ("jobs.py:4: no driver has URLs that begin with rabbitmq://; write amqp://",),
+        ("jobs.py:3: no driver has URLs that begin with rabbitmq://; write amqp://",),
     ),
     Mistake(
         "a password with a slash", app("redis://ada:p/w@localhost"), RUN,
@@ -132,5 +132,42 @@ DECLARATIONS = [
     Mistake(
         "two Apps", {"jobs.py": JOBS, "web.py": JOBS}, RUN,
         ("holds several projects: jobs:app, web:app; say which, with -p, TASUKI_PROJECT, or app of [tool.tasuki]",),
+    ),
+    Mistake(
+        "a method as handler",
+        {"jobs.py": QUEUE + "\nclass Shop:\n    @jobs.consumer\n    def work(self, body): ...\n"}, CHECK,
+        ("jobs.py:7: app:work", "it is a method of the class Shop, whose 'self' no message fills",
+         "queue.consumer(Shop().work)"),
+    ),
+    Mistake(
+        "a method as task", {"jobs.py": QUEUE + "\nclass Shop:\n    @jobs.task\n    def work(self, to): ...\n"}, CHECK,
+        ("jobs.py:7: app:jobs", "it is a method of the class Shop", "declare a function outside of the class"),
+    ),
+    Mistake(
+        "a misspelt URL, and no queue yet", {"jobs.py": HEAD.replace("App()", "App('reddis://localhost')")}, CHECK,
+        ("jobs.py:3: no driver has URLs that begin with reddis://; did you mean 'redis'?",),
+    ),
+    Mistake(
+        "timeout of a task", {"jobs.py": QUEUE + "\n@jobs.task(timeout='5s')\ndef work(): ...\n"}, RUN,
+        ("task(…) has no option 'timeout'; write handler_timeout (the longest run)", "jobs.py:6"),
+    ),
+    Mistake(
+        "timeout of a consumer", {"jobs.py": QUEUE + "\n@jobs.consumer(timeout='5s')\ndef work(body): ...\n"}, CHECK,
+        ("jobs.py:6: app:work.consumer: unknown field 'timeout'", "did you mean 'handler_timeout'?"),
+    ),
+    Mistake(
+        "one error in the place of a tuple",
+        {"jobs.py": QUEUE + "\nfrom tasuki import Retries\njobs.task(retry=Retries(on=ValueError))\n"}, RUN,
+        ("Retries(on=ValueError) must be a tuple of errors: write on=(ValueError,)", "jobs.py:7"),
+    ),
+    Mistake(
+        "no attempt at all",
+        {"jobs.py": QUEUE + "\nfrom tasuki import Retries\njobs.task(retry=Retries(0))\n"}, RUN,
+        ("Retries(0): attempts must be a whole number from 1 on, as in Retries(5)", "jobs.py:7"),
+    ),
+    Mistake(
+        "attempts without a dead-letter queue",
+        {"jobs.py": "from tasuki import Retries\n" + QUEUE.replace('"jobs"', '"jobs", retry=Retries(3)')}, CHECK,
+        ("jobs.py:5: app:jobs: retry.max_attempts needs a dead_letter: a queue for messages that are given up",),
     ),
 ]  # fmt: skip

@@ -162,6 +162,7 @@ async def test_processes_that_come_and_go_leave_nothing_in_the_book(
 
 async def test_what_a_dead_process_said_is_erased(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receivers, "LASTS", 0.3)
+    monkeypatch.setattr(receivers, "KEPT", 0.3)
     monkeypatch.setattr(receivers, "EVERY", 0.05)
     monkeypatch.setattr(receivers, "IDLE", 0.05)
     dead, living = await site.driver(), await site.driver(is_direct=True)

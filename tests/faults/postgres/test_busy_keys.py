@@ -37,12 +37,12 @@ async def test_publishers_in_one_process_do_not_wait_for_a_key_of_another_client
     transaction = sql.transaction()
     await transaction.start()
     await queue.publish("open", unique="k", connection=sql)
-    keyed = asyncio.create_task(queue.publish("keyed", unique="k", timeout="60s"))
+    keyed = asyncio.create_task(queue.publish("keyed", unique="k", publish_timeout="60s"))
     others = [queue.publish(number) for number in range(18)]
     await asyncio.gather(queue.publish("other", unique="l"), *others)
     assert not keyed.done()
     with pytest.raises(KeyBusyError, match=r"unique key 'k' of queue .* is kept by a transaction that is open"):
-        await queue.publish("late", unique="k", timeout="3s")
+        await queue.publish("late", unique="k", publish_timeout="3s")
     await transaction.rollback()
     assert (await keyed).outcome == "stored"
     assert (await queue.depth()).ready == 20
@@ -54,7 +54,7 @@ async def test_a_message_of_many_waits_alone(app: App, sql: asyncpg.Connection) 
     await transaction.start()
     await queue.publish("open", id="open", unique="k", connection=sql)
     many: list[Any] = [{"n": 1}, {"n": 2}]
-    joined = asyncio.create_task(queue.publish_many([_keyed("k"), *many, _keyed("l")], timeout="60s"))
+    joined = asyncio.create_task(queue.publish_many([_keyed("k"), *many, _keyed("l")], publish_timeout="60s"))
     while (await queue.depth()).ready < 3:
         await asyncio.sleep(0.01)
     assert not joined.done()

@@ -47,7 +47,7 @@ async def test_a_child_does_not_use_the_connections_of_its_parent() -> None:
             await driver.close()  # the parent's: nothing to do
             await driver.open()
             assert not await driver.publish("q", messages("theirs"))
-            assert (await driver.depth("q")).in_flight >= 1
+            assert (await driver.depth("q")).in_flight
             await driver.close()
 
         await asyncio.to_thread(in_child, child)

@@ -173,6 +173,8 @@ class Traffic:
 
     async def states(self) -> tuple[int, int, int]:
         depth = await self.driver.depth("q")
+        assert depth.in_flight is not None
+        assert depth.delayed is not None
         return depth.ready, depth.in_flight, depth.delayed
 
 

@@ -122,7 +122,7 @@ def worker(path: Path, number: int) -> Iterator[Worker]:
 
 async def left(driver: SQLiteDriver) -> int:
     depth = await driver.depth("q")
-    return depth.ready + depth.in_flight
+    return depth.ready + (depth.in_flight or 0)
 
 
 async def is_drained(driver: SQLiteDriver) -> bool:

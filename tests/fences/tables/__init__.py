@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.fences.tables.batches import BATCHES
 from tests.fences.tables.claims import CLAIMS
+from tests.fences.tables.deaths import DEATHS
 from tests.fences.tables.deliveries import DELIVERIES
 from tests.fences.tables.flow import FLOW
 from tests.fences.tables.places import PLACES
@@ -11,4 +12,4 @@ from tests.fences.tables.schedules import SCHEDULES
 from tests.fences.tables.state import STATE
 from tests.fences.tables.windows import WINDOWS
 
-MUTANTS = [*BATCHES, *CLAIMS, *DELIVERIES, *FLOW, *PLACES, *SCHEDULES, *STATE, *WINDOWS]
+MUTANTS = [*BATCHES, *CLAIMS, *DEATHS, *DELIVERIES, *FLOW, *PLACES, *SCHEDULES, *STATE, *WINDOWS]

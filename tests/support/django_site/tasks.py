@@ -12,7 +12,7 @@ from tasuki import Reject, Snooze
 from tasuki.contracts.handler import Interrupted
 from tasuki.contrib.django import queue
 from tasuki.contrib.django.tasks.shape import PACKAGE
-from tests.support.django_site import shared
+from tests.support.django_site import bridged, shared
 
 if PACKAGE == "django.tasks":
     from django.tasks import task
@@ -21,6 +21,7 @@ else:
 
 mails = queue("mails", dead_letter="mails.dead")
 seen = shared.seen
+__all__ = ["bridged"]
 
 
 @mails.task

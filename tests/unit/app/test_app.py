@@ -116,7 +116,7 @@ async def test_a_broker_that_is_away_is_waited_for_in_the_background(
     broker += [BrokerUnavailableError("away")] * 5
     async with app:
         with pytest.raises(BrokerUnavailableError):
-            await queue.publish(1, timeout=1)
+            await queue.publish(1, publish_timeout=1)
         await app.supervisor.until(lambda states: states["app:driver"] is State.RUNNING)
         await queue.publish(1)
     assert 5 < asyncio.get_running_loop().time() < 10, "five attempts, two seconds apart at most"

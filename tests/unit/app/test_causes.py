@@ -166,3 +166,14 @@ async def test_letters_are_read_where_counting_takes_too_long(app: App, monkeypa
 def test_the_cause_of_a_choice(where: str, ids: tuple[str, ...], cause: str, is_alone: bool) -> None:
     choice = Choice(where, ids)
     assert (choice.cause, choice.is_cause_alone) == (cause, is_alone)
+
+
+async def test_a_counted_cause_is_titled_by_the_commonest_text_of_its_newest_letters(app: App) -> None:
+    async with app:
+        await bury(app, A, *"abcd", error="OSError: 1")
+        await bury(app, A, "e", error="OSError: 2")
+        await bury(app, B, *map(str, range(30)), error="OSError: 3")
+        found = await app.dead_letters()
+    assert [(group.key, group.sample, group.other_texts) for group in found.groups] == [
+        (B, "OSError: 3", 0), (A, "OSError: 1", 1),
+    ]  # fmt: skip

@@ -79,7 +79,7 @@ async def test_a_census_reads_each_store_once(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setattr(SQLiteStore, "list", count)
         census = Census(app.live_assembly())
         for id in ("app:mails", "app:calls"):
-            found = await app.live_queue(id).info_by(partial(census.count, id))
+            found = await app.live_queue(id).info_by(partial(census.count, id), partial(census.depth, id))
             assert found["consumer_count"] == 0
     assert listed == {"presence/": 1}
 

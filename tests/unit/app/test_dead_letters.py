@@ -297,3 +297,24 @@ async def test_the_leases_of_what_is_held_are_renewed(
     assert ended - started >= 50
     gaps = [later - earlier for earlier, later in zip([started, *renewed], [*renewed, ended], strict=True)]
     assert max(gaps) <= 20  # of 30
+
+
+async def test_the_type_of_an_error_is_found_by_its_bare_name(app: App) -> None:
+    async with app:
+        headers: dict[str, Any] = {
+            "x_original_queue": "app:tasks",
+            "x_last_error": "StockError: none left",
+            "content_type": "json/plain",
+        }
+        letter = Outgoing("1", b"{}", headers | {"x_error_type": "shop.StockError", "x_cause": "a" * 12})
+        assert not any(await app.live_queue("dead").forward([letter]))
+        for where, count in (
+            ('type == "StockError"', 1),
+            ('type == "shop.StockError"', 1),
+            ('"StockError" == type', 1),
+            ('type in ["OSError", "StockError"]', 1),
+            ('type == "Error"', 0),
+            ('type != "StockError"', 0),
+            ('type startsWith "shop."', 1),
+        ):
+            assert (await app.dead_letters(where=where)).count == count, where

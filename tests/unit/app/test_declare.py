@@ -96,7 +96,7 @@ def test_a_field_that_is_an_argument_in_code(field: str) -> None:
 
 def test_classes_of_errors_are_named() -> None:
     app = App("memory://")
-    app.queue("jobs", retry={"never": [ValueError]})  # type: ignore[list-item]  # the mistake
+    app.queue("jobs", retry={"never": [ValueError]})  # type: ignore[arg-type]  # the mistake
     expected = "retry.never.0 must be text, not the class ValueError; write its name: 'ValueError'"
     with pytest.raises(ProjectError, match=expected):
         app.check()

@@ -35,11 +35,11 @@ VIRTUAL_TIME = True
 class Site:
     """Queues for jobs, for what follows, and for what follows an error."""
 
-    def __init__(self, app: App, **options: Any) -> None:
+    def __init__(self, app: App, room: int = 2**20, **options: Any) -> None:
         self.app = app
         self.jobs: QueueHandle[Any] = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 2}, **options)
         self.other: QueueHandle[Any] = app.queue("other")
-        self.ends: QueueHandle[Any] = app.queue("ends")
+        self.ends: QueueHandle[Any] = app.queue("ends", max_message_size=room)
         self.errors: QueueHandle[Any] = app.queue("errors")
         self.dead: QueueHandle[Any] = app.queue("dead")
         self.done: list[Any] = []
@@ -54,7 +54,7 @@ class Site:
             if body == "reject":
                 raise Reject("no")
             self.done.append(body)
-            return b"x" * body if isinstance(body, int) and body > 1000 else {"of": body}
+            return "x" * body if isinstance(body, int) and body > 1000 else {"of": body}
 
         @self.other.consumer
         async def elsewhere(body: Any) -> Any:
@@ -402,17 +402,46 @@ async def test_tasks(make_app: Callable[..., App]) -> None:
     assert sorted(found, key=str) == [(14, "m"), 25]
 
 
-async def test_results_that_are_too_large_are_an_error(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+async def test_results_of_many_kilobytes_are_given_in_order(site: Site) -> None:
+    """More than fits in the record of a shard: 800 KB, each result beside the record."""
+    sizes = [40_000 + number for number in range(20)]
     async with site.app.worker():
-        await site.app.group([site.jobs.message(40_000 + n) for n in range(2)], then=site.ends, on_error=site.errors)
-        await until(lambda: bool(site.failed))
-        await site.app.group([site.jobs.message(40_000 + n) for n in range(2)], then=site.ends.message("end"))
+        await site.app.group([site.jobs.message(size) for size in sizes], then=site.ends, on_error=site.errors)
         await until(lambda: bool(site.ended))
         await asyncio.sleep(60)
         assert await site.records() == []
-    assert "and may have 65536 in all" in site.failed[0][1]["message"]
-    assert site.ended[0][1] == "end"
-    assert "its next message cannot be published: the results have" in caplog.text
+    assert [len(result) for result in site.ended[0][1]] == sizes
+    assert not site.failed
+
+
+async def test_a_result_that_is_too_large_is_told_before_the_other_members_end(site: Site) -> None:
+    async with site.app.worker():
+        members = [site.jobs.message(70_000), site.jobs.message(1, delay="1h")]
+        await site.app.group(members, then=site.ends, on_error=site.errors)
+        await until(lambda: bool(site.failed))
+        assert site.done == [70_000], "the other member is not due yet"
+        assert "the result of member 0 has 70005 bytes, and may have 65536: " in site.failed[0][1]["message"]
+        await until(lambda: len(site.done) == 2)
+        await asyncio.sleep(60)
+        assert await site.records() == []
+    assert not site.ended
+    assert len(site.failed) == 1
+
+
+async def test_results_that_the_next_queue_does_not_take_are_an_error(
+    make_app: Callable[..., App], caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(make_app(), room=50_000)
+    async with site.app.worker():
+        await site.app.group([site.jobs.message(30_000 + n) for n in range(2)], then=site.ends, on_error=site.errors)
+        await until(lambda: bool(site.failed))
+        await asyncio.sleep(60)
+        assert await site.records() == []
+        with pytest.raises(PublishError, match=r"takes messages of 50000 bytes, and the 50001 results of this group"):
+            await site.app.group([site.jobs.message(1)] * 50_001, then=site.ends)
+        assert len(site.done) == 2, "nothing was published"
+    assert "max_message_size" in site.failed[0][1]["message"]
+    assert "its next message cannot be published" in caplog.text
 
 
 async def test_a_group_is_started_again_under_its_id(site: Site) -> None:
@@ -460,7 +489,7 @@ async def test_refusals(site: Site, make_app: Callable[..., App]) -> None:
         with pytest.raises(TypeError, match="then is a queue, a task or its message"):
             await app.group([job], then=print)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="no option 'timeout'"):
-            site.jobs.message(1, timeout=1)
+            site.jobs.message(1, publish_timeout=1)
         with pytest.raises(PublishError, match="is unique, so it may not be stored"):
             await site.jobs.publish(1, unique="x", then=site.ends)
         with pytest.raises(PublishError, match="cannot be part of a transaction"):

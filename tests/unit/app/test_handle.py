@@ -20,7 +20,7 @@ async def test_publishes_and_looks_once_the_app_is_open(make_app: Callable[..., 
     async with app:
         confirmed = await queue.publish({"a": 1}, {"h": 1}, delay="5s", priority=3, key="k", id="mine")
         assert confirmed == Confirmed("mine", "memory")
-        results = await queue.publish_many([1, Envelope(body=2)], timeout=5)
+        results = await queue.publish_many([1, Envelope(body=2)], publish_timeout=5)
         assert all(isinstance(result, Confirmed) for result in results)
         assert (await queue.depth()).delayed == 1
         assert (await queue.info())["message_count"] == 3

@@ -183,7 +183,7 @@ async def test_a_publish_is_heard_with_the_error_of_a_broker_that_refused_it() -
         await fetch.with_options(headers={"n": 1}).publish("x")
         t.broker_away("1h")
         with pytest.raises(BrokerUnavailableError):
-            await jobs.publish(2, timeout=0.01)
+            await jobs.publish(2, {"message_type": "fetch"}, publish_timeout=0.01)
     assert heard[0] == ("app:jobs", {"url": "x"}, "fetch", 1, type(None))
 
 

@@ -314,7 +314,7 @@ async def test_a_task_takes_its_arguments_without_what_is_provided() -> None:
         given.append((session.engine.name, url, tries))
 
     with pytest.raises(BodyTypeError, match="cannot take 'session' by name: it is injected by the worker"):
-        fetch.call(url="x", session=1)  # type: ignore[call-arg]
+        fetch.message(url="x", session=1)  # type: ignore[call-arg]
     async with TestApp(app) as t:
         await fetch.publish("http://x")
         await t.drain()

@@ -85,7 +85,7 @@ async def test_a_reply_that_no_process_takes_is_removed_from_a_declared_queue(ma
     answers = app.queue("answers")
     async with app.worker():
         await answers.publish("for a process that is gone", {"correlation_id": "theirs"})
-        assert await app.request("tasks", {"sleep": 400}, reply_to="answers", timeout=500) == 400
+        assert await app.request("tasks", {"sleep": 400}, reply_to="answers", reply_timeout=500) == 400
         assert await answers.peek() == []
 
 

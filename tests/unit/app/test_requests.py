@@ -88,7 +88,7 @@ async def test_no_reply_in_time(make_app: Make, caplog: pytest.LogCaptureFixture
     seen = double(app)
     async with app.worker():
         with pytest.raises(RequestTimeoutError, match=r"'app:tasks': no reply within 2s") as caught:
-            await app.request("tasks", {"sleep": 5}, timeout="2s")
+            await app.request("tasks", {"sleep": 5}, reply_timeout="2s")
         assert isinstance(caught.value, TasukiError)
         assert isinstance(caught.value, TimeoutError)
         await asyncio.sleep(10)
@@ -110,7 +110,7 @@ async def test_the_clocks_of_requester_and_responder_need_not_agree(make_app: Ma
     double(app)
     async with app.worker():
         app.assembly.requests._clock = BehindClock()  # type: ignore[union-attr]
-        assert await app.request("tasks", 21, timeout=2) == 42
+        assert await app.request("tasks", 21, reply_timeout=2) == 42
 
 
 @pytest.mark.parametrize("headers", [{"reply_to": "app:tasks"}, {"correlation_id": "x"}])
@@ -170,7 +170,7 @@ async def test_a_reply_queue_that_cannot_be_made_at_once(make_app: Make, monkeyp
         await app.assembly.requests.close(driver)  # type: ignore[union-attr]
         errors[:] = [BrokerUnavailableError("away", driver="d")] * 1000
         with pytest.raises(BrokerUnavailableError, match="away"):
-            await app.request("tasks", 2, timeout="3s")
+            await app.request("tasks", 2, reply_timeout="3s")
         errors[:] = [UnsupportedError("never")]
         with pytest.raises(UnsupportedError, match="never"):
             await app.request("tasks", 3)
@@ -229,11 +229,11 @@ entries:
     async with app.worker():
         assert await app.request("app:tasks", [1]) == {"got": [1]}
         with pytest.raises(RequestTimeoutError):
-            await app.request("app:tasks", [1], reply_to="app:answers", timeout=5)
+            await app.request("app:tasks", [1], reply_to="app:answers", reply_timeout=5)
     forbidden = App.load(tmp_path, clock=clock, overrides=["app:may_reply:policy.effect=deny"])
     async with forbidden.worker():
         with pytest.raises(RequestTimeoutError):
-            await forbidden.request("app:tasks", [1], timeout=5)
+            await forbidden.request("app:tasks", [1], reply_timeout=5)
 
 
 RIGHTS = """
@@ -262,7 +262,7 @@ async def test_the_application_needs_its_rights(tmp_path: Path) -> None:
         with pytest.raises(PolicyDeniedError, match="publish to queue: app:answers"):
             await app.publish("app:tasks", 1, {"reply_to": "answers"})
         with pytest.raises(RequestTimeoutError):
-            await app.request("app:tasks", 1, timeout=1)
+            await app.request("app:tasks", 1, reply_timeout=1)
     overrides = ["app:may_publish:policy.actions=queue.*", "app:may_publish:policy.resources=app:answers"]
     app = App.load(tmp_path, clock=asyncio.get_running_loop().clock, overrides=overrides)  # type: ignore[attr-defined]
     async with app:
@@ -286,7 +286,7 @@ def test_from_code_without_a_loop(tmp_path: Path) -> None:
     thread.start()
     try:
         asyncio.run_coroutine_threadsafe(app.start(), loop).result(10)
-        assert app.sync.request("tasks", 21, timeout=10) == 42
+        assert app.sync.request("tasks", 21, reply_timeout=10) == 42
         asyncio.run_coroutine_threadsafe(app.close(), loop).result(10)
     finally:
         loop.call_soon_threadsafe(loop.stop)

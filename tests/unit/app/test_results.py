@@ -12,6 +12,7 @@ import pytest
 
 from tasuki import App, Context, Reject
 from tasuki.contracts.state.jobs import Progress
+from tasuki.contracts.state.store import Entry
 from tasuki.errors import (
     BrokerUnavailableError,
     HandlerError,
@@ -62,18 +63,18 @@ async def test_the_status_follows_the_job(make_app: Callable[..., App]) -> None:
 
     async with app.worker():
         job = await jobs.publish(1, delay="1m")
-        assert await job.status() == "waiting"
+        assert await job.status() == "delayed"
         await asyncio.sleep(61)
         assert await job.status() == "running"
         gates[0].set()
         await asyncio.sleep(1)
-        assert await job.status() == "waiting"  # for its second attempt
+        assert await job.status() == "delayed"  # for its second attempt
         await asyncio.sleep(90)
         assert await job.status() == "running"
         gates[1].set()
         with pytest.raises(HandlerError, match="ValueError: boom") as caught:
             await job.result()
-        assert await job.status() == "failed"
+        assert await job.status() == "dead"
     assert caught.value.names == ["ValueError"]
     assert caught.value.details == {"reason": "max_attempts"}
 
@@ -389,3 +390,69 @@ async def test_results_need_a_state(make_app: Callable[..., App]) -> None:
     app.queue("jobs", result="1h")
     with pytest.raises(ProjectError, match="result needs a driver that can keep state"):
         app.check()
+
+
+async def test_a_result_is_waited_for_by_the_watch_of_the_store(
+    make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, gate = make_app(), asyncio.Event()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.consumer
+    async def work(body: int) -> int:
+        await gate.wait()
+        return body
+
+    async with app.worker():
+        job = await jobs.publish(7)
+        state = app.live_assembly().state_of("app:jobs")
+        assert state is not None
+        store, reads = await state.store(), list[str]()
+        get = store.get
+
+        async def counted(key: str) -> Entry | None:
+            reads.append(key)
+            return await get(key)
+
+        monkeypatch.setattr(store, "get", counted)
+        waiting = asyncio.create_task(job.result("2h"))
+        await asyncio.sleep(3600)
+        assert len(reads) == 1
+        gate.set()
+        assert await waiting == 7
+        assert len(reads) == 1
+        with pytest.raises(RequestTimeoutError):
+            await app.job("never", queue=jobs).result("1m")
+
+
+async def test_the_result_of_a_task_is_of_the_type_that_it_says(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h")
+
+    @jobs.task
+    async def add(numbers: list[int]) -> Sum:
+        return Sum(sum(numbers))
+
+    async with app.worker():
+        job = await add.publish([1, 2])
+        assert await job.result() == Sum(3)
+        assert await job.result(returns=dict[str, int]) == {"total": 3}
+        assert repr(job) == f"Job(id='{job.id}', queue='app:jobs', outcome='stored')"
+
+
+async def test_an_expired_message_says_so(make_app: Callable[..., App]) -> None:
+    app = make_app()
+    jobs = app.queue("jobs", result="1h", on_expire="drop")
+
+    @jobs.consumer
+    async def work(body: int) -> int:
+        return body
+
+    async with app:
+        job = await jobs.publish(1, ttl="1s")
+        await asyncio.sleep(2)
+        await app.start()
+        await asyncio.sleep(1)
+        assert await job.status() == "expired"
+        with pytest.raises(HandlerError, match="its time to live has passed"):
+            await job.result()

@@ -164,6 +164,60 @@ async def test_run_now_publishes_at_once() -> None:
             await app.run_now("greet.schedul")
 
 
+async def test_a_random_time_is_the_one_that_the_list_of_schedules_says() -> None:
+    app = App(Memory())
+    jobs = app.queue("jobs")
+    app.schedule("sync", jobs, cron="random random * * *", body={}, jitter="5s")
+    async with TestApp(app, now=MORNING) as t:
+        (sync,) = await app.schedules()
+        assert sync.next is not None
+        assert sync.timing == f"{sync.next.minute} {sync.next.hour} * * *"
+        await t.advance("1d")
+        (message,) = t.messages("jobs")
+        assert message.headers["scheduled_for"] == sync.next.isoformat().replace("+00:00", "Z")
+
+
+async def test_two_installations_have_other_random_times_and_two_workers_of_one_the_same(tmp_path: Path) -> None:
+    def made(folder: str) -> App:
+        app = App(f"sqlite:///{tmp_path / folder}/queue.db")
+        for number in range(5):
+            app.schedule(f"sync-{number}", app.queue("jobs"), cron="random random * * *")
+        return app
+
+    async def times(app: App) -> list[Any]:
+        async with app.worker():
+            return [(each.timing, each.next) for each in await app.schedules()]
+
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+    unseen = made("one")
+    async with unseen:
+        assert {(each.timing, each.next) for each in await unseen.schedules()} == {("random random * * *", None)}
+    first, second, other = [await times(made(folder)) for folder in ("one", "one", "other")]
+    assert first == second
+    assert first != other
+
+
+async def test_an_app_has_a_time_zone_for_expressions_without_one() -> None:
+    app = App(Memory())
+    app.timezone = "Asia/Tokyo"
+    jobs = app.queue("jobs")
+    app.schedule("a", jobs, cron="0 9 * * *", body={})
+    app.schedule("b", jobs, cron="0 9 * * *", timezone="UTC", body={})
+    app.schedule("c", jobs, every="1h", body={})
+
+    @app.cron("30 9 * * *")
+    def d() -> None: ...
+
+    async with TestApp(app, now=MORNING):
+        assert [each.timing for each in await app.schedules()] == [
+            "0 9 * * * (Asia/Tokyo)",
+            "0 9 * * *",
+            "every 1h",
+            "30 9 * * * (Asia/Tokyo)",
+        ]
+
+
 async def test_schedules_say_when_they_publish() -> None:
     app = App(Memory())
     made(app)

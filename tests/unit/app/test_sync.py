@@ -7,15 +7,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from inspect import iscoroutinefunction, signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasuki import App
+from tasuki import App, Job, QueueHandle, SyncJob
+from tasuki.app.dead.mending import Changes
+from tasuki.app.sync.running import SyncApp
+from tasuki.app.sync.verbs import RedriveOptions
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import LifecycleError, ProjectError, QueueNotFoundError
+from tasuki.errors import HandlerError, LifecycleError, ProjectError, QueueNotFoundError, RequestTimeoutError
 from tasuki.queues.result import Confirmed
+from tasuki.workbench.batches.sync_verbs import SyncBatches
+from tasuki.workbench.batches.verbs import Batches
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +50,7 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 def test_publishes_looks_and_calls_without_a_loop(app: App) -> None:
     assert isinstance(app.sync.publish("tasks", 1, {"h": 1}, delay=5), Confirmed)
-    assert [type(result) for result in app.sync.publish_many("tasks", [1, 2], timeout=5)] == [Confirmed] * 2
+    assert [type(result) for result in app.sync.publish_many("tasks", [1, 2], publish_timeout=5)] == [Confirmed] * 2
     assert app.sync.info("tasks")["message_count"] == 3
     assert app.sync.call("double", 4) == 8
     with pytest.raises(QueueNotFoundError):
@@ -225,3 +231,54 @@ def test_plain_hooks_hear_of_what_a_script_has_published_last(tmp_path: Path) ->
     script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout.splitlines(), done.stderr) == (["heard 0", "heard 1", "heard 2"], "")
+
+
+OWN_LIFE = {"open", "start", "run", "close", "reload", "use_store"}
+"""Coroutines of an App without a counterpart: ``app.sync`` opens the app itself, and runs no consumers."""
+OF_QUEUES = {"publish", "publish_many", "request", "depth", "info", "peek", "purge", "remove"}
+
+
+def verbs_of(face: type) -> set[str]:
+    return {name for name in dir(face) if not name.startswith("_") and iscoroutinefunction(getattr(face, name))}
+
+
+def test_the_sync_face_has_the_verbs_of_the_other_one() -> None:
+    found = {name for name in dir(SyncApp) if not name.startswith("_")} - {"abandon_parent", "close", "remedy", "run"}
+    assert verbs_of(QueueHandle) == OF_QUEUES
+    assert (verbs_of(App) - OWN_LIFE) | OF_QUEUES | {"job", "store", "batches"} == found
+
+
+@pytest.mark.parametrize("face", [(App, SyncApp), (Job, SyncJob), (Batches, SyncBatches)])
+def test_both_faces_take_the_same_arguments(face: tuple[type, type]) -> None:
+    awaited, blocking = ({name: signature(getattr(one, name)) for name in verbs_of(face[0]) - OWN_LIFE} for one in face)
+    typed_as_one = {"redrive": RedriveOptions, "edit": Changes}
+    for name, takes in awaited.items():
+        given = list(blocking[name].parameters)
+        if name in typed_as_one:
+            given = [*given[:-1], *typed_as_one[name].__annotations__]
+        assert sorted(given) == sorted(takes.parameters), name
+
+
+def test_a_sync_job_has_the_verbs_without_await(app: App) -> None:
+    app.queue("results", result="1h", dead_letter="dead")
+    app.queue("dead")
+
+    job = app.sync.publish("results", 1)
+
+    assert isinstance(job, SyncJob)
+    assert job.status() == "waiting"
+    assert job.progress() is None
+    with pytest.raises(RequestTimeoutError, match="has not started after 10ms"):
+        job.result("10ms")
+    assert job.cancel() == "waiting"
+    assert app.sync.job(job.id, queue="results").status() == "cancelled"
+    with pytest.raises(HandlerError, match="the message was cancelled"):
+        job.result()
+    assert repr(job) == f"SyncJob(id='{job.id}', queue='app:results', outcome='stored')"
+    assert app.sync.depth("results").ready == 0
+    kept = app.sync.publish("results", 2)
+    assert [message.id for message in app.sync.peek("results")] == [kept.id]
+    assert app.sync.remove("results", [kept.id]) == 1
+    assert (app.sync.purge("results"), app.sync.redrive("dead", limit=5)) == (0, 0)
+    assert (app.sync.schedules(), app.sync.dead_letters("dead").groups) == ([], [])
+    assert len(app.sync.history("results")) == 60

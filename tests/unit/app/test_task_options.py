@@ -58,5 +58,5 @@ def test_a_parameter_may_be_called_self() -> None:
     def compare(self: int, other: int) -> bool:
         return self == other
 
-    assert compare.call(self=1, other=2).body == {"self": 1, "other": 2}
+    assert compare.message(self=1, other=2).body == {"self": 1, "other": 2}
     assert compare(self=1, other=1)

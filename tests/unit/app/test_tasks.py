@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasuki import App, Context, Envelope, Reject, Retries, Task
+from tasuki import App, Context, Reject, Retries, Task
 from tasuki.errors import BodyTypeError, InvalidEntryError, ProjectError
 from tasuki.kinds.entries.consumer import ConsumerConfig
 
@@ -48,7 +48,7 @@ async def shop(make_app: Make) -> Shop:
     async def send(url: str, as_json: bool = False) -> None:
         done.append(("send", url, as_json))
 
-    @jobs.task(name="pay.now", retry=Retries(2, on=(ValueError,), backoff="10s"), timeout="30s")
+    @jobs.task(name="pay.now", retry=Retries(2, on=(ValueError,), backoff="10s"), handler_timeout="30s")
     def pay(context: Context, amount: int) -> Receipt:
         done.append(("pay", amount, context.attempt))
         if amount < 0:
@@ -104,13 +104,14 @@ async def test_on_the_wire_it_is_a_plain_message(shop: Shop) -> None:
 
 async def test_options_add_up_and_leave_the_task_as_it_is(shop: Shop) -> None:
     later = shop.send.with_options(delay=timedelta(minutes=1)).with_options(priority=3)
-    call = later.call("a")
-    assert call == Envelope(body={"url": "a"}, headers={"message_type": "send"}, delay=timedelta(minutes=1), priority=3)
-    assert shop.send.call("a") == Envelope(body={"url": "a"}, headers={"message_type": "send"})
-    with pytest.raises(TypeError, match="give 'timeout' to publish_many"):
-        shop.send.with_options(timeout=1).call("a")
+    call = later.message("a")
+    assert (call.body, call.headers) == ({"url": "a"}, {"message_type": "send"})
+    assert (call.delay, call.priority) == (timedelta(minutes=1), 3)
+    assert (shop.send.message("a").delay, shop.send.message("a").priority) == (0, None)
+    with pytest.raises(TypeError, match=r"message\(…\) has no option 'publish_timeout'"):
+        shop.send.with_options(publish_timeout=1).message("a")
     async with shop.app.worker():
-        results = await shop.app.queue("jobs").publish_many([shop.send.call(f"{n}") for n in range(3)])
+        results = await shop.app.queue("jobs").publish_many([shop.send.message(f"{n}") for n in range(3)])
         assert len(results) == 3
         await asyncio.sleep(1)
     assert [url for _, url, _ in shop.done] == ["0", "1", "2"]
@@ -122,8 +123,8 @@ async def test_a_call_that_does_not_fit_sends_nothing(shop: Shop) -> None:
             await shop.send.publish()
         with pytest.raises(BodyTypeError, match=r"^pay.now.request\(…\) cannot take this str as parameter 'amount'"):
             await shop.pay.request("5")
-        with pytest.raises(BodyTypeError, match=r"^send.call\(…\) has no parameter 'uri'"):
-            shop.send.call(uri="x")
+        with pytest.raises(BodyTypeError, match=r"^send.message\(…\) has no parameter 'uri'"):
+            shop.send.message(uri="x")
         with pytest.raises(BodyTypeError, match=r"^pay.now.publish\(…\) takes 1 arguments by position, not 2"):
             await shop.pay.publish(None, 5)
         assert (await shop.app.queue("jobs").depth()).ready == 0

@@ -50,7 +50,7 @@ async def test_queues_and_tasks_take_the_options() -> None:
         once = send.with_options(unique="mail", on_conflict="replace")
         told = [await once.publish("a"), await once.publish("b")]
         assert [each.outcome for each in told] == ["stored", "replaced"]
-        many = await tasks.publish_many([once.call("c"), once.call("d")])
+        many = await tasks.publish_many([once.message("c"), once.message("d")])
         assert [getattr(each, "outcome", None) for each in many] == ["replaced", "replaced"]
         assert (await tasks.depth()).ready == 1
 

@@ -356,6 +356,6 @@ async def test_a_plain_function_and_the_functions_that_it_calls(make_app: Callab
     async with app.worker():
         job = await jobs.publish(1)
         await asyncio.sleep(10)
-        assert await job.status() == "waiting"
+        assert await job.status() == "delayed"
         ends.append(await job.result(timeout="10m"))
     assert ends == ["rested"]

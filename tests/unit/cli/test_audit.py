@@ -43,7 +43,18 @@ def test_acts_of_the_command_line_are_kept(tasuki: CommandLine, project: Path) -
     assert {(each["actor"], each["from"]) for each in found} == {(user_and_host(), "command line")}
     assert {each["act"] for each in found if each["batch"]} == {"redrive"}
     lines = tasuki("audit").stdout.splitlines()
-    assert lines[0].split() == ["TIME", "ACTOR", "FROM", "ACT", "TARGET", "FILTER", "COUNT", "RESULT", "BATCH"]
+    assert lines[0].split() == [
+        "TIME",
+        "ACTOR",
+        "FROM",
+        "ACT",
+        "OPTIONS",
+        "TARGET",
+        "FILTER",
+        "COUNT",
+        "RESULT",
+        "BATCH",
+    ]
     assert "delete" in lines[-1]
     assert [each["act"] for each in tasuki.json("audit", "-n", "1")] == ["delete"]
 
@@ -56,6 +67,7 @@ def test_an_act_that_fails_is_kept(tasuki: CommandLine) -> None:
     assert done.returncode != 0
     [found] = tasuki.json("audit")
     assert found["result"].startswith("failed: 'soon' is not a duration")
+    assert found["options"] == "for soon"
 
 
 RIGHTS = """\

@@ -131,7 +131,7 @@ def test_a_redrive_of_some(buried: CommandLine) -> None:
     told = buried.json("redrive", "dead", "--id", "m-2")
     batch = told.pop("of_batch")
     assert told == {
-        "queue": "app:dead", "to": None, "moved": 1, "stayed": 0, "is_chosen": True, "is_dry_run": False,
+        "queue": "app:dead", "to": None, "moved": 1, "stayed": 0, "delayed": 0, "is_chosen": True, "is_dry_run": False,
         "batch": batch["id"],
     }  # fmt: skip
     assert (batch["act"], batch["state"], batch["done"], batch["ids"], batch["can_undo"]) == (

@@ -70,6 +70,31 @@ def test_the_folder_of_a_unit_is_written_as_systemd_reads_it(tmp_path: Path) -> 
     assert unit(systemd(plan, None))["Service"]["WorkingDirectory"] == f'{tmp_path}/my "$shop" 5%%'
 
 
+@pytest.mark.parametrize(
+    ("text", "installed"),
+    [
+        ("[project]\ndependencies = ['httpx', 'rich>=13; python_version > \"3.8\"']\n", ["httpx", "rich>=13"]),
+        ("[project]\nname = 'shop'\n", []),
+        ("[build-system]\nrequires = []\n", []),
+    ],
+)
+def test_an_image_has_the_packages_of_the_project(
+    tasuki: CommandLine, project: Path, text: str, installed: list[str]
+) -> None:
+    (project / "pyproject.toml").write_text(text)
+    build = yaml.safe_load(tasuki("deploy", "compose", "-p", ".").stdout)["services"]["worker"]["build"]
+    (line,) = [each for each in build["dockerfile_inline"].splitlines() if "pip install" in each]
+    words = shlex.split(line)[4:]
+    assert [word.partition(";")[0] for word in words] == ["tasuki", *installed]
+
+
+def test_a_pyproject_that_cannot_be_read_is_named(tasuki: CommandLine, project: Path) -> None:
+    (project / "pyproject.toml").write_text("[project")
+    done = tasuki("deploy", "compose", "-p", ".")
+    assert done.returncode != 0
+    assert "pyproject.toml" in done.stderr
+
+
 def test_a_file_for_compose(tasuki: CommandLine, project: Path) -> None:
     (project / "requirements.txt").write_text("httpx\n")
     done = tasuki("deploy", "compose")

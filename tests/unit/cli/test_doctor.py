@@ -84,8 +84,11 @@ def test_versions_and_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "requires", lambda name: requires)
     assert extras() == {"redis": "hiredis", "sqs": "no-such-package"}
     found = {each.what: each.detail for each in installation()}
-    assert found["extra sqs"] == "not installed (pip install 'tasuki[sqs]')"
-    assert {"tasuki", "python", "sqlite", "extra redis"} <= set(found)
+    assert set(found) == {"tasuki", "python", "sqlite", "extras"}
+    assert found["extras"].startswith("installed: redis (hiredis ")
+    assert "sqs" not in found["extras"]
+    (hint,) = [each.hint for each in installation() if each.what == "extras"]
+    assert hint == "the others, if the project needs them: pip install 'tasuki[sqs]'"
 
     def missing(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)

@@ -151,7 +151,7 @@ async def test_a_settlement_is_tried_for_as_long_as_it_takes_where_no_lease_ends
 async def test_a_handler_that_publishes_to_its_own_full_queue_fails_and_does_not_hang() -> None:
     async def run(body: Any, context: Context) -> None:
         if body != "more":
-            await context.publish("tasks", "more", timeout="5s")
+            await context.publish("tasks", "more", publish_timeout="5s")
 
     bench = await make_bench(run, max_length=2, max_attempts=1)
     await bench.queue.publish_many([1, 2])

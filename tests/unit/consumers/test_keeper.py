@@ -17,7 +17,7 @@ from tasuki.clock import SystemClock
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.keeper import Holding, Keeper, lease_of
-from tasuki.contracts.driver import Driver, Receipt, Received
+from tasuki.contracts.driver import SILENCE, Driver, Receipt, Received
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
@@ -90,6 +90,28 @@ async def test_renews_only_what_has_used_a_third_of_its_lease() -> None:
     assert driver.extended == [[1]]
     assert held.deliveries[1].lease_until == 30.0
     assert held.deliveries[0].lease_until == 30.0
+
+
+@pytest.mark.parametrize("lease", [30.0, 600.0])
+async def test_where_a_death_is_seen_by_silence_a_lease_is_renewed_three_times_in_it(lease: float) -> None:
+    """And no more often: a minute costs a broker at most 18 requests for each consumer, however much it holds."""
+    driver, clock = ExtendingDriver(), FakeClock()
+    driver.capabilities = replace(driver.capabilities, sees_silence=True, max_batch=1000)  # type: ignore[misc]
+    held, keeper, gaps = holding(driver, clock, 500, lease=lease, left=lease), Keeper(clock), [0.0]
+    for _ in range(int(60 / held.period)):
+        clock.advance(held.period)
+        gaps[-1] += held.period
+        before = len(driver.extended)
+        await keeper.renew(held)
+        gaps += [0.0] * (len(driver.extended) - before)
+    assert max(gaps) <= SILENCE / 2 + 0.01
+    assert 6 <= len(driver.extended) <= 18
+
+
+async def test_a_short_lease_is_renewed_by_itself_where_a_death_is_seen_by_silence() -> None:
+    driver, clock = ExtendingDriver(), FakeClock()
+    driver.capabilities = replace(driver.capabilities, sees_silence=True)  # type: ignore[misc]
+    assert holding(driver, clock, lease=3.0).period == 0.5
 
 
 async def test_a_renewed_lease_counts_from_the_request_and_not_from_its_answer() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasuki import App, Interrupted
-from tasuki.errors import StopTimeoutError
+from tasuki import App, Interrupted, interrupted_as
+from tasuki.errors import HandlerError, StopTimeoutError
 
 pytestmark = pytest.mark.anyio
 
@@ -82,6 +82,76 @@ async def test_what_finishes_after_all_counts_and_is_not_repeated(
             await asyncio.sleep(0.005)
     assert charged == {1: 1}
     assert "failed" not in caplog.text
+
+
+class TimeIsOver(Exception):
+    pass
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+async def test_code_that_cleans_up_in_except_exception_gets_an_exception(tmp_path: Path, swallows: bool) -> None:
+    app = App("memory://", root=tmp_path)
+    queue, seen = app.queue("tasks", dead_letter={"queue": "dead", "max_attempts": 1}), []
+
+    @queue.consumer(handler_timeout=LIMIT)
+    def handle(body: int) -> None:
+        with interrupted_as(TimeIsOver):
+            try:
+                busy(threading.Event())
+            except Exception as error:
+                seen.append(type(error))
+                if not swallows:
+                    raise
+
+    async with app.worker():
+        await queue.publish(1)
+        while (await queue.info())["message_count"]:
+            await asyncio.sleep(0.005)
+        letters = await app.queue("dead").peek()
+    assert seen == [TimeIsOver]
+    assert ["handler_timeout" in str(letter.headers["x_last_error"]) for letter in letters] == (
+        [] if swallows else [True]
+    )
+
+
+async def test_after_the_block_it_is_interrupted_as_before(tmp_path: Path) -> None:
+    app = App("memory://", root=tmp_path)
+    queue, seen, ended = app.queue("tasks"), [], asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    @queue.consumer(handler_timeout=LIMIT)
+    def handle(body: int) -> None:
+        with interrupted_as(TimeIsOver):
+            pass
+        try:
+            busy(threading.Event())
+        except BaseException as error:
+            seen.append(type(error))
+            loop.call_soon_threadsafe(ended.set)
+
+    async with app.worker():
+        await queue.publish(1)
+        await asyncio.wait_for(ended.wait(), 60)
+    assert seen == [Interrupted]
+
+
+def test_outside_a_worker_the_block_runs_as_it_is() -> None:
+    with interrupted_as(TimeIsOver):
+        assert threading.current_thread() is not None
+
+
+def test_an_error_that_cannot_be_raised_in_a_thread_is_refused() -> None:
+    class Told(Exception):
+        def __init__(self, text: str) -> None: ...
+
+    for wrong in (Told, Interrupted, TimeIsOver(), "TimeIsOver"):
+        with pytest.raises(TypeError, match="needs a class of exceptions whose instances take no argument"):
+            interrupted_as(wrong).__enter__()  # type: ignore[arg-type]
+
+
+async def test_on_an_event_loop_it_says_what_to_write() -> None:
+    with pytest.raises(HandlerError, match=r"in an async def write 'async with asyncio\.timeout\(…\)'"):
+        interrupted_as(TimeIsOver).__enter__()
 
 
 async def test_a_stop_interrupts_and_hands_back(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -104,3 +105,29 @@ def test_mistakes_say_what_to_write() -> None:
         app_of(Flask("web"))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         flask.nothing  # noqa: B018
+
+
+ISOLATED = """
+from flask import Flask, current_app
+from tasuki.contrib.flask import Tasuki
+
+web = Flask(__name__)
+web.config.update(NAME="shop", TASUKI_URL="memory://")
+tasuki = Tasuki(web)
+names = tasuki.app.queue("names", str)
+tasuki.app.entry("name", "function.python", target="isolated_web:name", isolation="process", pool={"workers": 1})
+tasuki.app.entry("namers", "queue.consumer", queue="names", func="name", lifecycle={"auto_start": True})
+
+
+def name(body: str) -> str:
+    return f"{body} of {current_app.config['NAME']}"
+"""
+
+
+def test_a_process_of_its_own_has_the_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "isolated_web.py").write_text(ISOLATED)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("FLASK_APP", "isolated_web:web")
+    app: App = importlib.import_module("isolated_web").tasuki.app
+    with TestApp(app):
+        assert app.sync.request("names", "ada", returns=str) == "ada of shop"

@@ -50,7 +50,11 @@ async def test_the_overview(app: App, program: Program) -> None:
 
     assert found["totals"]["dead"] == 1
     assert found["queues"] == 3
-    assert [(each["code"], each["values"]["queue"]) for each in found["notices"]] == [("dead", "app:dead")]
+    assert [(each["code"], each["values"].get("queue")) for each in found["notices"]] == [
+        ("none_alive", None),
+        ("dead", "app:dead"),
+    ]
+    assert found["notices"][0]["text"] == "No worker is alive, so nothing is handled. Start one: tasuki run"
 
 
 async def test_queues_come_in_pages(program: Program) -> None:
@@ -94,12 +98,12 @@ async def test_numbers_keep_their_digits(app: App, program: Program) -> None:
     digits = ("123456789012345678901234567890", "0.1000000000000000055511151231257827")
     sent = b'{"body": {"big": %b, "long": %b}}' % tuple(map(str.encode, digits))
     answer = await program.client.post(
-        f"{V1}/queues/app:images/publish", content=sent, headers={"content-type": "application/json"}
+        f"{V1}/queues/app:dead/publish", content=sent, headers={"content-type": "application/json"}
     )
 
     assert answer.status_code == 200, answer.text
-    [message] = await app.live_queue("images").peek()
-    shown = await program.client.get(f"{V1}/messages/app:images/{answer.json()['message']}")
+    [message] = await app.live_queue("dead").peek()
+    shown = await program.client.get(f"{V1}/messages/app:dead/{answer.json()['message']}")
     for each in digits:
         assert each in message.body.decode()
         assert each in shown.text.partition('"value":')[2]
@@ -221,17 +225,17 @@ async def test_a_wrong_body_of_a_message_is_told(program: Program) -> None:
 
 
 async def test_no_message_is_published_that_a_consumer_cannot_read(app: App, program: Program) -> None:
-    url, kind = f"{V1}/queues/app:images/publish", {"content-type": "application/json"}
+    url, kind = f"{V1}/queues/app:dead/publish", {"content-type": "application/json"}
     for content in (b'{"body": "\xff"}', b'{"body": {"a": "\\ud800"}}', b'{"body": 1e999}'):
         answer = await program.client.post(url, content=content, headers=kind)
         assert answer.status_code == 400, content
-    assert await ready(app, "images") == 0
+    assert await ready(app, "dead") == 0
     for name in ("application/msgpack", "application/json", "text/plain"):
         body = {"body": {"n": 1}, "headers": {"content_type": name}}
         answer = await program.client.post(url, content=json.dumps(body).encode(), headers=kind)
-        for message in await app.live_queue("images").peek(10):
-            assert app.live_queue("images").decode(message) == {"n": 1}, (name, answer.text)
-    assert await ready(app, "images") > 0
+        for message in await app.live_queue("dead").peek(10):
+            assert app.live_queue("dead").decode(message) == {"n": 1}, (name, answer.text)
+    assert await ready(app, "dead") > 0
 
 
 async def test_a_queue_without_its_namespace_is_told_its_id(program: Program) -> None:

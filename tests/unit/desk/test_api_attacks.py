@@ -183,7 +183,7 @@ async def test_queries_that_are_none(browse: MakeBrowser, query: str) -> None:
 
 
 async def test_a_message_of_a_mebibyte_and_one_too_large(app: App, browse: MakeBrowser) -> None:
-    client, path = browse().client, f"{V1}/queues/app:images/publish"
+    client, path = browse().client, f"{V1}/queues/app:dead/publish"
     body = b'{"body": "' + b"x" * 900_000 + b'"}'
 
     assert (await client.post(path, content=body, headers=JSON)).status_code == 200
@@ -195,7 +195,7 @@ async def test_a_message_of_a_mebibyte_and_one_too_large(app: App, browse: MakeB
     assert is_problem(await client.post(path, content=twice, headers=JSON), 400)
     deep = b'{"body": ' + b"[" * 900_000 + b"]" * 900_000 + b"}"  # Pythons differ in how deep JSON may be
     assert is_problem(await client.post(path, content=deep, headers=JSON), 400)
-    assert (await app.live_queue("images").depth()).ready == 1
+    assert (await app.live_queue("dead").depth()).ready == 1
 
 
 @pytest.mark.parametrize("depth", [900, 5_000, 20_000, 100_000])

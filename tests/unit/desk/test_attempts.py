@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from pathlib import Path
 
+import httpx
 import pytest
 
 from tasuki import App
@@ -13,6 +16,7 @@ from tasuki.desk.reading.tracebacks import Part, attempt_of, folded
 from tasuki.flow.attempts import attempt_key
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.dead.attempts import AttemptRecord, encode, header_of, records_in
+from tests.unit.desk.browser import Browser
 from tests.unit.desk.conftest import MakeBrowser
 
 pytestmark = pytest.mark.anyio
@@ -113,3 +117,35 @@ async def test_forged_records_break_no_page(app: App, browse: MakeBrowser, hosti
         assert attempt_texts([record], 1e9)
     told = await app.explain("dead", "m-1")
     assert told.causes[0].code in ("dead", "no consumer")
+
+
+async def test_the_list_and_the_page_agree_on_the_next_attempt(tmp_path: Path) -> None:
+    app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
+    reports = app.queue("reports", retry={"initial_delay": "2h", "max_delay": "2h", "jitter": 0})
+
+    @reports.consumer(name="reporter")
+    async def report(body: object) -> None:
+        raise TimeoutError("no answer")
+
+    async with app.worker():
+        job = await app.publish("reports", 1)
+        while not await app.attempts("reports", job.id):
+            await asyncio.sleep(0.01)
+        desk = app.desk(is_open=True)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
+            browser = Browser(client, desk)
+            while "Next in" not in (listed := await browser.text("/queues/app:reports?tab=retrying")):
+                await asyncio.sleep(0.01)
+            page = await browser.text(f"/messages/app:reports/{job.id}")
+        await desk.tools.sampler.close()
+    said = re.search(r"≈ (1 h 59 m|2 h)", listed)
+    assert said, listed
+    assert re.search(r"Next in ≈ (1 h 59 m|2 h)", page), page
+
+
+async def test_tabs_say_how_many_messages_they_have(app: App, browse: MakeBrowser) -> None:
+    for _ in range(3):
+        await app.publish("images", 1)
+    await app.publish("images", 1, delay="1h")
+    text = await browse().text("/queues/app:images")
+    assert "Waiting 3 Delayed 1 " in text

@@ -145,3 +145,22 @@ async def test_secrets_are_not_kept(app: App) -> None:
     [found] = await acts(app)
     assert "hunter2" not in found.filter + found.result
     assert found.result.startswith("failed: redis://")
+
+
+async def test_an_act_says_how_it_was_to_be_done(app: App, browse: MakeBrowser) -> None:
+    browser = browse(actor="kana")
+    await browser.act("/confirm?act=pause&kind=queue&id=app:mails", **{"for": "30m", "reason": "the API answers 429"})
+    await browser.act("/confirm?act=scale&kind=consumer&id=app:sender", concurrency="3")
+    await browser.act("/confirm?act=scale&kind=consumer&id=app:sender", concurrency="")
+    await fail(app, bad="1")
+    await browser.act("/dead/app:dead/confirm?act=move", name="app:dead", to="app:images", rate="50", fast="1")
+
+    assert [(each.act, each.options) for each in await acts(app)] == [
+        ("move", "to app:images, as fast as possible"),
+        ("scale", "as declared"),
+        ("scale", "concurrency 3"),
+        ("pause", "for 30m, reason: the API answers 429"),
+    ]
+    text = await browser.text("/audit")
+    assert "scale concurrency 3" in text
+    assert "move to app:images, as fast as possible" in text

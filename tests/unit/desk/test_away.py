@@ -217,7 +217,7 @@ async def test_what_is_not_known_is_no_zero(app: App, browse: MakeBrowser, monke
     assert "Ready ≥ 1 " in await browser.text("/queues")
     assert (await browser.get("/api/v1/overview")).json()["totals"]["uncounted"] == 1
     monkeypatch.setattr(driver_of(app), "depth", away)
-    monkeypatch.setattr(counts, "workers_of", away)
+    monkeypatch.setattr(counts, "crew_of", away)
     await browser.desk.tools.sampler.latest(now=True)
 
     text = await browser.text("/queues")
@@ -237,8 +237,8 @@ async def test_letters_that_cannot_be_read_again_say_how_old_they_are(
     await bury(app, "1")
     browser = browse()
     assert "Read " not in await browser.text("/dead/app:dead")
-    [shelf] = browser.desk.tools.library._shelves.values()
-    shelf.checked -= 90
+    for shelf in browser.desk.tools.library._shelves.values():
+        shelf.checked -= 90
     monkeypatch.setattr(driver_of(app), "peek", silent)
 
     for path in ("/dead/app:dead", "/dead"):

@@ -98,7 +98,7 @@ async def test_an_act_on_a_filter_asks_for_the_name_of_the_queue(app: App, brows
     asked = await browser.get(f"{DEAD}/confirm?act=remove&by=type&group=KeyError&where=age > 1")
     text = words(asked.text)
     assert "Delete 2 dead letters of app:dead?" in text
-    assert "age > 1 Type of error KeyError" in text
+    assert "Type of error KeyError Where age > 1" in text
     assert "For 15 minutes, until the trash is emptied." in text
 
     for name in ("", "app:mails", "dead"):

@@ -121,3 +121,10 @@ async def test_without_the_right_nothing_is_borrowed(app: App, monkeypatch: pyte
     assert "Borrow" not in page
     token = form_of((await kana.get(f"{DEAD}/confirm?act=redrive")).text)[1]["token"]
     assert (await kana.post(f"{DEAD}/borrow", {"token": token})).status_code == 403
+
+
+async def test_who_may_not_see_letters_gets_no_words_of_them(app: App) -> None:
+    """The overview and the page of a queue show causes to those who may look into it."""
+    for path in ("/", "/dead", DEAD):
+        assert "secret cause" not in (await browser(app, "ren").get(path)).text
+    assert "secret cause" in (await browser(app, "mika").get("/")).text

@@ -205,18 +205,31 @@ async def test_letters_of_a_broker_that_cannot_show_them_are_borrowed(
     app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
-    monkeypatch.setattr(windows, "BORROWED", 2)
+    monkeypatch.setattr(windows, "NEWEST", 2)
     await bury(app, "1", "2", "3")
     browser = browse()
     for path in ("/dead", DEAD):
         text = await browser.text(path)
-        assert "app:driver cannot show messages without receiving them. Borrow the first" in text
+        assert "app:driver cannot show messages without receiving them. Borrow 3, for up to 10 s" in text, path
+        assert "all were read" not in text
+        assert "No dead letters." not in text
+    page = await browser.text("/dead")
+    assert "Dead letters: 3, in queues: 1, in groups: 0. 3 dead letters are in no group" in page
+    answer = (await browser.get("/api/v1/dead/groups")).json()
+    assert (answer["count"], answer["unread"], answer["groups"], answer["is_all"]) == (3, 3, [], False)
+    assert (await browser.get("/api/v1/dead/groups?where=attempts>1")).json()["count"] == 0, "not known to match"
 
     page = words((await browser.act(DEAD)).text)
 
     assert "2 letters of app:dead were received and released." in page
     assert "2 dead letters. (borrowed 0 ms ago: 2 of 3)" in re.sub(r"\d+ m?s ago", "0 ms ago", page)
-    assert "Dead letters: 2," in await browser.text("/dead")
+    page = await browser.text("/dead")
+    assert "Dead letters: 2, in queues: 1, in groups: 1. (borrowed 0 ms ago: 2 of 3)" in re.sub(
+        r"\d+ m?s ago", "0 ms ago", page
+    )
+    assert "newest" not in page
+    answer = (await browser.get("/api/v1/dead/groups")).json()
+    assert (answer["count"], answer["unread"], answer["is_all"]) == (2, 0, False), "as the page has it"
     depth = await app.live_queue("dead").depth()
     assert (depth.ready, depth.in_flight) == (3, 0)
     monkeypatch.undo()

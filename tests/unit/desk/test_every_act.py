@@ -48,8 +48,11 @@ PAGES = (
     "/messages/app:dead/1", "/messages/app:mails/w", "/schedules", "/workers",
 )  # fmt: skip
 OPTIONS: dict[str, dict[str, Any]] = {"publish": {"body": msgspec.Raw(b"1")}, "batch": {"batch": "0", "verb": "pause"}}
-OF_PROGRAMS = {"publish", "delete", "export", "borrow", "undo_edit", "batch"}
-"""Acts that these pages have no button for, and the one that looks: ``export`` is there for who may look."""
+OF_PROGRAMS = {"acknowledge", "publish", "delete", "export", "borrow", "undo_edit", "batch"}
+"""Acts that these pages have no button for, and the one that looks: ``export`` is there for who may look.
+
+``acknowledge`` has one beside a killed worker, ``undo_edit`` on the page of an edited message.
+"""
 
 
 @asynccontextmanager

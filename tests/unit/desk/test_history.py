@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import re
 from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tasuki import App
 from tasuki.app.history.writing import Kept
 from tasuki.desk.looks.charts import chart, path
+from tasuki.desk.reading.observed.past import Past
+from tasuki.desk.site import AwayError
 from tasuki.observe.history.minutes import Minute, Point, encode
 from tasuki.observe.metrics import BUCKETS
-from tests.unit.desk.browser import words
+from tasuki.testing.clock import FakeClock
+from tests.unit.desk.browser import Browser, words
 from tests.unit.desk.conftest import MakeBrowser
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +53,8 @@ async def test_queues_show_rates_times_and_a_line(app: App, browse: MakeBrowser)
     row = page[page.index('id="q-app:mails"') :]
     row = row[: row.index("</tr>")]
 
-    assert "2.0/s" in row, "120 messages a minute"
+    assert re.findall(r">(\d\.\d)/s<", row) == ["2.0", "1.0", "0.1"], "of one minute"
+    assert len(re.findall(r'title="In the minute that ended [\d ms]+ ago\.', row)) == 3
     assert " ms" in row
     assert row.count("<path") == 2
     assert re.search(r'aria-label="Last hour: 3,\d{3} done, 3\d\d failed"', row)
@@ -66,8 +74,8 @@ async def test_the_overview_has_the_hour_of_all_queues_but_dead_letters(app: App
 
 async def test_a_quiet_hour_says_so(browse: MakeBrowser) -> None:
     browser = browse()
-    assert "Nothing happened in the last hour." in await browser.text("/")
-    assert "Nothing happened in the last hour." in await browser.text("/queues/app:mails?tab=history")
+    for page in ("/", "/queues/app:mails?tab=history"):
+        assert re.search(r"Nothing happened in the hour that ended [\d ms]+ ago\.", await browser.text(page)), page
     answer = await browser.get("/queues/app:mails/history.csv")
     assert answer.text.count("\r\n") == 1
 
@@ -134,5 +142,93 @@ async def test_the_api_has_each_minute(app: App, browse: MakeBrowser) -> None:
                 assert minute[name] == getattr(each, name)
     assert len(busy) > 50
     assert all(each["run_p50"] <= each["run_p95"] <= each["run_p99"] for each in busy.values())
-    assert (await client.get("/api/v1/queues/app:images/history")).json() == {"items": []}
+    assert (await client.get("/api/v1/queues/app:images/history")).json()["items"] == []
     assert (await client.get("/api/v1/queues/app:nothing/history")).status_code == 404
+
+
+@pytest.fixture
+async def slow(tmp_path: Path) -> AsyncIterator[tuple[App, Past, FakeClock]]:
+    """An app and the past that its desk reads, whose time a test advances."""
+    clock = FakeClock(1_800_000_000.0)
+    app = App("memory://", root=tmp_path, clock=clock)
+    app.queue("mails")
+    async with app:
+        past = Past(app.desk(is_open=True).site, clock)
+        yield app, past, clock
+        await past.close()
+
+
+async def test_the_first_page_after_a_quiet_while_shows_the_minutes_of_now(
+    slow: tuple[App, Past, FakeClock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, past, clock = slow
+    remember(app, mails=Point(done=60))
+    await past.latest()
+    assert (past.queues["app:mails"].failed_rate, past.queues["app:mails"].out_rate) == (0.0, 1.0)
+
+    clock.advance(3600)
+    assert (past.queues, past.known, past.ends, past.processes) == ({}, frozenset(), None, []), "nothing of then is now"
+    remember(app, mails=Point(failed=5618))
+    await past.latest()
+    assert (past.queues["app:mails"].failed_rate, past.queues["app:mails"].out_rate) == (5618 / 60, 0.0)
+    assert past.ends is not None
+    assert 0 <= clock.time() - past.ends <= 80
+
+    async def fail(*_: object, **__: object) -> None:
+        raise AwayError("the store is silent")
+
+    monkeypatch.setattr(past._site, "on", fail)
+    clock.advance(59)
+    await past.latest()
+    assert past.queues, "the last read will do for a minute"
+    clock.advance(2)
+    await past.latest()
+    assert not past.queues
+    assert not past.known
+    assert past.ends is None
+
+
+async def test_a_part_that_cannot_be_read_takes_nothing_from_the_others(
+    slow: tuple[App, Past, FakeClock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, past, clock = slow
+    remember(app, mails=Point(done=60))
+    real, site = past._site.on, past._site
+
+    async def fail(asked: App, *rest: Any, **options: Any) -> Any:
+        if asked is not app:
+            raise AwayError("the store is silent")
+        return await real(asked, *rest, **options)
+
+    monkeypatch.setattr(site, "on", fail)
+    monkeypatch.setattr(site, "parts", lambda: [(App("memory://"), ["app:other"]), (app, ["app:mails"])])
+    clock.advance(1)
+    await past.latest()
+    assert past.known == {"app:mails"}
+
+
+async def test_the_first_minutes_of_a_system_do_not_say_that_nothing_happened(tmp_path: Path) -> None:
+    app = App("memory://", root=tmp_path)
+    mails = app.queue("mails", dead_letter={"queue": "dead", "max_attempts": 1})
+    handled = asyncio.Event()
+
+    @mails.consumer(name="sender")
+    async def send(body: int) -> None:
+        if body == 3:
+            handled.set()
+        if body == 1:
+            raise ValueError("no such address")
+
+    async with app.worker():
+        desk = app.desk(is_open=True)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
+            browser = Browser(client, desk)
+            await app.live_queue("mails").publish_many([1, 2, 3])
+            await handled.wait()
+            while app.live_assembly().consumers["app:sender"].metrics.acked < 2:
+                await asyncio.sleep(0)
+            text = await browser.text("/")
+            assert "No full minute is known yet. Since the workers started: 2 done, 1 failed." in text, text
+            assert "Nothing happened" not in text
+            totals = (await browser.get("/api/v1/overview")).json()["totals"]
+            assert (totals["in_rate"], totals["out_rate"], totals["failed_rate"]) == (None, None, None)

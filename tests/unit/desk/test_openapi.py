@@ -113,8 +113,12 @@ def test_the_api_keeps_to_its_document(api: BaseSchema, operation: Operation, mo
             case.path_parameters.update({name: KNOWN[name] for name in operation.names})
         response = case.call(headers=HEADERS)
         assume("got `float`" not in response.text)  # 1.0 is an integer to a schema, and none here
-        # A schema does not know what a duration, a cursor or an expression is.
-        is_meant = response.status_code == 400 and not response.json()["detail"].startswith(("body: ", "query: "))
+        # A schema does not know what a duration, a cursor or an expression is, nor what a queue's handlers read.
+        problem = response.json() if response.status_code == 400 else None
+        is_of_schema = (
+            problem and problem["code"] != "not_valid" and problem["detail"].startswith(("body: ", "query: "))
+        )
+        is_meant = problem and not is_of_schema
         excluded = [ignored_auth, *([positive_data_acceptance] if is_meant else [])]
         case.validate_response(response, excluded_checks=excluded)  # type: ignore[arg-type]
 

@@ -188,7 +188,7 @@ async def test_attention_is_for_messages_without_a_worker(app: App, browse: Make
 
     text = await browse().text("/")
 
-    assert "app:mails: 1 message is ready, and no worker consumes it." in text
+    assert "app:mails: 1 message waits, and no worker consumes it." in text
 
 
 async def test_a_worker_in_memory_is_seen(app: App, browse: MakeBrowser) -> None:
@@ -212,7 +212,10 @@ async def test_queues_are_sorted_filtered_and_paged_by_the_address(app: App, bro
     assert by_ready.text.index('id="q-app:images"') < by_ready.text.index('id="q-app:mails"')
     assert 'aria-sort="descending"' in by_ready.text
     assert "app:images" not in filtered
-    assert "No queue matches “nothing”." in none
+    assert (
+        '<input type="hidden" name="sort" value="ready"><input type="hidden" name="dir" value="down">' in by_ready.text
+    )
+    assert "No waiting message was found." in none, "what is no queue may be an id"
 
 
 async def test_language_and_theme_are_remembered(browse: MakeBrowser) -> None:

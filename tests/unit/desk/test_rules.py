@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
 from tasuki.app.explain.rule import Code
 from tasuki.contracts.driver import Depth
 from tasuki.desk.looks import numbers
-from tasuki.desk.looks.words import LANGUAGES, catalogue, choose, say
-from tasuki.desk.reading.attention import notices_of
+from tasuki.desk.looks.words import LANGUAGES, catalogue, choose, say, tell
+from tasuki.desk.reading.attention import is_failed, notices_of
 from tasuki.desk.reading.rates import Rates
-from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, Snapshot
+from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow, Snapshot
 from tasuki.desk.security.access import LOOPBACK, Access, client_behind, host_name, names_of
 from tasuki.desk.security.rates import Rate
 from tasuki.desk.security.sessions import LIFE, Sessions
 from tasuki.desk.tools import Said
 from tasuki.state.pauses import Pause
-from tasuki.state.presence import Presence, PresentConsumer
+from tasuki.state.presence import Presence, PresentConsumer, RunningMessage, Unlisted, WorkerHealth
 from tasuki.testing.clock import FakeClock
 
 
@@ -223,18 +223,29 @@ def row(**fields: object) -> QueueRow:
 WORKS = ConsumerRow("app:sender", 1, 2, 0, 0, 0)
 
 
+IDLE = ConsumerRow("app:sender", 0, 0, 0, 0, 0)
+LONG = RunningRow(RunningMessage("m", "app:send", 10.0, bound=300.0), "app:sender", "host", 1, "k", seen=490.0)
+
+
 @pytest.mark.parametrize(
     ("fields", "keys"),
     [
         ({}, ["attention.old"]),
         ({"consumers": [WORKS]}, ["attention.old"]),
         ({"consumers": [ConsumerRow("app:sender", 0, 0, 0, 0, 0)]}, ["attention.no_worker"]),
-        ({"consumers": [WORKS], "failed_rate": 2.0, "out_rate": 0.0}, ["attention.failing"]),
+        ({"consumers": [WORKS], "now_failed": 2.0, "now_out": 0.0}, ["attention.failing"]),
         ({"pause": Pause(100.0)}, []),
         ({"pause": Pause(100.0 - 86500)}, ["attention.long_pause"]),
         ({"is_dead_letters": True}, ["attention.dead"]),
         ({"depth": None}, []),
         ({"depth": Depth(3, 0, 0, 10.0), "consumers": [WORKS]}, []),
+        ({"depth": Depth(0, 0, 32, 0.0), "consumers": [IDLE]}, ["attention.no_worker"]),
+        ({"consumers": [IDLE], "wants_workers": True}, ["attention.none_alive", "attention.no_worker"]),
+        ({"depth": Depth(0, 0, 0, 0.0), "consumers": [IDLE], "wants_workers": True}, ["attention.none_alive"]),
+        ({"depth": Depth(9, 0, 0, 1.0), "consumers": [IDLE], "knows_workers": False, "wants_workers": True}, []),
+        ({"depth": Depth(0, 0, 0, 0.0), "consumers": [WORKS], "wants_workers": True}, []),
+        ({"depth": Depth(0, 0, 0, 0.0), "consumers": [WORKS], "running": [LONG]}, ["attention.long_run"]),
+        ({"pause": Pause(100.0), "running": [LONG]}, ["attention.long_run"]),
     ],
 )
 def test_what_needs_attention(fields: dict[str, object], keys: list[str]) -> None:
@@ -248,6 +259,49 @@ def test_a_silent_worker_and_a_broker_that_is_away_need_attention() -> None:
     snapshot = Snapshot(0.0, 100.0, {}, [worker], ["redis://… refused"])
 
     assert [notice.key for notice in notices_of(snapshot)] == ["attention.problem", "attention.silent"]
+
+
+def worker(pid: int = 1, **fields: Any) -> Presence:
+    return Presence("host", pid, "1", 0.0, 100.0, **fields)
+
+
+def keys_of(snapshot: Snapshot) -> list[str]:
+    return [notice.key.removeprefix("attention.") for notice in notices_of(snapshot)]
+
+
+@pytest.mark.parametrize(
+    ("health", "keys"),
+    [
+        (None, []),
+        (WorkerHealth("ok"), []),
+        (WorkerHealth("warning", "loop", "blocked for 1 s"), []),
+        (WorkerHealth("not_ready", "worker", "starting"), []),
+        (WorkerHealth("not_ready", "worker", "stopping, 1 running"), []),
+        (WorkerHealth("not_ready", "consumer app:a", "it has given up"), ["not_ready"]),
+        (WorkerHealth("not_live", "loop", "blocked for 9 s"), ["not_live"]),
+    ],
+)
+def test_a_worker_that_is_not_live_or_not_ready_needs_attention(health: WorkerHealth | None, keys: list[str]) -> None:
+    snapshot = Snapshot(0.0, 101.0, {}, [worker(health=health)])
+    assert keys_of(snapshot) == keys
+    assert is_failed(notices_of(snapshot)) is (keys == ["not_live"])
+
+
+def test_killed_workers_are_one_notice_that_names_the_last_one() -> None:
+    snapshot = Snapshot(0.0, 130.0, {}, [], [], [worker(2), worker(1)])
+    (notice,) = notices_of(snapshot)
+    assert (notice.key, notice.values) == ("attention.killed", {"n": 2, "worker": "host:2", "age": 30.0})
+    assert tell("en", notice.key, notice.values) == (
+        "2 workers were killed, or cannot reach their store; the last sign of host:2 came 30 s ago."
+    )
+
+
+def test_while_a_worker_hides_consumers_none_is_said_to_be_missing() -> None:
+    rows = {"app:mails": row(consumers=[IDLE], wants_workers=True, depth=Depth(0, 0, 0, 0.0))}
+    hides = worker(unlisted=Unlisted(3, 3, 1, 5, 0))
+    assert keys_of(Snapshot(0.0, 101.0, rows, [hides])) == []
+    totals = Snapshot(0.0, 101.0, rows, [hides]).totals
+    assert (totals.running, totals.places, totals.out_rate) == (1, 3, None)
 
 
 def test_a_rate_is_the_gain_of_workers_that_were_there_before() -> None:

@@ -24,6 +24,7 @@ ROOT = Path(tasuki.__file__).parent
 SPEAKING = (
     "app/explain/rule.py", "app/explain/looking.py", "workbench/editing/body.py", "workbench/editing/building.py",
     "workbench/editing/headers.py", "workbench/editing/undo.py", "workbench/editing/edit.py",
+    "workbench/editing/secrets.py",
     "workbench/dry_run/child.py", "workbench/dry_run/report.py", "workbench/dry_run/target.py",
     "workbench/batches/rules/steps.py", "workbench/batches/beginning.py", "security/compare.py",
     "security/expressions/lexer.py", "security/expressions/nodes.py", "security/expressions/expression.py",

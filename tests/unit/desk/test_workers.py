@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from tasuki import App
-from tasuki.desk.reading.observed.gone import gone_of
+from tasuki.consumers import consumer
+from tasuki.consumers.reports import long_runs
+from tasuki.desk.reading import attention
+from tasuki.desk.reading.observed.gone import gone_of, killed_of
 from tasuki.observe.history.hours import Process
 from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, encode
 from tests.unit.desk.browser import Browser, words
@@ -38,6 +42,21 @@ def test_who_has_gone_and_how() -> None:
 
     assert [(each.pid, each.is_stopped) for each in gone] == [(3, True), (2, False)]
     assert gone[0].last == (MINUTE - 1) * 60
+
+
+def test_a_killed_worker_is_gone_also_where_it_never_handled_a_message() -> None:
+    killed = msgspec.structs.replace(present(9), seen=NOW - 40)
+    (gone,) = gone_of([Process("host", 9, MINUTE - 5, True, False)], [], NOW, [killed])
+    assert (gone.pid, gone.last, gone.is_stopped, gone.key) == (9, NOW - 40, False, killed.key)
+
+
+def test_a_silent_entry_is_of_a_killed_worker_unless_another_store_or_its_history_knows_better() -> None:
+    silent = [msgspec.structs.replace(present(pid), seen=NOW - 100 * pid) for pid in (1, 2, 3, 4)]
+    elsewhere = msgspec.structs.replace(present(2), started=NOW - 100.4)
+    again = msgspec.structs.replace(present(4), started=NOW - 1)
+    stopped = Process("host", 3, MINUTE - 2, True, True)
+    killed = killed_of(silent, [elsewhere, again], [stopped, Process("host", 1, MINUTE - 2, True, False)])
+    assert [worker.pid for worker in killed] == [1, 4], "one that follows with its number is another worker"
 
 
 async def test_a_worker_has_a_page(app: App, browse: MakeBrowser) -> None:
@@ -81,6 +100,73 @@ async def test_events_are_for_those_who_may_see_messages(app: App, browse: MakeB
         await consumer.stop(1)
 
 
+async def test_a_killed_worker_stays_on_its_page_until_it_is_acknowledged(tmp_path: Path) -> None:
+    app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
+    app.queue("mails").consumer(name="sender", lifecycle={"auto_start": False})(nothing)
+    async with app:
+        await app.publish("mails", 1)
+        state = app.live_assembly().state_of("app:mails")
+        assert state is not None
+        store = await state.store()
+        now = await store.time()
+        consumers = [PresentConsumer("app:sender", "mails", "app:driver", 1)]
+        alive, killed, stranger = (
+            Presence("web", 7, "1", now - 900, now - 1, consumers),
+            Presence("web", 8, "1", now - 900, now - 60, consumers),
+            Presence("web", 9, "1", now - 900, now - 60, [PresentConsumer("x", "others", "app:driver", 1)]),
+        )
+        for each in (alive, killed, stranger):
+            await store.put(each.key, encode(each))
+        desk = app.desk(is_open=True)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
+            browser = Browser(client, desk)
+            assert "Worker web:8 was killed, or cannot reach its store: its last sign came 1 m" in await browser.text(
+                "/"
+            )
+            answer = (await browser.get("/api/v1/workers")).json()
+            assert [each["id"] for each in answer["items"]] == ["web:7"]
+            assert [each["id"] for each in answer["killed"]] == ["web:8"], "a worker of another project is none of ours"
+            page = (await browser.get("/workers")).text
+            link = page.split('href="/confirm?act=acknowledge')[1].split('"')[0].replace("&amp;", "&")
+            done = await browser.act(f"/confirm?act=acknowledge{link}")
+            assert "Acknowledged: worker web:8 is gone." in words(done.text)
+            assert "was killed" not in await browser.text("/")
+            audit = (await browser.get("/api/v1/audit")).json()["items"]
+            assert [(each["act"], each["target"]) for each in audit] == [("acknowledge", "app:mails")]
+        kept = [entry.key for entry in (await store.list(PRESENCE)).entries]
+        assert kept == [alive.key, stranger.key]
+
+
+async def nothing(body: Any) -> None: ...
+
+
+async def test_a_handler_that_runs_for_too_long_is_a_notice_that_leads_to_its_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (consumer, long_runs):
+        monkeypatch.setattr(module, "LEAST", 0.05)
+    app, ends = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path), asyncio.Event()
+
+    @app.queue("mails").consumer(name="sender")
+    async def send(body: Any) -> None:
+        await ends.wait()
+
+    async with app.worker():
+        job = await app.publish("mails", 1)
+        desk = app.desk(is_open=True)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
+            async with asyncio.timeout(60):
+                while not (notices := attention.notices_of(await desk.tools.sampler.latest(now=True))):
+                    await asyncio.sleep(0.1)
+            (notice,) = notices
+            assert notice.path == ("messages", "app:mails", job.id)
+            page = (await Browser(client, desk).get("/")).text
+            assert f'href="/messages/app:mails/{job.id}"' in page
+            assert "app:mails: app:send has run for " in words(page)
+            assert "expected at most 50 ms; it has no handler_timeout." in words(page)
+        ends.set()
+
+
 async def test_a_message_page_does_not_wait_for_a_worker_that_is_silent(tmp_path: Path) -> None:
     app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
     mails = app.queue("mails")
@@ -105,6 +191,6 @@ async def test_a_message_page_does_not_wait_for_a_worker_that_is_silent(tmp_path
                 text = await browser.text(f"/messages/app:mails/{job.id}")
                 assert "Next:" in text
                 # The question is still open: the page has not waited for its answer.
-                assert len(desk.tools.asked._tasks) == 1
+                assert len(desk.tools.asked._beside._tasks) == 1
         await desk.tools.asked.close()
-        assert not desk.tools.asked._tasks
+        assert not desk.tools.asked._beside._tasks

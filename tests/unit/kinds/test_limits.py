@@ -228,7 +228,7 @@ def test_it_can_be_required(project: Make, problems: Problems) -> None:
 
 def test_a_long_lease_and_a_large_prefetch_keep_places(project: Make) -> None:
     def told(fields: str, consumer: str = "") -> list[str]:
-        text = f"{DRIVER}{QUEUE}{fields}}}\n{CONSUMER.replace('FIELDS', consumer)}"
+        text = f"{DRIVER}{QUEUE}dead_letter: null, {fields}}}\n{CONSUMER.replace('FIELDS', consumer)}"
         return [f"{each.problem}; {each.hint}" for each in warnings_of(project(text))]
 
     [lease] = told("limit: {concurrency: 3}, lease: 1m")

@@ -112,7 +112,8 @@ def test_expired_messages_go_somewhere(queue: MakeQueue, wrong: Wrong) -> None:
         (", dead_letter: [dead]", "dead_letter must be a mapping, not a list"),
         (
             ", queue_name: a/b",
-            "queue_name: 'a/b' is not a queue name; use letters, digits, '_', '-' and '.', at most 255",
+            "queue_name: 'a/b' is not a queue name; use letters and digits of any language, '_', '-' and '.', "
+            "at most 255 bytes, not '-' or '.' first",
         ),
         (", options: 5", "options must be a mapping, not the number 5"),
         (", driver_options: [a]", "driver_options must be a mapping, not a list"),

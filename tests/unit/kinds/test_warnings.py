@@ -15,7 +15,7 @@ from tests.unit.kinds.conftest import Make, Problems
 ENTRIES = """\
   - {name: rabbit, kind: queue.driver.amqp}
   - {name: amazon, kind: queue.driver.sqs}
-  - {name: q, kind: queue.queue, driver: %s}
+  - {name: q, kind: queue.queue, driver: %s, dead_letter: null}
   - {name: f, kind: function.lua, source: return 1}
   - name: c
     kind: queue.consumer
@@ -97,7 +97,7 @@ def test_only_those_of_the_driver_in_use_and_no_defaults(project: Make) -> None:
     )
 
 
-QUEUE = "  - {name: d, kind: queue.driver.memory%s}\n  - {name: q, kind: queue.queue, driver: d}\n"
+QUEUE = "  - {name: d, kind: queue.driver.memory%s}\n  - {name: q, kind: queue.queue, driver: d, dead_letter: null}\n"
 CONSUMER = (
     "  - {name: f, kind: function.lua, source: return 1}\n  - {name: c, kind: queue.consumer, queue: q, func: f%s}\n"
 )
@@ -187,7 +187,7 @@ def test_wrong_values_are_errors(problems: Problems) -> None:
 
 TWO = """\
   - {name: d, kind: queue.driver.memory}
-  - {name: q, kind: queue.queue, driver: d}
+  - {name: q, kind: queue.queue, driver: d, dead_letter: null}
   - {name: f, kind: function.lua, source: return 1}
   - {name: g, kind: function.lua, source: return 1}
   - {name: a, kind: queue.consumer, queue: q, func: f, lifecycle: {auto_start: true}}
@@ -205,7 +205,7 @@ def test_consumers_of_one_queue_with_different_functions_share_its_messages(proj
 
 def test_a_handler_without_parameters_does_not_see_the_body() -> None:
     app = App("memory://")
-    jobs, ticks = app.queue("jobs"), app.queue("ticks")
+    jobs, ticks = (app.queue(name, dead_letter=None) for name in ("jobs", "ticks"))
 
     @jobs.consumer
     def forgetful() -> None: ...
@@ -251,3 +251,47 @@ def test_a_policy_for_workers_that_closes_the_desk(project: Make) -> None:
     assert warning.problem.startswith("it closes the desk to everyone: its actions match queue.admin.…")
     kana = (POLICY % ("'*'", "allow", KANA)).replace("name: p", "name: o")
     assert warnings_of(project(QUEUE % "" + worker + kana)) == []
+
+
+CONSUMED = """\
+  - {{name: d, kind: queue.driver.memory}}
+  - {{name: q, kind: queue.queue, driver: d{}}}
+  - {{name: q.dead, kind: queue.queue, driver: d}}
+  - {{name: f, kind: function.lua, source: return 1}}
+  - {{name: c, kind: queue.consumer, queue: {}, func: f{}, lifecycle: {{auto_start: true}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("queue", "consumed", "consumer", "is_warned"),
+    [
+        ("", "q", "", True),
+        (", dead_letter: q.dead", "q", "", False),
+        (", dead_letter: null", "q", "", False),
+        ("", "q", ", auto_ack: true", False),
+        (", dead_letter: q.dead", "q.dead", "", False),
+    ],
+)
+def test_a_queue_that_retries_for_ever_is_named(
+    project: Make, queue: str, consumed: str, consumer: str, is_warned: bool
+) -> None:
+    warnings = [str(each) for each in warnings_of(project(CONSUMED.format(queue, consumed, consumer)))]
+    expected = (
+        "app:q: a message that always fails is retried for ever: the queue has no dead_letter; "
+        "write dead_letter: {queue: q.dead, max_attempts: 5}, or dead_letter: null to confirm it"
+    )
+    assert [warning.split(": ", 1)[1] for warning in warnings] == [expected] * is_warned
+
+
+def test_a_queue_in_code_that_retries_for_ever_is_named() -> None:
+    app = App("memory://")
+    for name, given in (("jobs", {}), ("kept", {"dead_letter": "kept.dead"}), ("endless", {"dead_letter": None})):
+
+        def handle(body: int) -> None:
+            """Do nothing."""
+
+        handle.__name__ = f"handle_{name}"
+        app.queue(name, **given).consumer(handle)
+    app.queue("unused")
+    warned = {warning.entry for warning in warnings_of(app.check()) if "for ever" in warning.problem}
+    assert warned == {"app:jobs"}

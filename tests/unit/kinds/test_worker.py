@@ -15,9 +15,9 @@ from tests.unit.kinds.conftest import Make
 OTHERS = """\
   - {name: d, kind: queue.driver.memory}
   - {name: f, kind: function.lua, source: return 1}
-  - {name: a, kind: queue.queue, driver: d}
-  - {name: b, kind: queue.queue, driver: d}
-  - {name: c, kind: queue.queue, driver: d}
+  - {name: a, kind: queue.queue, driver: d, dead_letter: null}
+  - {name: b, kind: queue.queue, driver: d, dead_letter: null}
+  - {name: c, kind: queue.queue, driver: d, dead_letter: null}
   - {name: on-a, kind: queue.consumer, queue: a, func: f, lifecycle: {auto_start: true}}
   - {name: on-b, kind: queue.consumer, queue: b, func: f, concurrency: 3, lifecycle: {auto_start: true}}
 """

@@ -11,7 +11,7 @@ from tasuki import App, Reject
 from tasuki.errors import BrokerUnavailableError, PublishError
 from tasuki.message import LAST_TRACEBACK
 from tasuki.observe import frames
-from tasuki.observe.frames import for_user, format_error, is_ours, user_traceback
+from tasuki.observe.frames import for_user, format_error, from_user, is_ours, user_traceback
 from tasuki.observe.log import TextFormatter
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.testing import TestApp
@@ -117,6 +117,26 @@ async def test_the_log_and_the_dead_letter_of_a_failed_handler_have_only_the_use
     assert "ValueError: deep" in str(broken.headers[LAST_TRACEBACK])
     assert 'raise Reject("no")' in str(rejected.headers[LAST_TRACEBACK])
     assert "left out)" in logged
+
+
+@pytest.mark.anyio
+async def test_a_log_record_of_a_failure_begins_at_the_users_code(caplog: pytest.LogCaptureFixture) -> None:
+    app = App("memory://")
+    jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
+
+    @jobs.consumer
+    async def work(body: str) -> None:
+        await failing()
+
+    async with TestApp(app) as t:
+        await jobs.publish("broken")
+        await t.drain()
+    (record,) = [record for record in caplog.records if record.exc_info]
+    text = logging.Formatter().format(record)  # as pytest and every other library write it
+    assert frames._OURS not in text
+    assert "in work" in text
+    assert "in deep" in text
+    assert from_user(None) is None
 
 
 @pytest.mark.anyio

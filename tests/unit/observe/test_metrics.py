@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasuki.contracts.driver import Received
-from tasuki.observe.metrics import MAX_ERRORS, ConsumerMetrics, Histogram, QueueMetrics
+from tasuki.observe.metrics import BUCKETS, MAX_ERRORS, ConsumerMetrics, Histogram, QueueMetrics
 from tasuki.testing.clock import FakeClock
 
 SAMPLED = f"00-{'ab' * 16}-{'cd' * 8}-01"
@@ -22,8 +22,15 @@ def test_a_value_is_in_the_bucket_of_its_bound() -> None:
     for seconds in (0.0, 0.001, 0.0011, 60.0, 1800.0, 1801.0):
         plain.observe(seconds)
         counted.ran(message(), 10.0, 10.0 + seconds)
-    assert plain.counts == [2, 1] + [0] * 12 + [1, 0, 1, 1]
-    assert [sum(plain.counts), sum(counted.handler_seconds.counts)] == [6, 6]
+    assert {bound: count for bound, count in zip((*BUCKETS, None), plain.counts, strict=True) if count} == {
+        0.001: 2, 0.002: 1, 60.0: 1, 1800.0: 1, 3600.0: 1
+    }  # fmt: skip
+    ranges = [plain.take_range(), counted.handler_seconds.take_range()]
+    assert ranges == [(0.0, 1801.0), (0.0, 1801.0)]
+    assert plain.take_range() is None
+    plain.observe(7.0)
+    assert plain.take_range() == (7.0, 7.0), "since the last call"
+    assert [sum(plain.counts), sum(counted.handler_seconds.counts)] == [7, 6]
     assert counted.handler_seconds.count == counted.as_dict()["handler_count"] == 6
 
 
@@ -56,7 +63,7 @@ def test_the_last_sampled_trace_of_a_bucket_is_its_exemplar() -> None:
     counted.ran(message(traceparent=SAMPLED[:-1] + "0"), 1.0, 2.0)
     counted.ran(message(traceparent="nonsense"), 1.0, 2.0)
     [(bucket, (trace, seconds, at))] = counted.handler_seconds.exemplars.items()
-    assert (bucket, trace, seconds) == (8, "ab" * 16, 0.5)
+    assert (BUCKETS[bucket], trace, seconds) == (0.5, "ab" * 16, 0.5)
     assert at == round(clock.time() - clock.monotonic() + 1.5, 3)
 
 

@@ -95,7 +95,7 @@ async def test_a_timestamp_of_ones_own_is_kept() -> None:
         ({"delay": -5}, "delay: -5"),
         ({"delay": float("inf")}, "delay"),
         ({"ttl": 5}, "ttl needs somewhere for expired messages to go"),
-        ({"timeout": "x"}, "timeout: 'x'"),
+        ({"publish_timeout": "x"}, "publish_timeout: 'x'"),
         ({"at": datetime(2026, 1, 1)}, r"at must be a datetime with a time zone, not .*datetime.now\(UTC\)"),
         ({"at": "tomorrow"}, "at must be a datetime with a time zone, not 'tomorrow'"),
         ({"at": datetime(2026, 1, 1, tzinfo=UTC), "delay": "5s"}, "a delay or a time at which it is due"),
@@ -174,11 +174,11 @@ async def test_bytes_travel_as_they_are(body: Any) -> None:
     assert queue.decode(message) == b"\0\xff"
 
 
-async def test_bytes_in_a_queue_of_bytes_need_no_header() -> None:
+async def test_bytes_in_a_queue_of_bytes_say_so() -> None:
     queue = await memory_queue(codec="bytes")
     await queue.publish(b"x")
     message = await only(queue)
-    assert "content_type" not in message.headers
+    assert message.headers["content_type"] == "application/octet-stream"
     assert queue.decode(message) == b"x"
 
 

@@ -86,7 +86,7 @@ async def test_an_empty_batch_and_one_with_nothing_to_send() -> None:
     assert await queue.publish_many([]) == []
     assert [type(result) for result in await queue.publish_many([object()])] == [Rejected]
     with pytest.raises(PublishError, match="timeout"):
-        await queue.publish_many([1], timeout="x")
+        await queue.publish_many([1], publish_timeout="x")
 
 
 async def test_an_unknown_outcome_says_so_and_names_the_message() -> None:
@@ -162,7 +162,7 @@ async def test_block_waits_for_room_up_to_the_deadline_and_reject_does_not() -> 
     queue = await memory_queue(max_length=1)
     await queue.publish(1)
     with pytest.raises(QueueFullError) as caught:
-        await queue.publish(2, timeout="2s")
+        await queue.publish(2, publish_timeout="2s")
     assert caught.value.outcome == "rejected"
     assert loop.time() == pytest.approx(2, abs=0.1)
     rejecting = await memory_queue(max_length=1, overflow="reject")

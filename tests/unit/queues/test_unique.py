@@ -164,7 +164,7 @@ async def test_a_kept_message_is_not_reported_as_published() -> None:
     queue = make_queue(driver)
     queue.observe([Listener()])
     driver.answer = lambda batch: [Merged("kept", "x"), None, Merged("replaced", "y"), QueueFullError("full")]  # type: ignore[list-item]
-    await queue.publish_many([Envelope(body=1, id=id) for id in "abcd"], timeout=0.01)
+    await queue.publish_many([Envelope(body=1, id=id) for id in "abcd"], publish_timeout=0.01)
     driver.answer = lambda batch: [Merged("kept", "x")]  # type: ignore[list-item]
     await queue.publish(1, id="e")
     ids, errors = reported[0]

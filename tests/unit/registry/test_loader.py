@@ -138,7 +138,7 @@ def test_ids_are_unique_across_files(project: Path) -> None:
     assert loaded.registry.entries["app:one"].data == {"v": 1}
 
 
-@pytest.mark.parametrize("name", ["-x", ".x", "a b", "a:b", "a/../x", "é", "a\\n", "x" * 256, ""])
+@pytest.mark.parametrize("name", ["-x", ".x", "a b", "a:b", "a/../x", "e\u0301", "処 理", "a\\n", "x" * 256, ""])
 def test_names_are_restricted(project: Path, name: str) -> None:
     write("a.yaml", f'namespace: app\nentries:\n  - name: "{name}"\n    kind: k\n')
     [error] = load(Path()).errors
@@ -225,7 +225,8 @@ def test_entries_from_code_alone(project: Path) -> None:
     assert loaded.registry.entries["app:a"].data["source"].text == "return 1"
     assert problems(loaded) == [
         "app:a: entry 'app:a' is already defined",
-        "'b c' is not a valid name; use letters, digits, '_', '-' and '.', at most 255, not '-' or '.' first",
+        "'b c' is not a valid name; use letters and digits of any language, '_', '-' and '.', at most 255 bytes, "
+        "not '-' or '.' first",
     ]
 
 

@@ -15,9 +15,9 @@ from tasuki.contracts.state.store import CURRENT, Change
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.store import MemoryStore
 from tasuki.errors import BrokerUnavailableError
-from tasuki.state.attendance import TIME_KEPT, Attendance
-from tasuki.state.presence import PRESENCE, QUIET, TTL, Presence, PresentConsumer, decode
-from tasuki.state.shared import SharedState
+from tasuki.state.attendance import Attendance
+from tasuki.state.presence import KEPT, PRESENCE, QUIET, Presence, PresentConsumer, decode
+from tasuki.state.shared import TIME_KEPT, SharedState
 from tasuki.testing.conformance import ShiftedClock
 
 pytestmark = pytest.mark.anyio
@@ -130,12 +130,12 @@ async def test_it_gives_signs_while_the_loop_is_blocked(state: SharedState) -> N
         await attendance.leave(state, "a")
 
 
-async def test_a_worker_without_signs_is_gone_after_its_time(state: SharedState, clock: ShiftedClock) -> None:
+async def test_an_entry_without_signs_is_kept_for_a_while(state: SharedState, clock: ShiftedClock) -> None:
     attendance = Attendance(describe, period=3600)
     changes = changes_of(state)
     await attendance.join(state, "a")
     await next_with(changes, ["a"])
-    clock.advance(TTL - 1)
+    clock.advance(KEPT - 1)
     assert (await (await state.store()).list(PRESENCE)).entries
     clock.advance(1.1)
     assert not (await (await state.store()).list(PRESENCE)).entries

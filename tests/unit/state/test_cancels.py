@@ -26,12 +26,14 @@ def test_a_record_that_cannot_be_read_cancels_nothing(value: bytes) -> None:
 
 
 def test_one_message_has_a_record_of_its_own() -> None:
-    assert list(records("q", ["a"], "x", is_strict=False)) == [(key_of("q", "a"), Cancel(("a",), "x").encode())]
+    assert list(records("q", ["a"], "x", 7.5, is_strict=False)) == [
+        (key_of("q", "a"), Cancel(("a",), "x", 7.5).encode())
+    ]
 
 
 def test_many_messages_share_records() -> None:
     ids = [f"id {number}" for number in range(2 * PAGE + 1)]
-    found = list(records("q", ids, "x", is_strict=False))
+    found = list(records("q", ids, "x", 7.5, is_strict=False))
     assert [len(decode(value).ids) for _, value in found] == [PAGE, PAGE, 1]
     assert [id for _, value in found for id in decode(value).ids] == ids
     assert len({key for key, _ in found}) == 3
@@ -39,11 +41,14 @@ def test_many_messages_share_records() -> None:
 
 def test_records_of_long_ids_stay_small() -> None:
     ids = [f"{number:0>255}" for number in range(1000)]
-    assert max(len(value) for _, value in records("q", ids, "x", is_strict=False)) < 150_000
+    assert max(len(value) for _, value in records("q", ids, "x", 7.5, is_strict=False)) < 150_000
 
 
 def test_a_strict_queue_has_a_record_for_each_message() -> None:
-    assert [key for key, _ in records("q", ["a", "b"], "x", is_strict=True)] == [key_of("q", "a"), key_of("q", "b")]
+    assert [key for key, _ in records("q", ["a", "b"], "x", 7.5, is_strict=True)] == [
+        key_of("q", "a"),
+        key_of("q", "b"),
+    ]
 
 
 def test_the_ids_of_one_queue_follow_the_controls() -> None:

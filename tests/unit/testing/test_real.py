@@ -136,7 +136,7 @@ async def test_a_request_is_answered(shop: Shop) -> None:
         assert await shop.mails.request(Mail("ada"), returns=str) == "sent to ada at attempt 1"
         assert await t.request(shop.mails, Mail("b")) == "sent to b at attempt 1"
         with pytest.raises(HandlerError, match="broken"):
-            await t.request("mails", Mail("breaks"), timeout="9s")
+            await t.request("mails", Mail("breaks"), reply_timeout="9s")
         assert t.errors == []
         assert await t.run(shop.send, Mail("c"), attempt=2) == "sent to c at attempt 2"
 

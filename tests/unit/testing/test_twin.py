@@ -111,10 +111,10 @@ async def test_snoozes_and_delays_of_their_own(t: TestApp) -> None:
 async def test_requests_are_answered_and_time_passes_for_retries(t: TestApp) -> None:
     assert await t.request(mails, Mail("ada")) == "sent to ada at attempt 1"
     with t.patch(shop.smtp, "send", ConnectionError, times=2):
-        assert await mails.request(Mail("bob"), timeout="1m") == "sent to bob at attempt 3"
+        assert await mails.request(Mail("bob"), reply_timeout="1m") == "sent to bob at attempt 3"
     assert 2 < t.clock.monotonic() < 10
     with pytest.raises(RequestTimeoutError, match=r"within 5s of virtual time;\s+app:archive .*no consumer"):
-        await archive.request("x", timeout=5)
+        await archive.request("x", reply_timeout=5)
 
 
 async def test_run_calls_one_handler_with_injection(t: TestApp) -> None:
@@ -231,7 +231,7 @@ async def test_strict_raises_what_the_test_has_not_read() -> None:
 async def test_a_requester_has_read_the_error_it_got() -> None:
     async with TestApp(shop.app, strict=True):
         with pytest.raises(HandlerError, match="broken"):
-            await jobs.request("break", timeout="1h")
+            await jobs.request("break", reply_timeout="1h")
 
 
 async def test_an_error_that_compares_with_nothing() -> None:

@@ -222,11 +222,11 @@ def test_the_time_of_a_task_is_its_own_where_it_has_one() -> None:
     jobs.workers(handler_timeout="30s")
     app.queue("dead")
 
-    @jobs.task(timeout="5s")
+    @jobs.task(handler_timeout="5s")
     async def short() -> None:
         await asyncio.sleep(20)
 
-    @jobs.task(timeout="10m")
+    @jobs.task(handler_timeout="10m")
     async def long() -> None:
         await asyncio.sleep(300)
 

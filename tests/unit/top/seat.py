@@ -87,7 +87,8 @@ class Seat:
     @property
     def rows(self) -> list[str]:
         """The lines of rows."""
-        return [line for line in self.lines[4:-1] if line.strip()]
+        end = -2 if self.top.scene.problems else -1  # the last line before the keys is a notice
+        return [line for line in self.lines[4:end] if line.strip()]
 
 
 def texts(lines: Sequence[Line]) -> list[str]:

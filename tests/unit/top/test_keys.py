@@ -38,9 +38,9 @@ async def test_rows_pages_and_ends(many: App, sit: Sit) -> None:
         assert places["j"] == "mails"
         assert places["down"] == "tenant-00"
         assert (places["k"], places["up"]) == ("mails", "images")
-        assert places["l"] == "tenant-16"
-        assert places["pagedown"] == "dead"
-        assert places["left"] == "tenant-14"
+        assert places["l"] == "tenant-15"
+        assert places["pagedown"] == "tenant-49"
+        assert places["left"] == "tenant-15"
         assert places["pageup"] == "images"
         assert (places["G"], places["g"], places["end"], places["home"]) == ("dead", "images", "dead", "images")
         assert "app:dead" in await seat.press("G")

@@ -21,7 +21,7 @@ async def test_the_first_screen_has_the_queues_and_their_sums(app: App, sit: Sit
         assert seat.lines[1].startswith("READY 3  RUN 0/0  DELAY 1  DEAD 0")
         assert "1 Queues" in seat.lines[2]
         assert seat.lines[3].split() == ["QUEUE", "READY", "RUN", "DELAY", "DEAD", "OLDEST", "OUT/s", "FAIL", "P95"]
-        assert [row.split()[:2] for row in seat.rows] == [["!", "app:mails"], ["app:images", "0"], ["app:dead", "0"]]
+        assert [row.split()[:2] for row in seat.rows] == [["!", "app:images"], ["!", "app:mails"], ["app:dead", "0"]]
         assert len(seat.lines) == 24
         assert {len(line) for line in seat.lines} == {80}
 

@@ -11,7 +11,9 @@ import pytest
 from tasuki import App
 from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.site import Site
+from tasuki.state.presence import Presence, PresentConsumer, encode
 from tests.unit.top.conftest import Sit
+from tests.unit.top.seat import Seat
 
 pytestmark = pytest.mark.anyio
 
@@ -119,3 +121,33 @@ async def test_without_a_schedule_it_says_how_to_declare_one(sit: Sit) -> None:
     app.queue("plain")
     async with app, sit(app) as seat:
         assert '@app.every("30s", queue="ticks")' in await seat.press("4")
+
+
+async def test_a_killed_worker_is_shown_until_it_is_acknowledged(tmp_path: Path, sit: Sit) -> None:
+    app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
+    app.queue("mails").consumer(name="sender")(send)
+    async with app:
+        await app.publish("mails", 1)
+        state = app.live_assembly().state_of("app:mails")
+        assert state is not None
+        store = await state.store()
+        now = await store.time()
+        consumers = [PresentConsumer("app:sender", "mails", "app:driver", 1)]
+        killed = Presence("web", 7, "1", now - 90, now - 60, consumers)
+        await store.put(killed.key, encode(killed))
+        async with sit(app, size=(110, 24), site=Site(reader_of(app), None, opens=True)) as seat:
+            assert "No worker is alive, so nothing is handled. Start one: tasuki run  (and 1 more)" in seat.text
+            assert [row.split()[:2] for row in await rows_of_workers(seat)] == [["!", "web:7"]]
+            assert "killed" in seat.rows[0]
+            assert "Acknowledge killed worker web:7 of app:mails?" in await seat.press("a")
+            assert "Acknowledged: worker web:7 is gone." in await seat.press("enter")
+            assert "No worker is alive. Start one: tasuki run" in seat.text
+        assert await store.get(killed.key) is None
+
+
+async def send(mail: object) -> None: ...
+
+
+async def rows_of_workers(seat: Seat) -> list[str]:
+    await seat.press("3")
+    return seat.rows

@@ -59,6 +59,7 @@ class Outcome:
     count: int | None = None
     result: str = "done"
     batch: str = ""
+    options: str = ""
     is_kept: bool = True
     """False: nothing was done, as the question was answered with no."""
 
@@ -88,11 +89,16 @@ async def audited(
         raise
     finally:
         if outcome.is_kept:
-            meant = cut(escape(redact(outcome.filter)), _MOST_TEXT)
+            meant, options = shown(outcome.filter), shown(outcome.options)
             record = AuditRecord(
-                0.0, actor, client, act, outcome.target, meant, outcome.count, outcome.result, outcome.batch
+                0.0, actor, client, act, outcome.target, meant, outcome.count, outcome.result, outcome.batch, options
             )
             await note(host, queue, record)
+
+
+def shown(text: str) -> str:
+    """A text of a record, on one line and without secrets."""
+    return cut(escape(redact(text)), _MOST_TEXT)
 
 
 def ids_text(ids: Sequence[str], most: int = 5) -> str:

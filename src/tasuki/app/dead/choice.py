@@ -18,6 +18,16 @@ from tasuki.security.expressions.expression import Expression, parse_expression
 from tasuki.security.expressions.nodes import Node
 
 
+class _TypeName(str):
+    """The type of an error, ``shop.StockError``, which equals its bare name too: rows and errors show only that."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, other) is True or str.__eq__(self.rpartition(".")[2], other) is True
+
+
 class _Subject(NamedTuple):
     letter: Letter
     source: Queue
@@ -41,7 +51,7 @@ NAMES: Mapping[str, Node] = {
     "id": lambda subject: subject.letter.id,
     "queue": lambda subject: subject.shown(subject.letter.queue),
     "reason": lambda subject: subject.shown(subject.letter.reason),
-    "type": lambda subject: subject.shown(subject.letter.type),
+    "type": lambda subject: _TypeName(subject.shown(subject.letter.type)),
     "place": lambda subject: subject.shown(subject.letter.place),
     "cause": lambda subject: subject.letter.cause,
     "error": lambda subject: subject.shown(subject.letter.error),

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 
 from tasuki.contracts.driver import Causes, Driver
 from tasuki.contracts.values import CauseCount
 from tasuki.errors import BrokerTimeoutError
 from tasuki.message import Message
-from tasuki.queues.dead.cause import first_line
-from tasuki.queues.dead.groups import MOST, OTHER, DeadGroup
-from tasuki.queues.dead.letter import letter_in
+from tasuki.queues.dead.groups import MOST, OTHER, DeadGroup, Texts, texts_of
+from tasuki.queues.dead.letter import letter_in, text_in
 from tasuki.queues.queue import Queue
+
+PeekNewest = Callable[[str, int], Awaitable[Sequence[Message]]]
+"""Of a cause the newest letters, at most so many."""
+
+_TITLED = 10
+"""The largest causes, for which letters are read to find their commonest text."""
+_ASKED = 10
+"""Newest letters of a cause that are read for it."""
 
 
 async def causes_of(source: Queue, most: int = MOST, also: Collection[str] = ()) -> Causes | None:
@@ -46,18 +53,30 @@ def _of(found: Causes | None, cause: str) -> int | None:
     return None if found is None or found.unmarked else found.of(cause) or 0
 
 
-def groups_of(causes: Causes, dead: str) -> list[DeadGroup]:
-    """The groups of a count, the largest first; ``dead``: the id of the queue."""
-    return [_group(each, dead) for each in causes.counts]
+async def texts_in(causes: Causes, peek: PeekNewest) -> dict[str, Texts]:
+    """Cause → what its newest letters say, for the largest causes: a driver counts causes, and knows no texts.
+
+    Raises: as ``peek``.
+    """
+    found = dict[str, Texts]()
+    for each in causes.counts[:_TITLED]:
+        if each.count > 1:
+            found[each.cause] = texts_of(text_in(message) for message in await peek(each.cause, _ASKED))
+    return found
+
+
+def groups_of(causes: Causes, dead: str, texts: Mapping[str, Texts]) -> list[DeadGroup]:
+    """The groups of a count, the largest first; ``dead``: the id of the queue, ``texts``: see ``texts_in``."""
+    return [_group(each, dead, texts.get(each.cause, ())) for each in causes.counts]
 
 
 def rest_of(causes: Causes) -> list[DeadGroup]:
     """All groups that were not counted apart, as one, or none."""
     rest = causes.rest
-    return [] if rest is None else [DeadGroup(OTHER, rest.count, rest.first, rest.last, "", "", "", "", "", ())]
+    return [] if rest is None else [DeadGroup(OTHER, rest.count, rest.first, rest.last, "", "", "", "", (), ())]
 
 
-def _group(counted: CauseCount, dead: str) -> DeadGroup:
+def _group(counted: CauseCount, dead: str, texts: Texts) -> DeadGroup:
     letter = letter_in(counted.newest or Message("", b"", {}), dead)
     return DeadGroup(
         counted.cause,
@@ -68,6 +87,6 @@ def _group(counted: CauseCount, dead: str) -> DeadGroup:
         letter.reason,
         letter.type,
         letter.place,
-        first_line(letter.error),
+        texts or texts_of([letter.error]),
         counted.ids,
     )

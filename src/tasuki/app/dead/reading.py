@@ -10,7 +10,7 @@ from functools import partial
 from tasuki.app.assembly import Assembly
 from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
-from tasuki.app.dead.counting import causes_of, count_of, groups_of, rest_of
+from tasuki.app.dead.counting import causes_of, count_of, groups_of, rest_of, texts_in
 from tasuki.app.dead.ending import Peek, end_of
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Causes, Depth, place_of
@@ -145,7 +145,7 @@ class _Reading:
         if self._by == "cause" and not self._choice and not origin:
             causes = await causes_of(source)
         if causes is not None and not self._shows and not causes.unmarked:
-            self._count(source, causes)
+            await self._count(source, causes)
             return
         letters, has_more = await self._some(source, depth)
         mine = [letter for letter in letters if not origin or letter.queue == origin]
@@ -153,15 +153,18 @@ class _Reading:
         self._letters += chosen
         bare = [letter for letter in chosen if not cause_in(letter.message.headers)]
         if causes is not None and causes.marked + len(bare) >= len(chosen):
-            self._count(source, causes)
+            await self._count(source, causes)
             self._uncounted += bare
             has_more = has_more and len(bare) < causes.unmarked
         else:  # there is no index, or an older version stored letters that are not in it though they say their cause
             self._uncounted += chosen
         self._is_all = self._is_all and not has_more
 
-    def _count(self, source: Queue, causes: Causes) -> None:
-        self._groups += groups_of(causes, source.id)
+    async def _count(self, source: Queue, causes: Causes) -> None:
+        async def peek(cause: str, most: int) -> Sequence[Message]:
+            return await source.peek_cause(cause, most, newest_first=True)
+
+        self._groups += groups_of(causes, source.id, await texts_in(causes, peek))
         self._rest += rest_of(causes)
 
     async def _some(self, source: Queue, depth: Depth | None) -> tuple[list[Letter], bool]:
@@ -195,7 +198,7 @@ async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter]
         peek: Peek = partial(_peek_cause, source, cause)
     else:
         peek = source.peek
-        total = depth.ready + depth.delayed
+        total = depth.waiting
         if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
             total = await end_of(peek, total)
     most, end, lowest = source.driver.capabilities.max_batch, total, max(total - NEWEST, 0)

@@ -89,14 +89,14 @@ class Sorter:
         self._forbidden.add(queue.id)
         return False
 
-    def report_forbidden(self) -> None:
-        """Raise PolicyDeniedError for the first queue that the application may not publish to."""
+    def report(self) -> None:
+        """Log how many letters stay because the choice could not be asked about them.
+
+        Raises PolicyDeniedError: for the first queue that the application may not publish to.
+        """
         for id in sorted(self._forbidden):
             assert self._guard is not None
             self._guard.publish(id)
-
-    def report_unclear(self) -> None:
-        """Log how many letters stay because the choice could not be asked about them."""
         if self._choice.unclear:
             say = "%d messages stay: the expression cannot be asked about them, as in: %s"
             _log.warning(say, self._choice.unclear, self._choice.problem, extra={"queue": self._source.id})

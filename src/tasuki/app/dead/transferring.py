@@ -110,7 +110,7 @@ class Transferring:
             self._walk, left = Walk(driver, name, self._sorter.cause), float(count)
         else:
             depth = await driver.depth(name)
-            left = inf if depth.is_estimate else depth.ready + depth.delayed
+            left = inf if depth.is_estimate else depth.waiting
         while left > 0 and not self._sorter.has_all and (page := await self._walk.page()):
             self._is_bounded = left < inf
             yield page[: int(left)] if self._is_bounded else page

@@ -21,6 +21,7 @@ from tasuki.observe.events import (
     SUSPENDED,
 )
 from tasuki.queues.dead.attempts import AttemptRecord
+from tasuki.state.jobs.fate import Known
 from tasuki.state.pauses import Pause
 from tasuki.state.presence import PresentConsumer
 from tasuki.state.results import JobRecord
@@ -35,6 +36,8 @@ _STAGES: Mapping[str, Stage] = {
     STALE: "released",
     RELEASED: "released",
 }
+_LEFT: frozenset[Stage] = frozenset({"settled", "released"})
+"""Stages after which a worker does not have the message any more."""
 RATE_SECONDS = 60.0
 """The current rate is measured over the last minute."""
 
@@ -110,7 +113,8 @@ class Facts:
     """The queue of its dead letters, if its broker does not show them."""
     attempts: Sequence[AttemptRecord] = ()
     """Its failed attempts, as far as they are known, oldest first."""
-    record: JobRecord | None = None
+    known: Known | None = None
+    """What status knows of it; None: the queue has no state."""
     is_cancelled: bool = False
     sleeps: Sequence[tuple[str, float]] = ()
     """Name and end of each sleep and wait_for of its handler."""
@@ -125,6 +129,32 @@ class Facts:
     lane: str = ""
     lease: float = 30.0
     lives: Sequence[Life] = field(default=())
+
+    @property
+    def record(self) -> JobRecord | None:
+        """Of its job, in a queue that keeps one."""
+        return None if self.known is None else self.known.record
+
+    @property
+    def is_with_worker(self) -> bool:
+        """Whether a worker tells that it has the message."""
+        return bool(self.lives) and self.lives[0].stage not in _LEFT
+
+    @property
+    def unexplained(self) -> int:
+        """How many messages of the queue are held, beyond those that its workers tell of."""
+        held = 0 if self.depth is None else self.depth.in_flight or 0
+        return max(held - len(_held_by_workers(self.workers)), 0)
+
+
+def _held_by_workers(workers: Iterable[AtWork]) -> set[str]:
+    """Ids of the messages that these workers have: running, fetched, or about to be settled."""
+    has: set[str] = set()
+    for work in workers:
+        last = {event["message"]: _STAGES[event["kind"]] for event in work.events if event["kind"] in _STAGES}
+        has |= {id for id, stage in last.items() if stage not in _LEFT}
+        has |= {message.id for message in work.consumer.messages}
+    return has
 
 
 def lives_of(id: str, workers: Iterable[AtWork]) -> list[Life]:

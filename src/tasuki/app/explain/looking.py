@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tasuki import __version__
 from tasuki.app.explain.facts import AtWork, Declared, Facts, lives_of
 from tasuki.app.explain.rule import Cause, Explanation, away_from, explain, without
+from tasuki.app.state.fate import know
 from tasuki.app.state.workers import workers_of
 from tasuki.clock import Clock
 from tasuki.consumers.reports.present import Describer
@@ -32,11 +33,10 @@ from tasuki.state.asks import Events, Worker, ask
 from tasuki.state.cancelling import is_cancelled
 from tasuki.state.pauses import Pause, pause_key, read_pause, read_scale, scale_key
 from tasuki.state.presence import Presence
-from tasuki.state.results import decode as decode_job
-from tasuki.state.results import result_key
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
+    from tasuki.consumers.consumer import Consumer
 
 DEEPEST = 10_000
 """Waiting messages that are looked through at most."""
@@ -116,6 +116,8 @@ class Look:
     """The queue of its dead letters; None: there is none, or it is not looked into."""
     searched: Searched | None = None
     """By who has looked already; a queue with an order per key is looked through again, for the one before it."""
+    is_name: bool = False
+    """It was asked for by the name of a letter: the facts about its id may be about another message."""
 
     async def plainly(self) -> Facts:
         """All but what the workers must be asked for. Raises PolicyDeniedError, DriverError."""
@@ -135,13 +137,12 @@ class Look:
         orders = await pausing.find_all(state, "")
         name = queue.spec.name
         pause = orders.get(pause_key("queue", name))
-        record = await store.get(result_key(name, self.id)) if queue.policy.result is not None else None
         facts = replace(
             facts, attempts=await read_attempts(store, name, self.id),
             now=await store.time(),
             pause=None if pause is None else read_pause(pause),
             consumers=self._consumers(orders),
-            record=None if record is None else decode_job(record.value),
+            known=None if self.is_name else await know(live, queue.id, self.id),
             is_cancelled=await is_cancelled(state, name, self.id),
             sleeps=await self._sleeps(store),
             workers=await self._workers(),
@@ -169,11 +170,14 @@ class Look:
         workers = [
             replace(work, events=answers.get(work.worker, {}).get(work.consumer.id, ())) for work in facts.workers
         ]
-        return replace(facts, workers=workers, lives=lives_of(self.id, workers))
+        facts = replace(facts, workers=workers, lives=lives_of(self.id, workers))
+        # A broker that does not count exactly shows what other processes hold among the messages that wait.
+        is_shown_held = not self.queue.driver.capabilities.exact_depth and facts.is_with_worker
+        return replace(facts, message=None, place=0) if is_shown_held else facts
 
     async def _ask(self, store: Store, worker: str, consumers: set[str]) -> dict[str, Events]:
-        if worker == _here():
-            own = [each for each in self.live.consumers.values() if each.id in consumers]
+        own = [each for each in self._consuming() if each.id in consumers]
+        if worker == _here() and own:  # a desk beside the worker has consumers that do not run, and asks as others do
             return {each.id: as_dicts(each.recent(), self.clock) for each in own}
         host, _, pid = worker.rpartition(":")
         return await ask(store, Worker(host, int(pid)), consumers, NEWEST, PATIENCE)
@@ -267,12 +271,17 @@ class Look:
         is_off = scale is not None and scale.concurrency == 0
         return Declared(id, denied, Pause(scale.at, None, scale.actor, "scaled to 0") if scale and is_off else None)
 
+    def _consuming(self) -> list[Consumer]:
+        """The consumers of the queue that run in this app."""
+        consumers = self.live.consumers.values()
+        return [each for each in consumers if each.queue.id == self.queue.id and each.is_consuming]
+
     async def _workers(self) -> list[AtWork]:
         """The consumers of the queue in all processes: this one as it is, the others by their last signs."""
-        live, state = self.live, self.live.state_of(self.queue.id)
+        state = self.live.state_of(self.queue.id)
         assert state is not None
         now = await (await state.store()).time()
-        here = [each for each in live.consumers.values() if each.queue.id == self.queue.id and each.is_consuming]
+        here = self._consuming()
         present = [Describer(__version__, self.clock)(here, now)] if here else []
         if state.driver.capabilities.multi_process:
             present += [each for each in await workers_of([state]) if not here or _name(each) != _here()]

@@ -13,6 +13,7 @@ from tasuki.message import DEAD_LETTER_REASON, DUE, LAST_ERROR
 from tasuki.observe.plain import escape
 from tasuki.observe.redact import redact
 from tasuki.queues.limits import limit_text
+from tasuki.state.jobs.fate import status_of
 from tasuki.state.pauses import text_of_time
 from tasuki.state.presence import TTL, late_after
 from tasuki.units import format_duration
@@ -23,7 +24,7 @@ _NAMED = 10
 Code = Literal[
     "dead", "cancelled", "running", "prefetched", "suspect", "ended", "settled", "delayed", "paused", "no consumer",
     "no worker", "workers unknown", "denied", "limit", "lane limit", "key held", "busy", "behind", "next",
-    "no such message", "held", "too deep", "cannot look", "away",
+    "waiting", "no such message", "held", "too deep", "cannot look", "away",
 ]  # fmt: skip
 
 
@@ -59,9 +60,8 @@ def explain(facts: Facts) -> Explanation:
         own += _in_line(facts) if not any(cause.code in ("dead", "delayed") for cause in own) else ()
         own = own or [Cause("next", "nothing holds it back: it is next")]
     elif not own:
-        unseen = _unseen(facts)
-        found = False if unseen.code == "no such message" else None
-        own = [unseen, *(held_back if found is None else ())]
+        unseen, found = _unseen(facts)
+        own = [unseen, *(held_back if found is not False else ())]
     return Explanation(facts.id, facts.queue, found, own)
 
 
@@ -243,7 +243,7 @@ def _of_workers(facts: Facts) -> Iterator[Cause]:
 
 
 def _of_limits(facts: Facts) -> Iterator[Cause]:
-    limit, held = facts.limit, 0 if facts.depth is None else facts.depth.in_flight
+    limit, held = facts.limit, _held(facts)
     raise_it = _raise_limit(facts)
     if limit is not None:
         text = f"limit {limit_text(limit)} of queue {facts.queue} is reached"
@@ -283,28 +283,63 @@ def _in_line(facts: Facts) -> Iterator[Cause]:
         yield Cause("lane limit", text, _raise_limit(facts))
 
 
-def _unseen(facts: Facts) -> Cause:
-    """Nothing tells of the message."""
-    held = 0 if facts.depth is None else facts.depth.in_flight
+def _unseen(facts: Facts) -> tuple[Cause, bool | None]:
+    """No worker and no page of waiting messages tells of it: what its status says, and whether it is found."""
+    known = facts.known
+    status = None if known is None or facts.is_missing else status_of(known)
     if facts.is_missing:
-        return Cause("no such message", f"no such message: queue {facts.queue} does not exist at its broker yet")
+        text = f"no such message: queue {facts.queue} does not exist at its broker yet"
+        return Cause("no such message", text), False
+    if status == "unknown":
+        return _gone(facts), False
+    if status in ("waiting", "delayed") and known is not None and known.where != "held":
+        return _waits(facts, is_delayed=status == "delayed"), True
+    lease = format_duration(facts.lease)
+    if status == "waiting":
+        text = f"a worker holds it, and does not tell of it: a dead one has it until its lease of {lease} ends"
+        return Cause("held", text, "ask again after the lease"), True
+    if status is not None:
+        text = f"its handler has started, and no worker tells of it: a dead one has it until its lease of {lease} ends"
+        return Cause("held", text, "ask again after the lease"), True
+    return _untold(facts)
+
+
+def _waits(facts: Facts, *, is_delayed: bool) -> Cause:
+    """It waits, and was not seen among those that were looked through."""
+    counts, first = _counts(facts), f"{facts.searched:,}"
+    if facts.searched and is_delayed:
+        return Cause("delayed", f"it is delayed, behind the first {first} that wait; {counts}")
+    if facts.searched:
+        return Cause("waiting", f"it is waiting, behind the first {first} that wait; {counts}")
+    if is_delayed:
+        return Cause("delayed", f"it is delayed, as its record says; {counts}")
+    return Cause("waiting", f"it is waiting, as its record says; {counts}")
+
+
+def _untold(facts: Facts) -> tuple[Cause, bool | None]:
+    """The same where its status is not known."""
     if not facts.can_look:
         text = (
             f"cannot look it up: driver {facts.driver} shows no waiting message without receiving it, and no worker or "
             f"record tells where it is{_last_attempt(facts)}; {_counts(facts)}"
         )
         if dead := facts.unseen_letters:
-            return Cause("cannot look", text, f"look among its dead letters: tasuki dead {dead} --id {_word(facts.id)}")
-        return Cause("cannot look", text, "with 'result' at the queue its status is known from its start on")
+            act = f"look among its dead letters: tasuki dead {dead} --id {_word(facts.id)}"
+            return Cause("cannot look", text, act), None
+        return Cause("cannot look", text, "with 'result' at the queue its status is known"), None
     if facts.is_bounded:
         text = f"not found among the first {facts.searched:,} waiting messages; {_counts(facts)}"
-        return Cause("too deep", text, "ask again when the queue is shorter")
-    if held:
+        return Cause("too deep", text, "ask again when the queue is shorter"), None
+    if count := facts.unexplained:
         text = (
-            f"it does not wait; {held} of the queue are held, and no worker tells of it: a dead one has it until "
+            f"it does not wait; {count} of the queue are held, and no worker tells of them: a dead one has it until "
             f"its lease of {format_duration(facts.lease)} ends"
         )
-        return Cause("held", text, "ask again after the lease")
+        return Cause("held", text, "ask again after the lease"), None
+    return _gone(facts), False
+
+
+def _gone(facts: Facts) -> Cause:
     return Cause("no such message", f"no such message in {facts.queue}: it is settled, or never was there",
                  "look in another queue with --queue, or leave it out")  # fmt: skip
 
@@ -312,4 +347,10 @@ def _unseen(facts: Facts) -> Cause:
 def _counts(facts: Facts) -> str:
     if facts.depth is None:
         return "its counts cannot be read"
-    return f"{facts.depth.ready} ready, {facts.depth.in_flight} held, {facts.depth.delayed} delayed"
+    held, delayed = ("–" if each is None else each for each in (facts.depth.in_flight, facts.depth.delayed))
+    return f"{facts.depth.ready} ready, {held} held, {delayed} delayed"
+
+
+def _held(facts: Facts) -> int:
+    """Messages that consumers hold, as far as that is known."""
+    return 0 if facts.depth is None else facts.depth.in_flight or 0

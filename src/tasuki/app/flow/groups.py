@@ -74,7 +74,9 @@ class Grouping:
             raise PublishError("a group needs then or on_error; messages that nothing follows are for publish_many")
         for each in (then, on_error):
             self._check(each)
-        record = Group(len(members), new_id(), plan_of(then, self._id), plan_of(on_error, self._id))
+        record = self._with_room(
+            Group(len(members), new_id(), plan_of(then, self._id), plan_of(on_error, self._id)),
+        )
         if not members:
             if record.then is not None:
                 await publish_plan(self._host, record.then, f"group:{group}", [])
@@ -83,15 +85,15 @@ class Grouping:
         batches: dict[str, list[GroupEnvelope[Any]]] = {}
         ids = ids_of(group, members)
         for number, each in enumerate(members):
-            envelope = _member(each.envelope, ids[number], Membership(home, number, group, record.token))
+            envelope = _member(each, ids[number], Membership(home, number, group, record.token))
             batches.setdefault(self._member_queue(each).id, []).append(envelope)
         state = needed_state(self._host, home, "a group")
         store, now = await state.store(), state.clock.time()
-        record = kept(record, (each.envelope for each in members), now)
+        record = kept(record, members, now)
         await begin(store, group, record, now)
         for number, each in enumerate(members):
-            if each.envelope.id is not None:  # which does not say to which group it belongs
-                key = member_key(self._id(each.queue), each.envelope.id)
+            if each.id is not None:  # which does not say to which group it belongs
+                key = member_key(self._id(each.queue), each.id)
                 await store.put(key, str(Membership(home, number, group, record.token)).encode(), ttl=record.lasts(now))
         for queue, batch in batches.items():
             results = await self._queue(queue).publish_many(batch)
@@ -101,22 +103,36 @@ class Grouping:
     async def publish(self, queue: str, body: Any, headers: Any, options: Mapping[str, Any]) -> Confirmed:
         """Publish one message that others follow. Raises as ``Queue.publish``, and UnsupportedError."""
         left = dict(options)
-        timeout = left.pop("timeout", PUBLISH_TIMEOUT)
+        timeout = left.pop("publish_timeout", PUBLISH_TIMEOUT)
         if left.pop("connection", None) is not None:
             raise PublishError("then and on_error cannot be part of a transaction: publish without connection")
         return await self._publish(planned(queue, body, headers, left), timeout)
 
     async def _publish(self, message: Planned, timeout: Duration) -> Confirmed:
-        refuse_unique(message.envelope, "a message with then or on_error")
+        refuse_unique(message, "a message with then or on_error")
         for each in (message.then, message.on_error):
             self._check(each)
         queue = self._member_queue(message)
-        id = message.envelope.id or new_id()
+        id = message.id or new_id()
         if len(check_name("message id", id)) > MAX_ID:
             raise PublishError(f"a message with then or on_error has {MAX_ID} characters of id at most")
         record = Group(1, new_id(), plan_of(message.then, self._id), plan_of(message.on_error, self._id), is_one=True)
+        record = self._with_room(record)
         home = self._home([message, message.then, message.on_error])
-        return await _publish_one(self._host, queue, message.envelope, id, (home, record), timeout)
+        return await _publish_one(self._host, queue, message, id, (home, record), timeout)
+
+    def _with_room(self, group: Group) -> Group:
+        """The group with what the queue of ``then`` takes. Raises PublishError: that is too little for any results."""
+        if group.then is None or not group.needs_results:
+            return group
+        queue = self._queue(group.then.queue)
+        room = queue.policy.max_message_size
+        if group.total > room:  # each result has a byte at least
+            raise PublishError(
+                f"queue {queue.id!r} takes messages of {room} bytes, and the {group.total} results of this group have "
+                "more: raise its max_message_size, or give then a message of your own, which gets no results"
+            )
+        return msgspec.structs.replace(group, room=room)
 
     def _queue(self, id: str) -> Queue:
         return self._host.queue_for(self._guard, id)
@@ -138,9 +154,9 @@ class Grouping:
             return
         queue = self._queue(self._id(message.queue))
         if message.fill is None:
-            queue.validate(message.envelope)
-        elif queue.guard is not None:
-            queue.guard.publish(queue.id)
+            queue.validate(message)
+        else:
+            queue.validate_filled(message)
         if message.then is not None or message.on_error is not None:
             self._member_queue(message)
             self._home([message])
@@ -167,7 +183,8 @@ def _due(envelope: Envelope[Any], now: float) -> float:
 
 def _member(envelope: Envelope[Any], id: str, membership: Membership) -> GroupEnvelope[Any]:
     parts = {name: getattr(envelope, name) for name in Envelope.__struct_fields__}
-    return GroupEnvelope(**{**parts, "id": id}, group=str(membership))
+    is_recorded = isinstance(envelope, GroupEnvelope) and envelope.is_recorded
+    return GroupEnvelope(**{**parts, "id": id}, group=str(membership), is_recorded=is_recorded)
 
 
 async def _publish_one(
@@ -178,7 +195,7 @@ async def _publish_one(
     store, now = await state.store(), state.clock.time()
     version = await begin(store, id, kept(record, [envelope], now), now)
     (result,) = await queue.publish_many(
-        [_member(envelope, id, Membership(home, 0, id, record.token))], timeout=timeout
+        [_member(envelope, id, Membership(home, 0, id, record.token))], publish_timeout=timeout
     )
     if isinstance(result, Confirmed):
         return result
@@ -206,7 +223,8 @@ async def publish_plan(host: ProjectHost, plan: Plan, id: str, value: Any) -> No
     id = options.pop("id", None) or id
     if "at" in options:
         options["at"] = datetime.fromtimestamp(options["at"], UTC)
-    envelope = Envelope(body=plan.body_with(value), headers=plan.headers or None, id=id, **options)
+    body, headers = plan.body_with(value), plan.headers or None
+    envelope: GroupEnvelope[Any] = GroupEnvelope(body=body, headers=headers, id=id, is_recorded=True, **options)
     if plan.then is not None or plan.on_error is not None:
         record = Group(1, new_id(), plan.then, plan.on_error, is_one=True)
         home = next((each for each in (plan.queue, *_next(plan)) if host.state_of(each) is not None), plan.queue)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.tasks.options import SENDING, refuse_unknown
+from msgspec.structs import replace
+
+from tasuki.app.tasks.options import MESSAGE, OF_SENDER, refuse_unknown
 from tasuki.contracts.state import following
-from tasuki.contracts.state.following import CHAIN, Later, carried, follower_in, plain_message
+from tasuki.contracts.state.following import CHAIN, Later, carried, follower_in, plain_message, plain_option
 from tasuki.errors import PublishError
 from tasuki.flow.group_records import Plan, plain
+from tasuki.ids import resolve_id
 from tasuki.queues.queue import Envelope
-from tasuki.units import plain_duration
 
 if TYPE_CHECKING:
     from tasuki.consumers.reach.host import FullId
@@ -22,33 +23,39 @@ if TYPE_CHECKING:
 _OPTIONS = frozenset(Envelope.__struct_fields__) - {"body", "headers"}
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A message of a queue or task; ``jobs.message(body)``, ``send.message(url)``.
+class Planned(Envelope[Any], kw_only=True, forbid_unknown_fields=True):
+    """A message of a queue or task, for groups, ``then`` and ``publish_many``; ``jobs.message(body)``.
 
     ``then`` and ``on_error`` follow it in their turn.
     """
 
     queue: str
     """Name or id of its queue."""
-    envelope: Envelope[Any]
     then: Planned | None = None
     on_error: Planned | None = None
     fill: str | None = None
     """See Plan."""
 
-    @property
-    def id(self) -> str | None:
-        """Its own id; None: it gets one when it is published."""
-        return self.envelope.id
+    def check_for(self, queue: str) -> None:
+        """See Envelope."""
+        own = resolve_id(self.queue, queue.partition(":")[0])
+        if own != queue:
+            raise PublishError(f"the message is of queue {own!r}, not of {queue!r}: give it to publish_many of its own")
+        if self.then is not None or self.on_error is not None:
+            raise PublishError(
+                "publish_many takes no message with then or on_error: publish it alone, as in "
+                "await task.with_options(then=…).publish(…)"
+            )
+        if self.fill is not None:
+            raise PublishError("the message is given a result that it follows: use it as then or on_error")
 
     def plain(self) -> Mapping[str, Any]:
         """Its parts, for any process; see :class:`tasuki.contracts.state.following.Later`."""
         return plain_message(
             self.queue,
-            self.envelope.body,
-            headers=dict(self.envelope.headers or {}),
-            options={name: plain_duration(value) for name, value in _given(self.envelope)},
+            self.body,
+            headers=dict(self.headers or {}),
+            options={name: plain_option(value) for name, value in _given(self)},
             fill=self.fill,
             then=carried(self.then),
             on_error=carried(self.on_error),
@@ -57,20 +64,20 @@ class Planned:
 
 def planned(queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]) -> Planned:
     """A message with the options of ``publish``. Raises TypeError: an option that it cannot have."""
-    refuse_unknown("message(…)", options, SENDING)
+    if foreign := sorted((options.keys() & OF_SENDER) - set(MESSAGE)):
+        raise TypeError(f"message(…) has no option {foreign[0]!r}: it is for a message that is published now")
+    refuse_unknown("message(…)", options, MESSAGE)
     left = dict(options)
     then, on_error = left.pop("then", None), left.pop("on_error", None)
-    if foreign := sorted(left.keys() - _OPTIONS):
-        raise TypeError(f"message(…) has no option {foreign[0]!r}: it is for a message that is published now")
-    envelope = Envelope(body=body, headers=headers, **left)
-    return Planned(queue, envelope, follower("then", then), follower("on_error", on_error))
+    then, on_error = follower("then", then), follower("on_error", on_error)
+    return Planned(queue=queue, body=body, headers=headers, then=then, on_error=on_error, **left)
 
 
 def follower(option: str, what: object) -> Planned | None:
     """A message, or a queue or task that is given the result. Raises TypeError: it is none of these."""
     found = following.follower(option, what)
     if isinstance(found, str):
-        return Planned(found, Envelope(body=None), fill="")
+        return Planned(queue=found, body=None, fill="")
     return None if found is None else planned_of(found)
 
 
@@ -90,7 +97,7 @@ def members_of(what: Iterable[object]) -> list[Planned]:
     for number, each in enumerate(found):
         if each.then is not None or each.on_error is not None:
             raise PublishError(f"member {number} of the group has then or on_error of its own; only the group has one")
-        refuse_unique(each.envelope, f"member {number} of the group")
+        refuse_unique(each, f"member {number} of the group")
     return found
 
 
@@ -111,15 +118,14 @@ def plan_of(message: Planned | None, full_id: FullId) -> Plan | None:
     """As it is recorded. Raises PublishError: its body is no plain data."""
     if message is None:
         return None
-    envelope = message.envelope
-    options = {name: plain_duration(value) for name, value in _given(envelope)}
+    options = {name: plain_option(value) for name, value in _given(message)}
     if isinstance(at := options.get("at"), datetime):
         options["at"] = at.timestamp()
     queue = full_id(message.queue)
     return Plan(
         queue,
-        plain(queue, envelope.body),
-        dict(envelope.headers or {}),
+        plain(queue, message.body),
+        dict(message.headers or {}),
         options,
         message.fill,
         plan_of(message.then, full_id),

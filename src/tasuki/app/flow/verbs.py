@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tasuki.errors import TasukiError
+from tasuki.observe.frames import cause_for_user, for_user
+
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.flow.groups import Grouping
@@ -39,7 +42,10 @@ class Following:
             UnsupportedError: no queue of it has a state. PublishError: a message cannot be part of a group.
             PolicyDeniedError, QueueNotFoundError. DriverError: not all members may be published; start it again.
         """
-        return await self._grouping().start(members, then, on_error, id)
+        try:
+            return await self._grouping().start(members, then, on_error, id)
+        except TasukiError as error:
+            raise for_user(error) from cause_for_user(error)
 
     async def signal(self, event: str, key: str | int, value: Any = True, *, actor: str | None = None) -> bool:
         """Give the value that messages wait for with ``context.wait_for(event, key, …)``; it may come before them.

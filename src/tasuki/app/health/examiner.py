@@ -24,6 +24,7 @@ from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.queues.demand import is_less
 from tasuki.supervisor.state import Status
 from tasuki.system import helper_threads
+from tasuki.units import format_duration
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
@@ -137,7 +138,18 @@ class Examiner:
             late_leases=consumer.late_leases,
             kept=self._kept(consumer),
             unreadable=consumer.unreadable,
+            long_run=_long_run(consumer),
         )
+
+
+def _long_run(consumer: Consumer) -> str:
+    if not (found := consumer.long_runs()):
+        return ""
+    delivery, run = max(found.items(), key=lambda pair: pair[1].seconds)
+    return (
+        f"handler {delivery.function} has run for {format_duration(round(run.seconds))} (message "
+        f"{delivery.received.id}), expected at most {format_duration(round(run.bound))}; it has no handler_timeout"
+    )
 
 
 def _is_odd(facts: ConsumerFacts) -> bool:

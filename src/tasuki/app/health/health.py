@@ -22,6 +22,8 @@ from tasuki.app.health.report import Report, Sheet, stale
 from tasuki.app.health.rules import Finding
 from tasuki.app.health.status import status_of
 from tasuki.clock import SystemClock
+from tasuki.observe.plain import cut
+from tasuki.state.presence import WorkerHealth
 from tasuki.system.helper_threads import HelperThread
 from tasuki.system.replacing import touch
 from tasuki.system.stopping import StopSignals
@@ -34,6 +36,8 @@ _log = logging.getLogger("tasuki.app")
 LOOK = 2.0
 """Seconds between two observations."""
 
+_MOST_TEXT = 500
+"""Characters of a check in the entry of the worker."""
 _TRIES = 5
 """Attempts to read what the event loop changes meanwhile."""
 
@@ -120,11 +124,24 @@ class Health:
     def report(self) -> Report:
         """The last report; from any thread."""
         self.examiner.asks = True
+        return self._last() or self.look()
+
+    def _last(self) -> Report | None:
+        """What the thread has found last; None: nothing yet, or there is no thread."""
         report = self._report
         if self._helper is None or report is None:
-            return self.look()
+            return None
         age = self._app.clock.monotonic() - self._looked_at  # whatever the wall clock was set to since
         return stale(report, report.time + age)
+
+    def sign(self) -> WorkerHealth | None:
+        """For the entry of this worker, without a question to a broker; None: no thread has looked yet."""
+        if (report := self._last()) is None:
+            return None
+        worst = report.worst
+        return (
+            WorkerHealth("ok") if worst is None else WorkerHealth(worst.status, worst.name, cut(worst.text, _MOST_TEXT))
+        )
 
     def look(self) -> Report:
         """Observe now."""
@@ -134,7 +151,10 @@ class Health:
             report = self._sheet.report(self._findings(), self._app.clock.time())
             self._tell(report)  # first: who reads that it is not live finds in the log why
             self._report, self._looked_at = report, self._app.clock.monotonic()
-            self._write(report, is_new=before is None or before.status != report.status)
+            is_new = before is None or before.status != report.status
+            if is_new and self._app.assembly is not None:
+                self._app.assembly.attendance.look()
+            self._write(report, is_new=is_new)
         return report
 
     def _findings(self) -> list[tuple[str, Finding]]:

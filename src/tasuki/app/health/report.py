@@ -37,6 +37,11 @@ class Report:
         return max((check.status for check in self.checks), key=LEVELS.index, default="ok")
 
     @property
+    def worst(self) -> Check | None:
+        """The first check with this status; None: all are ok."""
+        return None if self.status == "ok" else next(each for each in self.checks if each.status == self.status)
+
+    @property
     def is_live(self) -> bool:
         """Whether a restart would not help."""
         return self.status != "not_live"

@@ -95,6 +95,8 @@ class ConsumerFacts:
     kept: Kept = NONE_KEPT
     unreadable: str = ""
     """Why it cannot read which messages are cancelled, which it must before each start; empty: it can."""
+    long_run: str = ""
+    """The handler that has run for far longer than others, and its message; empty: there is none."""
 
 
 @dataclass(slots=True)
@@ -198,6 +200,8 @@ def _of_answering(facts: ConsumerFacts) -> Finding:
         return Finding("not_ready", f"it starts nothing, as cancelled messages cannot be read: {facts.unreadable}")
     if facts.answer is not None and facts.answer.error:
         return Finding("warning", f"its queue cannot be counted: {facts.answer.error}")
+    if facts.long_run:
+        return Finding("warning", facts.long_run)
     return Finding("ok", f"paused {facts.paused}") if facts.paused else OK
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.health.health import Health
+    from tasuki.state.presence import WorkerHealth
 
 
 class Healthy:
@@ -39,6 +40,10 @@ class Healthy:
             the Unix time since which it is so; ``time``: Unix time of the last observation.
         """
         return self.health_watch.report().as_dict()
+
+    def health_sign(self) -> WorkerHealth | None:
+        """The health of this process as its entry in the stores says it; None: nothing observes it. From any thread."""
+        return None if self._health is None else self._health.sign()
 
     @contextmanager
     def _opening(self) -> Iterator[None]:

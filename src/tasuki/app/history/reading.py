@@ -81,7 +81,8 @@ class HistoryReader:
         if now - self._asked.get(state, float("-inf")) > _ASK:
             self._asked[state] = now
             with suppress(DriverError):  # who may only read sees no waits
-                await store.put(WANTED, b"", ttl=WANTED_TTL)
+                if await store.exists():  # else no worker has made it, so there is nothing to ask for
+                    await store.put(WANTED, b"", ttl=WANTED_TTL)
 
     def of(self, live: Assembly, queue: str) -> Hour | None:
         """The last hour of a queue by its id, as read; None: nothing happened."""

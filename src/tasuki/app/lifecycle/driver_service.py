@@ -33,6 +33,8 @@ class DriverService:
         self.queues: Sequence[Queue] = ()
         self.accepted: Durability | None = None
         """The durability that the driver's entry states."""
+        self.is_brief = False
+        """It is opened for one act, so the durability that its settings give is not logged: a worker's start does."""
         self.reads_only = False
         """Make and change nothing at the broker; inspect the queues instead of declaring them."""
         self.closing: Sequence[Callable[[Driver], Awaitable[None]]] = ()
@@ -48,6 +50,10 @@ class DriverService:
             raise
         self.driver.problem = None
         if self.reads_only:
+            return
+        if self.is_brief:
+            for queue in self.queues:
+                queue.demand.refusal()
             return
         given = self.driver.durability
         _log.info("driver %s: durability %s", self.driver.name, given, extra={"driver": self.driver.name})

@@ -74,7 +74,7 @@ async def _waiting(queue: Queue) -> int:
     except DriverError as error:
         _log.warning("queue %s: its old driver cannot count the waiting messages: %s", queue.id, error)
         return 0
-    return depth.ready + depth.in_flight + depth.delayed
+    return depth.known
 
 
 async def _difference(before: Driver, after: Driver | None, *, is_open: bool) -> str:

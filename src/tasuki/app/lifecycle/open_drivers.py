@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
 
-def supervisor_of(assembly: Assembly, clock: Clock, *, reads_only: bool) -> Supervisor:
-    """The supervisor of all services of an assembly; ``reads_only``: the drivers must make and change nothing."""
-    supervisor = Supervisor(clock=clock)
+def supervisor_of(assembly: Assembly, clock: Clock, *, reads_only: bool, is_brief: bool) -> Supervisor:
+    """The supervisor of all services of an assembly.
+
+    ``reads_only``: the drivers must make and change nothing; ``is_brief``: they are opened for one act, which raises
+    what fails, so neither that nor their settings are logged.
+    """
+    assembly.states.only_read(reads_only)
+    supervisor = Supervisor(clock=clock, is_brief=is_brief)
     for service in assembly.services.values():
-        service.reads_only = reads_only
+        service.reads_only, service.is_brief = reads_only, is_brief
     for spec in assembly.specs().values():
         supervisor.add(spec)
     return supervisor

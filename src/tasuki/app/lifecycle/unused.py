@@ -59,7 +59,7 @@ class UnusedConsumers:
         if consumer := app.first_consumer():
             _log.warning(
                 "%s ends, and consumer %s never ran in it: messages wait for a worker; start one: tasuki run %s, "
-                "or consume within 'async with app.worker()'",
+                "or asyncio.run(app.run()) in the program, or consume within 'async with app.worker()'",
                 os.path.basename(self._file),
                 consumer,
                 os.path.relpath(self._file),

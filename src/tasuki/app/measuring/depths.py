@@ -127,7 +127,7 @@ class DepthReader:
         async def read_some() -> None:
             for queue in left:
                 try:
-                    depth = await queue.driver.depth(queue.spec.name)
+                    depth = await census.depth(queue.id)
                 except DriverError:  # the old one is left out soon
                     continue
                 reading = Reading(depth, await census.count(queue.id))

@@ -16,6 +16,7 @@ from tasuki.observe.custom import OF_HANDLERS
 from tasuki.observe.exposition.handlers import families
 from tasuki.observe.exposition.snapshots import Snapshot
 from tasuki.observe.metrics import BUCKETS, Histogram
+from tasuki.queues.dead_letter import OF_LETTERS
 from tasuki.queues.queue import Queue
 from tasuki.state.pauses import pause_in
 from tasuki.supervisor.state import State, Status
@@ -27,6 +28,8 @@ MAX_PAIRS = 10_000
 """Queues, and pairs of queue and consumer, that are exported; further ones are counted as dropped."""
 
 _BORN = uuid4().hex
+_NO_LETTERS = dict.fromkeys(OF_LETTERS, 0)
+"""A series that begins with its first letters would show no increase."""
 _QUEUE_FIELDS = ("published", "rejected", "unknown", "suppressed")
 
 
@@ -75,7 +78,8 @@ def _queue(queue: Queue, assembly: Assembly | None, reading: Reading | None) -> 
         found["paused"] = int(pause_in(state.controls, "queue", queue.spec.name) is not None)
     if reading is not None:
         depth = reading.depth
-        found |= {"ready": depth.ready, "in_flight": depth.in_flight, "delayed": depth.delayed}
+        counts = {"ready": depth.ready, "in_flight": depth.in_flight, "delayed": depth.delayed}
+        found |= {name: count for name, count in counts.items() if count is not None}
         found["oldest_age"] = depth.oldest_age or 0.0
         if reading.consumers is not None:
             found["consumers"] = reading.consumers
@@ -89,10 +93,11 @@ def _consumer(consumer: Consumer) -> dict[str, Any]:
         "queue": consumer.queue.id,
         "driver": consumer.queue.driver.name,
         "errors": dict(metrics.errors),
-        "dead": dict(metrics.dead),
+        "dead": {**(_NO_LETTERS if consumer.queue.policy.dead_letter is not None else {}), **metrics.dead},
         "handler_seconds": histogram(metrics.handler_seconds),
         "wait_seconds": histogram(metrics.wait_seconds),
         "running": consumer.running,
+        "running_long": len(consumer.long_runs()),
         "buffered": consumer.buffered,
         "concurrency": 0 if consumer.pause is not None else consumer.concurrency,
     }

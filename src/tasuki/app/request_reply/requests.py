@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from tasuki.app.request_reply.inbox import Inbox
@@ -12,7 +13,7 @@ from tasuki.app.request_reply.reply_queues import new_reply_id, reply_queue
 from tasuki.clock import Clock
 from tasuki.consumers.settling.replies import ERROR
 from tasuki.contracts.driver import Driver
-from tasuki.errors import HandlerError, InvalidBodyError, PublishError, RequestTimeoutError
+from tasuki.errors import HandlerError, InvalidBodyError, PublishError, RequestTimeoutError, TasukiError
 from tasuki.handlers.body import check_type
 from tasuki.message import CORRELATION_ID, MESSAGE_TYPE, REPLY_TO, HeaderValue, Message
 from tasuki.queues.messages.body_type import type_name
@@ -23,6 +24,10 @@ from tasuki.units import Duration, format_duration
 
 Keys = tuple[object, ...]
 """The keys that sign the replies of a reply queue; empty: replies are not signed."""
+
+
+_PATIENCE = 1.0
+"""Seconds that the store has to say how many consumers there are."""
 
 
 class Requests:
@@ -49,7 +54,7 @@ class Requests:
         if queue.guard is not None:
             queue.guard.publish(queue.id)
         target = queue.origin or queue  # unguarded: we choose the reply queue, so no policy need allow it
-        limit = seconds("timeout", timeout)
+        limit = seconds("reply_timeout", timeout)
         target.check_loop()  # before the reply queue is opened here
         inbox = self._inbox(queue, reply_to)
         correlation_id = uuid.uuid4().hex
@@ -58,15 +63,15 @@ class Requests:
             async with asyncio.timeout(limit):
                 await inbox.open()
                 reply = inbox.expect(correlation_id)
-                _check_outcome(await target.publish(body, sent, timeout=limit, **options), queue.id)
+                _check_outcome(await target.publish(body, sent, publish_timeout=limit, **options), queue.id)
                 message = await reply
-        except TimeoutError as error:
+        except TimeoutError:
             if inbox.problem is not None:  # nothing was published
-                raise inbox.problem from error
+                raise inbox.problem from None
             inbox.give_up(correlation_id, queue)
             raise RequestTimeoutError(
-                f"queue {queue.id!r}: no reply within {format_duration(limit)}; the message may still be handled"
-            ) from error
+                f"queue {queue.id!r}: no reply within {format_duration(limit)}; {await _why(queue)}"
+            ) from None
         finally:
             inbox.forget(correlation_id)
         return _result(inbox.queue, message, returns, queue.id)
@@ -98,6 +103,22 @@ def _check(headers: Mapping[str, HeaderValue] | None, returns: Any, options: Map
         raise PublishError("a request cannot wait for a reply within the caller's own transaction")
     if returns is not None:
         check_type(returns)
+
+
+async def _why(queue: Queue) -> str:
+    """What a requester without a reply should know; the store may take a second to say who consumes."""
+    count: int | None = queue.consumer_count
+    if not count and queue.find_consumers is not None:
+        count = None
+        with suppress(TasukiError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                count = await queue.find_consumers()
+    if count == 0:
+        return (
+            "no worker consumes it, so the message waits: start one with 'tasuki run', or in this program with "
+            "'async with app.worker():'"
+        )
+    return "the message may still be handled; a longer time is reply_timeout='1m'"
 
 
 def _check_outcome(confirmed: Confirmed, queue: str) -> None:

@@ -69,6 +69,9 @@ class ScheduleDecorator:
 class DeclaringSchedules:
     """The part of an App that declares schedules."""
 
+    timezone: str | None = None
+    """The time zone of the cron expressions that are declared in code without one; None: UTC."""
+
     def every(
         self,
         interval: Duration,
@@ -93,7 +96,7 @@ class DeclaringSchedules:
         expression: str,
         /,
         *,
-        tz: str = "UTC",
+        tz: str | None = None,
         queue: str | QueueHandle[Any] | None = None,
         **options: Unpack[ScheduleOptions],
     ) -> ScheduleDecorator:
@@ -101,12 +104,13 @@ class DeclaringSchedules:
 
         Args:
             expression: five fields, or ``@daily`` and the like.
-            tz: the time zone by whose clocks it is read, such as ``Asia/Tokyo``.
+            tz: the time zone by whose clocks it is read, such as ``Asia/Tokyo``; default ``timezone`` of the app: UTC,
+                and in a Django project its ``TIME_ZONE``.
             queue: as for ``every``.
             options: as for ``every``.
         """
         _refuse_function("cron", "'0 9 * * *'", expression)
-        timing = {"cron": expression, "timezone": tz}
+        timing = {"cron": expression, **zone_of(_app(self), tz)}
         return ScheduleDecorator(_app(self), _queue(_app(self), queue), timing, options)
 
     def schedule(self, name: str, queue: str | QueueHandle[Any], **fields: Unpack[ScheduleFields]) -> str:
@@ -118,7 +122,14 @@ class DeclaringSchedules:
             fields: the fields of ``queue.schedule``: cron or every, timezone, body, headers, task, catch_up, overlap,
                 jitter, enabled.
         """
-        return _app(self).entry(name, "queue.schedule", {**fields, "queue": id_of(queue)})
+        zone = zone_of(_app(self), None) if "cron" in fields and "timezone" not in fields else {}
+        return _app(self).entry(name, "queue.schedule", {**fields, **zone, "queue": id_of(queue)})
+
+
+def zone_of(app: DeclaringSchedules, given: str | None) -> dict[str, Any]:
+    """The field ``timezone`` of a cron expression; none where it is UTC by default."""
+    zone = given or app.timezone
+    return {} if zone is None else {"timezone": zone}
 
 
 def _refuse_function(name: str, example: str, timing: object) -> None:

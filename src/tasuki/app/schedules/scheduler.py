@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from tasuki.clock import Clock
-from tasuki.errors import DriverError, PublishError
+from tasuki.contracts.state.store import Store
+from tasuki.errors import ConflictError, DriverError, PublishError
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.message import MESSAGE_TYPE
 from tasuki.observe.metrics import ScheduleMetrics
 from tasuki.observe.trace import APART, CURRENT
-from tasuki.queues.queue import Envelope, Queue
+from tasuki.queues.queue import Envelope, GroupEnvelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
 from tasuki.schedules.firing import Firing
 from tasuki.schedules.identities import identity
@@ -33,6 +34,8 @@ _WINDOW = 3600.0
 """Seconds in which a worker may publish the ticks of one that was killed, again."""
 
 
+SALT = "schedules/salt"
+"""Key of the text by which random times and jitters differ between installations."""
 _LATE = 10.0
 """Seconds after its moment from which on a tick counts as late."""
 
@@ -50,7 +53,7 @@ class Scheduled(NamedTuple):
         headers, body = {**config.headers, SCHEDULE: self.id, SCHEDULED_FOR: text_of(at)}, config.body
         if config.task is not None:
             headers[MESSAGE_TYPE], body = config.task, body or {}
-        return Envelope(body=body, headers=headers, id=message_id, delay=delay)
+        return GroupEnvelope(body=body, headers=headers, id=message_id, delay=delay, is_recorded=True)
 
     def tick(self, tick: Tick) -> Envelope[Any]:
         """Its message for a tick: published once, where the driver can tell, also by a worker that takes over."""
@@ -94,7 +97,8 @@ class Scheduler:
             clock=self._clock,
             holder=holder,
         )
-        firing.use(identified(self.schedules))
+        needs_salt = any(each.config.needs_salt for each in self.schedules.values())
+        firing.use(identified(self.schedules, await make_salt(store) if needs_salt else ""))
         self._running = asyncio.create_task(firing.run(), name=f"schedules of {self.state.driver.name}")
 
     async def wait(self) -> None:
@@ -151,14 +155,30 @@ class Scheduler:
         return list(found.values())
 
 
-def identified(schedules: Mapping[str, Scheduled]) -> dict[bytes, Schedule]:
-    """The schedules by their identities."""
+def identified(schedules: Mapping[str, Scheduled], salt: str) -> dict[bytes, Schedule]:
+    """The schedules by their identities; ``salt``: of the installation."""
     return {
         identity(id, queue.spec.name): Schedule(
-            id, config.timing, config.catch_up, config.jitter, lane=queue.id, broker=queue.driver.name
+            id, config.timing(id, salt), config.catch_up, config.jitter,
+            lane=queue.id, broker=queue.driver.name, salt=salt,
         )
         for id, config, queue in schedules.values()
-    }
+    }  # fmt: skip
+
+
+async def read_salt(store: Store) -> str | None:
+    """The salt of an installation; None: no worker has needed it yet. Raises DriverError."""
+    found = await store.get(SALT)
+    return None if found is None else found.value.decode()
+
+
+async def make_salt(store: Store) -> str:
+    """The same; made if there is none. Raises DriverError."""
+    if (found := await read_salt(store)) is not None:
+        return found
+    with suppress(ConflictError):  # another worker was faster
+        await store.put(SALT, uuid4().hex.encode(), version=0)
+    return await read_salt(store) or ""
 
 
 def text_of(at: int) -> str:

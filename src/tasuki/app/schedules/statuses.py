@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from tasuki.app.schedules.scheduler import Scheduled, identified
+from tasuki.app.schedules.scheduler import Scheduled, identified, read_salt
 from tasuki.app.schedules.status import ScheduleStatus
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 from tasuki.kinds.check.project import Project
@@ -16,6 +16,7 @@ from tasuki.message import new_id
 from tasuki.queues.result import Confirmed
 from tasuki.registry.references import find_named
 from tasuki.schedules.firing import find_mark, read_known
+from tasuki.schedules.spread import is_spread, spread
 from tasuki.schedules.times.timing import last_tick, next_tick
 from tasuki.state.pauses import PAUSE, pause_key, read_pause
 from tasuki.state.pausing import find_all
@@ -105,29 +106,35 @@ def _by_state(host: ProjectHost) -> Mapping[SharedState, Mapping[str, Scheduled]
 
 async def _statuses_in(state: SharedState, schedules: Mapping[str, Scheduled]) -> dict[str, ScheduleStatus]:
     store = await state.store()
-    identities = identified({id: each for id, each in schedules.items() if each.config.enabled})
+    salt = await read_salt(store) if any(each.config.needs_salt for each in schedules.values()) else ""
+    identities = identified({id: each for id, each in schedules.items() if each.config.enabled}, salt or "")
     scope, mark = await find_mark(store, identities) if identities else ("", None)
     known = await read_known(store, scope)
     pauses, now = await find_all(state, PAUSE), int(await store.time())
     since = {schedule.id: known.since(own, schedule) for own, schedule in identities.items()}
     return {
-        id: _status(each, now, 0 if mark is None else mark.of(each.queue.spec.name), since.get(id), pauses)
+        id: _status(each, now, 0 if mark is None else mark.of(each.queue.spec.name), since.get(id), pauses, salt)
         for id, each in schedules.items()
     }
 
 
 def _status(
-    scheduled: Scheduled, now: int, done: int, since: int | None, pauses: Mapping[str, bytes]
+    scheduled: Scheduled, now: int, done: int, since: int | None, pauses: Mapping[str, bytes], salt: str | None
 ) -> ScheduleStatus:
     id, config, queue = scheduled
-    next_at = next_tick(config.timing, now) if config.enabled else None
-    last_at = last_tick(config.timing, done) if since is not None else None
+    paused = None if (raw := pauses.get(pause_key("schedule", id))) is None else read_pause(raw)
+    begin = now if paused is None or paused.until is None else max(now, int(paused.until))
+    ticking = config.timing(id, salt or "")
+    is_open = salt is None and config.cron is not None and is_spread(config.cron)
+    is_off = not config.enabled or is_open or (paused is not None and paused.until is None)
+    next_at = None if is_off else next_tick(ticking, begin)
+    last_at = last_tick(ticking, done) if since is not None else None
     if config.cron is not None:
-        timing = config.cron if config.timezone == "UTC" else f"{config.cron} ({config.timezone})"
+        cron = config.cron if salt is None else spread(config.cron, id, salt)
+        timing = cron if config.timezone == "UTC" else f"{cron} ({config.timezone})"
     else:
         timing = f"every {format_duration(config.every or 0.0)}"
-    pause = pauses.get(pause_key("schedule", id))
-    missed = last_tick(config.timing, now - _LATE) if since is not None and pause is None else None
+    missed = last_tick(ticking, now - _LATE) if since is not None and paused is None else None
     return ScheduleStatus(
         id=id,
         queue=queue.id,
@@ -135,7 +142,8 @@ def _status(
         next=None if next_at is None else datetime.fromtimestamp(next_at, UTC),
         last=None if last_at is None or since is None or last_at <= since else datetime.fromtimestamp(last_at, UTC),
         is_enabled=config.enabled,
-        pause=None if pause is None else read_pause(pause),
+        pause=paused,
         is_known=since is not None,
         is_late=missed is not None and since is not None and missed > max(done, since),
+        timezone=config.timezone,
     )

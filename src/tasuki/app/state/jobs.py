@@ -3,42 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+import msgspec
+
+from tasuki.app.state.fate import know
 from tasuki.app.state.finding import needed_state
 from tasuki.contracts.state.jobs import CancelOutcome, JobStatus, Progress
-from tasuki.errors import HandlerError, QueueNotFoundError, RequestTimeoutError, UnsupportedError
+from tasuki.contracts.state.store import CURRENT, Store
+from tasuki.errors import HandlerError, RequestTimeoutError, UnsupportedError
 from tasuki.handlers.body import make_decoder
 from tasuki.queues.queue import Queue
 from tasuki.queues.result import Confirmed
-from tasuki.state.cancelling import is_cancelled
+from tasuki.state.jobs.fate import status_of
 from tasuki.state.results import JobRecord, decode, result_key
 from tasuki.units import Duration, format_duration, parse_duration
 
 if TYPE_CHECKING:
+    from types import UnionType
+
     from tasuki.app.assembly import Assembly
     from tasuki.app.messaging import Messaging
+    from tasuki.app.typed.options import Named
 
-_PAUSE = 0.02
-_LONGEST_PAUSE = 0.5
-"""Seconds between two reads of a result that is waited for."""
-_MOST_SEARCHED = 1000
-"""Messages of a queue that are looked through for one without a record."""
+T = TypeVar("T")
+"""What the handler returns."""
 
 
 def _told(confirmed: Confirmed) -> tuple[object, ...]:
     return confirmed.id, confirmed.durability, confirmed.outcome, confirmed.instead_of
 
 
-class Job(Confirmed, frozen=True, eq=False, gc=True):
-    """A published message by its id, and what becomes of it.
-
-    ``status``, ``progress`` and ``result`` read what its worker has written, in a queue with ``result``.
-    """
+class _OfQueue(Confirmed, Generic[T], frozen=True, eq=False, gc=True):
+    """A published message by its id; equal to another result of a publish that says the same."""
 
     queue: str = ""
     """Id of its queue."""
     _app: Any = None
+    _returns: Any = Any
+    """The type that its result becomes."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Confirmed) and _told(self) == _told(other)
@@ -46,27 +50,39 @@ class Job(Confirmed, frozen=True, eq=False, gc=True):
     def __hash__(self) -> int:
         return hash(self.id)
 
+    def __repr__(self) -> str:
+        of = "" if self.instead_of is None else f", instead_of={self.instead_of!r}"
+        return f"{type(self).__name__}(id={self.id!r}, queue={self.queue!r}, outcome={self.outcome!r}{of})"
+
+
+class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
+    """A published message by its id, and what becomes of it; ``T``: what its handler returns."""
+
     async def cancel(self) -> CancelOutcome:
         """Cancel the message; see :meth:`tasuki.App.cancel`."""
         app: Messaging = self._app
         return await app.cancel(self.id, queue=self.queue)
 
     async def status(self) -> JobStatus:
-        """``waiting``, ``running``, ``done``, ``failed`` (given up), ``cancelled`` or ``unknown``.
+        """What has become of the message; see :data:`tasuki.contracts.state.jobs.JobStatus`.
 
-        Without ``result`` at the queue, and after its time, only ``waiting`` and ``cancelled`` are known.
+        ``unknown``: there never was such a message, or its time is over: the ttl of ``result`` after its end, or its
+        end itself in a queue without ``result``. Makes two requests at most in a queue with ``result``.
 
         Raises:
-            UnsupportedError: the queue has no state. DriverError: its store or its broker cannot be reached.
+            UnsupportedError: the queue has no state; or it keeps no results, its broker does not say where a message
+                is, and no worker is known to have it. DriverError: its store or its broker cannot be reached.
         """
         live, queue = self._live()
-        record = await read(live, self.queue, self.id)
-        if record is not None:
-            return record.status
-        state = needed_state(live, self.queue, "the status of a message")
-        if await is_cancelled(state, queue.spec.name, self.id):
-            return "cancelled"
-        return "waiting" if await _waits(queue, self.id) else "unknown"
+        status = status_of(await know(live, self.queue, self.id))
+        if status is None:
+            raise UnsupportedError(
+                f"queue {self.queue!r} keeps no results, and driver {queue.driver.name!r} does not say where message "
+                f"{self.id!r} is: write 'result: {{ttl: 1h}}' at the queue",
+                driver=queue.driver.name,
+                queue=self.queue,
+            )
+        return status
 
     async def progress(self) -> Progress | None:
         """What the handler has said last with ``context.progress``; None: nothing. Raises as ``status``."""
@@ -74,12 +90,16 @@ class Job(Confirmed, frozen=True, eq=False, gc=True):
         record = await read(live, self.queue, self.id)
         return None if record is None else record.progress
 
-    async def result(self, timeout: Duration = 30.0, *, returns: Any = Any) -> Any:
-        """Wait for what the handler returns.
+    @overload
+    async def result(self, timeout: Duration = 30.0) -> T: ...
+    @overload
+    async def result(self, timeout: Duration = 30.0, *, returns: type[Named] | UnionType) -> Named: ...
+    async def result(self, timeout: Duration = 30.0, *, returns: Any = None) -> Any:
+        """Wait for what the handler returns; the store's watch wakes it.
 
         Args:
             timeout: the longest time to wait.
-            returns: the type that the result becomes; default: as it was decoded.
+            returns: the type that the result becomes; default: as the task says, else as it was decoded.
 
         Raises:
             HandlerError: the message was given up, or cancelled (kind ``Canceled``), or its result cannot be kept.
@@ -94,19 +114,23 @@ class Job(Confirmed, frozen=True, eq=False, gc=True):
                 driver=queue.driver.name,
                 queue=self.queue,
             )
-        seconds, loop, pause = parse_duration(timeout), asyncio.get_running_loop(), _PAUSE
-        until = loop.time() + seconds
-        while True:
-            record = await read(live, self.queue, self.id)
-            if record is not None and record.is_final:
-                return _value(queue, record, returns)
-            if loop.time() >= until:
-                status = "has not started" if record is None else f"is {record.status}"
-                raise RequestTimeoutError(
-                    f"message {self.id} of queue {self.queue!r} {status} after {format_duration(seconds)}"
-                )
-            await asyncio.sleep(min(pause, max(until - loop.time(), 0.0)))
-            pause = min(pause * 1.5, _LONGEST_PAUSE)
+        seconds, record = parse_duration(timeout), await read(live, self.queue, self.id)
+        if record is None or not record.is_final:
+            try:
+                async with asyncio.timeout(seconds):
+                    record = await self._ended(live, queue)
+            except TimeoutError:
+                record = await read(live, self.queue, self.id)
+        if record is None or not record.is_final:
+            status = "has not started" if record is None or record.status == "waiting" else f"is {record.status}"
+            text = f"message {self.id} of queue {self.queue!r} {status} after {format_duration(seconds)}"
+            raise RequestTimeoutError(text)
+        return _value(queue, record, self._returns if returns is None else returns)
+
+    async def _ended(self, live: Assembly, queue: Queue) -> JobRecord | None:
+        """The last record, as soon as the store has it; None: the store was closed."""
+        store = await needed_state(live, self.queue, "the result of a message").store()
+        return await _last_record(store, result_key(queue.spec.name, self.id))
 
     def _live(self) -> tuple[Assembly, Queue]:
         app: Messaging = self._app
@@ -117,6 +141,53 @@ class Job(Confirmed, frozen=True, eq=False, gc=True):
         return live, live.queue(self.queue)
 
 
+class SyncJob(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
+    """A :class:`Job` for code without an event loop: the same verbs, which block until they are done."""
+
+    def cancel(self) -> CancelOutcome:
+        """See :meth:`Job.cancel`."""
+        outcome: CancelOutcome = self._app.sync.run(self._job().cancel())
+        return outcome
+
+    def status(self) -> JobStatus:
+        """See :meth:`Job.status`."""
+        status: JobStatus = self._app.sync.run(self._job().status())
+        return status
+
+    def progress(self) -> Progress | None:
+        """See :meth:`Job.progress`."""
+        progress: Progress | None = self._app.sync.run(self._job().progress())
+        return progress
+
+    @overload
+    def result(self, timeout: Duration = 30.0) -> T: ...
+    @overload
+    def result(self, timeout: Duration = 30.0, *, returns: type[Named] | UnionType) -> Named: ...
+    def result(self, timeout: Duration = 30.0, *, returns: Any = None) -> Any:
+        """See :meth:`Job.result`."""
+        return self._app.sync.run(self._job().result(timeout, returns=returns))
+
+    def _job(self) -> Job[T]:
+        return Job(*_fields(self))
+
+
+J = TypeVar("J", bound=_OfQueue[Any])
+
+
+def sync_job(job: _OfQueue[T]) -> SyncJob[T]:
+    """The same job for code without an event loop."""
+    return SyncJob(*_fields(job))
+
+
+def returning(job: J, returns: Any) -> J:
+    """The job whose result becomes this type; None: it stays as it was decoded."""
+    return job if returns is None else msgspec.structs.replace(job, _returns=returns)
+
+
+def _fields(job: _OfQueue[Any]) -> tuple[Any, ...]:
+    return tuple(getattr(job, name) for name in _OfQueue.__struct_fields__)
+
+
 async def read(live: Assembly, queue: str, id: str) -> JobRecord | None:
     """The record of a message; None: there is none. Raises UnsupportedError: its queue has no state; DriverError."""
     state = needed_state(live, queue, "the status of a message")
@@ -124,25 +195,25 @@ async def read(live: Assembly, queue: str, id: str) -> JobRecord | None:
     return None if found is None else decode(found.value)
 
 
+async def _last_record(store: Store, key: str) -> JobRecord | None:
+    async with aclosing(store.watch(key)) as changes:  # type: ignore[type-var]
+        async for change in changes:
+            if change is CURRENT or change.key != key or change.value is None:
+                continue
+            record = decode(change.value)
+            if record is not None and record.is_final:
+                return record
+    return None
+
+
 def _value(queue: Queue, record: JobRecord, returns: Any) -> Any:
     """The result. Raises HandlerError: there is none."""
     if record.status == "cancelled":
         raise HandlerError("the message was cancelled", kind="Canceled", retryable=False)
-    if (error := record.error) is not None and record.status == "failed":
+    if (error := record.error) is not None and record.is_given_up:
         names = [error.type] if error.type else []
         raise HandlerError(error.text, kind=error.kind, retryable=False, details={"reason": error.reason}, names=names)
     if record.value is None:
         raise HandlerError(f"the result cannot be kept: {record.problem}", kind="Internal", retryable=False)
     codec = queue.codecs.get(record.codec) or queue.codec
     return make_decoder(codec, returns)(record.value)
-
-
-async def _waits(queue: Queue, id: str) -> bool:
-    """Whether the message is among the first that wait."""
-    if not queue.driver.capabilities.peek:
-        return False
-    try:
-        found = await queue.driver.peek(queue.spec.name, _MOST_SEARCHED)
-    except QueueNotFoundError:
-        return False
-    return any(message.id == id for message in found)

@@ -23,7 +23,7 @@ def policy_of(config: ConsumerConfig, queue: Queue, clock: Clock) -> RetryPolicy
     has_rate = any(limit.rate is not None for limit in limits_of(queue.spec, queue.policy))
     return RetryPolicy(
         backoff=retry.backoff() if retry else queue.policy.retry,
-        max_attempts=queue.policy.max_attempts,
+        max_attempts=(retry and retry.max_attempts) or queue.policy.max_attempts,
         has_dead_letter=queue.policy.dead_letter is not None,
         drops_expired=queue.policy.drop_expired,
         rules=retry.rules() if retry else queue.policy.retry_rules,

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.declare import Declarations, lifecycle_of_code, name_of
-from tasuki.app.tasks.retries import Retries
+from tasuki.contracts.context import Retries
 from tasuki.errors import InvalidEntryError
+from tasuki.ids import name_for
 from tasuki.registry.entry import INJECT, Entry
 from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
     from tasuki.app.tasks.options import TaskRules
-
-_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
-"""What the name of an entry cannot have."""
 
 
 class DeclaredTasks:
@@ -40,6 +37,7 @@ class DeclaredTasks:
         if entry.data.keys() - {"queue", "funcs", "lifecycle"} or entry.data["lifecycle"] != lifecycle_of_code({}):
             raise entry.error("the workers of this queue have their options already", hint="give them all in one call")
         _data_of(entry).update({**fields, "lifecycle": lifecycle_of_code(fields.get("lifecycle", {}))})
+        self._declared.on_change()
         return entry.id
 
     def add(
@@ -59,17 +57,19 @@ class DeclaredTasks:
                 entry=entry.id,
                 hint=f"give one of them another name: @….task(name={name + '2'!r})",
             )
-        id = f"{queue}.task.{_NO_NAME.sub('-', name)}"
+        namespace, _, own = queue.rpartition(":")
+        id = f"{namespace}:{name_for(name, f'{own}.task.')}" if namespace else name_for(name, f"{own}.task.")
         self._declared.add(id, "function.python", {}, target=function, meta={INJECT: inject} if inject else None)
         funcs[name] = {"func": id, **self._rules(id, rules)}
         entry.positions["funcs", name] = place  # type: ignore[index]
+        self._declared.on_change()
         return name
 
     def _rules(self, id: str, rules: TaskRules) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if (retry := rules.get("retry")) is not None:
             found["retry"] = retry.fields() if isinstance(retry, Retries) else retry
-        if (timeout := rules.get("timeout")) is not None:
+        if (timeout := rules.get("handler_timeout")) is not None:
             found["handler_timeout"] = timeout
         if (idempotency := rules.get("idempotency")) is not None:
             found["idempotency"] = idempotency

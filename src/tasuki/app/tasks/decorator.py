@@ -71,10 +71,10 @@ class TaskDecorator:
             inject: the type, or a tuple of the two types, of the first parameters, which the app provides; for type
                 checkers, who then leave these parameters out of the call.
             rules: ``name``: of the task, default the function's; messages carry it, so keep it when you rename the
-                function. ``retry``: a :class:`tasuki.Retries`. ``timeout``: longest time of one run. ``on_give_up``: a
-                function that is called before a message is dead-lettered: it takes what it names of the task's
-                parameters, ``error``, and injected parameters. ``idempotency``: the key for which it is done once,
-                ``"body.order"``, or ``{"key": …, "ttl": …}``.
+                function. ``retry``: a :class:`tasuki.Retries`. ``handler_timeout``: longest time of one run.
+                ``on_give_up``: a function that is called before a message is dead-lettered: it takes what it names of
+                the task's parameters, ``error``, and injected parameters. ``idempotency``: the key for which it is done
+                once, ``"body.order"``, or ``{"key": …, "ttl": …}``.
 
         Raises:
             InvalidEntryError: the queue has a task of this name already.

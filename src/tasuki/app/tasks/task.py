@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
+from msgspec.structs import replace
+
 from tasuki.app.guesses import OF_TASK, Guessed
-from tasuki.app.tasks.options import SENDING, refuse_unknown
-from tasuki.errors import PublishError, TasukiError
+from tasuki.app.tasks.options import OF_SENDER, REQUEST, SENDING, refuse_unknown
+from tasuki.errors import LifecycleError, PublishError, TasukiError
 from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
 from tasuki.observe.frames import for_user
-from tasuki.queues.queue import Envelope
-from tasuki.queues.result import Confirmed
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.declaring import Declaring
     from tasuki.app.flow.planned import Planned
-    from tasuki.app.state.jobs import Job
+    from tasuki.app.state.jobs import Job, SyncJob
     from tasuki.app.tasks.options import TaskOptions
     from tasuki.handlers.arguments import Arguments
 
@@ -33,8 +34,6 @@ R = TypeVar("R")
 """What a call of the function returns."""
 T = TypeVar("T")
 """What its run ends with: the awaited result of an async function."""
-
-_OF_ENVELOPE = frozenset(Envelope.__struct_fields__)
 
 
 class Sender(Guessed, Generic[P, T]):
@@ -65,39 +64,53 @@ class Sender(Guessed, Generic[P, T]):
 
         Args:
             options: ``headers``, and the options of :meth:`tasuki.queues.queue.Queue.publish`: delay, at, ttl,
-                priority, key, id, unique, unique_for, on_conflict, unique_max, timeout, connection.
+                priority, key, id, handler_timeout, retries, unique, unique_for, on_conflict, unique_max,
+                publish_timeout, connection; for ``request`` also reply_timeout.
 
         Raises:
             TypeError: an option that does not exist.
         """
-        refuse_unknown("with_options(…)", options, SENDING)
+        refuse_unknown("with_options(…)", options, OF_SENDER)
         return Sender(self._task, {**self._options, **options})
 
-    async def publish(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
-        """Publish a call and wait for the broker's confirmation; raises what ``Queue.publish`` raises."""
-        body, headers, options = self._message("publish", args, kwargs)
-        return await self._task.app.publish(self._task.queue, body, headers, **options)
+    async def publish(self, /, *args: P.args, **kwargs: P.kwargs) -> Job[T]:
+        """Publish a call and wait for the broker's confirmation; raises what ``Queue.publish`` raises.
 
-    def send(self, /, *args: P.args, **kwargs: P.kwargs) -> Confirmed:
+        The ``result`` of the job is what the function returns, as its annotation says.
+        """
+        from tasuki.app.state.jobs import returning
+
+        body, headers, options = self._message("publish", args, kwargs)
+        refuse_unknown("publish(…)", options, SENDING)
+        job = await self._task.app.publish(self._task.queue, body, headers, **options)
+        return returning(job, self._task.returns)
+
+    def send(self, /, *args: P.args, **kwargs: P.kwargs) -> SyncJob[T]:
         """Publish from code without an event loop; see :meth:`publish` and ``app.sync``."""
+        from tasuki.app.state.jobs import returning
+
         body, headers, options = self._message("send", args, kwargs)
-        return self._task.app.sync.publish(self._task.queue, body, headers, **options)
+        refuse_unknown("send(…)", options, SENDING)
+        with suppress(RuntimeError):  # there is none
+            asyncio.get_running_loop()
+            raise LifecycleError(
+                f"{self._task.name}.send(…) would block the event loop: write await {self._task.name}.publish(…)"
+            )
+        job = self._task.app.sync.publish(self._task.queue, body, headers, **options)
+        return returning(job, self._task.returns)
 
     async def request(self, /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Publish a call and wait for the function's result, as its annotation says; see :meth:`tasuki.App.request`."""
         body, headers, options = self._message("request", args, kwargs)
+        refuse_unknown("request(…)", options, REQUEST)
         result = await self._task.app.request(self._task.queue, body, headers, returns=self._task.returns, **options)
         return cast("T", result)
 
-    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Envelope[Any]:
-        """The message of a call, for ``publish_many`` of its queue; takes no timeout and no connection."""
-        body, headers, options = self._message("call", args, kwargs)
-        if foreign := sorted(options.keys() - _OF_ENVELOPE):
-            raise TypeError(f"{self._task.name}.call(…): give {foreign[0]!r} to publish_many")
-        return Envelope(body=body, headers=headers, **options)
-
     def message(self, /, *args: P.args, **kwargs: P.kwargs) -> Planned:
-        """The message of a call, for ``app.group``, ``then`` or ``on_error``; takes no timeout and no connection."""
+        """The message of a call, for ``app.group``, ``then``, ``on_error`` or ``publish_many`` of its queue.
+
+        It takes neither ``publish_timeout`` nor ``connection``.
+        """
         from tasuki.app.flow.planned import planned
 
         body, headers, options = self._message("message", args, kwargs)
@@ -135,7 +148,7 @@ class Sender(Guessed, Generic[P, T]):
         try:
             body = self._task.arguments.bind(f"{self._task.name}.{verb}(…)", args, named)
         except TasukiError as error:
-            raise for_user(error) from error.__cause__
+            raise for_user(error) from None
         options: dict[str, Any] = dict(self._options)
         headers = options.pop("headers", None) or {}
         return body, {**headers, MESSAGE_TYPE: self._task.name}, options

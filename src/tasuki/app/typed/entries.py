@@ -19,6 +19,7 @@ from tasuki.units import Duration, Size
 
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
+    from tasuki.contracts.context import Retries
     from tasuki.fields.types import DurabilityLevel
     from tasuki.kinds.entries.queue import RequirementName
 
@@ -36,6 +37,7 @@ class DeadLetterFields(TypedDict, total=False):
 class RetryFields(BackoffFields, total=False):
     never: list[str]
     on: list[str]
+    max_attempts: int | None
 
 
 UniqueFields = TypedDict(
@@ -85,7 +87,7 @@ class QueueFields(TypedDict, total=False):
     codec: str
     compress: Literal["gzip", "zstd"] | CompressFields | None
     dead_letter: str | QueueHandle[Any] | DeadLetterFields | None
-    retry: RetryFields
+    retry: RetryFields | Retries | None
     max_length: int | None
     overflow: Literal["block", "reject"]
     message_ttl: Duration | None
@@ -106,12 +108,6 @@ class QueueFields(TypedDict, total=False):
     signing: SigningFields | None
 
 
-class TaskRetryFields(BackoffFields, total=False):
-    never: list[str]
-    on: list[str]
-    max_attempts: int | None
-
-
 class IdempotencyFields(TypedDict, total=False):
     key: str
     ttl: Duration
@@ -119,7 +115,7 @@ class IdempotencyFields(TypedDict, total=False):
 
 class TaskFields(TypedDict, total=False):
     func: Required[str]
-    retry: TaskRetryFields | None
+    retry: RetryFields | None
     handler_timeout: Duration | None
     idempotency: str | IdempotencyFields | None
     on_give_up: str | None
@@ -151,7 +147,7 @@ class ConsumerFields(TypedDict, total=False):
     batch: BatchFields | None
     auto_ack: bool
     handler_timeout: Duration | None
-    retry: RetryFields | None
+    retry: RetryFields | Retries | None
     idempotency: str | IdempotencyFields | None
     middleware: list[str]
     driver_options: ConsumerOptions | AnyConsumerOptions

@@ -33,5 +33,5 @@ Headers = Mapping[str, HeaderValue] | None
 class RequestOptions(MessageOptions, total=False):
     """Options of request."""
 
-    timeout: Duration
+    reply_timeout: Duration
     reply_to: str | QueueHandle[Any] | None

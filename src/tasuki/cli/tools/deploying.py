@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -255,7 +256,7 @@ def _refuse_files(plan: Plan) -> None:
 def _image(plan: Plan, image: str | None) -> str:
     if image is not None:
         return f"    image: {json.dumps(image)}\n"
-    own = " -r requirements.txt" if (plan.folder / "requirements.txt").is_file() else ""
+    own = "".join(f" {word}" for word in _dependencies(plan.folder))
     places = dict.fromkeys(_inside(plan, path.parent) for path in plan.files)
     # A new volume takes the owner of the folder that it covers.
     owned = f"        RUN install -d -o {_UID} -g {_UID} {' '.join(map(quote, places))}\n" if places else ""
@@ -274,6 +275,20 @@ def _image(plan: Plan, image: str | None) -> str:
         RUN pip install --no-cache-dir '{plan.requirement}'{own}
 {owned}        USER {_UID}
 """
+
+
+def _dependencies(folder: Path) -> Sequence[str]:
+    """What ``pip install`` gets for the project's own code: its requirements file, or what pyproject.toml names."""
+    if (folder / "requirements.txt").is_file():
+        return ["-r requirements.txt"]
+    path = folder / "pyproject.toml"
+    try:
+        named = tomllib.loads(path.read_text("utf-8"))["project"]["dependencies"] if path.is_file() else []
+    except KeyError:
+        named = []
+    except (OSError, ValueError) as error:
+        raise CommandError(f"cannot read the dependencies of {path}: {error}") from error
+    return [quote(each) for each in named if isinstance(each, str)]
 
 
 def _inside(plan: Plan, folder: Path) -> str:

@@ -9,6 +9,8 @@ import click
 
 from tasuki.cli.exits import CommandError
 from tasuki.cli.output import print_json, print_table
+from tasuki.observe.events import STACK
+from tasuki.observe.plain import escape_lines
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -24,7 +26,7 @@ def is_named(worker: Presence, id: str) -> bool:
 
 
 async def events_of(app: App, id: str, newest: int) -> Found:
-    """The newest events of each consumer of a worker.
+    """The newest events of each consumer of a worker, and after them where its handlers are (the kind ``stack``).
 
     Raises:
         CommandError: there is no such worker, or several; or it does not answer.
@@ -45,7 +47,7 @@ async def events_of(app: App, id: str, newest: int) -> Found:
             left = consumers - found.keys()
             mine = {id for id in left if _is_in(app, id, state)}
             if mine:
-                found |= await ask(await state.store(), Worker(*next(iter(names))), mine, newest)
+                found |= await ask(await state.store(), Worker(*next(iter(names))), mine, newest, stacks=True)
     if not found and consumers:
         raise CommandError(
             f"worker {id} has not answered for {PATIENCE:g} s: its event loop may be blocked; then its log has the "
@@ -65,15 +67,20 @@ def show_events(found: Found, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    lines = [(consumer, event) for consumer, events in sorted(found.items()) for event in events]
     rows = [
         (_time(event["at"]), consumer, event["kind"], event["message"] or "", event["attempt"] or "", _value(event))
-        for consumer, events in sorted(found.items())
-        for event in events
+        for consumer, event in lines
+        if event["kind"] != STACK
     ]
     if not rows:
         click.echo("nothing has happened yet", err=True)
         return
     print_table(("TIME (UTC)", "CONSUMER", "EVENT", "MESSAGE", "ATTEMPT", ""), rows)
+    for consumer, event in lines:
+        if event["kind"] == STACK:
+            click.echo(f"\n{consumer} runs message {event['message']}, attempt {event['attempt']}, and is in:")
+            click.echo(escape_lines(event["value"]))
 
 
 def _time(unix: float) -> str:

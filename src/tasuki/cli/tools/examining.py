@@ -41,11 +41,18 @@ def installation() -> Iterator[Finding]:
     yield Finding("tasuki", f"{__version__} in {Path(__file__).parents[2]}")
     yield Finding("python", f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}")
     yield Finding("sqlite", sqlite3.sqlite_version)
-    for extra, package in sorted(extras().items()):
-        try:
-            yield Finding(f"extra {extra}", f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            yield Finding(f"extra {extra}", f"not installed (pip install 'tasuki[{extra}]')")
+    found = {extra: _version(package) for extra, package in sorted(extras().items())}
+    there = [f"{extra} ({extras()[extra]} {version})" for extra, version in found.items() if version]
+    missing = [extra for extra, version in found.items() if not version]
+    hint = f"the others, if the project needs them: pip install 'tasuki[{','.join(missing)}]'" if missing else ""
+    yield Finding("extras", f"installed: {', '.join(there) or 'none'}", hint=hint)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def extras() -> dict[str, str]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import textwrap
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasuki.cli.output import age
+from tasuki.cli.output import age, is_time, iso, moment
+from tasuki.message import DEAD_LETTER_TIME, DUE, EXPIRES_AT, LAST_ERROR_TIME, TIMESTAMP
 
 if TYPE_CHECKING:
     from tasuki.app.dead.choice import Choice
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
 
 
+TIMES = {
+    TIMESTAMP: "published_at",
+    DUE: "due_at",
+    EXPIRES_AT: "expires_at",
+    LAST_ERROR_TIME: "last_error_at",
+    DEAD_LETTER_TIME: "dead_letter_at",
+}
+"""Headers that hold Unix seconds → what a command calls them, in ISO 8601."""
 _SHORT = 4096
 """Bytes that a body on one line is read from."""
 
@@ -81,9 +90,16 @@ def as_dict(queue: Queue, message: Message, *, is_short: bool = False, shows_sec
     body = (_beginning if is_short else body_of)(queue, message)
     if not shows_secrets:
         shown["headers"], body = masked(message.headers), masked(body)
+    times = {name: message.headers.get(header) for header, name in TIMES.items()}
+    shown |= {name: iso(at) for name, at in times.items() if is_time(at)}
     if isinstance(body, bytes):
         return {**shown, "body_base64": base64.b64encode(body).decode()}
     return {**shown, "body": body}
+
+
+def readable(headers: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Headers as people read them: times as dates."""
+    return {name: moment(value, now) if name in TIMES and is_time(value) else value for name, value in headers.items()}
 
 
 def attempt_texts(records: Iterable[AttemptRecord], now: float) -> list[str]:

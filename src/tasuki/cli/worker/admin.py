@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TOKEN = "TASUKI_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
 ADMIN_OPTIONS = (
     "--admin", "--admin-host", "--admin-token-file", "--admin-actor", "--admin-actor-header", "--admin-proxy",
-    "--admin-open",
+    "--admin-open", "--admin-publish-rate",
 )  # fmt: skip
 """In the order of the fields of ``Admin``."""
 DEFAULT = "127.0.0.1:9321"
@@ -69,6 +69,7 @@ class Admin:
     actor_header: str = ""
     proxies: tuple[str, ...] = ()
     is_open: bool = False
+    publish_rate: float = 100.0
 
     @contextmanager
     def beside(self, app: App, watched: Watched | None = None) -> Iterator[Beside]:
@@ -138,7 +139,7 @@ class Admin:
             if problem:
                 _log.warning("desk: its token ends with this process, as it cannot be kept: %s", problem)
         hosts = names_of(self.hosts if host in _WILDCARDS else (*self.hosts, host))
-        access = Access(hosts, token, self.actor, self.actor_header, proxies, self.is_open, takes_links=is_made)
+        access = Access(hosts, token, self.actor, self.actor_header, proxies, self.is_open, self.publish_rate, is_made)
         address = f"http://{self.address.rpartition(':')[0]}:{listening.getsockname()[1]}/"
         return Door(listening, access, address, f"{address}?token={token}" if is_made else address, place)
 
@@ -192,6 +193,16 @@ def _nothing() -> None:
     """No desk is wanted."""
 
 
+_publish_rate = click.option(
+    "--admin-publish-rate",
+    type=click.FloatRange(0, 1_000_000, min_open=True),
+    default=100.0,
+    show_default=True,
+    metavar="N",
+    help="Messages a second that one client may publish through the API.",
+)
+
+
 def admin_options(default: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The command gets an ``admin``; ``default``: where the desk listens if no option says so."""
 
@@ -219,6 +230,7 @@ def admin_options(default: str = "") -> Callable[[Callable[..., Any]], Callable[
             metavar="ADDRESS",
             help="A proxy's address; it names the client, and whether the browser speaks TLS.",
         )
+        @_publish_rate
         @click.option("--admin-open", is_flag=True, help="No token: every program of this machine may act.")
         @functools.wraps(function)
         def command(*args: Any, **named: Any) -> Any:

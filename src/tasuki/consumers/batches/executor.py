@@ -19,6 +19,8 @@ from tasuki.consumers.settling.verdict import ACK
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, ResultError
 from tasuki.message import wants_answer
+from tasuki.observe.frames import from_user
+from tasuki.observe.handled import HANDLED
 from tasuki.observe.trace import CURRENT, common
 
 _log = logging.getLogger("tasuki.consumer")
@@ -102,6 +104,7 @@ class BatchExecutor(Executor):
         count = len(bodies)  # the function may change its list
         results: Sequence[Any]
         raised: BaseException | None = None
+        HANDLED.set(batch)
         CURRENT.set(common(each.received.headers for each in batch.deliveries))
         try:
             result = await self._only.handle(bodies, Context(batch, batch, self._only.reach))
@@ -169,6 +172,6 @@ class BatchExecutor(Executor):
             len(group),
             given_up,
             text,
-            exc_info=error,
+            exc_info=from_user(error),
             extra={"consumer": delivery.consumer, "queue": delivery.queue, "messages": len(group)},
         )

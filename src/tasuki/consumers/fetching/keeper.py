@@ -16,7 +16,7 @@ from typing import Protocol
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
-from tasuki.contracts.driver import Receipt
+from tasuki.contracts.driver import SILENCE, Receipt
 from tasuki.errors import DriverError
 from tasuki.observe.events import LEASE_LOST, LEASE_RENEWED, EventRing
 from tasuki.observe.metrics import ConsumerMetrics
@@ -54,9 +54,9 @@ class Holding:
     deliveries: dict[Receipt, Delivery] = field(default_factory=dict)
 
     def due(self, now: float) -> dict[Receipt, Delivery]:
-        """The deliveries to renew: those past a third of their lease, or all if a session holds them."""
+        """The deliveries to renew: those past a third of their ``silence``, or all if a session holds them."""
         assert self.lease is not None
-        least_left = self.lease * 2 / 3 if self.queue.driver.capabilities.leases else float("inf")
+        least_left = self.lease - self.silence / 3 if self.queue.driver.capabilities.leases else float("inf")
         return {
             receipt: delivery
             for receipt, delivery in self.deliveries.copy().items()
@@ -89,10 +89,15 @@ class Holding:
         return max(now + self.lease / 2 - min(ends), 0.0) if ends else 0.0
 
     @property
-    def period(self) -> float:
-        """Seconds between two renewals; a third of the lease is left when one of them fails."""
+    def silence(self) -> float:
+        """Seconds that a delivery may go without a renewal: its lease, or less where a death is seen by silence."""
         assert self.lease is not None
-        period = max(self.lease / 6, 0.01)
+        return min(self.lease, SILENCE) if self.queue.driver.capabilities.sees_silence else self.lease
+
+    @property
+    def period(self) -> float:
+        """Seconds between two rounds; a third of ``silence`` is left when a renewal and its repetition fail."""
+        period = max(self.silence / 6, 0.01)
         return period if self.queue.driver.capabilities.leases else min(period, _SESSION_PERIOD)
 
 

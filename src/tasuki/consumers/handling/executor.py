@@ -21,7 +21,7 @@ from tasuki.consumers.handling.outcome import (
     outcome_of,
 )
 from tasuki.consumers.handling.pool import Worker
-from tasuki.consumers.handling.tasks import TaskHolder, Tasks
+from tasuki.consumers.handling.tasks import RuledHolder, TaskHolder, Tasks
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.replies import cancelled, discarded, failure
 from tasuki.consumers.settling.verdict import ACK, CANCELLED, RELEASE, Answer, Verdict
@@ -32,6 +32,7 @@ from tasuki.errors import (
     DriverError,
     InvalidBodyError,
     ResultError,
+    UnknownArgumentError,
     text_of,
 )
 from tasuki.handlers.threads import is_from_outside, refuse_exit
@@ -42,11 +43,15 @@ from tasuki.message import (
     MESSAGE_TYPE,
     NOTED,
     REPLY_TO,
+    RULES,
     HeaderValue,
     Message,
     wants_answer,
 )
+from tasuki.observe.frames import from_user
+from tasuki.observe.handled import HANDLED
 from tasuki.observe.trace import CURRENT
+from tasuki.queues.messages.rules import rules_of
 from tasuki.tracing.options import Limit
 from tasuki.units import format_duration
 
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tasuki.consumer")
 
+_is_plain, _handle_now = NOTED.isdisjoint, HANDLED.set
 _START_PAUSE = 0.5
 """Seconds before a suspect is released if its start cannot be recorded; the broker redelivers it at once."""
 
@@ -130,33 +136,37 @@ class Executor:
         """
         received = delivery.received
         headers = received.headers
-        is_plain = NOTED.isdisjoint(headers)
-        started = delivery.started_at = worker.started = worker.ended = self._monotonic()
+        is_plain = _is_plain(headers)
+        started = delivery.started_at = worker.started = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)
         if (
             received.attempt > 1
             or delivery.lease_until <= started
             or delivery.lost
-            or (not is_plain and EXPIRES_AT in headers)
+            or (not is_plain and (EXPIRES_AT in headers or RULES in headers))
         ) and not self._admit(delivery, started):
+            worker.ended = started
             return
         if self._verify is not None and (problem := self._verify(received)) is not None:
+            worker.ended = started
             delivery.conclude(delivery.holder.policy.rejected("unsigned", problem))
             return
         if received.suspect and not self._auto_ack and not await self._prepare(delivery, worker):
-            delivery.ended = True
+            worker.ended, delivery.ended = started, True
             return
         try:
             body = callee.decode(received.body) if CONTENT_TYPE not in headers else callee.decode_as(received)
         except BaseException as error:
+            worker.ended = started
             delivery.conclude(self._undecodable(delivery, error))
             return
         if self._auto_ack and not await self._prepare(delivery, worker):
-            delivery.ended = True
+            worker.ended, delivery.ended = started, True
             return
         try:
             # Where nothing looks at a context, the tracing finds the facts of one in its place.
             context: Any = Context(delivery, delivery, callee.reach) if callee.needs_context else delivery
+            _handle_now(delivery)
             if not is_plain:
                 CURRENT.set(headers)
             result = await callee.handle(body, context)
@@ -177,6 +187,9 @@ class Executor:
     def _admit(self, delivery: Delivery, now: float) -> bool:
         """Whether the handler may get it: the lease is ours, attempts are left, it has not expired."""
         received = delivery.received
+        if (rules := rules_of(received.headers)) is not None:
+            delivery.holder = RuledHolder(delivery.holder, rules)
+            self._holder.timeouts.keep(rules.handler_timeout)
         if received.attempt > 1:
             self._metrics.redelivered += 1
         if delivery.lost or delivery.lease_until <= now:
@@ -198,10 +211,10 @@ class Executor:
         return True
 
     def _undecodable(self, delivery: Delivery, error: BaseException) -> Verdict:
-        if isinstance(error, InvalidBodyError):
+        if isinstance(error, InvalidBodyError) and not isinstance(error, UnknownArgumentError):
             return delivery.holder.policy.rejected("invalid", str(error))
         if isinstance(error, CodecError):
-            return delivery.holder.policy.rejected("undecodable", str(error))
+            return delivery.holder.policy.rejected("undecodable", f"{error}; {self._queue.how_read(delivery.received)}")
         if is_from_outside(error):
             raise error
         # Raised by another package's codec, or by the body's own type: __post_init__, a converter, a validator.
@@ -276,11 +289,11 @@ class Executor:
             cause = "timeout"
         if delivery.cancelled and (cause is not None or outcome not in ("task_cancelled", "closed")):
             cause = "cancel"  # whatever else has ended the handler
-        ending = Ending(outcome, error, delivery.received.attempt, worker.limit or 0.0)
+        ending = Ending(outcome, error, delivery.received.attempt, worker.most or 0.0)
         return conclusion(delivery.holder.policy, ending, cause)
 
     def _is_overdue(self, worker: Worker) -> bool:
-        limit = worker.limit
+        limit = worker.most
         return limit is not None and worker.started <= self._monotonic() - limit
 
     @staticmethod
@@ -307,7 +320,7 @@ class Executor:
             what = "given up"
         else:
             what = f"retried in {format_duration(round(verdict.delay, 2))}"
-        _log.warning("handler %s failed, %s: %s", delivery.function, what, text, exc_info=error,
+        _log.warning("handler %s failed, %s: %s", delivery.function, what, text, exc_info=from_user(error),
                      extra=delivery.log_fields())  # fmt: skip
         return verdict
 

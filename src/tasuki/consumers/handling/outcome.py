@@ -17,6 +17,7 @@ from tasuki.errors import (
     InvalidBodyError,
     ProviderError,
     ResultError,
+    UnknownArgumentError,
     UnknownTaskError,
     safe_text,
     text_of,
@@ -108,6 +109,8 @@ def failed(policy: RetryPolicy, attempt: int, text: str, error: BaseException | 
     """A failure: retried unless its error or the rules exclude that."""
     if isinstance(error, UnknownTaskError):  # the rules are about the function, which has not run
         verdict = policy.failed(attempt, text, reason="unknown_task")
+    elif isinstance(error, UnknownArgumentError):
+        verdict = policy.failed(attempt, text, reason="invalid")
     elif error is None or policy.rules.allow(error):
         verdict = policy.failed(attempt, text)
     else:

@@ -18,6 +18,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.outcome import Cause
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.settling.verdict import RELEASE
+from tasuki.observe.handled import HANDLED
 from tasuki.observe.trace import CURRENT
 
 _RANK: dict[Cause | None, int] = {None: 0, "timeout": 1, "cancel": 2, "stop": 3}
@@ -42,6 +43,12 @@ class Worker:
     """Why the running handler was cancelled, if it was."""
     is_last: bool = False
     """It takes no other delivery after the running one."""
+
+    @property
+    def most(self) -> float | None:
+        """Seconds that the running handler may take, by the rules of its message, else of its consumer."""
+        own: float | None = None if self.delivery is None else getattr(self.delivery.holder, "own_limit", None)
+        return self.limit if own is None else own
 
     def interrupt(self, cause: Cause) -> bool:
         """Cancel the running handler, once for a cause; a stop also after an interrupt that the handler ignored."""
@@ -91,6 +98,7 @@ class Pool:
         self._context = copy_context()
         """No variable of the handler whose message or whose end needs a worker is set for that worker."""
         self._context.run(CURRENT.set, None)
+        self._context.run(HANDLED.set, None)
         self.buffer: deque[Delivery] = deque()
         self._ready = self.buffer
         """Where workers take deliveries from: the buffer itself, unless a delivery needs more than a free worker."""
@@ -183,6 +191,7 @@ class Pool:
                 if self._is_surplus and not self._ready:
                     self._forget(worker)
                     return
+                HANDLED.set(None)  # an idle worker keeps no message alive
                 idle = loop.create_future()
                 self._idle.append(idle)
                 await idle

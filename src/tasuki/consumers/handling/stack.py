@@ -1,4 +1,4 @@
-"""Where a task stands, from its outermost coroutine to the function that it waits for or computes in."""
+"""Where a task is: its coroutines, and the function that it computes in or waits for, also one in a thread."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from tasuki.handlers import threads
 from tasuki.observe.events import STACK
 from tasuki.observe.frames import is_ours
 from tasuki.observe.redact import redact
@@ -21,13 +22,18 @@ _LONGEST = 16_384
 
 
 def stacks_of(workers: Iterable[Worker], here: FrameType | None) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
-    """The running deliveries, each with the stack of its handler."""
+    """The running deliveries, each with its handler's stack: the user's frames, or all where none is the user's."""
     busy = [(worker.delivery, worker.task) for worker in workers]
-    return [(delivery, stack_of(task, here)) for delivery, task in busy if delivery and task]
+    return [(delivery, users_of(stack_of(task, here))) for delivery, task in busy if delivery and task]
+
+
+def users_of(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """The frames without Tasuki's own; all of them where no others are left."""
+    return [frame for frame in frames if not is_ours(frame.filename)] or frames
 
 
 def stacks_as_events(workers: Iterable[Worker], now: float) -> list[dict[str, Any]]:
-    """The same as events, without secrets; without Tasuki's own frames, where others are left. ``now``: Unix time."""
+    """The same as events, without secrets. ``now``: Unix time."""
     return [
         {
             "at": round(now, 6),
@@ -42,8 +48,7 @@ def stacks_as_events(workers: Iterable[Worker], now: float) -> list[dict[str, An
 
 
 def _text(frames: list[traceback.FrameSummary]) -> str:
-    users = [frame for frame in frames if not is_ours(frame.filename)]
-    text = redact("".join(traceback.format_list(users or frames))).rstrip("\n")
+    text = redact("".join(traceback.format_list(frames))).rstrip("\n")
     return text if len(text) <= _LONGEST else "…" + text[1 - _LONGEST :]
 
 
@@ -62,6 +67,7 @@ def stack_of(task: asyncio.Task[Any], here: FrameType | None) -> list[traceback.
                 frames += _called_by(frame, here)
                 break
         waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "gi_yieldfrom", None)
+    frames += threads.frames_of(task)
     return list(traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames))
 
 

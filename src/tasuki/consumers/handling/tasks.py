@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tasuki.consumers.handling.callee import Callee
@@ -14,6 +14,7 @@ from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, StaleReceiptError
 from tasuki.handlers.threads import is_from_outside
 from tasuki.observe.log import DeliveryLogger
+from tasuki.queues.messages.rules import MessageRules
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
@@ -90,6 +91,25 @@ def _over(what: str, remedy: str) -> HandlerError:
         "it twice changes nothing: on_give_up is called again if the worker dies before the ack"
     )
     return HandlerError(problem, kind="Invalid", retryable=False)
+
+
+class RuledHolder:
+    """The holder of a delivery whose message has rules of its own."""
+
+    def __init__(self, holder: Holder, rules: MessageRules) -> None:
+        self._holder = holder
+        self.own_limit = rules.handler_timeout
+        policy = holder.policy
+        self.policy = replace(
+            policy,
+            max_attempts=rules.attempts or policy.max_attempts,
+            backoff=rules.delays or policy.backoff,
+            rules=rules.failures or policy.rules,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the consumer's, or the task's."""
+        return getattr(self._holder, name)
 
 
 class TaskHolder:

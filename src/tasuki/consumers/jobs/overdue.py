@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from math import inf
+from typing import Any
 
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.pool import Worker
@@ -23,20 +25,42 @@ def shortest_limit(options: ConsumerOptions, handler: Handler) -> float | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-async def interrupt_overdue(overdue: Callable[[], Iterable[Worker]], shortest: float, events: EventRing) -> None:
-    """Cancel handlers that run too long: one sweep over the workers instead of a timer per message.
+class Timeouts:
+    """Cancels handlers that run too long: one sweep over the workers instead of a timer per message.
 
-    ``shortest``: the shortest ``handler_timeout``, in seconds.
+    ``start`` starts the sweeps, once there is a limit.
     """
-    while True:
-        await asyncio.sleep(min(max(shortest / 10, 0.01), 0.1))
-        for worker in overdue():
-            if worker.delivery is not None and worker.interrupt("timeout"):
-                received = worker.delivery.received
-                events.add(TIMEOUT, received.id, received.attempt)
-                _log.warning(
-                    "handler %s has run for handler_timeout (%s): interrupted; its message is kept until it ends",
-                    worker.delivery.function,
-                    format_duration(worker.limit or 0.0),
-                    extra=worker.delivery.log_fields(),
-                )
+
+    def __init__(
+        self,
+        overdue: Callable[[], Iterable[Worker]],
+        events: EventRing,
+        start: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self._overdue = overdue
+        self._events = events
+        self._start = start
+        self._pause = inf
+
+    def keep(self, limit: float | None) -> None:
+        """Keep a ``handler_timeout`` from now on, in seconds; None: there is none."""
+        if limit is None:
+            return
+        is_first = self._pause == inf
+        self._pause = min(self._pause, max(limit / 10, 0.01), 0.1)
+        if is_first:
+            self._start(self._sweep())
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(self._pause)
+            for worker in self._overdue():
+                if worker.delivery is not None and worker.interrupt("timeout"):
+                    received = worker.delivery.received
+                    self._events.add(TIMEOUT, received.id, received.attempt)
+                    _log.warning(
+                        "handler %s has run for handler_timeout (%s): interrupted; its message is kept until it ends",
+                        worker.delivery.function,
+                        format_duration(worker.most or 0.0),
+                        extra=worker.delivery.log_fields(),
+                    )

@@ -197,13 +197,17 @@ class Results:
         if verdict.action == "ack" and job is not None:
             return self._done(delivery, job)
         if verdict.action == "release":
-            return self._record("waiting", delivery, job)
+            return self._record("waiting", delivery, job, delay=verdict.delay)
         kind = verdict.kind or ("Timeout" if verdict.reason == "expired" else "Internal")
         type_ = "" if verdict.cause is None else type(verdict.cause).__name__
         is_final = verdict.action != "nack"
+        given_up: JobStatus = "failed" if self._queue.policy.dead_letter is None else "dead"
         text = verdict.error or "its time to live has passed"  # a queue that drops what expires says nothing
         error = JobError(text, type_, kind, verdict.reason if is_final else "")
-        return self._record("failed" if is_final else "waiting", delivery, job, error=error)
+        if not is_final:
+            return self._record("waiting", delivery, job, error, verdict.delay)
+        is_dropped = verdict.action == "ack"  # a queue drops only what has expired
+        return self._record("expired" if is_dropped or verdict.reason == "expired" else given_up, delivery, job, error)
 
     def _done(self, delivery: Delivery, job: _Job) -> JobRecord:
         record = self._record("done", delivery, job)
@@ -221,10 +225,16 @@ class Results:
         return msgspec.structs.replace(record, problem=problem)
 
     def _record(
-        self, status: JobStatus, delivery: Delivery, job: _Job | None = None, error: JobError | None = None
+        self,
+        status: JobStatus,
+        delivery: Delivery,
+        job: _Job | None = None,
+        error: JobError | None = None,
+        delay: float = 0.0,
     ) -> JobRecord:
-        progress = None if job is None else job.progress
-        return JobRecord(status, self._clock.time(), delivery.received.attempt, error=error, progress=progress)
+        progress, now = None if job is None else job.progress, self._clock.time()
+        due = now + delay if delay > 0 else None
+        return JobRecord(status, now, delivery.received.attempt, error=error, progress=progress, due=due)
 
     async def _try_to_put(self, delivery: Delivery, record: JobRecord) -> None:
         """Put a record that may be missing, as another one follows."""
@@ -245,7 +255,7 @@ class Results:
 
     async def _put(self, delivery: Delivery, record: JobRecord) -> None:
         key = result_key(self._queue.spec.name, delivery.received.id)
-        await (await self._state.store()).put(key, encode(record), ttl=self._policy.ttl)
+        await (await self._state.store()).put(key, encode(record), ttl=record.ttl(self._policy.ttl))
 
 
 def results_for(consumer: Definition, off_clock: OffClock) -> Results | None:

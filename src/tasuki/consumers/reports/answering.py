@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.handling.stack import stacks_as_events
+from tasuki.consumers.reports.holding import message_as_events
 from tasuki.errors import DriverError
 from tasuki.observe.events import Event, as_dicts
 from tasuki.state import asks
@@ -48,6 +49,8 @@ class EventAnswers:
             events = as_dicts(self._recent()[-ask.newest :], self._state.clock) if ask.newest else []
             if ask.stacks:
                 events += stacks_as_events(self._workers(), self._state.clock.time())
+            if ask.message:
+                events += message_as_events(self._workers(), ask.message, self._state.clock)
             await answer(store, ask.asker, self._consumer, events)
         except DriverError as error:
             _log.debug("cannot say what happened lately to %s: %s", self._consumer, error)

@@ -4,47 +4,60 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.message import PARTITION_KEY
-from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
+from tasuki.state.presence import Presence, PresentConsumer, RunningMessage, WorkerHealth
 
 MOST_MESSAGES = 50
 """Running messages of a consumer that are named."""
 
 
 class Describer:
-    """The entry of this process; its start is the time of its first entry in each store."""
+    """The entry of this process; its start is the time of its first entry in each store.
 
-    def __init__(self, version: str, clock: Clock) -> None:
+    ``health``: how the process is; from any thread.
+    """
+
+    def __init__(self, version: str, clock: Clock, health: Callable[[], WorkerHealth | None] = lambda: None) -> None:
         self._version = version
         self._clock = clock
+        self._health = health
         self._born = clock.monotonic()
 
     def __call__(self, consumers: Sequence[Consumer], now: float) -> Presence:
         """The entry for a store whose clock says ``now``."""
         here = self._clock.monotonic()
+        firsts = {consumer.queue: consumer for consumer in reversed(consumers)}
         return Presence(
             host=socket.gethostname(),
             pid=os.getpid(),
             version=self._version,
             started=now - (here - self._born),
             seen=now,
-            consumers=[_consumer(consumer, now, now - here) for consumer in consumers],
+            # By id, so that all processes leave out the same ones where an entry has no room.
+            consumers=[
+                _consumer(each, now, now - here, tells_held=firsts[each.queue] is each)
+                for each in sorted(consumers, key=lambda each: each.id)
+            ],
+            health=self._health(),
         )
 
 
-def _consumer(consumer: Consumer, now: float, ahead: float) -> PresentConsumer:
+def _consumer(consumer: Consumer, now: float, ahead: float, *, tells_held: bool) -> PresentConsumer:
+    queue = consumer.queue
+    kept = queue.driver.kept(queue.spec.name) if tells_held else None
     metrics, busy = consumer.metrics, [(worker.delivery, worker.started) for worker in list(consumer.workers)]
-    is_keyed = consumer.queue.spec.ordering == "key"
+    is_keyed, long_runs = queue.spec.ordering == "key", consumer.long_runs()
     running = [
         RunningMessage(
             one.received.id,
             one.function,
             round(min(started + ahead, now), 3),
             str(one.received.headers.get(PARTITION_KEY, "")) if is_keyed else "",
+            long_runs[delivery].bound if delivery in long_runs else 0.0,
         )
         for delivery, started in busy
         if delivery is not None
@@ -53,11 +66,12 @@ def _consumer(consumer: Consumer, now: float, ahead: float) -> PresentConsumer:
     running.sort(key=lambda message: message.since)
     return PresentConsumer(
         id=consumer.id,
-        queue=consumer.queue.spec.name,
-        driver=consumer.queue.driver.name,
+        queue=queue.spec.name,
+        driver=queue.driver.name,
         concurrency=consumer.concurrency,
         running=len(running),
         done=metrics.acked,
         failed=metrics.failed,
+        held=0 if kept is None else kept.held,
         messages=running[:MOST_MESSAGES],
     )

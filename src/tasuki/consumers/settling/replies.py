@@ -141,12 +141,13 @@ class Replies:
         headers: dict[str, HeaderValue] = {CORRELATION_ID: request.headers.get(CORRELATION_ID, request.id)}
         if answer.is_error:
             headers[MESSAGE_TYPE] = ERROR
-        if not isinstance(answer.body, _BYTES_LIKE):
-            headers[CONTENT_TYPE] = target.codec.name
+        body = answer.body
+        if not isinstance(body, _BYTES_LIKE):  # written as a result: the requester says which type it is
+            headers[CONTENT_TYPE], body = target.codec.name, target.codec.encode(body)
         if carry is None:
-            await target.publish(answer.body, headers)
+            await target.publish(body, headers)
         else:
-            await target.publish_by(carry, answer.body, headers)
+            await target.publish_by(carry, body, headers)
         self._metrics.replied += 1
 
     def _complain(self, delivery: Delivery, why: str) -> None:

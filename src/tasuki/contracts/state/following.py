@@ -63,9 +63,15 @@ class PlainMessage:
 
 def message_to(queue: str, body: Any, headers: Mapping[str, Any] | None, options: Mapping[str, Any]) -> PlainMessage:
     """A message to a queue by id. Raises TypeError: what follows it is no message."""
-    left = {name: plain_duration(value) if name not in CHAIN else value for name, value in options.items()}
+    left = {name: plain_option(value) if name not in CHAIN else value for name, value in options.items()}
     next_ = {name: carried(follower(name, left.pop(name, None))) for name in CHAIN}
     return PlainMessage(plain_message(queue, body, headers=dict(headers or {}), options=left, **next_))
+
+
+def plain_option(value: Any) -> Any:
+    """An option as plain data: a duration in seconds, Retries as their fields."""
+    fields = getattr(value, "fields", None)
+    return fields() if callable(fields) else plain_duration(value)
 
 
 def plain_message(queue: str, body: Any, **parts: Any) -> dict[str, Any]:

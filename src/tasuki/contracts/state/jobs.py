@@ -14,8 +14,13 @@ already, or unknown · requested: its broker removes no message by its id, and n
 """
 
 
-JobStatus = Literal["waiting", "running", "done", "failed", "cancelled", "unknown"]
-"""What has become of a message; a message that failed and is tried again waits."""
+JobStatus = Literal["waiting", "delayed", "running", "done", "failed", "dead", "cancelled", "expired", "unknown"]
+"""What has become of a message.
+
+waiting: in its queue, or with a worker that has not started it · delayed: until a time, as for its next attempt ·
+running: its handler runs · done · failed: given up, and not kept · dead: given up, and in the dead-letter queue ·
+cancelled · expired: its time to live passed first · unknown: there never was such a message, or its time is over.
+"""
 
 MAX_NOTE = 1000
 """Characters of a note about the progress."""

@@ -149,6 +149,10 @@ class Store(ABC):
     async def open(self) -> None:
         """Make ready what the store needs at the broker. Idempotent. The driver must be open (28)."""
 
+    async def exists(self) -> bool:
+        """Whether the broker has what ``open`` makes; makes nothing. True where the driver's own tables hold it."""
+        return True
+
     @abstractmethod
     async def close(self) -> None:
         """End the watches. Idempotent; the driver stays open (28)."""

@@ -41,7 +41,10 @@ def __getattr__(name: str) -> Any:
         from tasuki.contrib.django.tasks.queues import whole_app
 
         set_up()
-        return whole_app()
+        try:
+            return whole_app()
+        except AttributeError as error:  # Python drops it where the name is imported
+            raise ImportError(f"the App of the project cannot be made: {type(error).__name__}: {error}") from error
     if name == "atomic":
         from tasuki.contrib.django.handling import atomic
 

@@ -18,12 +18,15 @@ class TasukiConfig(AppConfig):
         from django.core import checks
         from django.core.exceptions import ImproperlyConfigured
 
+        from tasuki.contrib.django.celery.app import call_receivers, import_discovered
         from tasuki.contrib.django.celery.schedules import declare_schedules
         from tasuki.contrib.django.checks import check_project
         from tasuki.contrib.django.tasks.queues import declare_backends
 
         checks.register(check_project, "tasuki")
         autodiscover_modules("tasks")
+        import_discovered()
+        call_receivers()
         try:
             declare_backends()
             declare_schedules()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
@@ -11,6 +12,10 @@ from tasuki.contrib.django.celery.schedules import declare_schedules
 from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.tasks.queues import declare_backends
 from tasuki.errors import ConfigError, ProjectError, TasukiError
+from tasuki.kinds.entries.schedule import ScheduleConfig
+
+if TYPE_CHECKING:
+    from tasuki.kinds.check.project import Project
 
 
 def check_project(app_configs: object = None, **options: object) -> list[Any]:
@@ -33,11 +38,30 @@ def check_project(app_configs: object = None, **options: object) -> list[Any]:
     except TasukiError as error:
         return [_error(error if isinstance(error, ConfigError) else ConfigError(str(error)))]
     found = [_error(problem) for problem in problems_of_code(project)]
+    found += _in_another_zone(project)
     if not project.configs:  # nothing is declared yet: a new project is no mistake
         return found
     return found + [
         checks.Warning(warning.problem, hint=warning.hint, obj=_place(warning), id="tasuki.W001")
         for warning in warnings_of(project)
+    ]
+
+
+def _in_another_zone(project: Project) -> list[Any]:
+    """A warning for each cron expression that is read in UTC by default, where TIME_ZONE is another one."""
+    zone = settings.TIME_ZONE
+    if zone in (None, "UTC", "Etc/UTC"):
+        return []
+    return [
+        checks.Warning(
+            f"cron {config.cron!r} is read in UTC, and TIME_ZONE is {zone!r}",
+            hint=f"write timezone: {zone}, or UTC (in code tz={zone!r})",
+            obj=": ".join(str(part) for part in (entry.positions.get(()), id) if part),
+            id="tasuki.W002",
+        )
+        for id, config in project.of(ScheduleConfig).items()
+        if config.cron is not None and "timezone" not in config.model_fields_set
+        for entry in [project.registry.entries[id]]
     ]
 
 

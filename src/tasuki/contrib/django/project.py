@@ -15,6 +15,7 @@ from tasuki.contrib.django.config import Config, current_config
 from tasuki.contrib.django.connections import closing_connections
 from tasuki.contrib.django.transactions import DjangoSync
 from tasuki.errors import TasukiError
+from tasuki.observe.log import keep_handlers
 
 TARGET = "tasuki.contrib.django:app"
 """How the command line names the project."""
@@ -40,7 +41,9 @@ def make_app(config: Config) -> App:
     """The App, which publishes in transactions of Django and closes its connections around each handler."""
     app = App(config.url, root=_root()) if config.app is None else _load(config.app)
     app.sync = DjangoSync(app, config.database)
+    app.timezone = settings.TIME_ZONE
     app.around = closing_connections
+    app.prepare_child = "tasuki.contrib.django.isolation:prepare"
     return app
 
 
@@ -48,6 +51,13 @@ def set_up() -> None:
     """Make Django ready, for a command that is not one of ``manage.py``. Idempotent."""
     if not apps.ready and not apps.loading:
         django.setup()
+        respect_logging()
+
+
+def respect_logging() -> None:
+    """Leave log records to the setting LOGGING, if the project has one."""
+    if settings.LOGGING and settings.LOGGING_CONFIG:
+        keep_handlers()
 
 
 def _load(target: str) -> App:

@@ -11,10 +11,12 @@ from django.db import connections, transaction
 
 from tasuki.app.flow.planned import follower, members_of
 from tasuki.app.handle import QueueHandle
-from tasuki.app.sync import SyncApp
+from tasuki.app.state.jobs import SyncJob
+from tasuki.app.sync.running import SyncApp
 from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.following import Follower, Later, StartedGroup, ids_of
+from tasuki.contrib.django.connections import is_of_test_case
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import new_id
 from tasuki.queues.queue import Envelope, Queue
@@ -30,7 +32,7 @@ T = TypeVar("T")
 Way = Literal["now", "within", "after"]
 
 
-class AfterCommit(Confirmed, frozen=True, gc=False):
+class AfterCommit(SyncJob[Any], frozen=True, eq=False, gc=True):
     """Not published yet: Django publishes the message as soon as the transaction commits; a rollback drops it."""
 
 
@@ -64,7 +66,7 @@ class DjangoSync(SyncApp):
 
     def publish(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[ChainOptions]
-    ) -> Confirmed:
+    ) -> SyncJob[Any]:
         """See SyncApp. Within a transaction nothing is received before its commit, and nothing after a rollback.
 
         On PostgreSQL with ``TASUKI['DATABASE']`` the message is stored by the transaction itself. Else it is published
@@ -80,14 +82,14 @@ class DjangoSync(SyncApp):
             return super().publish(queue, body, headers, **options)
         refuse_unknown("publish(…)", options, SENDING)
         fields: dict[str, Any] = {
-            name: value for name, value in options.items() if name not in (*CHAIN, "timeout", "connection")
+            name: value for name, value in options.items() if name not in (*CHAIN, "publish_timeout", "connection")
         }
         live, message = self._live(queue), _named(Envelope(body=body, headers=headers, **fields))
         live.validate(message)  # now, not after the commit
         options["id"] = id = str(message.id)
         work = partial(super().publish, queue, message.body, message.headers, **options)
         transaction.on_commit(work, using=self._alias)
-        return AfterCommit(id, live.durability)
+        return AfterCommit(id, live.durability, queue=live.id, _app=self._app)
 
     def publish_many(
         self, queue: str | QueueHandle[T], items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
@@ -99,7 +101,7 @@ class DjangoSync(SyncApp):
         if way != "after":
             return super().publish_many(queue, items, **options)
         live, envelopes = self._live(queue), [_named(item) for item in items]
-        results = [_result_before_commit(live, envelope) for envelope in envelopes]
+        results = [self._result_before_commit(live, envelope) for envelope in envelopes]
         valid = [each for each, result in zip(envelopes, results, strict=True) if isinstance(result, AfterCommit)]
         publish: Callable[..., list[PublishResult]] = super().publish_many
         transaction.on_commit(partial(_raise_first, partial(publish, queue, valid, **options)), using=self._alias)
@@ -119,8 +121,9 @@ class DjangoSync(SyncApp):
         if first is None or self._way(first.queue, None) == "now":
             return super().group(found, then=last, on_error=failed, id=id)
         for each in (*found, last, failed):
-            if each is not None and each.fill is None:
-                self._live(each.queue).validate(each.envelope)  # now, not after the commit
+            if each is not None:
+                live = self._live(each.queue)
+                (live.validate if each.fill is None else live.validate_filled)(each)  # now, not after the commit
         id = id or new_id()
         work = partial(super().group, found, then=last, on_error=failed, id=id)
         transaction.on_commit(work, using=self._alias)
@@ -128,9 +131,16 @@ class DjangoSync(SyncApp):
 
     def publish_now(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[ChainOptions]
-    ) -> Confirmed:
+    ) -> SyncJob[Any]:
         """Publish at once, whatever transaction is open."""
         return super().publish(queue, body, headers, **options)
+
+    def _result_before_commit(self, queue: Queue, message: Envelope[Any]) -> PublishResult:
+        try:
+            queue.validate(message)
+        except TasukiError as error:
+            return Rejected(str(message.id), error, False)
+        return AfterCommit(str(message.id), queue.durability, queue=queue.id, _app=self._app)
 
     def _name_now(self) -> str:
         return str(connections[self._alias].settings_dict["NAME"])
@@ -142,6 +152,8 @@ class DjangoSync(SyncApp):
                 f"in {self._name!r}: put the test into 'with TestApp(\"tasuki.contrib.django:app\")'"
             )
         database = connections[self._alias]
+        if self._app.owner is not None and is_of_test_case(database):  # no transaction of the code under test
+            return "now"
         is_manual = database.connection is not None and not database.autocommit  # set_autocommit(False)
         in_transaction = bool(database.in_atomic_block or is_manual)
         joins = in_transaction and self._database is not None and self._can_join(queue)
@@ -161,14 +173,6 @@ def _named(item: Any) -> Envelope[Any]:
     envelope = copy.deepcopy(item) if isinstance(item, Envelope) else Envelope(body=copy.deepcopy(item))
     envelope.id = envelope.id or new_id()
     return envelope
-
-
-def _result_before_commit(queue: Queue, message: Envelope[Any]) -> PublishResult:
-    try:
-        queue.validate(message)
-    except TasukiError as error:
-        return Rejected(str(message.id), error, False)
-    return AfterCommit(str(message.id), queue.durability)
 
 
 def _raise_first(work: Callable[[], list[PublishResult]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +13,8 @@ from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
-from tasuki.desk.acts.auditing import keep, record_of
+from tasuki.desk.acts.acknowledging import acknowledge
+from tasuki.desk.acts.auditing import how, keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
 from tasuki.desk.acts.mending import other_queues, send, try_out, undo_edit
 from tasuki.desk.acts.publishing import publish
@@ -77,6 +78,7 @@ ACTS: Mapping[str, tuple[str, ...]] = {
     "resume": ("queue", "consumer", "schedule"),
     "run": ("schedule",),
     "cancel": ("queue",),
+    "acknowledge": ("queue",),
     "reschedule": ("queue",),
     "scale": ("consumer",),
     "redrive": ("queue",),
@@ -94,16 +96,15 @@ ACTS: Mapping[str, tuple[str, ...]] = {
 }
 """Act → what it is done to. Its right is ``queue.admin.`` and its name, but for those in ``RIGHTS``.
 
-``delete`` is about a whole queue, ``remove`` about dead letters.
+``delete`` is about a whole queue, ``remove`` about dead letters, ``acknowledge`` about a killed worker of the queue:
+its message is ``host:pid``.
 """
 OF_QUEUES = frozenset({"purge", "delete"})
 """Acts that take all messages: an order for some of them is a mistake, which must not take the rest."""
 RIGHTS: Mapping[str, str] = {"undo_edit": "edit", "export": "peek"}
 
 
-FOR_PROGRAMS = frozenset(
-    {"publish", "delete", "remove", "move", "batch", "borrow", "export", "edit", "undo_edit", "dry_run"}
-)
+FOR_PROGRAMS = frozenset({"publish", "delete", "remove", "move", "batch", "borrow", "export", "edit", "dry_run"})
 """Acts for which the pages have no question, or a page of their own."""
 
 
@@ -118,6 +119,7 @@ class Acts:
             "resume": self._resume,
             "run": self._run,
             "cancel": self._cancel,
+            "acknowledge": self._acknowledge,
             "reschedule": self._reschedule,
             "scale": self._scale,
             "redrive": self._redrive,
@@ -168,8 +170,6 @@ class Acts:
             facts["message_id"] = order.message
         if order.ids:
             facts["message_ids"] = " ".join(order.ids)[:_LONGEST]
-        if order.bulk is not None:
-            facts["filter"] = order.bulk.text
         self.queue_of(order)
         if order.act in OF_QUEUES and (order.bulk is not None or order.messages):
             raise ValueError(f"{order.act} is about a whole queue, not about some of its messages")
@@ -178,6 +178,9 @@ class Acts:
         except PolicyDeniedError:
             PROCESS.act(order.act, "denied")
             raise
+        order = await self._named(order, session)
+        if order.bulk is not None:
+            facts["filter"] = order.bulk.text
         _log.info("desk: %s %s %s, by %s", order.act, order.kind, order.id, session.actor, extra=facts)
         try:
             done = await self._verbs[order.act](order, session)
@@ -193,8 +196,17 @@ class Acts:
         _log.info("desk: %s %s done", order.act, order.id, extra={**facts, "result": result})
         return done
 
+    async def _named(self, order: Order, session: Session) -> Order:
+        """The order with the words of the group of letters that it is about: records are read by people."""
+        bulk = order.bulk
+        if bulk is None or bulk.ids or not self.rights().may(session.actor, "peek", order.id):
+            return order
+        words = await self._library.words_of(bulk.queue, bulk.by, bulk.group)
+        return replace(order, bulk=replace(bulk, words=words))
+
     async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
         record = record_of(session, order.act, order.id, order.messages, ended)
+        record = msgspec.structs.replace(record, options=how(order.act, order.options, order.bulk))
         if order.bulk is not None:
             record = msgspec.structs.replace(record, filter=order.bulk.text)
         await keep(self._site, self.queue_of(order), record)
@@ -238,6 +250,10 @@ class Acts:
                                                 "missing": found.not_found + found.requested})  # fmt: skip
         key = {"waiting": "done.cancel.waiting", "running": "done.cancel.running"}.get(found.outcome)
         return Done(key or "done.cancel.other", {"message": order.message, "outcome": found.outcome})
+
+    async def _acknowledge(self, order: Order, session: Session) -> Done:
+        await acknowledge(self._site, order.message)
+        return Done("done.acknowledge", {"message": order.message})
 
     async def _reschedule(self, order: Order, session: Session) -> Done:
         text = order.options.get("in", "").strip()
@@ -300,7 +316,7 @@ class Acts:
     async def _purge(self, order: Order, session: Session) -> Done:
         async def work(live: Assembly) -> int:
             queue = live.queues[order.id]
-            return await asked(queue, lambda: queue.driver.purge(queue.spec.name))
+            return await asked(queue, queue.purge)
 
         return Done("done.purge", {"id": order.id, "n": await self._site.at(order.id, work)})
 
@@ -314,7 +330,7 @@ class Acts:
             queue = live.queues[order.id]
             depth = await asked(queue, lambda: queue.driver.depth(queue.spec.name))
             await queue.driver.delete(queue.spec.name)
-            return depth.ready + depth.in_flight + depth.delayed
+            return depth.known
 
         return Done("done.delete", {"id": order.id, "n": await self._site.at(order.id, work)})
 

@@ -6,12 +6,37 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasuki.app.audit.audited import ids_text, in_short, note
+from tasuki.app.audit.audited import ids_text, in_short, note, shown
+from tasuki.desk.acts.bulk import ACT_OF, Bulk
 from tasuki.desk.security.session import Session
 from tasuki.desk.site import AwayError, Site
 from tasuki.state.audit.ring import AuditRecord
 
+_TOLD = {"concurrency": "concurrency", "for": "for", "reason": "reason:", "in": "in", "verb": ""}
+"""Options that the record of an act has, and what stands before each."""
 _log = logging.getLogger("tasuki.desk")
+
+
+def how(act: str, options: Mapping[str, Any], bulk: Bulk | None) -> str:
+    """How an act was to be done, as its record says: the options that were given; empty: none."""
+    if bulk is not None:
+        found = _of_many(bulk)
+    else:
+        asked = ((word, str(options.get(name, "")).strip()) for name, word in _TOLD.items())
+        found = [f"{word} {text}".strip() for word, text in asked if text]
+        if act == "scale" and not found:
+            found = ["as declared"]
+        if act == "edit":
+            found = [f"to {options['draft'].to}"]
+    return shown(", ".join(found))
+
+
+def _of_many(bulk: Bulk) -> list[str]:
+    if bulk.act not in ACT_OF:
+        return []
+    rate = "as fast as possible" if bulk.fast else f"rate {bulk.rate}/s"
+    canary = [f"canary {bulk.canary}"] if bulk.act == "redrive" and bulk.canary.strip() else []
+    return [*([f"to {bulk.to}"] if bulk.to else []), rate, *canary]
 
 
 async def keep(site: Site, queue: str, record: AuditRecord) -> None:

@@ -41,6 +41,8 @@ class Bulk:
     fast: bool = False
     """As fast as possible: ``rate`` does not matter."""
     canary: str = str(CANARY)
+    words: str = ""
+    """What the letters of the group have in common; see :meth:`tasuki.desk.dead.library.Library.words_of`."""
 
     @property
     def rights(self) -> tuple[str, ...]:
@@ -52,7 +54,8 @@ class Bulk:
         """Which letters are meant, for the log and the audit, without secrets."""
         if self.ids:
             return f"id:{','.join(self.ids)}"[:_LONGEST]
-        group = [] if self.group is None else [f"{self.by}:{self.group}"]
+        key = f'"{self.words}"' if self.words and self.by == "cause" else self.group
+        group = [] if self.group is None else [f"{self.by}:{key}"]
         return redact(" ".join([*group, *([self.where] if self.where else [])]))[:_LONGEST] or "all"
 
     @property
@@ -97,7 +100,8 @@ async def begin(live: Assembly, bulk: Bulk, actor: str) -> Batch:
     group = None if bulk.group is None else (bulk.by, bulk.group)
     where, of = ("", None) if bulk.ids else (bulk.where, group)
     return await batches.begin(
-        ACT_OF[bulk.act], bulk.queue, to=bulk.to or None, where=where, ids=bulk.ids, group=of, rate=rate, canary=canary
+        ACT_OF[bulk.act], bulk.queue, to=bulk.to or None, where=where, ids=bulk.ids, group=of, rate=rate,
+        canary=canary, words=bulk.words,
     )  # fmt: skip
 
 

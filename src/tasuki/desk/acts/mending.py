@@ -7,12 +7,14 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasuki.desk.reading.counts import asked
-from tasuki.desk.site import AwayError, Site
+from tasuki.desk.site import BESIDE, AwayError, Site
+from tasuki.errors import TasukiError
 from tasuki.message import REPLY_TO
 from tasuki.workbench.dry_run.report import DryRun
 from tasuki.workbench.dry_run.run import dry_run, entries, trial_of
 from tasuki.workbench.editing.building import Made, Wanted
 from tasuki.workbench.editing.edit import Draft, Edited, Editor
+from tasuki.workbench.editing.undo import Record, edit_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -64,6 +66,14 @@ async def send(site: Site, draft: Draft, wanted: Wanted, session: Session, *, ke
         return await _editor(site, live, draft.dead, session).send(draft, wanted, keep=keep)
 
     return await site.at(draft.dead, work)
+
+
+async def edit_made(site: Site, dead: str, id: str) -> Record | None:
+    """The edit of the last 15 minutes that made a message; None: there is none, or its store is silent."""
+    try:
+        return await site.at(dead, lambda live: edit_of(live, dead, id), patience=BESIDE)
+    except TasukiError:
+        return None
 
 
 async def undo_edit(site: Site, dead: str, id: str, session: Session) -> str:

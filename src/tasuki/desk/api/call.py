@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tasuki.desk.dead.library import Library
     from tasuki.desk.reading.causes import Asked
     from tasuki.desk.reading.listed.finding import Finder
+    from tasuki.desk.reading.observed.held import HeldMessages
     from tasuki.desk.reading.sampler import Sampler
     from tasuki.desk.watched import Watched
 
@@ -34,6 +35,7 @@ class Means(Protocol):
     board: Board
     acts: Acts
     asked: Asked
+    held: HeldMessages
     finder: Finder
     watched: Watched
 

@@ -13,7 +13,7 @@ from tasuki.clock import Clock
 from tasuki.desk.dead.rows import GroupRow, rows_of
 from tasuki.desk.dead.windows import NEWEST, Window, borrow_window, count_window, read_cause, read_window, with_unmarked
 from tasuki.desk.site import AwayError, Site, problem_of
-from tasuki.errors import BrokerTimeoutError, QueueNotFoundError, TasukiError
+from tasuki.errors import BrokerTimeoutError, QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import is_cause
 
 _COUNTS = "counts"
@@ -35,7 +35,6 @@ _MOST_OF_VIEW = 20_000
 _FEWEST = 100
 _MOST_SHELVES = 2000
 _MOST_ROWS = 8
-_MOST_BORROWED = 100
 _BORROWED_AGE = 600.0
 """Seconds for which borrowed letters are shown."""
 
@@ -70,6 +69,7 @@ class Library:
     async def windows(self, queues: Sequence[str], where: str, by: str = "") -> tuple[list[Window], dict[str, str]]:
         """The windows of these queues, and for each other one why there is none.
 
+        Of a queue whose broker cannot show messages, the window of letters that were borrowed, if any were.
         ``by``: what their letters are to be grouped by; then those need not be shown that a driver counts.
         """
         most = min(NEWEST, max(_MOST_OF_VIEW // max(len(queues), 1), _FEWEST))
@@ -86,6 +86,11 @@ class Library:
             return problem_of(error)
 
     async def _grouped(self, queue: str, where: str, most: int, by: str) -> Window:
+        if (borrowed := self.borrowed(queue, where)) is not None:
+            return borrowed
+        if not self._site.live.queues[queue].driver.capabilities.peek:
+            text = f"the driver of {queue} shows no letters without giving them to a consumer; the desk can borrow them"
+            raise UnsupportedError(text, queue=queue)
         if where or by != "cause" or not self._counts(queue):
             return await self.window(queue, where, most=most)
         with suppress(BrokerTimeoutError):  # there are too many to count now
@@ -197,7 +202,7 @@ class Library:
         window = await borrow_window(self._site, queue, where)
         self._borrowed[queue, where] = window
         self._borrowed.move_to_end((queue, where))
-        if len(self._borrowed) > _MOST_BORROWED:
+        while len(self._borrowed) > 1 and sum(len(each.items) for each in self._borrowed.values()) > MOST_ITEMS:
             self._borrowed.popitem(last=False)
         return window
 
@@ -208,6 +213,11 @@ class Library:
             return None
         return window
 
+    def borrowed_ago(self, windows: Sequence[Window]) -> dict[str, float]:
+        """How many seconds ago letters were borrowed, by their queues."""
+        now = self._clock.monotonic()
+        return {window.queue: now - window.taken for window in windows if window.borrowed}
+
     async def rows(self, windows: Sequence[Window], by: str, now: float) -> list[GroupRow]:
         """The groups in these windows, the largest first; made in a thread, once for all viewers."""
         key = (by, int(now / _AGE), *(id(window) for window in windows))
@@ -217,6 +227,20 @@ class Library:
             if len(self._rows) > _MOST_ROWS:
                 self._rows.popitem(last=False)
         return self._rows[key][1]
+
+    async def words_of(self, queue: str, by: str, group: str | None) -> str:
+        """What the letters of a group have in common, for people: a cause is its error, not its digits.
+
+        Empty: all letters are meant, or they cannot be read now.
+        """
+        if group is None or by != "cause":
+            return group or ""
+        with suppress(TasukiError):
+            borrowed = self.borrowed(queue, "")
+            window = await self.window(queue, "", by, group) if borrowed is None else borrowed
+            rows = await self.rows([window], by, self._clock.time())
+            return next((row.group.words for row in rows if row.group.key == group), "")
+        return ""
 
     def forget(self, queue: str) -> None:
         """An act has changed the queue: the next viewer gets a new window."""

@@ -10,6 +10,7 @@ from tasuki.app.dead.counting import groups_of, rest_of
 from tasuki.contracts.values import RECENT, RECENT_PARTS
 from tasuki.desk.dead.items import Item
 from tasuki.desk.dead.windows import Window
+from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.queues.dead.groups import KEYS, MOST, OTHER, DeadGroup, grouped, merged
 
 HOUR, POINTS = RECENT, RECENT_PARTS
@@ -46,12 +47,22 @@ def rows_of(windows: Iterable[Window], by: str, now: float) -> list[GroupRow]:
         trends = {key: trend_of(found, now) for key, found in times.items()}
         groups = grouped((item.letter for item in items), by)
         if causes is not None:
-            groups = merged([*groups_of(causes, window.queue), *groups], rest_of(causes))
+            groups = merged([*groups_of(causes, window.queue, window.texts), *groups], rest_of(causes))
             for each in causes.counts:
                 known = trends.get(each.cause, _NONE)
                 trends[each.cause] = tuple(map(sum, zip(each.recent, known, strict=True)))
         rows += [GroupRow(window.queue, group, trends.get(group.key, _NONE)) for group in groups]
     return sorted(rows, key=lambda row: (-row.group.count, -(row.group.last or 0.0), row.dead, row.group.key))[:MOST]
+
+
+def unread_of(snapshot: Snapshot, queues: Iterable[str]) -> int:
+    """How many letters these queues have that no window shows."""
+    return sum(snapshot.queues[id].waiting for id in queues if id in snapshot.queues)
+
+
+def total_of(windows: Iterable[Window], unread: int, where: str) -> int:
+    """How many letters there are, chosen by ``where`` if it is not empty: then unread ones are not known to match."""
+    return sum(window.count for window in windows) + (0 if where else unread)
 
 
 def trend_of(times: Iterable[float], now: float) -> tuple[int, ...]:

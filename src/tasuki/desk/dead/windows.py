@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tasuki.app.dead.borrowing import borrow
 from tasuki.app.dead.choice import Choice
+from tasuki.app.dead.counting import texts_in
 from tasuki.app.dead.ending import end_of
 from tasuki.contracts.driver import Causes, Depth
 from tasuki.desk.dead.items import Item, items_of
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import Site
 from tasuki.message import Message
-from tasuki.queues.dead.groups import MOST
+from tasuki.queues.dead.groups import MOST, Texts, texts_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
 NEWEST = 10_000
 """Letters of a queue that are read at most: the newest ones."""
-BORROWED = 50
-"""Letters that are received from a broker that cannot peek."""
-_BORROWING = 6.0
-"""Seconds for which they are held at most: the desk waits for ten."""
+_BORROWING = 30.0
+"""Seconds that a viewer waits for borrowed letters, which are held for a third of it at most."""
 _FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 2500
 """Letters: to reach a page takes a broker longer the further it is from the head of the queue."""
 _PAGE_BYTES = 16 * 1024 * 1024
@@ -56,6 +55,8 @@ class Window:
     """The letters that say their cause, counted by the driver: then the ``items`` show only some of them."""
     cause: str = ""
     """The one cause of the letters that it is about; empty: it is about all."""
+    texts: Mapping[str, Texts] = field(default_factory=dict)
+    """Of counted causes what their newest letters say."""
 
     @property
     def uncounted(self) -> Sequence[Item]:
@@ -129,7 +130,12 @@ async def count_window(site: Site, queue: str) -> Window:
     Raises: as ``read_window``.
     """
     causes = await site.at(queue, partial(count_page, queue, MOST, ()))
-    return _counted(queue, causes, site.reader.clock.monotonic())
+
+    async def peek(cause: str, most: int) -> Sequence[Message]:
+        return await site.at(queue, partial(cause_page, queue, cause, True, 0, most))
+
+    counted = _counted(queue, causes, site.reader.clock.monotonic())
+    return replace(counted, texts=await texts_in(causes, peek))
 
 
 def _counted(queue: str, causes: Causes, taken: float) -> Window:
@@ -141,7 +147,7 @@ def with_unmarked(counted: Window, seen: Window) -> Window:
     items = [item for item in seen.items if not item.is_marked]
     unmarked = 0 if counted.causes is None else counted.causes.unmarked
     read = seen.total if len(items) >= unmarked else seen.read
-    return replace(seen, items=items, read=read, causes=counted.causes)
+    return replace(seen, items=items, read=read, causes=counted.causes, texts=counted.texts)
 
 
 async def read_cause(
@@ -164,7 +170,9 @@ async def read_cause(
         page = await site.at(queue, partial(cause_page, queue, cause, True, at, min(size, most - at)))
         at += len(page)
         found |= {each.at: each for each in await asyncio.to_thread(items_of, source, page, 0, choice, 0.0)}
-        window = Window(queue, list(found.values()), total, at, taken=clock.monotonic(), causes=causes, cause=cause)
+        items = list(found.values())
+        texts = {cause: texts_of(each.letter.error for each in items)}
+        window = Window(queue, items, total, at, taken=clock.monotonic(), causes=causes, cause=cause, texts=texts)
         if not page or at >= min(total, most):
             return window
         told(window)
@@ -172,7 +180,7 @@ async def read_cause(
 
 
 async def borrow_window(site: Site, queue: str, where: str) -> Window:
-    """The chosen ones of the first ``BORROWED`` letters of a queue whose broker cannot peek.
+    """The chosen ones of the first ``NEWEST`` letters of a queue whose broker cannot peek.
 
     They are released before this returns.
 
@@ -184,14 +192,14 @@ async def borrow_window(site: Site, queue: str, where: str) -> Window:
     async def work(live: Assembly) -> tuple[Sequence[Message], bool]:
         on = live.queues[queue]
         await asked(on, lambda: on.driver.occupancy(on.spec.name))
-        found = await borrow(live, on, BORROWED, clock=clock, guard=None, seconds=_BORROWING)
+        found = await borrow(live, on, NEWEST, clock=clock, guard=None)
         return found.letters, found.is_all
 
     choice = Choice(where, masks=True)
-    messages, is_all = await site.at(queue, work)
+    messages, is_all = await site.at(queue, work, patience=_BORROWING)
     items = await asyncio.to_thread(items_of, source, messages, 0, choice, clock.time())
     depth = await site.at(queue, partial(_depth, queue))
-    total = len(messages) if is_all else max(depth.ready + depth.delayed, len(messages) + 1)
+    total = len(messages) if is_all else max(depth.waiting, len(messages) + 1)
     read, taken = len(messages), clock.monotonic()
     return Window(queue, items, total, read, choice.unclear, choice.problem, taken, borrowed=True)
 
@@ -204,12 +212,12 @@ async def _depth(queue: str, live: Assembly) -> Depth:
 async def _total(site: Site, queue: str, depth: Depth, known: int = 0) -> int:
     """How many letters wait, also where the driver only estimates it."""
     if not depth.is_estimate:
-        return depth.ready + depth.delayed
+        return depth.waiting
 
     async def look(most: int, start: int) -> Sequence[Message]:
         return await site.at(queue, partial(peek_page, queue, start, most))
 
-    return await end_of(look, depth.ready + depth.delayed, known)
+    return await end_of(look, depth.waiting, known)
 
 
 async def count(site: Site, queue: str) -> int:

@@ -17,7 +17,7 @@ from tasuki.desk.looks import numbers
 from tasuki.desk.looks.charts import spark
 from tasuki.desk.reading import bodies
 from tasuki.queues.limits import limit_text
-from tasuki.state.presence import PRESENCE
+from tasuki.state.presence import worker_id
 
 _FOLDER = Path(__file__).parent
 _TYPES = {
@@ -34,11 +34,6 @@ class Static:
     name: str
     type: str
     content: bytes
-
-
-def worker_id(key: str) -> str:
-    """A worker as it stands in addresses: its key without what all keys begin with."""
-    return key.removeprefix(PRESENCE)
 
 
 class Look:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 _UNITS = {
     "en": (" ms", " s", " m", " h", " d", " "),
-    "ja": (" ミリ秒", "秒", "分", "時間", "日", ""),
+    "ja": ("ミリ秒", "秒", "分", "時間", "日", ""),
 }
 NONE = "\u2013"
 """What stands for a number that is not known."""

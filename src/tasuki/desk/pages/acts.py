@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.responses import RedirectResponse, Response
 
-from tasuki.desk.acts.acts import ACTS, FOR_PROGRAMS, Order
+from tasuki.desk.acts.acts import ACTS, FOR_PROGRAMS, RIGHTS, Order
 from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_fields
 from tasuki.desk.security.paths import own_path
@@ -19,7 +19,9 @@ _GROWTH = 1.1
 _LONG = 512
 _MOST_CHOSEN = 50
 """Rows of a page."""
-_OF_MESSAGES = ("cancel", "reschedule", "redrive")
+_OF_MESSAGES = ("acknowledge", "cancel", "reschedule", "redrive", "undo_edit")
+_OF_ONE = ("acknowledge", "redrive", "undo_edit")
+"""Acts on one message, or worker, alone."""
 _OF_MANY = ("pause", "resume")
 """Acts on several entries at once."""
 _OF_ENTRIES = tuple(act for act in ACTS if act not in _OF_MESSAGES)
@@ -44,8 +46,9 @@ async def confirm(view: View) -> Response:
 
 async def _ask(view: View, orders: Sequence[Order], back: str, *, status: int = 200, problem: str = "") -> Response:
     order = orders[0]
-    if not all(view.may(each.act, each.id) for each in orders):
-        text = view.say("queue.no_right", right=f"queue.admin.{order.act}")
+    right = RIGHTS.get(order.act, order.act)
+    if not all(view.may(right, each.id) for each in orders):
+        text = view.say("queue.no_right", right=f"queue.admin.{right}")
         return view.page("error.html", status=403, text=text)
     count = None
     if order.act == "purge":
@@ -53,7 +56,7 @@ async def _ask(view: View, orders: Sequence[Order], back: str, *, status: int = 
             row = (await view.tools.sampler.latest(now=True)).queues[order.id]
         except AwayError as error:
             return view.page("error.html", status=503, text=problem_of(error))
-        count = None if row.depth is None else row.ready + row.delayed
+        count = None if row.depth is None else row.waiting
         if count is None:
             return view.page("error.html", status=503, text=row.problem or view.say("queue.missing"))
     ids = order.ids or ([each.id for each in orders] if len(orders) > 1 else [])
@@ -125,7 +128,7 @@ async def _check_purge(view: View, order: Order, form: Mapping[str, str], back: 
     row = (await view.tools.sampler.latest(now=True)).queues[order.id]
     said = form.get("count", "")
     known = int(said) if said.isascii() and said.isdigit() and len(said) < 15 else 0
-    if row.ready + row.delayed > known * _GROWTH:
+    if row.waiting > known * _GROWTH:
         return await _ask(view, [order], back, status=409, problem=view.say("confirm.grown"))
     return None
 
@@ -146,7 +149,7 @@ def _orders(view: View, fields: Mapping[str, str], ids: Sequence[str]) -> list[O
         return None
     if (act in _OF_MESSAGES and bool(message) == bool(chosen)) or (chosen and act not in (*_OF_MANY, *_OF_MESSAGES)):
         return None
-    if act == "redrive" and chosen:
+    if act in _OF_ONE and chosen:
         return None
     number = min(int(place), _MOST_PLACE) if place.isascii() and place.isdigit() and len(place) < 10 else 0
     options = {name: fields.get(name, "")[:_LONG] for name in ("for", "reason", "in", "concurrency")}

@@ -25,7 +25,9 @@ async def audit(view: View) -> Response:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
     word = view.query.get("q", "").strip().lower()
     rows = [
-        each for each in found if word in f"{each.actor} {each.client} {each.act} {each.target} {each.batch}".lower()
+        each
+        for each in found
+        if word in f"{each.actor} {each.client} {each.act} {each.target} {each.batch} {each.options}".lower()
     ]
     start = view.number_of("from", MOST)
     return view.page(

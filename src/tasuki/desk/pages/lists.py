@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from heapq import nsmallest
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
+from tasuki.desk.dead.rows import GroupRow
 from tasuki.desk.looks.charts import chart_of
+from tasuki.desk.pages.dead_letters.letters import Filter, Seen, queues_of_letters
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.attention import in_trouble, notices_of
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
@@ -19,13 +22,16 @@ from tasuki.kinds.entries.schedule import ScheduleConfig
 PAGE = 50
 _MOST_NOTICES = 20
 _MOST_RUNNING = 10
+_MOST_CAUSES = 3
+_PATIENCE = 0.5
+"""Seconds that the first page waits for dead letters that are being read."""
 _MOST_PLACE = 1_000_000
 
 SORTS: dict[str, Callable[[QueueRow], Any]] = {
     "name": lambda row: row.id,
     "ready": lambda row: row.ready,
     "running": lambda row: row.busy,
-    "delayed": lambda row: row.delayed,
+    "delayed": lambda row: row.delayed or 0,
     "dead": lambda row: row.dead or 0,
     "oldest": lambda row: row.oldest,
     "in": lambda row: row.in_rate or 0.0,
@@ -42,15 +48,31 @@ async def overview(view: View) -> Response:
     """The first page: whether messages move, and what needs attention."""
     snapshot = await view.tools.sampler.latest()
     notices = notices_of(snapshot)
+    causes, of_causes = await _causes(view, snapshot)
     return view.page(
         "overview.html",
         snapshot=snapshot,
         notices=notices[:_MOST_NOTICES],
         more=len(notices),
+        causes=causes,
+        more_causes=of_causes - len(causes),
+        filter=Filter("cause", "", None),
         running=_longest(snapshot),
         paused=[row for row in snapshot.queues.values() if row.pause],
         chart=chart_of(snapshot.lines),
     )
+
+
+async def _causes(view: View, snapshot: Snapshot) -> tuple[list[GroupRow], int]:
+    """The largest causes of dead letters that the viewer may see, and how many there are, as far as known by now."""
+    seen = Seen(view, snapshot, Filter("cause", "", None))
+    read = asyncio.ensure_future(seen.read_groups(queues_of_letters(snapshot)))
+    await asyncio.wait([read], timeout=_PATIENCE)
+    if not read.done():
+        read.cancel()  # the library goes on reading, and the next refresh has it
+        return [], 0
+    rows = await view.tools.library.rows(seen.windows, "cause", snapshot.now)
+    return rows[:_MOST_CAUSES], len(rows)
 
 
 def _longest(snapshot: Snapshot) -> list[tuple[str, RunningRow]]:
@@ -64,6 +86,8 @@ async def queues(view: View) -> Response:
     snapshot = await view.tools.sampler.latest()
     word = view.query.get("q", "").strip()
     rows = [row for row in snapshot.queues.values() if word.lower() in row.id.lower()]
+    if word and not rows and not view.is_fragment:  # the box of the header: it is no queue, so perhaps an id
+        return RedirectResponse(view.url("find", q=word), 303)
     sort, is_down = view.query.get("sort", ""), view.query.get("dir") == "down"
     rows = _sorted(rows, snapshot, sort, is_down=is_down)
     start = view.number_of("from", _MOST_PLACE)

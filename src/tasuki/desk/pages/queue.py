@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from tasuki.app.explain.rule import Explanation, away_from
+from tasuki.desk.acts.mending import edit_made
 from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import body_of, headers_of, lines
@@ -25,14 +26,17 @@ from tasuki.desk.reading.messages import (
     ready_page,
 )
 from tasuki.desk.reading.observed.attempts import last_attempts
+from tasuki.desk.reading.observed.held import Held, cancelled
 from tasuki.desk.reading.observed.running import progress_of
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.desk.reading.tracebacks import attempt_of
+from tasuki.desk.reading.tracebacks import attempt_of, folded
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
+from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.dead.naming import name_of
 from tasuki.queues.queue import Queue
+from tasuki.workbench.editing.undo import UNDO_TIME, Record
 
 TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")
 
@@ -59,6 +63,7 @@ async def queue(view: View) -> Response:
         row=row,
         tab=tab,
         tab_names=TAB_NAMES,
+        tab_counts=_counts(row),
         page=page,
         problem=problem,
         rows=[
@@ -75,6 +80,13 @@ async def queue(view: View) -> Response:
         lease=live.spec.lease,
         keeps_history=live.driver.capabilities.multi_process is False or view.tools.site.live.state_of(id) is not None,
     )
+
+
+def _counts(row: QueueRow) -> dict[str, int | None]:
+    """Tab → how many messages it has; None: it is not known, or the tab has none."""
+    depth = row.depth
+    known = {"waiting": None, "delayed": None} if depth is None else {"waiting": depth.ready, "delayed": depth.delayed}
+    return dict.fromkeys(TAB_NAMES) | known | {"running": row.busy if row.knows_workers else None}
 
 
 def _schedules(view: View, queue: str) -> list[str]:
@@ -126,37 +138,60 @@ async def message(view: View) -> Response:
     except (DriverError, AwayError) as error:
         told = Explanation(message_id, id, None, [away_from(id, error)])
     running = [each for each in row.running if each.message.id == message_id]
+    held = await view.tools.held.look(id, running[0]) if running and shown is None else None
+    edited_in, edited = await _edit(view, row, message_id)
+    is_known = shown or running or found.status or told.found or edited
     return view.page(
         "message.html",
-        status=200 if shown or running or found.status or told.found else 404,
+        status=200 if is_known else 404,
+        edited=edited,
+        edited_in=edited_in,
+        undo_time=UNDO_TIME,
+        letters=letters if any(each.code == "dead" for each in told.causes) else "",
         snapshot=snapshot,
         row=row,
         id=message_id,
         found=found,
         running=running,
+        held=held,
+        stack=folded(lines(held.stack)) if held is not None else [],
+        cancel=await cancelled(site, id, message_id) if running else None,
         state=state_of(row, found.message, found.place, bool(running), found.status),
-        **_content(live, found, is_letter=row.is_dead_letters),
+        **_content(live, found, held, failures[-1] if failures else None, is_letter=row.is_dead_letters),
         attempts=[attempt_of(record) for record in reversed(failures)],
-        why=told.causes,
+        why=[each for each in told.causes if not (edited and each.code == "no such message")],
         unseen=unseen,
         can=live.driver.capabilities,
     )
 
 
-def _content(live: Queue, found: Found, *, is_letter: bool) -> dict[str, Any]:
-    """The message itself, as its page shows it, and the name by which acts on it take no other one of its id."""
-    shown = found.message
+async def _edit(view: View, row: QueueRow, id: str) -> tuple[str, Record | None]:
+    """The dead-letter queue that a message comes from, and the record of the edit that made it; None: none did."""
+    dead = view.query.get("edited", "") or row.dead_letters
+    if dead not in view.tools.site.queues or not view.may("peek", dead):
+        return "", None
+    return dead, await edit_made(view.tools.site, dead, id)
+
+
+def _content(
+    live: Queue, found: Found, held: Held | None, last: AttemptRecord | None, *, is_letter: bool
+) -> dict[str, Any]:
+    """The message itself, as its page shows it, and the name by which acts on it take no other one of its id.
+
+    ``held``: what the worker of a running one tells; ``last``: its last failed attempt, as the lists read it.
+    """
+    shown = found.message if held is None else held.message
     if shown is None:
         nothing = dict.fromkeys(("shown", "failed", "body"))
         return {**nothing, "name": found.id, "headers": [], "origin": "", "error": "", "traceback": ""}
     headers = shown.headers
     return {
-        "shown": row_of(live, shown, found.place),
+        "shown": row_of(live, shown, found.place, None if is_letter else last),
         "name": name_of(shown) if is_letter else found.id,
         "failed": number(headers.get(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME))),
         "origin": str(headers.get(ORIGINAL_QUEUE, "")),
         "error": lines(headers.get(LAST_ERROR, "")),
         "traceback": lines(headers.get(LAST_TRACEBACK, "")),
-        "body": body_of(live, shown),
+        "body": body_of(live, shown) if held is None else held.body_in(live),
         "headers": headers_of(shown),
     }

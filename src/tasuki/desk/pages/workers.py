@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tasuki.desk.pages.lists import PAGE
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import lines as text_of
-from tasuki.desk.reading.observed.gone import gone_of
+from tasuki.desk.reading.observed.gone import gone_of, queue_in
 from tasuki.desk.reading.observed.recorded import NEWEST, Lines, events_of, stacks_in
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.reading.tracebacks import folded
@@ -29,12 +29,14 @@ async def workers(view: View) -> Response:
     snapshot = await view.tools.sampler.latest()
     start = view.number_of("from", _MOST_PLACE)
     shown: Sequence[object] = snapshot.workers[start : start + PAGE]
+    past, ids = view.tools.sampler.past, _queue_ids(view, snapshot)
     return view.page(
         "workers.html",
         snapshot=snapshot,
         rows=shown,
-        gone=gone_of(view.tools.sampler.past.processes, snapshot.workers, snapshot.now)[:_MOST_GONE],
-        queue_ids=_queue_ids(view, snapshot),
+        gone=gone_of(past.processes, snapshot.workers, snapshot.now, snapshot.killed)[:_MOST_GONE],
+        killed_at={each.key: queue for each in snapshot.killed if (queue := queue_in(each, ids))},
+        queue_ids=ids,
         count=len(snapshot.workers),
         start=start,
         page_size=PAGE,

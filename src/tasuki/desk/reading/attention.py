@@ -1,12 +1,17 @@
-"""What needs attention: rules over a snapshot; no I/O."""
+"""What needs attention: rules over a snapshot; no I/O.
+
+Pages, API, ``top`` and MCP ask here, so that none of them is quiet about what another one shows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.state.presence import Presence, worker_id
 
 OLD = 300.0
 """Seconds after which the oldest ready message has waited too long."""
@@ -24,14 +29,51 @@ class Notice:
 
 def notices_of(snapshot: Snapshot) -> list[Notice]:
     """All of them, the worst first."""
-    found = [Notice("attention.problem", {"text": text}, ("queues",)) for text in snapshot.problems]
+    found = of_workers(snapshot)
     for row in snapshot.queues.values():
         found += _of_queue(row, snapshot.now)
-    for worker in snapshot.workers:
-        if worker.is_late(snapshot.now):
-            values = {"worker": f"{worker.host}:{worker.pid}", "age": snapshot.now - worker.seen}
-            found.append(Notice("attention.silent", values, ("workers",)))
     return found
+
+
+def of_workers(snapshot: Snapshot) -> list[Notice]:
+    """The ones about what cannot be read, and about workers: they are of no queue, so no row can show them."""
+    found = [Notice("attention.problem", {"text": text}, ("queues",)) for text in snapshot.problems]
+    found += _of_all_workers(snapshot)
+    for worker in snapshot.workers:
+        found += _of_worker(worker, snapshot.now)
+    return found
+
+
+def _of_all_workers(snapshot: Snapshot) -> list[Notice]:
+    """That none is alive, and which were killed."""
+    found = []
+    wanting = [row for row in snapshot.queues.values() if row.wants_workers and row.knows_workers]
+    if wanting and all(row.workers == 0 for row in wanting) and not snapshot.hides:
+        found.append(Notice("attention.none_alive", {}, ("workers",)))
+    if snapshot.killed:
+        last = snapshot.killed[0]
+        values = {"n": len(snapshot.killed), "worker": last.name, "age": snapshot.now - last.seen}
+        found.append(Notice("attention.killed", values, ("workers",)))
+    return found
+
+
+def _of_worker(worker: Presence, now: float) -> list[Notice]:
+    path = ("workers", worker_id(worker.key))
+    if worker.is_late(now):
+        return [Notice("attention.silent", {"worker": worker.name, "age": now - worker.seen}, path)]
+    health = worker.health
+    # A worker that starts or stops is not ready, and no trouble.
+    if health is None or health.status not in ("not_live", "not_ready") or health.check == "worker":
+        return []
+    return [Notice(f"attention.{health.status}", {"worker": worker.name, "why": worker.trouble}, path)]
+
+
+_FAILURES = frozenset({"attention.problem", "attention.none_alive", "attention.not_live"})
+
+
+def is_failed(notices: Iterable[Notice]) -> bool:
+    """Whether one of them says that messages do not move somewhere; the others are warnings."""
+    return any(notice.key in _FAILURES for notice in notices)
 
 
 @lru_cache(maxsize=2)
@@ -44,19 +86,35 @@ def in_trouble(snapshot: Snapshot) -> frozenset[str]:
 def _of_queue(row: QueueRow, now: float) -> list[Notice]:
     if row.is_dead_letters:
         return _dead(row)
+    return [*_of_running(row), *_of_waiting(row, now)]
+
+
+def _of_waiting(row: QueueRow, now: float) -> list[Notice]:
     path = ("queues", row.id)
     if row.pause is not None:
         is_long = now - row.pause.at > LONG_PAUSE
         return [Notice("attention.long_pause", {"queue": row.id, "age": now - row.pause.at}, path)] if is_long else []
-    if row.consumers and row.ready and row.workers == 0:
-        return [Notice("attention.no_worker", {"queue": row.id, "n": row.ready}, path)]
-    if row.failed_rate and not row.out_rate:
-        return [Notice("attention.failing", {"queue": row.id, "rate": row.failed_rate}, path)]
+    if row.consumers and row.workers == 0 and (waiting := row.ready + (row.delayed or 0)):
+        return [Notice("attention.no_worker", {"queue": row.id, "n": waiting}, path)]
+    if row.now_failed and not row.now_out:
+        return [Notice("attention.failing", {"queue": row.id, "rate": row.now_failed}, path)]
     if row.oldest > OLD:
         return [Notice("attention.old", {"queue": row.id, "age": row.oldest, "limit": OLD}, path)]
     return []
 
 
+def _of_running(row: QueueRow) -> list[Notice]:
+    """The handler that runs longest of the ones that have run for too long; the workers say which."""
+    long = [each for each in row.running if each.message.bound]
+    if not long:
+        return []
+    values = {
+        "queue": row.id, "function": long[0].message.function, "n": len(long), "age": long[0].ran,
+        "limit": long[0].message.bound,
+    }  # fmt: skip
+    return [Notice("attention.long_run", values, ("messages", row.id, long[0].message.id))]
+
+
 def _dead(row: QueueRow) -> list[Notice]:
-    number = row.ready + row.delayed
+    number = row.waiting
     return [Notice("attention.dead", {"queue": row.id, "n": number}, ("dead", row.id))] if number else []

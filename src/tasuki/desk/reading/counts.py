@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from tasuki.app.measuring.whole import is_whole
 from tasuki.app.state.pausing import Orders, orders_of
-from tasuki.app.state.workers import workers_of
+from tasuki.app.state.workers import crew_of, depth_by, told_in
 from tasuki.contracts.driver import Depth
 from tasuki.desk.site import problem_of
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, QueueNotFoundError, TasukiError
@@ -40,6 +41,7 @@ class Counts:
     """Queue → why it cannot be counted."""
     orders: Orders = field(default_factory=lambda: Orders({}, {}))
     workers: list[Presence] = field(default_factory=list)
+    killed: list[Presence] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
     """The queues whose stores have told their workers; and those without a store."""
     silent: set[str] = field(default_factory=set)
@@ -81,8 +83,9 @@ async def _ask_store(live: Assembly, state: SharedState | None, ids: set[str], c
     try:
         async with asyncio.timeout(_OF_STORE):
             orders = await orders_of(live, known)
-            workers = await workers_of([state])
-            now = await (await state.store()).time()
+            crew = await crew_of(state)
+            partial = [id for id in known if not is_whole(counts.depths[id])]
+            told = await told_in(live, state, crew.alive) if partial else None
     except TimeoutError:
         counts.trouble.append(f"the store of driver {state.driver.name} has not answered for {_OF_STORE:g} s")
     except TasukiError as error:
@@ -90,9 +93,12 @@ async def _ask_store(live: Assembly, state: SharedState | None, ids: set[str], c
     else:
         counts.orders.pauses.update(orders.pauses)
         counts.orders.scales.update(orders.scales)
-        counts.workers += workers
+        counts.workers += crew.alive
+        counts.killed += crew.killed
+        for id in partial:
+            counts.depths[id] = depth_by(live, live.queues[id], counts.depths[id], told)
         counts.asked |= ids
-        counts.now = now if counts.now is None else max(counts.now, now)
+        counts.now = crew.now if counts.now is None else max(counts.now, crew.now)
 
 
 def name_causes(counts: Counts, drivers: Mapping[str, BaseException]) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasuki.app.dead.attempts import attempts_shown
-from tasuki.app.state.jobs import read
+from tasuki.app.state.fate import know
 from tasuki.contracts.state.jobs import Progress
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import BESIDE, Site, problem_of
@@ -17,6 +17,7 @@ from tasuki.message import LAST_ERROR, Message
 from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.dead.naming import Names, id_of
 from tasuki.queues.queue import Queue
+from tasuki.state.jobs.fate import status_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -51,10 +52,12 @@ class Found:
     """Of the message, also one that does not wait."""
     place: int = 0
     status: str = ""
-    """Of its record, in a queue that keeps one."""
+    """What has become of it; empty: that is not known, or there is no such message."""
     progress: Progress | None = None
     searched: int = 0
     """How many were looked through."""
+    is_name: bool = False
+    """It was asked for by its name, which means one of the messages of its id."""
 
 
 async def ready_page(site: Site, queue: str, start: int, ready: int) -> Page:
@@ -85,7 +88,8 @@ async def failed_page(site: Site, queue: str) -> Page:
 async def find(site: Site, queue: str, id: str, place: int) -> Found:
     """A message by its id or its name, which was at ``place`` when it was last seen. Raises AwayError, DriverError."""
     wanted, plain = Names([id]), id_of(id) if _has_letters(site, queue) else id
-    status, progress = await _record(site, queue, plain)
+    is_name = plain != id  # what has become of the id says nothing of it
+    status, progress = await _fate(site, queue, plain) if not is_name else ("", None)
     searched = 0
     for start in (max(place - PAGE, 0), 0):
         at = start
@@ -93,7 +97,7 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
             try:
                 found = await _peek(site, queue, at, 10 * PAGE)
             except (QueueNotFoundError, UnsupportedError):
-                return Found(None, plain, status=status, progress=progress)
+                return Found(None, plain, status=status, progress=progress, is_name=is_name)
             for number, message in enumerate(found, at):
                 if wanted.of(message):
                     return Found(message, message.id, number, status, progress)
@@ -107,7 +111,7 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
         deep = await site.at(queue, lambda live: _by_id(live, queue, wanted))
         if deep is not None:
             return Found(deep, deep.id, searched, status, progress)
-    return Found(None, plain, status=status, progress=progress, searched=searched)
+    return Found(None, plain, status=status, progress=progress, searched=searched, is_name=is_name)
 
 
 def _has_letters(site: Site, queue: str) -> bool:
@@ -130,14 +134,17 @@ async def attempts(site: Site, queue: str, id: str, message: Message | None) -> 
         return [], problem_of(error)
 
 
-async def _record(site: Site, queue: str, id: str) -> tuple[str, Progress | None]:
-    if site.live.queues[queue].policy.result is None:
+async def _fate(site: Site, queue: str, id: str) -> tuple[str, Progress | None]:
+    """What has become of a message, in a word, and how far its handler is; empty: it is not known."""
+    if site.live.state_of(queue) is None:
         return "", None
     try:
-        record = await site.at(queue, lambda live: read(live, queue, id), patience=BESIDE)
+        known = await site.at(queue, lambda live: know(live, queue, id), patience=BESIDE)
     except TasukiError:
-        record = None  # why it does not run is asked next, and says that the store is away
-    return ("", None) if record is None else (record.status, record.progress)
+        return "", None  # why it does not run is asked next, and says that the store is away
+    status = status_of(known)
+    is_known = status is not None and status != "unknown"
+    return (status if status and is_known else ""), None if known.record is None else known.record.progress
 
 
 async def _peek(site: Site, queue: str, start: int, most: int) -> list[Message]:

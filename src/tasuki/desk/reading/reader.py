@@ -6,7 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from tasuki.app.lifecycle.unused import UnusedConsumers
-from tasuki.app.sync import SyncApp
+from tasuki.app.sync.running import SyncApp
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.supervisor.supervisor import Supervisor
 from tasuki.system.stopping import StopSignals
@@ -27,7 +27,7 @@ def reader_of(app: App) -> App:
     reader.stop_requested = reader.on_hangup = None
     reader.keeper, reader.supervisor = Keeper(app.clock), Supervisor(clock=app.clock)
     reader.stop_signals, reader.sync = StopSignals(), SyncApp(reader)
-    reader._reads_only = True  # noqa: SLF001 - it is an app's own copy
+    reader.reads_only = True
     reader._health = reader._meter = reader._history = None  # noqa: SLF001 - the worker's go on when the copy ends
     reader._unused = UnusedConsumers(reader, "")  # noqa: SLF001
     return reader

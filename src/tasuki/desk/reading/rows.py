@@ -13,6 +13,7 @@ from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.observe.history.minutes import MINUTE
 from tasuki.queues.limits import limit_facts, limit_text
 from tasuki.queues.queue import Queue
 from tasuki.state.presence import Presence, PresentConsumer
@@ -26,10 +27,14 @@ class Facts:
     """Queue → its dead-letter queue."""
     declared: Mapping[str, Sequence[str]]
     """Queue → its consumers, as the project declares them."""
+    starting: Set[str]
+    """The queues of which a consumer starts with a worker."""
     present: Mapping[tuple[str, str], Sequence[tuple[Presence, PresentConsumer]]]
     """Driver and queue at the broker → who works there."""
     with_store: Set[str]
     """The queues whose workers a store tells of."""
+    hides: bool
+    """Whether a worker has consumers that it does not list."""
 
     @classmethod
     def of(cls, project: Project, workers: Sequence[Presence], with_store: Set[str]) -> Facts:
@@ -37,13 +42,19 @@ class Facts:
         queues = project.of(QueueConfig)
         dead = {id: config.dead_letter.queue for id, config in queues.items() if config.dead_letter is not None}
         declared: dict[str, list[str]] = {}
-        for id, config in project.of(ConsumerConfig).items():
+        consumers = project.of(ConsumerConfig)
+        for id, config in consumers.items():
             declared.setdefault(config.queue, []).append(id)
+        starting = {config.queue for config in consumers.values() if config.lifecycle.auto_start}
         present: dict[tuple[str, str], list[tuple[Presence, PresentConsumer]]] = {}
         for worker in workers:
             for consumer in worker.consumers:
                 present.setdefault((consumer.driver, consumer.queue), []).append((worker, consumer))
-        return cls(dead, declared, present, with_store)
+        return cls(dead, declared, starting, present, with_store, any(worker.unlisted.consumers for worker in workers))
+
+    def may_hide(self, id: str, listed: Sequence[tuple[Presence, PresentConsumer]]) -> bool:
+        """Whether a worker may have consumers of this queue that it does not list."""
+        return self.hides and not {consumer.id for _, consumer in listed}.issuperset(self.declared.get(id, ()))
 
     def with_dead(self, rows: dict[str, QueueRow]) -> dict[str, QueueRow]:
         """The rows, each with the number of messages in its dead-letter queue."""
@@ -55,7 +66,7 @@ class Facts:
                 continue
             dead = rows.get(self.dead_letters.get(id, ""))
             is_known = dead is not None and dead.depth is not None
-            number = dead.ready + dead.delayed if dead is not None and is_known else None
+            number = dead.waiting if dead is not None and is_known else None
             found[id] = replace(row, dead=number, is_dead_letters=id in targets)
         return found
 
@@ -68,12 +79,19 @@ def row_of(
     rates: Rates,
     problem: str,
     past: QueuePast | None = None,
+    *,
+    knows_past: bool = False,
+    ends: float | None = None,
 ) -> QueueRow:
-    """The row of a queue; ``seen``: what its app has counted, None: nothing, for this ``problem``."""
+    """The row of a queue; ``seen``: what its app has counted, None: nothing, for this ``problem``.
+
+    ``knows_past``: whether its last hour was read, up to the time ``ends``.
+    """
     name, driver = queue.spec.name, queue.driver.name
     is_private, has_store = not queue.driver.capabilities.multi_process, id in facts.with_store
     present = facts.present.get((driver, name), ())
-    done, failed = rates.of(driver, name) if present else (None, None)
+    may_hide = facts.may_hide(id, present)
+    done, failed = rates.of(driver, name) if present and not may_hide else (None, None)
     limit = limit_facts(queue.spec, queue.policy)
     tags = [
         *([f"limit {limit_text(limit['limit'])}"] if "limit" in limit else []),
@@ -90,13 +108,20 @@ def row_of(
         pause=None if seen is None else seen.orders.pauses.get(Target("queue", id)),
         consumers=_consumers(facts.declared.get(id, ()), present, seen),
         running=_running(present),
-        out_rate=done,
-        failed_rate=failed,
+        now_out=done,
+        now_failed=failed,
         dead_letters=facts.dead_letters.get(id, ""),
         tags=tags,
-        knows_workers=seen is not None and id in seen.asked and (is_private or has_store),
+        knows_workers=seen is not None and id in seen.asked and (is_private or has_store) and not may_hide,
+        wants_workers=id in facts.starting,
         past=past,
+        knows_past=knows_past and (ends is None or not _began_since(present, ends - MINUTE)),
     )
+
+
+def _began_since(present: Sequence[tuple[Presence, PresentConsumer]], at: float) -> bool:
+    """Whether all its workers began after this time, so that no whole minute of theirs is written yet."""
+    return bool(present) and all(worker.started > at for worker, _ in present)
 
 
 def _consumers(

@@ -11,13 +11,14 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.desk.reading.counts import Counts, count, name_causes
+from tasuki.desk.reading.observed.gone import killed_of, queue_in
 from tasuki.desk.reading.observed.past import Past
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.rows import Facts, row_of
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import TasukiError
-from tasuki.state.presence import Presence
+from tasuki.state.presence import Presence, Unlisted, as_of_sign
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -100,14 +101,18 @@ class Sampler:
             problems += found.trouble
             is_waiting |= bool(found.silent or found.trouble)
         now = max((found.now for found in counts.values() if found.now), default=self._clock.time())
-        workers = _merged([*(worker for found in _each(counts) for worker in found.workers), *here])
+        told = [as_of_sign(worker, now) for found in _each(counts) for worker in found.workers]
+        workers = _merged([*told, *here])
         taken = self._clock.monotonic()
         self._rates.note(workers, taken)
         await self.past.latest()
         rows = self._rows(counts, workers, unread)
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
-        self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)))
+        names = {(queue.driver.name, queue.spec.name): id for id, queue in self._site.live.queues.items()}
+        silent = [each for found in _each(counts) for each in found.killed if queue_in(each, names)]
+        killed = killed_of(_merged(silent), workers, self.past.processes)
+        self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)), killed, self.past.ends)
         # To wait for a broker that is away costs it nothing, and its return is to be seen soon.
         self._took = 0.0 if is_waiting else self._clock.monotonic() - began
         return self._last
@@ -126,10 +131,21 @@ class Sampler:
         with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}
         facts = Facts.of(live.project, workers, with_store)
         rows = {}
+        past, known, ends = self.past.queues, self.past.known, self.past.ends
         for id in self._site.queues:
             seen = counts.get(id)
             problem = "" if seen is not None else unread.get(id) or self._unseen(id)
-            rows[id] = row_of(id, live.queues[id], facts, seen, self._rates, problem, self.past.queues.get(id))
+            rows[id] = row_of(
+                id,
+                live.queues[id],
+                facts,
+                seen,
+                self._rates,
+                problem,
+                past.get(id),
+                knows_past=id in known,
+                ends=ends,
+            )
         return facts.with_dead(rows)
 
     def _unseen(self, queue: str) -> str:
@@ -164,4 +180,11 @@ def _joined(one: Presence, other: Presence) -> Presence:
         seen=max(one.seen, other.seen),
         consumers=[*one.consumers, *more],
         left_out=one.left_out + other.left_out,
+        unlisted=_added(one.unlisted, other.unlisted),
+        health=one.health or other.health,
     )
+
+
+def _added(one: Unlisted, other: Unlisted) -> Unlisted:
+    pairs = zip(msgspec.structs.astuple(one), msgspec.structs.astuple(other), strict=True)
+    return Unlisted(*(mine + theirs for mine, theirs in pairs))

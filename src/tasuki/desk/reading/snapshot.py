@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -41,6 +41,11 @@ class RunningRow:
     seen: float = 0.0
     """Unix time of that worker's last sign."""
 
+    @property
+    def ran(self) -> float:
+        """Seconds that it had run at that sign: whether it has run since is not known."""
+        return max(self.seen - self.message.since, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class QueueRow:
@@ -55,9 +60,10 @@ class QueueRow:
     pause: Pause | None = None
     consumers: Sequence[ConsumerRow] = ()
     running: Sequence[RunningRow] = ()
-    out_rate: float | None = None
-    """Messages done a second since the last snapshot; None: it is not known yet."""
-    failed_rate: float | None = None
+    now_out: float | None = None
+    """Messages done a second, in some seconds before the snapshot; None: not known yet."""
+    now_failed: float | None = None
+    """Failures a second, in the same seconds."""
     is_dead_letters: bool = False
     """Whether other queues have it for their dead letters."""
     dead_letters: str = ""
@@ -66,14 +72,31 @@ class QueueRow:
     """Messages in its dead-letter queue, of all queues that share it."""
     tags: Sequence[str] = ()
     knows_workers: bool = True
-    """Whether a store tells of its workers; without one they are unknown."""
+    """Whether its workers are known: not without a store, nor while one may hide a consumer of it."""
+    wants_workers: bool = False
+    """Whether consumers are declared that start with a worker."""
     past: QueuePast | None = None
     """Its last hour; None: nothing happened, or it is not known."""
+    knows_past: bool = False
+    """Whether its last minute is known, as all processes have written it."""
 
     @property
     def in_rate(self) -> float | None:
-        """Messages published a second in the last minute; None: not known."""
-        return None if self.past is None else self.past.in_rate
+        """Messages published a second in the last full minute; None: not known."""
+        return self._rate(0.0 if self.past is None else self.past.in_rate)
+
+    @property
+    def out_rate(self) -> float | None:
+        """Messages done a second in the same minute; None: not known."""
+        return self._rate(0.0 if self.past is None else self.past.out_rate)
+
+    @property
+    def failed_rate(self) -> float | None:
+        """Failures a second in the same minute; None: not known."""
+        return self._rate(0.0 if self.past is None else self.past.failed_rate)
+
+    def _rate(self, known: float) -> float | None:
+        return known if self.knows_past else None
 
     @property
     def wait_p95(self) -> float | None:
@@ -108,9 +131,19 @@ class QueueRow:
         return 0 if self.depth is None else self.depth.ready
 
     @property
-    def delayed(self) -> int:
-        """Delayed messages, 0 where they are not known."""
-        return 0 if self.depth is None else self.depth.delayed
+    def delayed(self) -> int | None:
+        """Delayed messages; None: not known."""
+        return None if self.depth is None else self.depth.delayed
+
+    @property
+    def in_flight(self) -> int | None:
+        """Messages that consumers hold; None: not known."""
+        return None if self.depth is None else self.depth.in_flight
+
+    @property
+    def waiting(self) -> int:
+        """Ready and delayed messages, as far as they are known."""
+        return 0 if self.depth is None else self.depth.waiting
 
     @property
     def oldest(self) -> float:
@@ -125,12 +158,19 @@ class Totals:
     ready: int = 0
     running: int = 0
     places: int = 0
-    delayed: int = 0
+    delayed: int | None = 0
+    """None: no queue's are known."""
     dead: int = 0
     workers: int = 0
+    in_rate: float | None = None
+    """Of the last full minute, as ``out_rate`` and ``failed_rate``."""
     out_rate: float | None = None
     failed_rate: float | None = None
-    in_rate: float | None = None
+    now_out: float | None = None
+    """Of some seconds before the snapshot, as ``now_failed``."""
+    now_failed: float | None = None
+    delayed_unknown: int = 0
+    """Queues whose delayed messages are unknown: the sum lacks theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,13 +183,23 @@ class Snapshot:
     """Unix seconds by the clock of the stores, or of this machine."""
     queues: Mapping[str, QueueRow] = field(default_factory=dict)
     workers: Sequence[Presence] = ()
+    """The living ones; of their running messages the ones that certainly run."""
     problems: Sequence[str] = ()
     """What could not be read."""
+    killed: Sequence[Presence] = ()
+    """The ones that have not stopped in order in the last 15 minutes, without signs since; as their last signs say."""
+    minute_ends: float | None = None
+    """Unix time of the end of the last minute that is known; None: none is."""
 
     @property
     def knows_workers(self) -> bool:
         """Whether the workers of any queue are known, or there are none that could be."""
         return any(row.knows_workers for row in self.queues.values()) or not self.queues
+
+    @cached_property
+    def hides(self) -> bool:
+        """Whether a worker has consumers for which its entry has no room: sums over the queues lack theirs."""
+        return any(worker.unlisted.consumers for worker in self.workers)
 
     @cached_property
     def uncounted(self) -> int:
@@ -171,19 +221,21 @@ class Snapshot:
         """The sums. Dead letters count as dead, not as ready."""
         live = [row for row in self.queues.values() if not row.is_dead_letters]
         dead = [row for row in self.queues.values() if row.is_dead_letters]
-        rates = [row.out_rate for row in live if row.out_rate is not None]
-        published = [row.past.in_rate for row in live if row.past is not None]
-        failures = [row.failed_rate for row in live if row.failed_rate is not None]
+        delays = [row.delayed for row in live if row.delayed is not None]
         return Totals(
             ready=sum(row.ready for row in live),
-            running=sum(row.busy for row in self.queues.values()),
-            places=sum(row.places for row in self.queues.values()),
-            delayed=sum(row.delayed for row in live),
-            dead=sum(row.ready + row.delayed for row in dead),
+            running=sum(row.busy for row in self.queues.values()) + sum(each.unlisted.running for each in self.workers),
+            places=sum(row.places for row in self.queues.values())
+            + sum(each.unlisted.concurrency for each in self.workers),
+            delayed=sum(delays) if delays or not live else None,
+            delayed_unknown=sum(row.depth is not None for row in live) - len(delays),
+            dead=sum(row.waiting for row in dead),
             workers=len({(worker.host, worker.pid, round(worker.started)) for worker in self.workers}),
-            out_rate=sum(rates) if rates else None,
-            failed_rate=sum(failures) if failures else None,
-            in_rate=sum(published) if published else None,
+            in_rate=_sum(row.in_rate for row in live),
+            out_rate=_sum(row.out_rate for row in live),
+            failed_rate=_sum(row.failed_rate for row in live),
+            now_out=None if self.hides else _sum(row.now_out for row in live),
+            now_failed=None if self.hides else _sum(row.now_failed for row in live),
         )
 
     @cached_property
@@ -191,3 +243,19 @@ class Snapshot:
         """Of each minute of the last hour ``published``, ``done`` and ``failed``, of all but dead letters."""
         known = [row.past for row in self.queues.values() if row.past is not None and not row.is_dead_letters]
         return {name: added(past.lines[name] for past in known) for name in ("published", "done", "failed")}
+
+    @cached_property
+    def since_start(self) -> tuple[int, int]:
+        """Messages done, and failures, since the workers of now started."""
+        return sum(worker.done for worker in self.workers), sum(worker.failed for worker in self.workers)
+
+    @cached_property
+    def knows_hour(self) -> bool:
+        """Whether the last hour of all queues is known."""
+        return all(row.knows_past or row.is_missing for row in self.queues.values())
+
+
+def _sum(rates: Iterable[float | None]) -> float | None:
+    """Of the known ones; None: none is."""
+    known = [rate for rate in rates if rate is not None]
+    return sum(known) if known else None

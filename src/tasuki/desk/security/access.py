@@ -10,6 +10,7 @@ from tasuki.system.identity import user_and_host
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """Names by which only programs on this machine reach it."""
+_MOST_PUBLISHES = 1_000_000
 _LEAST_TOKEN = 22
 """Characters of 128 bits in base64."""
 
@@ -19,7 +20,8 @@ class Access:
     """The names that the desk answers to, and how a client proves who it is.
 
     Raises:
-        ValueError: it has no token and is not open, or is open to other machines, or the token is too short.
+        ValueError: it has no token and is not open, or is open to other machines, or the token is too short, or the
+            rate is out of bounds.
     """
 
     hosts: frozenset[str] = LOOPBACK
@@ -34,6 +36,8 @@ class Access:
     """Addresses of the trusted proxies, which also say the client's address and whether the browser speaks TLS."""
     is_open: bool = False
     """Every client that reaches it may act."""
+    publish_rate: float = 100.0
+    """Messages a second that one client may publish through the API; its other acts have a rate of their own."""
     takes_links: bool = False
     """An address with the token opens a session: for one of this machine alone, as proxies log addresses."""
 
@@ -45,6 +49,8 @@ class Access:
             )
         if self.token is not None and not self.token.isascii():
             raise ValueError("the token of the desk has characters beyond ASCII, which a header cannot carry")
+        if not 0 < self.publish_rate <= _MOST_PUBLISHES:
+            raise ValueError(f"the rate of publishing must be above 0 and at most {_MOST_PUBLISHES:,} a second")
         if self.actor_header and not self.proxies:
             raise ValueError("the header that names the actor needs the address of the proxy that sets it")
         if self.is_open:

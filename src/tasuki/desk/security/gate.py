@@ -60,6 +60,7 @@ class Gate:
     ) -> None:
         self._pages, self._access, self._sessions, self._free = pages, access, sessions, free
         self._reads, self._acts = Rate(20.0, 100, clock), Rate(5.0, 20, clock)
+        self._publishes = Rate(access.publish_rate, max(20, ceil(access.publish_rate)), clock)
         self.readers = Readers()
         self._wrong, self._logged = Rate(10 / 60, 10, clock), Rate(1.0, 60, clock)
 
@@ -124,7 +125,8 @@ class Gate:
         is_safe, is_static = request.method in _SAFE, path is not None and path[:1] == ["static"]
         is_counted = not is_static and (is_safe or path != ["login"])
         key = client if session is None else f"{client} in"
-        if is_counted and (wait := (self._reads if is_safe else self._acts).take(key)):
+        rate = self._reads if is_safe else self._publishes if _publishes(request, path) else self._acts
+        if is_counted and (wait := rate.take(key)):
             return refuse(429, "too many requests", headers={"retry-after": str(ceil(wait))})
         if session is None and not is_static and path not in _OPEN:
             is_program = is_api(request.scope) or path == ["metrics"]  # Prometheus would read the login as metrics
@@ -239,6 +241,13 @@ class Gate:
         secure = "; Secure" if name.startswith("__Host-") else ""
         path = "/" if secure else path
         return f"{name}={value}; HttpOnly; SameSite=Strict; Path={path}; Max-Age={LIFE if value else 0}{secure}"
+
+
+def _publishes(request: Request, path: list[str] | None) -> bool:
+    """Whether a program publishes a message."""
+    parts = path or []
+    is_publish = len(parts) == 5 and [*parts[:3], parts[4]] == ["api", "v1", "queues", "publish"]
+    return is_publish and request.method == "POST"
 
 
 def client_address(request: Request) -> str:

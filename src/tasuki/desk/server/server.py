@@ -63,6 +63,7 @@ async def serve(desk: Desk, listening: socket.socket) -> None:
         await desk.tools.sampler.close()
         await desk.tools.library.close()
         await desk.tools.asked.close()
+        await desk.tools.held.close()
         await desk.site.close()
         listening.close()
 

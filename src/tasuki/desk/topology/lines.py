@@ -26,7 +26,7 @@ class Line:
     """Consumer → the functions that it calls."""
     dead: str
     """Its dead-letter queue; empty: it has none."""
-    dead_rate: float
+    dead_rate: float | None
     """Messages that became dead letters a second, in the last minute."""
 
     @property
@@ -65,7 +65,7 @@ def topology_of(project: Project, snapshot: Snapshot) -> Topology:
 def _line(row: QueueRow, graph: Graph, following: Mapping[str, Sequence[str]], schedules: Sequence[str]) -> Line:
     consumers = following.get(row.id, [])
     functions = {id: [each for each in following.get(id, ()) if each in graph.nodes] for id in consumers}
-    dead_rate = 0.0 if row.past is None else row.past.last.dead / MINUTE
+    dead_rate = None if not row.knows_past else 0.0 if row.past is None else row.past.last.dead / MINUTE
     return Line(row, schedules, consumers, functions, row.dead_letters, dead_rate)
 
 

@@ -117,7 +117,9 @@ def _draw(drawing: _Drawing, line: Line, at: int) -> None:
             drawing.curve(consumer, drawing.box("function", function, "", ("queues", row.id), at), rate)
     if line.dead:
         note = numbers.number(row.dead)
-        drawing.curve_aside(queue, drawing.box("dead", line.dead, note, ("queues", line.dead), at), line.dead_rate)
+        drawing.curve_aside(
+            queue, drawing.box("dead", line.dead, note, ("queues", line.dead), at), line.dead_rate or 0.0
+        )
 
 
 def width_of(rate: float) -> float:

@@ -12,6 +12,8 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Kept,
+    Occupancy,
     Outgoing,
     QueueSpec,
     Receipt,
@@ -265,7 +267,7 @@ class Broker(Driver):
         return [receipt for receipt in batch if receipt not in held]
 
     async def depth(self, queue: str) -> Depth:
-        """What the broker counts as ready, and what this process holds and has put off; not what others have."""
+        """What the broker counts as ready, and what waits in the inbox here; the broker tells a client nothing else."""
         session, (_, found) = self._check(queue)
         with self._errors.translating(queue):
             connection = await session.link.get()
@@ -273,8 +275,22 @@ class Broker(Driver):
                 ready = sum(await counting.ready(channel, [lane.name for lane in found]))
             if (subscription := session.live(queue)) is not None:
                 await subscription.catch_up()  # messages on their way here are counted neither there nor here
-        waiting, held = (len(subscription.inbox), len(subscription.held)) if subscription is not None else (0, 0)
-        return Depth(ready + waiting, held, session.publishing.delayed(queue))
+        return Depth(ready + self.kept(queue).unused, None, None)
+
+    def kept(self, queue: str) -> Kept:
+        """What this process holds, also in its inbox, and has delayed."""
+        session = self._guard.current
+        if session is None:
+            return Kept()
+        subscription, delays = session.live(queue), session.publishing.delays(queue)
+        if subscription is None:
+            return Kept(delays=delays)
+        return Kept(subscription.unsettled, len(subscription.inbox), delays)
+
+    async def occupancy(self, queue: str) -> Occupancy:
+        """Whether there are ready messages, and whether this process holds or has delayed some."""
+        depth, kept = await self.depth(queue), self.kept(queue)
+        return Occupancy(depth.ready > 0, kept.held > kept.unused or bool(kept.delays))
 
     async def purge(self, queue: str) -> int:
         """Remove ready and delayed messages, of other processes too; messages pushed to those count as held."""
@@ -286,7 +302,7 @@ class Broker(Driver):
         """Remove its queues at the broker, also of the options it was declared with here, and its delayed messages."""
         session, (spec, found) = self._check(queue)
         # Replies are rarely delayed, and a requester's queue must be cheap to delete.
-        is_swept = not spec.temporary or session.publishing.delayed(queue) > 0
+        is_swept = not spec.temporary or bool(session.publishing.delays(queue))
         with self._known.forgetting(queue), self._errors.translating(queue):  # first: a new connection declares them
             await removing.delete(session, queue, found, is_swept=is_swept)
         session.forget(queue)

@@ -12,6 +12,7 @@ CAPABILITIES = Capabilities(
     native_priority=True,
     declares_priorities=True,
     counts_attempts=True,
+    sees_deaths=True,
     purge=True,
     delete=True,
     emulates=frozenset({"ordering_key", "native_delay", "native_priority"}),

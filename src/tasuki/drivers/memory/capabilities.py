@@ -14,6 +14,7 @@ CAPABILITIES = Capabilities(
     exact_depth=True,
     peek=True,
     find=True,
+    locate=True,
     causes=True,
     purge=True,
     remove=True,

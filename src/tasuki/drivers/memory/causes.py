@@ -33,7 +33,7 @@ def count(source: MemoryQueue, most: int, also: Collection[str], now: float, sta
 def _counted(cause: str, slots: list[Slot], now: float, started: float) -> CauseCount:
     times = [slot.published_at for slot in slots]
     newest = sorted(slots, key=by_number, reverse=True)[:NEWEST_IDS]
-    shown = newest[0].shown()
+    shown = newest[0].shown(now)
     return CauseCount(
         cause,
         len(slots),

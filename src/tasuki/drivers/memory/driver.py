@@ -25,6 +25,7 @@ from tasuki.contracts.driver import (
     Settlement,
     Transfer,
     Unique,
+    Where,
 )
 from tasuki.contracts.moving import stale
 from tasuki.drivers.memory import causes
@@ -33,7 +34,7 @@ from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.memory.slots import Slot
 from tasuki.drivers.memory.store import MemoryStore, Shelf
-from tasuki.drivers.memory.transferring import find, transfer
+from tasuki.drivers.memory.transferring import find, locate, transfer
 from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -268,15 +269,21 @@ class MemoryDriver(Driver):
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show waiting messages: receivable ones in order, those behind their key, delayed ones by their time."""
-        source = self._queue(queue)
-        source.surface(self._clock.monotonic())
-        return [slot.shown() for slot in islice(source.peek(), after, after + limit)]
+        source, now = self._queue(queue), self._clock.monotonic()
+        source.surface(now)
+        return [slot.shown(now) for slot in islice(source.peek(), after, after + limit)]
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         """Look through the waiting messages."""
+        source, now = self._queue(queue), self._clock.monotonic()
+        source.surface(now)
+        return [slot.shown(now) for slot in find(source, frozenset(ids))]
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        """Look through all messages."""
         source = self._queue(queue)
         source.surface(self._clock.monotonic())
-        return [slot.shown() for slot in find(source, frozenset(ids))]
+        return locate(source, frozenset(ids))
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Look through the waiting messages."""
@@ -288,10 +295,10 @@ class MemoryDriver(Driver):
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
     ) -> list[Message]:
         """Look through the waiting messages."""
-        source = self._queue(queue)
-        source.surface(self._clock.monotonic())
+        source, now = self._queue(queue), self._clock.monotonic()
+        source.surface(now)
         found = causes.of_cause(source, cause)[:: -1 if newest_first else 1]
-        return [slot.shown() for slot in found[after : after + limit]]
+        return [slot.shown(now) for slot in found[after : after + limit]]
 
     async def purge(self, queue: str) -> int:
         """Remove all messages but the held ones."""

@@ -48,9 +48,12 @@ class Slot(msgspec.Struct, gc=False):
         self.failures = self.deaths = 0
         self.suspect, self.failure = False, None
 
-    def shown(self) -> Waiting:
-        """The message as ``peek`` shows it."""
-        return shown(self.id, self.body, self.headers.copy(), str(self.number), *(self.failure or ()))
+    def shown(self, now: float) -> Waiting:
+        """The message as ``peek`` shows it at a monotonic time."""
+        error = self.failure or ()
+        delay = self.due - now if self.due else 0.0
+        headers = self.headers.copy()
+        return shown(self.id, self.body, headers, str(self.number), *error, delay=delay, failures=self.failures)
 
 
 by_number = attrgetter("number")

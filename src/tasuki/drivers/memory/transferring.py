@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Outgoing, Where
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.slots import Slot, by_number
 from tasuki.drivers.toolkit.transferring.transfers import FULL, MISSING, Found, Outcome
@@ -13,6 +13,13 @@ from tasuki.drivers.toolkit.transferring.transfers import FULL, MISSING, Found, 
 def find(source: MemoryQueue, ids: Collection[str]) -> list[Slot]:
     """The waiting messages of these ids, the oldest first."""
     return sorted((slot for slot in source.peek() if slot.id in ids), key=by_number)
+
+
+def locate(source: MemoryQueue, ids: Collection[str]) -> dict[str, Where]:
+    """Where the messages of these ids are."""
+    found: dict[str, Where] = {slot.id: "delayed" for _, _, slot in source.delayed if slot.id in ids}
+    found |= {slot.id: "ready" for slot in source.peek() if slot.id in ids and not slot.due}
+    return found | {slot.id: "held" for slot in source.held.values() if slot.id in ids}
 
 
 def transfer(

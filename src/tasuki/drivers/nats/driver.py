@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
@@ -35,6 +36,8 @@ from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.nats.receiving.settling import check_delays
 from tasuki.drivers.nats.records import layout
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
+from tasuki.drivers.nats.records.lines import Lines
+from tasuki.drivers.nats.records.lines import answer as answer_line
 from tasuki.drivers.nats.records.receivers import Receivers
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
@@ -73,6 +76,8 @@ class NATSDriver(Driver):
         declares_priorities=True,
         counts_attempts=True,
         leases=True,
+        sees_deaths=True,
+        sees_silence=True,
         exact_depth=False,
         peek=True,
         keeps_errors=True,
@@ -82,7 +87,7 @@ class NATSDriver(Driver):
         delete=True,
         store=True,
         unique=CLAIMED,
-        emulates=frozenset({"native_delay", "native_priority", "ordering_key", "purge"}),
+        emulates=frozenset({"native_delay", "native_priority", "ordering_key", "purge", "sees_deaths"}),
         max_batch=1000,
         max_message_bytes=8 * 2**20,
     )
@@ -107,10 +112,11 @@ class NATSDriver(Driver):
         self._leases = LeaseThread(name, lambda: reconnecting(self._address, lambda: Connection(self._address)))
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
         self._temporary = Temporary(self._names)
-        self._queues = Queues(name, self._known, self._names, self._storage, self._temporary, self._clock)
+        self._lines = Lines(self._names)
+        self._queues = Queues(name, self._known, self._names, self._storage, self._temporary, self._clock, self._lines)
         queues = self._queues
         self._receivers = Receivers(
-            self._names, self._leases, self._temporary, self._known, queues.is_used, queues.is_held
+            self._names, self._leases, self._temporary, self._known, queues.is_used, queues.is_held, self._lines
         )
         self._guard: Guard[Reconnecting[Connection]] = Guard(name)
         self._ways = Ways(self._guard, self._leases, self._address, self._names, self._storage, lambda: self.durability)
@@ -229,7 +235,7 @@ class NATSDriver(Driver):
             if limit <= 0:
                 return []
             if queue not in self._receivers.queues:
-                self._receivers.join(queue)
+                await self._receivers.join(queue, connection, found.spec.lease)
             received = await found.receive(connection, limit, max(until - loop.time(), 0.0))
             if received:
                 return received
@@ -330,7 +336,8 @@ class NATSDriver(Driver):
 
     def _connection(self) -> Connection:
         queues = self._queues
-        return Connection(self._address, queues.delivered, queues.ended, queues.lost, queues.changed)
+        line = self._lines.subject, partial(answer_line, held=queues.held)
+        return Connection(self._address, queues.delivered, queues.ended, queues.lost, queues.changed, line)
 
     async def _check_sync(self, connection: Connection) -> None:
         """Whether the server syncs each write, where that can be looked up: it may be another one after a reconnect."""

@@ -7,7 +7,7 @@ durability      of the database's commits: ``power`` as installed, ``node`` with
 place in line   by priority, then by publishing; nack, release and a lost lease put a message back at its own place
 order per key   strict: a message waits until all earlier ones of its key are acked, delayed and nacked ones included
 attempt         counted when handed out and committed with it; a release gives the count back
-lease, delay    by the server's clock
+lease, delay    by the server's clock; a dead process has its leases for 10 s, as its listening backend is gone
 waking          by NOTIFY, to as many waiting processes as there are messages; an empty queue is looked into every
                 ``poll_interval`` all the same, in turns by all that wait there
 pooler          a transaction pooler (pgbouncer) is noticed: no state of a session is used, and queues are polled,

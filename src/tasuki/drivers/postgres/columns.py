@@ -34,6 +34,14 @@ Arrays = tuple[
 """ids, bodies, headers, ranks, keys, delays, always: what ``publish`` takes."""
 
 
+DELAY = "CASE WHEN state = 1 THEN extract(epoch FROM due - clock_timestamp())::float8 END"
+"""Seconds until a waiting message is ready; null or less than 0: it is."""
+_WAITS = f"SELECT attempts, {DELAY} AS delay FROM {{{{0}}}}.messages m WHERE m.seq = s.seq OFFSET 0"  # noqa: S608
+_FACTS = "s.seq, s.id, s.headers, s.body, s.error, s.failed_at, f.attempts, f.delay"
+_ALL = f"WITH ORDINALITY s LEFT JOIN LATERAL ({_WAITS}) f ON true ORDER BY s.ordinality"
+SHOWN = f"SELECT {_FACTS} FROM {{{{0}}}}.{{}} {_ALL}"  # noqa: S608
+"""The messages that a function shows, each with its failures and delay. OFFSET: each row is looked up by its number."""
+
 Columns = TypeVar("Columns", bound=tuple[Any, ...])
 """Columns of messages; the second one is their bodies."""
 
@@ -132,10 +140,11 @@ def received(rows: Iterable[Any]) -> list[Received]:
 
 
 def message(row: Any) -> Message:
-    """A message out of a row of ``show_places``."""
-    seq, id, headers, body, error, at = row
+    """A message out of a row of ``SHOWN``."""
+    seq, id, headers, body, error, at, failures, delay = row
     failure = () if error is None else (error.decode(errors="replace"), at)
-    return shown(id, body, _headers(headers), "" if seq is None else str(seq), *failure)
+    place = "" if seq is None else str(seq)
+    return shown(id, body, _headers(headers), place, *failure, delay=delay or 0.0, failures=failures or 0)
 
 
 def _headers(encoded: bytes | None) -> dict[str, HeaderValue]:

@@ -22,6 +22,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
     Transfer,
+    Where,
 )
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.capabilities import CAPABILITIES
@@ -38,7 +39,7 @@ from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.store import PostgresStore
-from tasuki.drivers.postgres.transferring import find, show, transfer
+from tasuki.drivers.postgres.transferring import find, locate, show, transfer
 from tasuki.drivers.postgres.within.opening import Opening
 from tasuki.drivers.postgres.within.verbs import WithinPostgres
 from tasuki.drivers.toolkit.address import shown
@@ -58,7 +59,7 @@ CLEAR = "SELECT {}.clear_queue($1, $2)"
 START = "SELECT {}.start($1, $2, $3)"
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
 COUNT = "SELECT ready, in_flight, delayed, oldest_age, is_estimate FROM {}.count_messages($1)"
-SHOW = "SELECT seq, id, headers, body, error, failed_at FROM {}.show_places($1, $2, $3)"
+SHOW = rows.SHOWN.format("show_places($1, $2, $3)")
 
 
 class PostgresDriver(WithinPostgres):
@@ -266,6 +267,10 @@ class PostgresDriver(WithinPostgres):
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         """Search the queue's messages in one statement."""
         return await show(self._open_session(queue), queue, ids)
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        """Search the queue's messages in one statement."""
+        return await locate(self._open_session(queue), queue, ids)
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Count them in one statement."""

@@ -6,14 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
+from tasuki.contracts.values import Where
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.publishing.statements import TRANSFER
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.toolkit.transferring.transfers import Found, storable
 from tasuki.message import Message
 
-_NUMBER = "SELECT id FROM {}.queues WHERE name = $1"
-_RAISE = "SELECT {}.queue_named($1)"
+_NUMBER = "SELECT id FROM {0}.queues WHERE name = $1"
+_RAISE = "SELECT * FROM {}.count_messages($1)"
+"""Raises for a queue that the database does not have, unless it can be declared again, which leaves it empty."""
 _WHERE = (
     "FROM {0}.messages WHERE queue = $1 AND state = 0 AND id = ANY($2)",
     "FROM {0}.messages WHERE queue = $1 AND due IS NOT NULL AND NOT (state = 2 AND due > clock_timestamp()) "
@@ -22,8 +24,21 @@ _WHERE = (
     "FROM {0}.messages WHERE queue = $1 AND state = 4 AND id = ANY($2)",
 )
 """Four indexes show all messages but the held ones."""
+_HELD = (
+    "FROM {0}.messages WHERE queue = $1 AND due IS NOT NULL AND state = 2 AND due > clock_timestamp() AND id = ANY($2)"
+)
 _PLACES = "SELECT seq, id "
-_MESSAGES = "SELECT seq, id, headers, body, error, extract(epoch FROM failed_at)::float8 "
+_AT = (
+    "SELECT id, 1 ",
+    "SELECT id, CASE WHEN state = 1 AND due > clock_timestamp() THEN 2 ELSE 1 END ",
+    "SELECT id, 1 ",
+    "SELECT id, 1 ",
+    "SELECT id, 0 ",
+)
+_THERE = "SELECT '', -1 FROM {0}.queues WHERE name = $1"
+"""A row of its own if the queue exists."""
+_NAMES: tuple[Where, ...] = ("held", "ready", "delayed")
+_MESSAGES = f"SELECT seq, id, headers, body, error, extract(epoch FROM failed_at)::float8, attempts, {rows.DELAY} "  # noqa: S608
 
 
 async def find(session: Session, queue: str, wanted: Mapping[str, float]) -> dict[str, list[int]]:
@@ -43,9 +58,21 @@ async def _rows(session: Session, queue: str, ids: Collection[str], select: str)
     numbers = await session.ask(queue, _NUMBER, queue)
     if not numbers:
         await session.ask(queue, _RAISE, queue)
+        return []
     statement = " UNION ALL ".join(select + where for where in _WHERE)
     found = await session.ask(queue, statement, numbers[0][0], [id for id in ids if "\0" not in id])
     return sorted(found, key=itemgetter(0))
+
+
+async def locate(session: Session, queue: str, ids: Collection[str]) -> dict[str, Where]:
+    """Where the messages of these ids are, in one statement. Raises DriverError."""
+    parts = [at + where for at, where in zip(_AT, (*_WHERE, _HELD), strict=True)]
+    statement = " UNION ALL ".join([_THERE, *(part.replace("queue = $1", f"queue = ({_NUMBER})") for part in parts)])
+    found = await session.ask(queue, statement, queue, [id for id in storable(ids) if "\0" not in id])
+    if not found:
+        await session.ask(queue, _RAISE, queue)
+    ordered = sorted(found, key=itemgetter(1), reverse=True)
+    return {id: _NAMES[place] for id, place in ordered if place >= 0}
 
 
 async def transfer(session: Session, queue: str, to: str, found: Sequence[Found[int]]) -> tuple[list[int], str]:

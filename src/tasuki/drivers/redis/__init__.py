@@ -8,7 +8,8 @@ processes       any number on any machines
 place in line   by priority, then by publishing; nack, release and a lost lease put a message back at its own place
 order per key   strict: a message waits until all earlier ones of its key are acked, delayed and nacked ones included
 attempt         counted when handed out, by the server; a release gives the count back
-lease           by the server's clock; a close ends it at once, a dead process keeps it to its end
+lease           by the server's clock; a close ends it at once; a dead process keeps it for 10 s, as its channel
+                has no subscriber then; one that did not listen, to its end
 delay           by the server's clock
 waking          at once, also by other processes; one process for each message; all that wait share checks, one
                 in 1½ ``claim_interval``

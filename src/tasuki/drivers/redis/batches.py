@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
@@ -45,6 +46,8 @@ _ALL_OR_NONE = b"3l"
 _AS_ROOM_GOES = b"2l"
 _NEVER_A_RECEIPT = b"-"
 _LONGEST = 2**52
+_FAILURES = re.compile(rb"\d+")
+"""The first part of a history; see ``history.lua``."""
 
 
 def microseconds(seconds: float) -> int:
@@ -273,12 +276,22 @@ def _delay(item: Nack | Release) -> bytes | int:
     return b"%d %b" % (delay, item.error.encode()) if isinstance(item, Nack) and item.error else delay
 
 
-def shown_at(place: bytes, content: bytes, failure: bytes | None) -> Message:
-    """A message as ``peek`` shows it; ``failure``: microseconds and the last error."""
+def shown_at(
+    place: bytes, content: bytes, failure: bytes | None, history: bytes | None, delay: bytes | None
+) -> Message:
+    """A message as ``peek`` shows it; ``failure``: microseconds and the last error; ``delay``: in microseconds."""
     time, _, error = (failure or b"0").partition(b" ")
+    failures = _FAILURES.match(history or b"0")
     # What another program put there may be at a place that is no text.
     name = place.decode(errors="surrogateescape")
-    return shown(*decoded(content, place), name, error.decode(errors="replace"), int(time) / 1_000_000)
+    return shown(
+        *decoded(content, place),
+        name,
+        error.decode(errors="replace"),
+        int(time) / 1_000_000,
+        delay=int(delay or 0) / 1_000_000,
+        failures=int(failures[0]) if failures else 0,
+    )
 
 
 def readable(receipts: Sequence[Receipt]) -> list[bytes]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tasuki.contracts.driver import ACTS, SPANS, Capabilities
 
 _EMULATED = frozenset({
-    "ordering_key", "native_delay", "native_priority", "leases", "max_length", "dedup", "unique", "limits", "lanes",
+    "ordering_key", "native_delay", "native_priority", "leases", "sees_deaths", "max_length", "dedup", "unique",
+    "limits", "lanes",
 })  # fmt: skip
 
 CAPABILITIES = Capabilities(
@@ -17,6 +18,8 @@ CAPABILITIES = Capabilities(
     native_priority=True,
     counts_attempts=True,
     leases=True,
+    sees_deaths=True,
+    sees_silence=True,
     exact_depth=True,
     peek=True,
     find=True,

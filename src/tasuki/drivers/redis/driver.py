@@ -244,6 +244,8 @@ class RedisDriver(Driver):
             raise UnsupportedError(problem, driver=self.name, queue=queue)
         stale = await self._stale(queue, batch, scripts.EXTEND, microseconds(lease))
         self._session.held.forget(queue, stale)
+        if len(stale) < len(batch):
+            self._receiver.keep_hearing(self._session.place_of_deliveries(queue))
         return stale
 
     async def _stale(

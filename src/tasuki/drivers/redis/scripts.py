@@ -96,7 +96,7 @@ CONVERT = Script("maxmemory", *_WATCH, *_LINES, *_CONVERSION, "convert")
 PUBLISH = Script("wake", "publish", "turn", "publish_lane", "maxmemory", *_LIMITS, *_LINES, "publish_options")
 PUBLISH_UNIQUE = Script("maxmemory", *_WATCH, *_LINES, "history", "held", "publish_unique")
 RECEIVE = Script(
-    *("receive", "turn", "take_one", "maxmemory", "wake", *_LIMITS, *_SWEEP, "strays", *_CONVERSION),
+    *("receive", "turn", "take_one", "maxmemory", "wake", *_LIMITS, *_SWEEP, "silent", "strays", *_CONVERSION),
     *("take_limited", "pace", "receive_general"),
 )
 CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "pace", "check")
@@ -107,11 +107,11 @@ MOVE = Script.joined("move", publish=PUBLISH, settle=SETTLE)
 LOSE = Script(*_WATCH, *_SWEEP, "lose")
 EXTEND = Script("maxmemory", "extend")
 DEPTH = Script(*_SWEPT, "depth")
-PEEK = Script(*_SWEPT, "held", "peek")
+PEEK = Script(*_SWEPT, "held", "looks", "peek")
 PURGE = Script(*_SWEPT, "held", "take_out", "purge")
 REMOVE = Script(*_SWEPT, "held", "take_out", "remove")
 EXPEDITE = Script(*_SWEPT, "expedite")
-SHOW = Script("lines", "show")
+SHOW = Script("lines", "looks", "show")
 FIND = Script(*_SWEPT, "held", "find")
 TRANSFER = Script.joined("transfer", publish=PUBLISH, leave=Script(*_SWEPT, "held", "take_out", "leave"))
 KEEP = Script.about(_KEYS[:-TIMED], "keep")

@@ -23,6 +23,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
     Transfer,
+    Where,
 )
 from tasuki.contracts.moving import stale
 from tasuki.drivers.sqlite.capabilities import CAPABILITIES
@@ -30,6 +31,7 @@ from tasuki.drivers.sqlite.encoding import Encoded, encoded
 from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.file.database import Database
 from tasuki.drivers.sqlite.looking import causes
+from tasuki.drivers.sqlite.looking.locating import locate
 from tasuki.drivers.sqlite.looking.peeking import Walk, show, step
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.state.reader import Reader
@@ -248,7 +250,7 @@ class SQLiteDriver(WithinSQLite):
         self._check(queue)
         walk = Walk(after, limit)
         while not walk.is_over:
-            await self._ask(Call(queue, lambda store, number: step(store.connection, number, walk)))
+            await self._ask(Call(queue, lambda store, number: step(store.connection, number, walk, self._clock.time())))
         return walk.found
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
@@ -258,7 +260,16 @@ class SQLiteDriver(WithinSQLite):
         seqs = sorted(seq for found in places.values() for seq in found)
         if not seqs:
             return []
-        found: list[Message] = await self._ask(Call(queue, lambda store, _: show(store.connection, seqs)))
+        now = self._clock.time()
+        found: list[Message] = await self._ask(
+            Call(queue, lambda store, number: show(store.connection, number, seqs, now))
+        )
+        return found
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        """Search the queue's messages, on the thread that reads: the writer goes on."""
+        wanted, now = storable(ids), self._clock.time()
+        found: dict[str, Where] = await self._look(queue, lambda file, number: locate(file, number, wanted, now))
         return found
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
@@ -271,7 +282,8 @@ class SQLiteDriver(WithinSQLite):
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
     ) -> list[Message]:
         """Walk along the index of causes, on the thread that reads."""
-        peek = partial(causes.peek, cause=cause, limit=limit, after=after, newest_first=newest_first)
+        now = self._clock.time()
+        peek = partial(causes.peek, cause=cause, limit=limit, after=after, newest_first=newest_first, now=now)
         found: list[Message] = await self._look(queue, peek)
         return found
 

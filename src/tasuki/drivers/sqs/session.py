@@ -116,7 +116,9 @@ class Session:
         return task.result()
 
     async def depth(self, source: Source) -> Depth:
-        """What SQS counts, approximately."""
+        """What SQS counts, approximately; another process may have made the queue of suspects."""
+        if source.suspects_url is None and not source.spec.temporary:
+            source.suspects_url = await self._declaring.find_suspects(source.spec, source.url)
         urls = [source.url] if source.suspects_url is None else [source.url, source.suspects_url]
         counts = [await self._declaring.counts(source.spec.name, url) for url in urls]
         ready, in_flight, delayed = map(sum, zip(*counts, strict=True))

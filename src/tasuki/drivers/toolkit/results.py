@@ -119,9 +119,20 @@ def in_force(
 
 
 def shown(
-    id: str, body: bytes, headers: dict[str, HeaderValue], place: str = "", error: str | None = None, at: float = 0.0
+    id: str,
+    body: bytes,
+    headers: dict[str, HeaderValue],
+    place: str = "",
+    error: str | None = None,
+    at: float = 0.0,
+    *,
+    delay: float = 0.0,
+    failures: int = 0,
 ) -> Waiting:
-    """A message that ``peek`` shows, with its last error and its time (Unix seconds) among the headers (38, 57)."""
+    """A message that ``peek`` shows, with its last error and its time (Unix seconds) among the headers (38, 57, 60).
+
+    ``delay``: seconds until it is ready; one that is past counts as 0.
+    """
     if error:
         headers = {**headers, LAST_ERROR: error, LAST_ERROR_TIME: at}
-    return Waiting(id, body, headers, place)
+    return Waiting(id, body, headers, place, max(delay, 0.0), failures)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, TypeVar
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
-from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, carried
+from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, carried, plain_option
 from tasuki.contracts.state.steps import Waited
 from tasuki.contracts.state.store_handle import Use
 from tasuki.errors import HandlerError
@@ -21,6 +21,7 @@ from tasuki.handlers.process.protocol import encode_result
 from tasuki.handlers.process.server import Asker
 from tasuki.handlers.store.values import check as check_value
 from tasuki.handlers.store.values import packed
+from tasuki.handlers.unchanged import crossing
 from tasuki.message import HeaderValue, Message
 from tasuki.units import When, plain_duration
 
@@ -148,8 +149,10 @@ class _AskedReach:
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None, options: Mapping[str, Any]
     ) -> str:
-        plain = {name: carried(value) if name in CHAIN else plain_duration(value) for name, value in options.items()}
-        return str(await self._wait_for("publish", queue, body, None if headers is None else dict(headers), plain))
+        plain = {name: carried(value) if name in CHAIN else plain_option(value) for name, value in options.items()}
+        return str(
+            await self._wait_for("publish", queue, crossing(body), None if headers is None else dict(headers), plain)
+        )
 
     async def group(
         self, members: Sequence[Later], then: Later | str | None, on_error: Later | str | None, id: str | None

@@ -19,13 +19,17 @@ from tasuki.contracts.handler import Context
 from tasuki.handlers.body import make_converter
 from tasuki.handlers.isolated.context import child_context
 from tasuki.handlers.isolated.target import Circumstances, PythonTarget
+from tasuki.handlers.load import load_path
 from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.confine import confine_memory
 from tasuki.handlers.process.failure import Failure, failure_of, plain_details
 from tasuki.handlers.process.server import Asker, Server
 from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.task import PythonTask
+from tasuki.message import Message
 from tasuki.observe.frames import format_error
+from tasuki.observe.handled import HANDLED, LogFields
+from tasuki.observe.trace import trace_of
 from tasuki.tracing.child import continue_trace
 
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
@@ -52,6 +56,7 @@ class PythonSite:
         self._server = server
         target = msgspec.convert(recipe, PythonTarget)
         _forward_all(server, target.level)
+        around = None if target.prepare is None else await asyncio.to_thread(load_path(target.prepare))
         kind = PythonTask if target.is_task else PythonHandler
         self._handler = handler = kind(
             target.id,
@@ -59,6 +64,7 @@ class PythonSite:
             source=None if target.source is None else Path(target.source),
             method=target.method,
             threads=target.threads,
+            around=around,
         )
         await run_in(self._loop, handler.start())
         codec = _Plain()
@@ -75,7 +81,12 @@ class PythonSite:
         logger.addHandler(_Forward(self._server, asker.call))
         context = child_context(known, asker, asyncio.get_running_loop(), logger)
         continue_trace(known.trace)
-        return await run_in(self._loop, self._run(value, context, is_call=is_call))
+        handled = _Known(known)
+        HANDLED.set(handled)
+        try:
+            return await run_in(self._loop, self._run(value, context, is_call=is_call))
+        finally:
+            handled.ended = True
 
     async def _run(self, value: Any, context: Context, *, is_call: bool) -> Any:
         if is_call:
@@ -90,9 +101,28 @@ class PythonSite:
         return failure_of(error)
 
 
+class _Known:
+    """What the function runs for, as far as records tell of it."""
+
+    def __init__(self, known: Circumstances) -> None:
+        self.ended = False
+        self._known = known
+
+    def log_fields(self) -> dict[str, Any]:
+        """As of the message in the worker."""
+        known = self._known
+        fields: dict[str, Any] = {"consumer": known.consumer, "queue": known.queue}
+        if known.message is None:
+            return fields
+        fields |= {"message_id": known.message[0], "attempt": known.attempt}
+        trace = trace_of(Message(*known.message))
+        return fields if trace is None else {**fields, "trace": trace}
+
+
 def _forward_all(server: Server, level: int) -> None:
-    root = logging.getLogger()
-    root.addHandler(_Forward(server, 0))
+    root, forward = logging.getLogger(), _Forward(server, 0)
+    forward.addFilter(LogFields())
+    root.addHandler(forward)
     root.setLevel(level)
 
 

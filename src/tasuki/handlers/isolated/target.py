@@ -12,7 +12,8 @@ import msgspec
 class PythonTarget:
     """See PythonHandler for the first fields; ``memory``: bytes; ``level``: the lowest that is logged.
 
-    ``is_task``: its body is ``{parameter: value}``.
+    ``is_task``: its body is ``{parameter: value}``. ``prepare``: import path of a function that the process calls
+    before it imports the handler, outside of event loops; it returns an Around, or None.
     """
 
     id: str
@@ -23,6 +24,7 @@ class PythonTarget:
     memory: int | None = None
     level: int = 0
     is_task: bool = False
+    prepare: str | None = None
 
 
 class Circumstances(msgspec.Struct, array_like=True):

@@ -47,6 +47,15 @@ HEADERS: dict[str, Any] = {
         header.LEFT_OUT: {**_TEXT, "description": _OURS + "what it leaves out, as its queue takes no larger message."},
         header.ATTEMPT_RECORDS: {**_TEXT, "description": _OURS + "JSON: when, where and why its last attempts failed."},
         header.REDRIVEN: {"type": "integer", "minimum": 1, "description": _OURS + "How many times it was redriven."},
+        header.FAILURES: {
+            "type": "integer",
+            "minimum": 1,
+            "description": _OURS + "Its failed attempts before it was moved from another queue.",
+        },
+        header.MOVED_FROM: {
+            **_TEXT,
+            "description": _OURS + "Its place in the queue of another driver that it is from.",
+        },
         header.LAST_ERROR_TIME: {**_TIME, "description": _OURS + "When that was."},
         header.SIGNATURE: {**_TEXT, "description": _OURS + "Which key signed it, and the signature."},
         header.GROUP: {**_TEXT, "description": _OURS + "The chain or group that it is a part of."},

@@ -1,4 +1,4 @@
-"""Behaviours: the features of queues, native, emulated or refused per driver, and the case that proves each."""
+"""Behaviours: the features of queues, what each driver makes of them, and the case that proves each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from tasuki.contracts.driver import Capabilities
 
-Cell = Literal["native", "emulated", "refused"]
+Cell = Literal["native", "emulated", "with a store", "refused"]
 
 
 class Behaviour(NamedTuple):
@@ -22,9 +22,15 @@ class Behaviour(NamedTuple):
     """The capability with which Tasuki does it above a driver that lacks the first one."""
 
     def cell(self, capabilities: Capabilities) -> Cell:
-        """``native``: by the broker; ``emulated``: by its driver or above it; ``refused``: by the check."""
+        """``native``: by the broker; ``emulated``: by its driver or above it; ``refused``: by the check.
+
+        ``with a store``: emulated where ``state:`` names the store of another driver.
+        """
         if self.capability and not capabilities.has(self.capability):
-            return "emulated" if self.substitute and capabilities.has(self.substitute) else "refused"
+            if self.substitute and capabilities.has(self.substitute):
+                return "emulated"
+            by_store = self.substitute == "store" or (self.capability == "store" and self.is_ours)
+            return "with a store" if by_store else "refused"
         field = self.capability.partition(":")[0]
         return "emulated" if self.is_ours or field in capabilities.emulates else "native"
 
@@ -38,6 +44,11 @@ BEHAVIOURS = (
     Behaviour("priority", "test_21_higher_priority_comes_first", "native_priority"),
     Behaviour("attempts are counted", "test_08_attempts_rise_and_a_release_does_not_count", "counts_attempts"),
     Behaviour("leases", "test_11_extend_sets_the_lease_and_reports_stale_receipts", "leases"),
+    Behaviour(
+        "messages of a killed worker are back within 15 s",
+        "test_62_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages",
+        "sees_deaths",
+    ),
     Behaviour("duplicates by id", "test_26_a_known_id_is_confirmed_and_not_stored_again", "dedup"),
     Behaviour("`max_length`, reject", "test_23_a_full_queue_rejects_in_order_and_takes_back", "max_length"),
     Behaviour("`max_length`, block", "test_a_full_queue_is_waited_for", "max_length", is_ours=True),
@@ -60,6 +71,7 @@ BEHAVIOURS = (
     Behaviour("exact depth", "test_depth_is_exact", "exact_depth"),
     Behaviour("peek", "test_24_peek_shows_without_receiving", "peek"),
     Behaviour("find messages by id", "test_51_find_shows_without_receiving", "find"),
+    Behaviour("locate messages by id, held ones too", "test_59_a_message_is_located_wherever_it_is", "locate"),
     Behaviour("count letters by cause, however many", "test_52_causes_are_counted", "causes"),
     Behaviour("purge", "test_24_purge_removes_what_is_not_held", "purge"),
     Behaviour("remove messages by id", "test_37_remove_takes_what_it_names", "remove"),

@@ -64,6 +64,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "exact_depth": Requirement(lambda has: has.exact_depth, "count messages exactly"),
     "peek": Requirement(lambda has: has.peek, "show messages without taking them"),
     "find": Requirement(lambda has: has.find, "show waiting messages by their id"),
+    "locate": Requirement(lambda has: has.locate, "say by an id whether its message waits, is delayed or held"),
     "causes": Requirement(lambda has: has.causes, "count dead letters by their cause, however many there are"),
     "purge": Requirement(lambda has: has.purge, "remove all waiting messages"),
     "remove": Requirement(lambda has: has.remove, "remove waiting messages by their id"),

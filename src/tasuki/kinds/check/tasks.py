@@ -21,6 +21,11 @@ def problems_of_tasks(registry: Registry, configs: Mapping[str, Config]) -> Iter
     """Every problem of a consumer with tasks."""
     consumers = {id: config for id, config in configs.items() if isinstance(config, ConsumerConfig)}
     for id, consumer in consumers.items():
+        queue = configs.get(consumer.queue)
+        has_letters = not isinstance(queue, QueueConfig) or queue.dead_letter is not None
+        if consumer.retry is not None and consumer.retry.max_attempts is not None and not has_letters:
+            problem = f"queue {consumer.queue!r} has no dead_letter, so its messages are never given up"
+            yield id, ("retry", "max_attempts"), problem, "give the queue a dead_letter"
         if not consumer.funcs:
             continue
         yield from _of_queue(registry, configs, id, consumer)

@@ -58,6 +58,7 @@ def warnings_of(project: Project) -> list[ConfigWarning]:
         _not_started,
         _without_parameters,
         _competing,
+        _retried_for_ever,
         _shared_workers,
         _plain_placeholders,
         _state,
@@ -135,6 +136,20 @@ def _competing(project: Project) -> Iterator[ConfigWarning]:
         if function != config.func and not config.funcs:
             problem = f"{config.queue} has the consumer {other} too: each message goes to one of the two functions"
             hint = "give each function a queue of its own, or call both in one function"
+            yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
+
+
+def _retried_for_ever(project: Project) -> Iterator[ConfigWarning]:
+    """Consumed queues whose messages are never given up, where their author may not have meant that."""
+    queues = project.of(QueueConfig)
+    letters = {config.dead_letter.queue for config in queues.values() if config.dead_letter is not None}
+    consumed = {config.queue for config in project.of(ConsumerConfig).values() if not config.auto_ack}
+    for id in sorted(consumed & queues.keys() - letters):
+        config = queues[id]
+        if config.dead_letter is None and "dead_letter" not in config.model_fields_set:
+            problem = "a message that always fails is retried for ever: the queue has no dead_letter"
+            name = f"{id.rpartition(':')[2]}.dead"
+            hint = f"write dead_letter: {{queue: {name}, max_attempts: 5}}, or dead_letter: null to confirm it"
             yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
 
 

@@ -63,15 +63,6 @@ IdempotencyField = Annotated[
 ]
 
 
-class TaskRetryConfig(RetryConfig):
-    """The delay before another attempt of a task, the failures that get one, and how many there are."""
-
-    other_names: ClassVar = {}
-
-    max_attempts: Positive | None = None
-    """Attempts before its message goes to the dead-letter queue; the queue's dead_letter.max_attempts if not given."""
-
-
 class TaskConfig(Config):
     """A task: a function by a name that messages carry in their header message_type, with rules of its own."""
 
@@ -84,7 +75,7 @@ class TaskConfig(Config):
 
     func: Id
     """The function; a Python function gets the body's fields as its arguments."""
-    retry: TaskRetryConfig | None = None
+    retry: RetryConfig | None = None
     """How long to wait before another attempt, after which failures, and how often; the consumer's if not given."""
     handler_timeout: PositiveDuration | None = None
     """Longest time for one message; the consumer's if not given."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -14,6 +14,7 @@ from tasuki.fields.types import (
     Factor,
     Flag,
     Id,
+    Positive,
     PositiveDuration,
     Refused,
     Share,
@@ -58,8 +59,6 @@ class BackoffConfig(Config):
 class RetryConfig(BackoffConfig):
     """The delay before another attempt, and the failures that get one."""
 
-    other_names: ClassVar = {"max_attempts": "a queue has it, as dead_letter.max_attempts"}
-
     never: list[Text] = Field(default_factory=list)
     """Failures after which a message goes to the dead-letter queue at once (reason not_retryable).
 
@@ -67,6 +66,8 @@ class RetryConfig(BackoffConfig):
     """
     on: list[Text] = Field(default_factory=list)
     """The only failures that get another attempt, named likewise; default: all."""
+    max_attempts: Positive | None = None
+    """Attempts before a message goes to the dead-letter queue; the queue's dead_letter.max_attempts if not given."""
 
     @model_validator(mode="after")
     def _rules_agree(self) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Literal
@@ -23,6 +22,7 @@ from tasuki.fields.types import (
     Text,
     at_field,
 )
+from tasuki.ids import NAME_HINT, is_name
 from tasuki.kinds.entries.lifecycle import RetryConfig
 from tasuki.kinds.entries.messages.limits import (
     FairConfig,
@@ -39,15 +39,14 @@ from tasuki.registry.references import did_you_mean
 
 RequirementName = Literal[
     "durable", "process", "broker", "power", "node", "multi_process", "ordered", "ordering.key", "delay", "priority",
-    "attempts", "lease", "dedup", "max_length", "exact_depth", "peek", "find", "causes", "purge", "remove", "expedite",
-    "transfer", "transactional", "transactional_settle", "delete", "atomic_move", "state", "last_error",
+    "attempts", "lease", "dedup", "max_length", "exact_depth", "peek", "find", "locate", "causes", "purge", "remove",
+    "expedite", "transfer", "transactional", "transactional_settle", "delete", "atomic_move", "state", "last_error",
     "unique.pending", "unique.running", "unique.window", "unique.replace", "unique.extend", "limit.rate",
     "limit.concurrency", "limit.key", "fair",
 ]  # fmt: skip
 
 _CODECS = {"json": "json/plain", "msgpack": "application/msgpack"}
 _SHORTEST_SECRET = 16
-_BROKER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}", re.ASCII)
 
 
 class DeadLetterConfig(Config):
@@ -150,8 +149,8 @@ def _codec(value: str) -> str:
 def _broker_name(value: str, info: ValidationInfo) -> str:
     if not value:
         return str((info.context or {}).get("name", ""))
-    if not _BROKER_NAME.fullmatch(value):
-        raise ValueError(f"{value[:80]!r} is not a queue name; use letters, digits, '_', '-' and '.', at most 255")
+    if not is_name(value):
+        raise ValueError(f"{value[:80]!r} is not a queue name; {NAME_HINT}")
     return value
 
 
@@ -201,7 +200,7 @@ class QueueConfig(Config):
     durability: DurabilityLevel | None = None
     """What a confirmed message must survive; publishing is refused while its broker gives less."""
     lease: PositiveDuration = 30.0
-    """Time after which the messages of a killed worker are back; the default with limit.concurrency is 15s."""
+    """Time for which a silent worker keeps its messages, unless it is known to be dead; with limit.concurrency 15s."""
     ordering: Literal["none", "key"] = "none"
     """key: messages of one key are handled one after the other, in order."""
     dedup_window: PositiveDuration | None = None
@@ -236,6 +235,16 @@ class QueueConfig(Config):
     def _expired_messages_go_somewhere(self) -> QueueConfig:
         if self.message_ttl is not None and self.dead_letter is None and self.on_expire == "dead_letter":
             raise at_field("message_ttl", "message_ttl needs a dead_letter queue for what expires, or on_expire: drop")
+        return self
+
+    @model_validator(mode="after")
+    def _attempts_are_bounded_once(self) -> QueueConfig:
+        if self.retry.max_attempts is None:
+            return self
+        if self.dead_letter is None:
+            raise at_field("retry", "retry.max_attempts needs a dead_letter: a queue for messages that are given up")
+        if "max_attempts" in self.dead_letter.model_fields_set:
+            raise at_field("retry", "retry.max_attempts is the same as dead_letter.max_attempts: give one of them")
         return self
 
     @model_validator(mode="after")

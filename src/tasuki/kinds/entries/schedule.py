@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import Config, Duration, Flag, Id, PositiveDuration, Text, at_field
+from tasuki.schedules.spread import is_spread, spread
 from tasuki.schedules.times.timing import Timing, cron_timing, every_timing
 
 
@@ -27,7 +28,10 @@ class ScheduleConfig(Config):
     queue: Id
     """The queue that it publishes to."""
     cron: Text | None = None
-    """Five fields (minute, hour, day of month, month, day of week), or @hourly, @daily, @weekly, @monthly, @yearly."""
+    """Five fields (minute, hour, day of month, month, day of week), or @hourly, @daily, @weekly, @monthly, @yearly.
+
+    A field may be random: one of its values, which stays the same for the schedule and the installation.
+    """
     every: PositiveDuration | None = None
     """An interval of whole seconds, counted from 1970-01-01 00:00 UTC: a restart does not shift it."""
     timezone: Text = "UTC"
@@ -56,7 +60,7 @@ class ScheduleConfig(Config):
         if self.every is not None and "timezone" in self.model_fields_set:
             raise at_field("timezone", "timezone belongs to cron; an interval has none")
         try:
-            assert self.timing
+            assert self.timing("", "")
         except ValueError as error:
             field = str(error).partition(" ")[0]
             raise at_field(field if field in ("timezone", "every") else "cron", str(error)) from None
@@ -65,9 +69,15 @@ class ScheduleConfig(Config):
         return self
 
     @property
-    def timing(self) -> Timing:
-        """When it ticks."""
-        return cron_timing(self.cron, self.timezone) if self.cron is not None else every_timing(self.every)
+    def needs_salt(self) -> bool:
+        """Whether its times differ between installations."""
+        return bool(self.jitter) or (self.cron is not None and is_spread(self.cron))
+
+    def timing(self, id: str, salt: str) -> Timing:
+        """When it ticks; ``id``: of the schedule, ``salt``: of the installation."""
+        if self.cron is None:
+            return every_timing(self.every)
+        return cron_timing(spread(self.cron, id, salt), self.timezone)
 
 
 KINDS = (Kind("queue.schedule", ScheduleConfig, {"queue": ("queue.queue",)}),)

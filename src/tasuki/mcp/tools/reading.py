@@ -8,7 +8,7 @@ import msgspec
 
 from tasuki.desk.api import answers, asked
 from tasuki.desk.api.operations import batching, letters, messages, reading, searching
-from tasuki.desk.reading.attention import notices_of
+from tasuki.desk.reading.attention import is_failed, notices_of
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.mcp import arguments
@@ -119,7 +119,7 @@ async def health(source: Source, _: arguments.Arguments) -> Health:
     notices = (await reading.overview(source.call({}))).notices
     problems = list(snapshot.problems)
     return Health(
-        status="failed" if problems else "warning" if notices_of(snapshot) else "ok",
+        status="failed" if problems or is_failed(notices_of(snapshot)) else "warning" if notices else "ok",
         brokers=_brokers(source, snapshot),
         workers=snapshot.totals.workers if snapshot.knows_workers else None,
         notices=notices,

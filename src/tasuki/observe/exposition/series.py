@@ -84,6 +84,8 @@ SERIES: tuple[Series, ...] = (
     Series("tasuki_limit_waits_total", "counter", "queues", "limit_waits",
            "Requests for messages that waited for a token or place of the queue's limit."),
     Series("tasuki_handlers_running", "gauge", "consumers", "running", "Handlers that run now."),
+    Series("tasuki_handlers_running_long", "gauge", "consumers", "running_long",
+           "Handlers without handler_timeout that have run for more than ten times the usual, and five minutes."),
     Series("tasuki_messages_buffered", "gauge", "consumers", "buffered",
            "Messages received whose handlers have not started."),
     Series("tasuki_consumer_concurrency", "gauge", "consumers", "concurrency",

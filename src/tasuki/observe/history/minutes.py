@@ -21,6 +21,8 @@ OF_A_STEP = 3
 MOST = 2**26
 Count = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 """More than a million a second; a point with more is none of ours."""
+Range = Annotated[Sequence[Annotated[int, msgspec.Meta(ge=0, le=2**53)]], msgspec.Meta(max_length=2)]
+"""The least and the most of some times, in microseconds."""
 Counts = Annotated[Sequence[Count], msgspec.Meta(max_length=256)]
 
 
@@ -42,6 +44,10 @@ class Point(msgspec.Struct, array_like=True, gc=False):
     """Times that handlers took, likewise."""
     steps: Counts = ()
     """Published, done and failed of each step of the minute; empty: nothing of them."""
+    wait_range: Range = ()
+    """The least and the most of the waits; empty: there was none."""
+    run_range: Range = ()
+    """Of the times of handlers, likewise."""
 
 
 Queues = dict[str, dict[str, Point]]

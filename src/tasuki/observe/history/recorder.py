@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import sub
 
 from tasuki.observe.history.minutes import MOST, OF_A_STEP, STEPS, Point, Queues, sparse
-from tasuki.observe.metrics import ConsumerMetrics, QueueMetrics
+from tasuki.observe.metrics import ConsumerMetrics, Histogram, QueueMetrics
 
 Name = tuple[str, str]
 """Driver, and queue at the broker."""
@@ -107,10 +107,21 @@ class Recorder:
                 wait=sparse(_gained(totals.wait, before.wait)),
                 run=sparse(_gained(totals.run, before.run)),
                 steps=[min(each, MOST) for each in steps],
+                wait_range=_range(each.wait_seconds for each in counters.consumers),
+                run_range=_range(each.handler_seconds for each in counters.consumers),
             )
             counters.minute, counters.steps = totals, None
         self._changed.clear()
         return found
+
+
+def _range(histograms: Iterable[Histogram]) -> Sequence[int]:
+    """Of all values since the last minute, in microseconds."""
+    found = [taken for each in histograms if (taken := each.take_range()) is not None]
+    if not found:
+        return ()
+    ends = min(least for least, _ in found), max(most for _, most in found)
+    return tuple(min(round(end * 1_000_000), 2**53) for end in ends)
 
 
 def _added(counts: Iterable[list[int]]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +15,10 @@ MOST = 500
 """Groups that are kept apart; the letters of the rest are one more."""
 OTHER = "other"
 _SAMPLES = 3
+_MOST_TEXTS = 100
+"""Different texts of a group that are kept."""
+Texts = tuple[tuple[str, int], ...]
+"""First lines of errors, each with how many letters have it; the commonest first."""
 
 
 def day_of(letter: Letter) -> str:
@@ -38,10 +43,10 @@ KEYS: Mapping[str, Callable[[Letter], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class DeadGroup:
-    """Letters with the same key; the texts are from the newest letter.
+    """Letters with the same key; what they say besides is from the newest letter.
 
-    ``first`` and ``last``: Unix seconds, None if no letter says when it died. ``ids``: of up to three letters, the
-    newest first.
+    ``first`` and ``last``: Unix seconds, None if no letter says when it died. ``texts``: the errors of its letters, or
+    of its newest ones where a driver counts the letters. ``ids``: of up to three letters, the newest first.
     """
 
     key: str
@@ -52,8 +57,28 @@ class DeadGroup:
     reason: str
     type: str
     place: str
-    sample: str
+    texts: Texts
     ids: tuple[str, ...]
+
+    @property
+    def sample(self) -> str:
+        """The commonest text; empty: no letter says one."""
+        return self.texts[0][0] if self.texts else ""
+
+    @property
+    def other_texts(self) -> int | None:
+        """How many other texts there are; None: there are some, and not all letters were asked for theirs."""
+        others = max(len(self.texts) - 1, 0)
+        is_part = len(self.texts) == _MOST_TEXTS or sum(count for _, count in self.texts) < self.count
+        return None if others and is_part else others
+
+    @property
+    def words(self) -> str:
+        """What the letters have in common, in a line: the error's type and the commonest text, or why they died."""
+        name = self.type.rpartition(".")[2]
+        if not self.sample:
+            return self.type or self.reason
+        return self.sample if not name or self.sample.startswith(name) else f"{self.type}: {self.sample}"
 
 
 def grouped(letters: Iterable[Letter], by: str = "cause", most: int = MOST) -> list[DeadGroup]:
@@ -89,10 +114,26 @@ def _joined(one: DeadGroup, other: DeadGroup) -> DeadGroup:
     newer, older = (one, other) if (one.last or 0.0) >= (other.last or 0.0) else (other, one)
     return replace(
         newer,
+        texts=_ranked(_added(newer.texts, older.texts)),
         count=one.count + other.count,
         first=min((at for at in (one.first, other.first) if at is not None), default=None),
         ids=tuple(dict.fromkeys((*newer.ids, *older.ids)))[:_SAMPLES],
     )
+
+
+def texts_of(errors: Iterable[str]) -> Texts:
+    """The different first lines of some errors, given from the newest back; of equally common ones the newest first."""
+    return _ranked(Counter(filter(None, map(first_line, errors))))
+
+
+def _added(one: Texts, other: Texts) -> Counter[str]:
+    found = Counter(dict(one))
+    found.update(dict(other))
+    return found
+
+
+def _ranked(found: Mapping[str, int]) -> Texts:
+    return tuple(sorted(found.items(), key=lambda pair: -pair[1])[:_MOST_TEXTS])
 
 
 def _rank(group: DeadGroup) -> tuple[int, float, str]:
@@ -100,7 +141,7 @@ def _rank(group: DeadGroup) -> tuple[int, float, str]:
 
 
 def _group(key: str, letters: list[Letter]) -> DeadGroup:
-    newest = sorted(letters, key=lambda letter: letter.at or 0.0, reverse=True)[:_SAMPLES]
+    newest = sorted(letters, key=lambda letter: letter.at or 0.0, reverse=True)
     times = [letter.at for letter in letters if letter.at is not None]
     one = newest[0]
     return DeadGroup(
@@ -112,6 +153,6 @@ def _group(key: str, letters: list[Letter]) -> DeadGroup:
         one.reason,
         one.type,
         one.place,
-        first_line(one.error),
-        tuple(letter.id for letter in newest),
+        texts_of(letter.error for letter in newest),
+        tuple(letter.id for letter in newest[:_SAMPLES]),
     )

@@ -59,7 +59,7 @@ class Letter:
 def letter_in(message: Message, dead: str) -> Letter:
     """The letter that a message of a dead-letter queue is; what an older one lacks comes from its error's text."""
     headers = message.headers
-    reason, error = _text(message, DEAD_LETTER_REASON), _text(message, LAST_ERROR)
+    reason, error = _text(message, DEAD_LETTER_REASON), text_in(message)
     cause = _text(message, CAUSE)
     if cause:
         origin = Origin(_text(message, ERROR_TYPE), _text(message, PLACE))
@@ -82,6 +82,11 @@ def letter_in(message: Message, dead: str) -> Letter:
         round_of(message),
         _text(message, CONSUMER),
     )
+
+
+def text_in(message: Message) -> str:
+    """The error that a message of a dead-letter queue says; empty: none."""
+    return _text(message, LAST_ERROR)
 
 
 def _text(message: Message, header: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -10,19 +10,34 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
+from tasuki.contracts.context import Retries
 from tasuki.contracts.driver import Act, Driver, Outgoing, Unique
 from tasuki.errors import MessageTooLargeError, PublishError, UnsupportedError
-from tasuki.message import CONTENT_TYPE, DUE, EXPIRES_AT, GROUP, PARTITION_KEY, PRIORITY, TIMESTAMP, HeaderValue, new_id
-from tasuki.queues.messages.codec import BYTES, Codecs
+from tasuki.handlers.arguments import Bound
+from tasuki.message import (
+    CONTENT_TYPE,
+    DUE,
+    EXPIRES_AT,
+    GROUP,
+    MESSAGE_TYPE,
+    PARTITION_KEY,
+    PRIORITY,
+    RULES,
+    TIMESTAMP,
+    HeaderValue,
+    new_id,
+)
+from tasuki.queues.messages.codec import BYTES, JSON, Codecs, unchanged
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
+from tasuki.queues.messages.rules import rules_header
 from tasuki.queues.messages.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
 from tasuki.queues.policy import QueuePolicy
 from tasuki.units import Duration, check_time, format_duration, parse_duration
 
 T = TypeVar("T")
 
-_BYTES_LIKE = (bytes, bytearray, memoryview)
+BYTES_LIKE = (bytes, bytearray, memoryview)
 _PLAIN: frozenset[type] = frozenset({dict, list, str, int, float, bool, type(None)})
 
 
@@ -48,6 +63,11 @@ class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True)
     ttl: Duration | None = None
     unique_for: UniqueFor | None = None
     unique_max: Duration | None = None
+    handler_timeout: Duration | None = None
+    retries: int | Retries | None = None
+
+    def check_for(self, queue: str) -> None:
+        """Raise PublishError if it cannot be published to the queue of this id."""
 
     def asked(self) -> Asked:
         """What makes it unique."""
@@ -55,9 +75,12 @@ class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True)
 
 
 class GroupEnvelope(Envelope[T], kw_only=True, forbid_unknown_fields=True):
-    """A message that another one may follow; ``group``: see :class:`tasuki.flow.group_records.Membership`."""
+    """A message that another one may follow, or that follows one."""
 
-    group: str
+    group: str = ""
+    """See :class:`tasuki.flow.group_records.Membership`; empty: none."""
+    is_recorded: bool = False
+    """Its body was checked when it was recorded, or is a result: it is written as results are."""
 
 
 class _Written(_Addressed, kw_only=True, forbid_unknown_fields=True):
@@ -68,6 +91,8 @@ class _Written(_Addressed, kw_only=True, forbid_unknown_fields=True):
     ttl: float | str | None = None
     unique_for: float | str | None = None
     unique_max: float | str | None = None
+    handler_timeout: float | str | None = None
+    retries: int | None = None
 
 
 _read = msgspec.json.Decoder(_Written).decode
@@ -91,8 +116,13 @@ class MessageBuilder:
         self._codecs = codecs
         self._policy = policy
         self._clock = clock
+        self._encode_unchanged = unchanged(codec)
         self.encoded_alone = _PLAIN
         """The classes of bodies of which a message needs no more than their encoding, if it has no options."""
+        self.encode_alone = self._encode_unchanged
+        """How these bodies are encoded."""
+        self.headers_alone: dict[str, HeaderValue] = {} if codec.name == JSON else {CONTENT_TYPE: codec.name}
+        """The headers of such a message, beside the time."""
 
     def build(
         self,
@@ -104,6 +134,8 @@ class MessageBuilder:
         key: str | None,
         id: str | None,
         asked: Asked = NOTHING_ASKED,
+        *,
+        is_recorded: bool = False,
     ) -> Outgoing:
         """Check and encode, in this order: headers, id, body, size, options. Raises what ``Queue.publish`` raises."""
         now = self._clock.time()
@@ -112,11 +144,12 @@ class MessageBuilder:
         if headers:
             sent.update(check_headers(headers))
             codec = self.named_codec(sent) or codec
+        if self._policy.tasks:
+            self.check_task(sent, body)
         if ttl is not None or self._policy.message_ttl is not None:
             sent[EXPIRES_AT] = now + self._ttl(ttl)
-        message = Outgoing(
-            new_id() if id is None else check_name("message id", id), self._encode(body, sent, codec), sent
-        )
+        id = new_id() if id is None else check_name("message id", id)
+        message = Outgoing(id, self._encode(body, sent, codec, is_recorded=is_recorded), sent)
         if self._policy.compression is not None:
             message.body = self._compressed(self._policy.compression, message.body, sent)
         if delay:
@@ -159,13 +192,33 @@ class MessageBuilder:
         name = headers.get(CONTENT_TYPE)
         return self._codecs.get(name) if isinstance(name, str) else None
 
-    def _encode(self, body: Any, headers: dict[str, HeaderValue], codec: Codec) -> bytes:
-        if isinstance(body, _BYTES_LIKE):
+    def check_task(self, headers: Mapping[str, HeaderValue], body: object = None) -> None:
+        """Raise PublishError: the message names no task, and the queue has nothing else for it."""
+        if self._policy.tasks and MESSAGE_TYPE not in headers:
+            refuse_message(self._queue, body)
+            tasks = ", ".join(self._policy.tasks)
+            raise PublishError(
+                f"queue {self._queue!r} takes calls of tasks ({tasks}), and this message names none; nothing was sent; "
+                f"write await {self._policy.tasks[0]}.publish(…), or give the header message_type"
+            )
+
+    def _encode(self, body: Any, headers: dict[str, HeaderValue], codec: Codec, *, is_recorded: bool = False) -> bytes:
+        """Bytes of a body, as it is. ``is_recorded``: as results are written."""
+        kind = type(body)
+        if kind not in _PLAIN and isinstance(body, BYTES_LIKE):
             encoded = bytes(body)
-            if codec.name != BYTES:
-                headers.setdefault(CONTENT_TYPE, BYTES)
+            headers.setdefault(CONTENT_TYPE, BYTES)
         else:
-            encoded = codec.encode(body)
+            if kind not in _PLAIN:
+                refuse_message(self._queue, body)
+            if is_recorded:
+                encoded = codec.encode(body)
+            elif isinstance(body, Bound):
+                encoded = self._encode_arguments(body, codec)
+            else:
+                encoded = self._encode_unchanged(body) if codec is self._codec else unchanged(codec)(body)
+            if codec.name != JSON:
+                headers.setdefault(CONTENT_TYPE, codec.name)
         if len(encoded) > self._policy.max_message_size:
             raise MessageTooLargeError(
                 f"queue {self._queue!r}: a body of {len(encoded)} bytes is larger than max_message_size "
@@ -174,6 +227,13 @@ class MessageBuilder:
                 queue=self._queue,
             )
         return encoded
+
+    @staticmethod
+    def _encode_arguments(body: Bound, codec: Codec) -> bytes:
+        """Arguments of a task: those without an annotation are kept as any other body is."""
+        if body.untyped:
+            unchanged(codec)({name: body[name] for name in body.untyped})
+        return codec.encode(body)
 
     def _compressed(self, compression: Compression, body: bytes, headers: dict[str, HeaderValue]) -> bytes:
         packed = compression.compressed(body)
@@ -218,7 +278,13 @@ class MessageBuilder:
                 f"queue {self._queue!r}: a ttl needs somewhere for expired messages to go: "
                 "give the queue a dead_letter, or say on_expire: drop"
             )
-        return seconds("ttl", self._policy.message_ttl if ttl is None else ttl)
+        time = seconds("ttl", self._policy.message_ttl if ttl is None else ttl)
+        if not time:
+            raise PublishError(
+                f"queue {self._queue!r}: with ttl=0 a message expires before it is received: give it a time such as "
+                "ttl='5m', or leave ttl out"
+            )
+        return time
 
     def build_item(self, item: Any) -> Outgoing:
         """The same for a body, or an Envelope."""
@@ -227,10 +293,36 @@ class MessageBuilder:
         delay = item.delay if item.at is None else self.until(item.at, item.delay)
         asked = item.asked()
         asked = asked if any(value is not None for value in asked) else NOTHING_ASKED
-        message = self.build(item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id, asked)
-        if isinstance(item, GroupEnvelope):
-            message.headers[GROUP] = item.group
+        own = item if isinstance(item, GroupEnvelope) else None
+        message = self.build(
+            item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id, asked,
+            is_recorded=own is not None and own.is_recorded,
+        )  # fmt: skip
+        if not item.handler_timeout is item.retries is None:
+            message.headers[RULES] = rules_header(item.handler_timeout, item.retries)
+        if own is not None and own.group:
+            message.headers[GROUP] = own.group
         return message
+
+
+def refuse_message(queue: str, body: object) -> None:
+    """Raise PublishError for a body that is a message itself, or a call that was not made into one."""
+    if isinstance(body, Envelope):
+        raise PublishError(
+            f"queue {queue!r}: the body is {_with_article(type(body).__name__)} itself, with a body, headers and "
+            "options; nothing was sent; write publish_many([…]) for it, or task.publish(…) for a call of a task"
+        )
+    if isinstance(body, Coroutine):
+        body.close()  # or Python says that it was never awaited
+        name = getattr(body, "__qualname__", "it")
+        raise PublishError(
+            f"queue {queue!r}: the body is the coroutine of a call {name}(…), which has not run; nothing was sent; "
+            f"for a task write {name}.message(…), else await the call first"
+        )
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[:1] in 'AEIOaeio' else 'a'} {name}"
 
 
 def seconds(what: str, value: Any) -> float:

@@ -4,8 +4,9 @@ HMAC-SHA256 in the header ``x_signature``, as ``<key id>:<hex>``, over these par
 a version, the queue's id, the message's id, the body, and six headers with their types. ``content_type`` decides how
 the body is read (without one it is the queue's codec); ``correlation_id`` and ``reply_to`` decide where an answer
 goes; ``priority`` and ``partition_key`` decide the order; ``message_type`` decides which task runs. A message of a
-group has ``x_group`` as one more part: it decides what follows. Other headers are left out: a foreign hop may add
-some, and ``timestamp`` and most of ``x_…`` are rewritten on the way, as when a message is dead-lettered and sent back.
+group has ``x_group`` as one more part, which decides what follows, and a message with rules of its own ``x_rules``.
+Other headers are left out: a foreign hop may add some, and ``timestamp`` and most of ``x_…`` are rewritten on the way,
+as when a message is dead-lettered and sent back.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tasuki.message import (
     PARTITION_KEY,
     PRIORITY,
     REPLY_TO,
+    RULES,
     SIGNATURE,
     Message,
 )
@@ -76,6 +78,8 @@ class Signer:
         values[0] = headers.get(CONTENT_TYPE, self._content_type)  # a dead letter states the default explicitly
         if GROUP in headers:
             values.append(headers[GROUP])
+        if RULES in headers:
+            values.append(f"rules {headers[RULES]}")  # which no header of a group begins with
         parts = (_VERSION, _bytes(self._queue), _bytes(message.id), message.body, *map(_typed, values))
         data = b"".join([piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)])
         return hmac.digest(self._keys[key], data, "sha256").hex()

@@ -42,6 +42,8 @@ class AuditRecord(msgspec.Struct, frozen=True, rename={"client": "from"}):
     result: str = "done"
     batch: str = ""
     """The id of the batch that it began or changed."""
+    options: str = ""
+    """How it was to be done: ``concurrency 3``, ``for 30m``, ``to app:mails, rate 100/s``."""
 
 
 _decoder = msgspec.json.Decoder(AuditRecord)
@@ -50,7 +52,10 @@ _decoder = msgspec.json.Decoder(AuditRecord)
 async def write(store: Store, record: AuditRecord) -> None:
     """Keep an act, with the time of the store. Raises DriverError."""
     place = await _next_place(store)
-    texts = {name: getattr(record, name)[:_MOST_TEXT] for name in ("actor", "client", "target", "filter", "result")}
+    texts = {
+        name: getattr(record, name)[:_MOST_TEXT]
+        for name in ("actor", "client", "target", "filter", "result", "options")
+    }
     kept = msgspec.structs.replace(record, time=await store.time(), **texts)
     await store.put(f"{AUDIT}{place:03d}", msgspec.json.encode(kept), ttl=KEPT)
 

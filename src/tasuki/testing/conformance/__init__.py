@@ -23,7 +23,7 @@ from tasuki.testing.conformance.driver.last_errors import LastErrors
 from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
-from tasuki.testing.conformance.driver.suspects import Suspects
+from tasuki.testing.conformance.driver.suspects import Deaths, Suspects
 from tasuki.testing.conformance.driver.transferring import Transferring
 from tasuki.testing.conformance.driver.within import Claiming, SettlingWithin
 from tasuki.testing.conformance.queues.counting import Counting
@@ -56,6 +56,7 @@ class DriverConformance(
     Duplicates,
     Settling,
     Suspects,
+    Deaths,
     Inspecting,
     Edges,
     Failing,

@@ -49,6 +49,8 @@ class Suite:
     """Messages of the case that needs many."""
     removes_within: ClassVar[float | None] = None
     """Seconds within which the temporary queue of a killed process is gone; None: too many for a case to wait."""
+    hides_deaths: ClassVar[bool] = False
+    """Whether a pooler between the driver and its broker hides which process has which connection."""
     patience: ClassVar[float] = 5.0
     """Seconds within which what must come has to come."""
     case_timeout: ClassVar[float] = 180.0

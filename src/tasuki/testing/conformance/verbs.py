@@ -32,6 +32,8 @@ def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:
         yield lambda: driver.peek(queue, 1)
     if has(driver, "find"):
         yield lambda: driver.find(queue, ["1"])
+    if has(driver, "locate"):
+        yield lambda: driver.locate(queue, ["1"])
     if has(driver, "causes"):
         yield lambda: driver.causes(queue, 10)
         yield lambda: driver.peek_cause(queue, "0123456789ab", 1)

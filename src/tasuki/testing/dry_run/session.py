@@ -141,7 +141,7 @@ class DrySession(Session):
     name = "a dry run"
 
     def __init__(self, app: App, clock: FakeClock, recorder: Recorder, real: RealStores) -> None:
-        super().__init__(app, clock)
+        super().__init__(app, clock, 86_400.0)  # its caller has a limit of its own
         self._recorder = recorder
         self._real = real
 
@@ -155,7 +155,8 @@ class DrySession(Session):
         observers = [*app.observers, self.journal, _Witness(recorder, queues)]
         assembly = DryAssembly(
             self._real, recorder, self.faults, self.run,
-            project=project, clock=clock, keeper=Keeper(clock), observers=observers, around=app.around,
+            project=project, clock=clock, keeper=Keeper(clock), observers=observers,
+            around=app.around, prepare_child=app.prepare_child,
         )  # fmt: skip
         queues.update(assembly.queues)
         self._take(assembly, project, DryRequests(clock, recorder))

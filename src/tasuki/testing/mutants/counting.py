@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import replace
 
+import msgspec
+
 from tasuki.contracts.driver import (
     Ack,
     Depth,
@@ -17,6 +19,8 @@ from tasuki.contracts.driver import (
     Outgoing,
     Receipt,
     Received,
+    Waiting,
+    place_of,
 )
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.message import Message
@@ -28,6 +32,22 @@ class DepthForgetsHeld(Mutant):
 
     async def depth(self, queue: str) -> Depth:
         return replace(await super().depth(queue), in_flight=0)
+
+
+class DepthCountsItsOwn(Mutant):
+    """As if a broker that counts no held messages had only the ones of the process that asks."""
+
+    noticed_by = (
+        "test_58_depth_counts_all_processes_or_says_none",
+        "test_58_delays_are_of_all_processes_or_kept_by_their_own",
+    )
+    needs = "multi_process"
+
+    async def depth(self, queue: str) -> Depth:
+        depth, kept = await super().depth(queue), self.kept(queue)
+        if kept is None:
+            return replace(depth, in_flight=0, delayed=0)
+        return replace(depth, in_flight=kept.held - kept.unused, delayed=sum(kept.delays.values()))
 
 
 class OccupancyForgetsHidden(Mutant):
@@ -195,3 +215,26 @@ class AgeOfTheYoungest(Mutant):
     async def depth(self, queue: str) -> Depth:
         depth = await super().depth(queue)
         return replace(depth, oldest_age=0.0 if depth.ready else None)
+
+
+class DelaysAreNotShown(Mutant):
+    noticed_by = ("test_60_each_delay_is_shown",)
+    needs = "transfer"
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        found = await self.inner.peek(queue, limit, after)
+        return [Waiting(each.id, each.body, each.headers, place_of(each)) for each in found]
+
+
+class FailuresOfTheLastDeliveryAreNotShown(Mutant):
+    """It tells how often a message had failed when it was handed out last."""
+
+    noticed_by = ("test_60_failed_attempts_are_shown",)
+    needs = "transfer"
+
+    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
+        found = await self.inner.peek(queue, limit, after)
+        return [
+            msgspec.structs.replace(each, failures=max(each.failures - 1, 0)) if isinstance(each, Waiting) else each
+            for each in found
+        ]

@@ -20,7 +20,6 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
     Transfer,
-    Waiting,
     place_of,
 )
 from tasuki.drivers.toolkit.results import Results
@@ -241,7 +240,7 @@ class APlaceEndsWithADelivery(Mutant):
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         found = await super().find(queue, ids)
-        return [Waiting(each.id, each.body, each.headers, f"{place_of(each)}{self._count}") for each in found]
+        return [msgspec.structs.replace(each, place=f"{place_of(each)}{self._count}") for each in found]
 
 
 class TransferForgetsTheDelay(Mutant):

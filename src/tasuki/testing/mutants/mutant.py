@@ -16,6 +16,7 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Kept,
     Move,
     Occupancy,
     Outgoing,
@@ -24,6 +25,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
     Transfer,
+    Where,
 )
 from tasuki.contracts.state.store import Store
 from tasuki.drivers.toolkit.results import Results
@@ -126,6 +128,9 @@ class Mutant(Driver):
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         return await self.inner.extend(queue, batch, lease)
 
+    def kept(self, queue: str) -> Kept | None:
+        return self.inner.kept(queue)
+
     async def depth(self, queue: str) -> Depth:
         return await self.inner.depth(queue)
 
@@ -137,6 +142,9 @@ class Mutant(Driver):
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         return await self.inner.find(queue, ids)
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        return await self.inner.locate(queue, ids)
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         return await self.inner.causes(queue, most, also)

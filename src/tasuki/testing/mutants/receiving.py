@@ -11,10 +11,12 @@ from typing import ClassVar
 
 import msgspec
 
-from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Release, Settlement, Where
 from tasuki.message import Message
 from tasuki.testing.mutants.mutant import Mutant
 
+_LONG = 3600.0
+"""Seconds for which a message stays away."""
 _LATE = 2.5
 """Seconds that are too many for a message that is ready."""
 
@@ -126,6 +128,15 @@ class NothingIsSuspected(Mutant):
         return [msgspec.structs.replace(item, suspect=False) for item in taken]
 
 
+class TheDeadKeepTheirMessages(Mutant):
+    noticed_by = ("test_62_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages",)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await super().receive(queue, limit, wait)
+        await super().settle(queue, [Release(item.receipt, _LONG) for item in taken if item.suspect])
+        return [item for item in taken if not item.suspect]
+
+
 class EverythingIsSuspected(Mutant):
     noticed_by = ("test_28_a_released_message_is_no_suspect",)
 
@@ -189,6 +200,44 @@ class FindLooksAtTheFirstOnes(Mutant):
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         first = await self.peek(queue, 1000)
         return [message for message in await super().find(queue, ids) if message.id in {each.id for each in first}]
+
+
+class LocateMissesHeldMessages(Mutant):
+    noticed_by = ("test_59_a_message_is_located_wherever_it_is", "test_59_a_message_behind_its_key_is_ready")
+    needs = "locate"
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        found = await super().locate(queue, ids)
+        return {id: where for id, where in found.items() if where != "held"}
+
+
+class LocateTakesDelayedForReady(Mutant):
+    noticed_by = ("test_59_a_delayed_message_is_told_apart",)
+    needs = "locate"
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        found = await super().locate(queue, ids)
+        return {id: "ready" if where == "delayed" else where for id, where in found.items()}
+
+
+class LocateLooksAtTheFirstOnes(Mutant):
+    noticed_by = ("test_59_one_among_many_is_located",)
+    needs = "locate"
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        first = {each.id for each in await self.peek(queue, 1000)}
+        found = await super().locate(queue, ids)
+        return {id: where for id, where in found.items() if where == "held" or id in first}
+
+
+class LocateTakesWhatItFinds(Mutant):
+    noticed_by = ("test_59_a_message_is_located_wherever_it_is",)
+    needs = "locate"
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        found = await super().locate(queue, ids)
+        await self.receive(queue, 1, 0.0)
+        return found
 
 
 class _ReceiptsByNumber(Mutant):

@@ -25,10 +25,10 @@ class RealSession(Session):
 
     is_real = True
 
-    def __init__(self, app: App) -> None:
-        super().__init__(app, FakeClock())
+    def __init__(self, app: App, patience: float) -> None:
+        super().__init__(app, FakeClock(), patience)
         self.ledger = Ledger(app.clock, self.journal)
-        self.real_work = RealWork(self.faults, self.ledger, app.clock)
+        self.real_work = RealWork(self.faults, self.ledger, app.clock, patience)
         self.work = self.real_work
         self._home: asyncio.AbstractEventLoop | None = None
         self._thread: LoopThread | None = None
@@ -44,6 +44,7 @@ class RealSession(Session):
             keeper=Keeper(app.clock),
             observers=[*app.observers, self.journal],
             around=app.around,
+            prepare_child=app.prepare_child,
         )
         self._home = asyncio.get_running_loop()
         self._take(assembly, project, RealRequests(self.real_work, app.clock))
@@ -84,7 +85,8 @@ class RealSession(Session):
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.stop()
-            thread.join()
+            if not self.work.is_stuck:
+                thread.join()
 
     def refuse_faults(self, verb: str) -> None:
         """See Session."""

@@ -30,8 +30,8 @@ _PATIENCE = 30
 class RealWork(Work):
     """As Work; between two calls of the test nothing is handled."""
 
-    def __init__(self, faults: Faults, ledger: Ledger, clock: Clock) -> None:
-        super().__init__(faults)
+    def __init__(self, faults: Faults, ledger: Ledger, clock: Clock, patience: float) -> None:
+        super().__init__(faults, patience)
         self._ledger = ledger
         self._real = clock
 
@@ -101,7 +101,9 @@ class RealWork(Work):
                 return
             self._count_steps()
             steps = self.journal.steps
-            if await self._news_within(_CHECK_AFTER) or any(consumer.running for consumer in self.selected):
+            is_changed = await self._news_within(_CHECK_AFTER)
+            self._check_patience(is_changed=is_changed)
+            if is_changed or any(consumer.running for consumer in self.selected):
                 silent = 0
                 continue
             await self._forget_what_is_gone()

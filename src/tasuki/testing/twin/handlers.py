@@ -57,7 +57,7 @@ class Call:
 
 def call_of_task(assembly: Assembly, task: Sender[..., Any], args: Sequence[Any], named: Mapping[str, Any]) -> Call:
     """The call of a task with its arguments. Raises BodyTypeError, HandlerNotFoundError."""
-    message = task.call(*args, **named)
+    message = task.message(*args, **named)
     for config in assembly.project.of(ConsumerConfig).values():
         if config.queue == task.queue and task.name in config.funcs:
             return Call(config.funcs[task.name].func, message.body, message.headers)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from tasuki.app.assembly import Assembly
-from tasuki.app.schedules.scheduler import Scheduler, identified
+from tasuki.app.schedules.scheduler import SALT, Scheduler, identified
 from tasuki.schedules.lane import AGAIN, Lane, lanes_of
 from tasuki.state.pauses import pause_in
 from tasuki.testing.clock import FakeClock
+
+_SALT = "test"
+"""Of every test, so that random times are the same in each run."""
 
 
 class TwinSchedules:
@@ -18,8 +21,13 @@ class TwinSchedules:
         self._lanes: list[tuple[Scheduler, Lane]] = [
             (scheduler, lane)
             for scheduler in assembly.schedulers.values()
-            for lane in lanes_of(identified(scheduler.schedules).values(), lambda _: start)
+            for lane in lanes_of(identified(scheduler.schedules, _SALT).values(), lambda _: start)
         ]
+
+    async def open(self) -> None:
+        """Let the stores say by what the random times are found."""
+        for scheduler, _ in self._lanes:
+            await (await scheduler.state.store()).put(SALT, _SALT.encode())
 
     def next_at(self) -> float | None:
         """Monotonic time of the next tick, or of the next attempt; None: there is none."""

@@ -27,6 +27,9 @@ from tasuki.testing.twin.work import Work
 
 T = TypeVar("T")
 
+LEAVE = 1.0
+"""Seconds for the end of the loop of a handler that cannot be ended."""
+
 
 class Session:
     """The owner of the app from ``enter`` to ``leave``; see :class:`tasuki.app.owner.Owner`."""
@@ -35,11 +38,12 @@ class Session:
     is_real = False
     """Whether the app keeps its own drivers."""
 
-    def __init__(self, app: App, clock: FakeClock) -> None:
+    def __init__(self, app: App, clock: FakeClock, patience: float) -> None:
         self.app = app
+        self.patience = patience
         self.journal = Journal()
         self.faults = Faults(clock, self.journal)
-        self.work = Work(self.faults)
+        self.work = Work(self.faults, patience)
         self._runner: asyncio.Runner | None = None
         """Has the loop for callers without one; made when the first one comes."""
         self._lock = threading.Lock()
@@ -52,11 +56,18 @@ class Session:
         app, clock = self.app, self.faults.clock
         observers = [*app.observers, self.journal]
         project = app.check()
-        parts = {"project": project, "clock": clock, "observers": observers, "around": app.around}
+        parts = {
+            "project": project,
+            "clock": clock,
+            "observers": observers,
+            "around": app.around,
+            "prepare_child": app.prepare_child,
+        }
         assembly = TwinAssembly(self.faults, self.run, keeper=Keeper(clock), **parts)
         self._take(assembly, project, TwinRequests(self.work, self.faults))
         self.work.schedules = TwinSchedules(assembly, clock)
         await assembly.open()
+        await self.work.schedules.open()
         await self._begin(assembly)
 
     def _check_free(self) -> None:
@@ -141,9 +152,9 @@ class Session:
         """End the loop for callers without one, and the tasks that handlers left in it."""
         runner, self._runner = self._runner, None
         if runner is not None:
-            closing = threading.Thread(target=runner.close)  # another loop may run in this one
+            closing = threading.Thread(target=runner.close, daemon=True)  # another loop may run in this one
             closing.start()
-            closing.join()
+            closing.join(LEAVE if self.work.is_stuck else None)
 
 
 def refuse_loop(what: str, instead: str) -> None:

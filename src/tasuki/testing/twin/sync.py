@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.handle import QueueHandle
+    from tasuki.app.state.jobs import SyncJob
     from tasuki.app.tasks import Sender
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.message import HeaderValue
-    from tasuki.queues.result import Confirmed
     from tasuki.testing.twin.handlers import Function
     from tasuki.testing.twin.reading.records import Drained
     from tasuki.testing.twin.session import Session
@@ -45,7 +45,7 @@ class SyncTestApp:
 
     def publish(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
-    ) -> Confirmed:
+    ) -> SyncJob[Any]:
         """See :meth:`TestApp.publish`."""
         return self._session.app.sync.publish(queue, body, headers, **options)
 

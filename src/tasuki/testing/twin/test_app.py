@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
 from tasuki.app import App
 from tasuki.testing.clock import EPOCH, FakeClock
+from tasuki.testing.inline import InlineSession
 from tasuki.testing.twin.faults.faulty import Faulty
 from tasuki.testing.twin.reading.records import Drained
 from tasuki.testing.twin.session import Session, refuse_loop
@@ -50,7 +51,14 @@ class TestApp(Faulty):
     __test__ = False  # for pytest: not a class of tests
 
     def __init__(
-        self, app: App | Path | str, *, strict: bool = False, now: datetime | None = None, real: bool = False
+        self,
+        app: App | Path | str,
+        *,
+        strict: bool = False,
+        now: datetime | None = None,
+        real: bool = False,
+        inline: bool = False,
+        patience: Duration = 30.0,
     ) -> None:
         """Prepare a twin; nothing happens yet.
 
@@ -60,18 +68,23 @@ class TestApp(Faulty):
             now: what the clock shows first, with a time zone; default a moment of November 2023.
             real: keep the app's own drivers and real time. ``drain`` and ``advance`` wait for what happens, and return
                 as soon as nothing more is due; faults on demand are refused, as is a wait of more than a minute.
+            inline: run plain functions in the thread of the test, one after the other, in place of threads of a
+                worker: they see its transaction and its thread-local values. For tests without an event loop.
+            patience: longest real time without an event, for which ``drain``, ``advance`` and ``request`` wait.
 
         Raises:
             TasukiError: the target cannot be loaded.
-            ValueError: ``now`` has no time zone, or comes with ``real``.
+            ValueError: ``now`` has no time zone, or comes with ``real``, as does ``inline``.
         """
+        if real and inline:
+            raise ValueError("real=True needs threads beside the test: leave out inline, or real")
         if now is not None and now.tzinfo is None:
             raise ValueError("now needs a time zone: datetime(2026, 1, 31, 9, tzinfo=UTC)")
         if now is not None and real:
             raise ValueError("real=True keeps real time: leave out now, or real")
         self.app = load_target(app)
         self.strict = strict
-        self._session = _real(self.app) if real else Session(self.app, _clock(now))
+        self._session = _session(self.app, _clock(now), parse_duration(patience), real=real, inline=inline)
         self.sync = SyncTestApp(self._session)
         """``drain``, ``advance``, ``publish``, ``request`` and ``run`` for a test without an event loop."""
 
@@ -85,7 +98,8 @@ class TestApp(Faulty):
         """Handle everything that is due now, and all that follows from it; delayed messages stay.
 
         Raises:
-            NotSettled: after so many deliveries there is still more to handle; the message says why each waits.
+            NotSettled: after so many deliveries there is still more to handle, or nothing happened for ``patience``;
+                the message says why each waits.
             LifecycleError: a drain is under way already.
             HandlerError: a handler cannot be loaded.
         """
@@ -101,7 +115,7 @@ class TestApp(Faulty):
 
     async def publish(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[PublishOptions]
-    ) -> Job:
+    ) -> Job[Any]:
         """See :meth:`tasuki.App.publish`; the same as a publish of the code under test."""
         return await self.app.publish(queue, body, headers, **options)
 
@@ -213,7 +227,9 @@ def _clock(now: datetime | None) -> FakeClock:
     return FakeClock(EPOCH if now is None else now.timestamp())
 
 
-def _real(app: App) -> Session:
-    from tasuki.testing.real.session import RealSession
+def _session(app: App, clock: FakeClock, patience: float, *, real: bool, inline: bool) -> Session:
+    if real:
+        from tasuki.testing.real.session import RealSession
 
-    return RealSession(app)
+        return RealSession(app, patience)
+    return InlineSession(app, clock, patience) if inline else Session(app, clock, patience)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tasuki.errors import HandlerError, LifecycleError, RequestTimeoutError, StopTimeoutError
 from tasuki.testing.twin.driver import twin_of
 from tasuki.testing.twin.limits import Limits
-from tasuki.testing.twin.reading.explain import LINES, explain
+from tasuki.testing.twin.reading.explain import LINES, explain, waited_for
 from tasuki.testing.twin.reading.records import Drained
 from tasuki.units import format_duration
 
@@ -33,6 +33,10 @@ _TURNS = 20
 _TICK = 1e-6
 """Seconds beyond a due time, so that rounding leaves none before it."""
 _STOP_TIMEOUT = 10.0
+_HELD = (
+    "a handler that waits for a row of the test's own open transaction never ends: write TestApp(…, inline=True), "
+    "which runs it in the thread and the connection of the test; one that may take longer: TestApp(…, patience='5m')"
+)
 _BLOCK = "use it within 'async with TestApp(app) as t', one block for each TestApp"
 
 
@@ -46,8 +50,13 @@ class Work:
     So no task outlives a call, and each call may come from another event loop.
     """
 
-    def __init__(self, faults: Faults) -> None:
+    def __init__(self, faults: Faults, patience: float) -> None:
         self.faults = faults
+        self.patience = patience
+        """Seconds of real time without an event, after which a drain ends."""
+        self.is_stuck = False
+        """A handler cannot be ended, and holds the loop."""
+        self._silent_since = 0.0
         self.clock = faults.clock
         self.journal = faults.journal
         self.entered: Assembly | None = None
@@ -146,6 +155,7 @@ class Work:
             )
         self.loop = asyncio.get_running_loop()
         self._steps, self._last_step, self._ticks = steps, self.journal.steps + steps, 0
+        self._silent_since = self.loop.time()
         try:
             await self._start()
             yield
@@ -228,14 +238,28 @@ class Work:
             raise NotSettled(f"messages are left after {self._steps} deliveries:\n{self.explain()}")
 
     async def _news(self, *tasks: asyncio.Task[Any]) -> None:
-        """Wait for a change. Raises what ended a consumer."""
-        limit = self._limits.left(self.selected)
+        """Wait for a change. Raises what ended a consumer, and NotSettled: there is none for too long."""
+        limit, ends = self._limits.left(self.selected), [*self._ends, *tasks]
+        wait = self.patience if limit is None else limit
         with self.journal.news() as news:
-            await asyncio.wait([news, *self._ends, *tasks], timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([news, *ends], timeout=wait, return_when=asyncio.FIRST_COMPLETED)
         self._limits.interrupt()
+        self._check_patience(is_changed=bool(done) or limit is not None)
         for end in self._ends:
             if end.done():
                 end.result()
+
+    def _check_patience(self, *, is_changed: bool) -> None:
+        """Raise NotSettled when nothing has happened for too long; its text names the handlers that run."""
+        now = asyncio.get_running_loop().time()
+        if is_changed:
+            self._silent_since = now
+        elif now - self._silent_since >= self.patience:
+            self.is_stuck = any(consumer.running for consumer in self.selected)
+            raise NotSettled(
+                f"nothing has happened for {format_duration(self.patience)}, and the drain waits for\n"
+                f"{waited_for(self.selected) or self.explain()}\n{_HELD}"
+            )
 
     def _is_busy(self) -> bool:
         if any(consumer.held for consumer in self.selected):

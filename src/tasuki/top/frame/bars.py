@@ -31,13 +31,13 @@ def totals(snapshot: Snapshot | None, width: int, signs: Signs) -> Line:
     knows_any = snapshot.unread < len(snapshot.queues) or not snapshot.queues
     more_of = "+" if snapshot.unread else ""  # in the queues that could not be read
 
-    def number(value: int) -> str:
-        return amounts.count(value) + more_of if knows_any else signs.none
+    def number(value: int | None, more_of: str = more_of) -> str:
+        return amounts.count(value) + more_of if knows_any and value is not None else signs.none
 
     pairs: list[tuple[str, str, str]] = [
         ("READY", number(sums.ready), ""),
         ("RUN", f"{sums.running}/{sums.places}" if knows_any else signs.none, "ok" if sums.running else ""),
-        ("DELAY", number(sums.delayed), ""),
+        ("DELAY", number(sums.delayed, "+" if sums.delayed_unknown else more_of), ""),
         ("DEAD", number(sums.dead), "warn" if sums.dead else ""),
         *([("IN", amounts.rate(sums.in_rate), "")] if sums.in_rate is not None else []),
         ("OUT", amounts.rate(sums.out_rate), ""),

@@ -96,7 +96,7 @@ def _running(shown: Shown, now: float) -> Iterator[Line]:
     for each in shown.running:
         yield pair("function", line(each.message.function), "ok")
         yield pair("worker", line(f"{each.host}:{each.pid}"))
-        yield pair("for", amounts.age(now - each.message.since))
+        yield pair("for", amounts.age(each.ran))
     if (progress := shown.found.progress) is not None:
         total = "" if progress.total is None else f" of {progress.total:g}"
         yield pair("progress", line(f"{progress.done:g}{total} {progress.note}".strip()))

@@ -110,7 +110,7 @@ class MessagesView(View):
         self._has_more = len(waiting) == PAGE and end < DEEPEST
         if not waiting and self._start:
             self._start = max(self._start - PAGE, 0)  # they have gone meanwhile
-        total = amounts.count(row.ready + row.delayed, is_estimate=row.depth is not None and row.depth.is_estimate)
+        total = amounts.count(row.waiting, is_estimate=row.depth is not None and row.depth.is_estimate)
         note = f"{self._start + 1:,} … {end:,} of {total} waiting" if waiting else ""
         seen = {each.key for each in waiting}
         rows = [*(each for each in running if each.key not in seen), *waiting]
@@ -119,7 +119,7 @@ class MessagesView(View):
 
     def _running(self, snapshot: Snapshot) -> Any:
         def row_of(running: RunningRow) -> Row:
-            listed = _Listed(self.queue, "running", snapshot.now - running.message.since, running=running)
+            listed = _Listed(self.queue, "running", running.ran, running=running)
             return Row(running.message.id, listed, f"{running.message.id} {listed.text}")
 
         return row_of
@@ -204,7 +204,7 @@ class MessagesView(View):
         if key.key == "p":
             return Order("pause" if self._row.pause is None else "resume", "queue", self.queue)
         if key.key == "P":
-            return Order("purge", "queue", self.queue) if self._row.ready + self._row.delayed else None
+            return Order("purge", "queue", self.queue) if self._row.waiting else None
         if row is None:
             return None
         is_dead = row.value.state == "dead"

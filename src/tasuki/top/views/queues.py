@@ -36,7 +36,7 @@ _SORTS: Mapping[str, Callable[[QueueRow], Any]] = {
     "queue": lambda row: row.id,
     "ready": lambda row: row.ready,
     "run": lambda row: row.busy,
-    "delay": lambda row: row.delayed,
+    "delay": lambda row: row.delayed or 0,
     "dead": lambda row: row.dead or 0,
     "oldest": lambda row: row.oldest,
     "out": lambda row: row.out_rate or 0.0,
@@ -101,6 +101,7 @@ class QueuesView(View):
         quiet = "dim" if queue.pause is not None or queue.is_dead_letters else ""
         is_estimate = queue.depth.is_estimate
         running = f"{queue.busy}/{queue.places}" if queue.consumers and queue.workers else ""
+        running = running if queue.knows_workers or not queue.consumers else signs.none
         return [
             (queue.id, quiet or ("bold" if row.is_problem else "")),
             _number(queue.ready, is_estimate=is_estimate),
@@ -132,14 +133,16 @@ class QueuesView(View):
         if key.key == "p":
             return Order("pause" if row.value.pause is None else "resume", "queue", row.key)
         queue: QueueRow = row.value
-        return Order("purge", "queue", row.key) if queue.ready + queue.delayed else None
+        return Order("purge", "queue", row.key) if queue.waiting else None
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
         return of_many("Pause or resume", orders, "queue")
 
 
-def _number(value: int, *, is_estimate: bool, cells: int = 7) -> Cell:
+def _number(value: int | None, *, is_estimate: bool, cells: int = 7) -> Cell:
+    if value is None:
+        return amounts.count(None), "dim"
     return amounts.count(value, cells=cells, is_estimate=is_estimate) if value else "0", "" if value else "dim"
 
 

@@ -66,7 +66,7 @@ def brings_back(source: Queue, act: Act, target: Queue | None = None) -> bool:
 async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> Batch:
     """The batch with the number of letters that it is to move, where that is known quickly. Raises DriverError."""
     depth = await source.driver.depth(source.spec.name)
-    there = depth.ready + depth.delayed
+    there = depth.waiting
     total: int | None = None
     among = await counted_at(source.driver, source.spec.name, cause_of(batch)) if batch.atomic else None
     looked_at = there if among is None else among

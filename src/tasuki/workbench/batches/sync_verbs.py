@@ -36,11 +36,12 @@ class SyncBatches:
         canary: int | None = CANARY,
         limit: int | None = None,
         drive: bool = True,
+        words: str = "",
     ) -> Batch:
         """See :meth:`tasuki.workbench.batches.verbs.Batches.begin`."""
         begun: Batch = self._run(
             self._batches.begin(act, queue, to=to, where=where, ids=ids, group=group, rate=rate, canary=canary,
-                                limit=limit, drive=drive)
+                                limit=limit, drive=drive, words=words)
         )  # fmt: skip
         return begun
 
@@ -48,9 +49,9 @@ class SyncBatches:
         """See :meth:`tasuki.workbench.batches.verbs.Batches.get`."""
         return self._one(self._batches.get(id))
 
-    def wait(self, id: str) -> Batch:
-        """See :meth:`tasuki.workbench.batches.verbs.Batches.wait`."""
-        return self._one(self._batches.wait(id))
+    def wait(self, id: str, progress: Callable[[Batch], None] | None = None) -> Batch:
+        """See :meth:`tasuki.workbench.batches.verbs.Batches.wait`; ``progress`` is called in the app's thread."""
+        return self._one(self._batches.wait(id, progress))
 
     def pause(self, id: str) -> Batch:
         """See :meth:`tasuki.workbench.batches.verbs.Batches.pause`."""

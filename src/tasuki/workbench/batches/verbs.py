@@ -12,6 +12,7 @@ from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.state.finding import needed_state, states_there
 from tasuki.errors import BatchNotFoundError, BatchStateError
 from tasuki.message import new_id
+from tasuki.observe.redact import redact
 from tasuki.state.shared import SharedState
 from tasuki.system.identity import user_and_host
 from tasuki.workbench.batches.beginning import counted, plan
@@ -28,6 +29,7 @@ _log = logging.getLogger("tasuki.batches")
 LISTED = 10
 """Batches that are shown."""
 _LOOK = 0.2
+_MOST_WORDS = 300
 
 
 class Batches:
@@ -68,6 +70,7 @@ class Batches:
         canary: int | None = CANARY,
         limit: int | None = None,
         drive: bool = True,
+        words: str = "",
     ) -> Batch:
         """Begin to retry, move or delete letters of a dead-letter queue, the oldest first; returns at once.
 
@@ -86,6 +89,7 @@ class Batches:
             canary: of a retry: stop if more than so many of the first 50 letters are dead letters again; None: never.
             limit: at most so many.
             drive: False: leave it to the workers.
+            words: what the letters of the group have in common, for people who look at the batch.
 
         Raises:
             ValueError: the expression cannot be read, a number is out of range, or ``to`` is missing or too much.
@@ -110,6 +114,7 @@ class Batches:
                 new_id(), act, source.id, source.spec.name, await shelf.store.time(), self._who(live),
                 where=where, group=group, ids=len(choice.names), to=target.id if target else "", rate=rate,
                 canary=canary, limit=limit, is_permitted=guard is None, masks=self._is_permitted,
+                words=redact(words)[:_MOST_WORDS],
             ),
             source, target,
         )  # fmt: skip

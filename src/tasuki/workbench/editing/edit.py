@@ -122,9 +122,10 @@ class Editor:
         """
         made, letter = await self.check(draft, wanted), draft.letter
         target = self._live.queue(draft.to)
-        is_undoable = False
-        if not keep and can_undo(self._source, target):
-            is_undoable = await remember(self._live, draft.dead, letter, target.id, made.message.id)
+        is_undoable = await remember(
+            self._live, draft.dead, letter, target.id, made.message.id, self._clock.time(),
+            keeps=not keep and can_undo(self._source, target),
+        )  # fmt: skip
         if keep:
             errors = await target.forward([made.message], after=[after_letter(letter)])
             if errors and errors[0] is not None:

@@ -1,4 +1,7 @@
-"""Undo of an edit: for a while a record keeps the letter, which takes the place of its new message while that waits."""
+"""What became of an edit, and its undo: for a while a record says where the letter went, and keeps the letter.
+
+The letter takes the place of its new message while that waits.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,10 @@ class Record(msgspec.Struct, frozen=True):
     headers: dict[str, HeaderValue]
     more: int = 0
     """Parts of the body under keys of their own."""
+    at: float = 0.0
+    """When the new message was sent, Unix seconds."""
+    can_undo: bool = True
+    """Whether the letter is kept here; else it is in its queue still, or its driver takes no message back."""
 
 
 _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Record).decode
@@ -52,13 +59,17 @@ def can_undo(source: Queue, target: Queue) -> bool:
     return driver is target.driver and driver.can_transfer(*names) and driver.can_transfer(*names[::-1])
 
 
-async def remember(live: Assembly, dead: str, letter: Message, to: str, id: str) -> bool:
-    """Keep a letter before its new message is sent; False: there is no store, or it has no room or is away."""
+async def remember(live: Assembly, dead: str, letter: Message, to: str, id: str, at: float, *, keeps: bool) -> bool:
+    """Note an edit before its new message is sent, and keep the letter if ``keeps``; whether it can be undone.
+
+    False also where there is no store, or it has no room or is away.
+    """
     state = live.state_of(dead)
     if state is None:
         return False
-    parts = [letter.body[start : start + PART] for start in range(0, max(len(letter.body), 1), PART)]
-    value = _encode(Record(to, letter.id, parts[0], letter.headers, len(parts) - 1))
+    body, headers = (letter.body, letter.headers) if keeps else (b"", {})
+    parts = [body[start : start + PART] for start in range(0, max(len(body), 1), PART)]
+    value = _encode(Record(to, letter.id, parts[0], headers, len(parts) - 1, at, keeps))
     key = edit_key(dead, id)
     try:
         store = await state.store()
@@ -67,7 +78,17 @@ async def remember(live: Assembly, dead: str, letter: Message, to: str, id: str)
         await store.put(key, value, ttl=UNDO_TIME)  # at last: with it the edit can be undone
     except DriverError:
         return False
-    return True
+    return keeps
+
+
+async def edit_of(live: Assembly, dead: str, id: str) -> Record | None:
+    """The edit of the last 15 minutes that made a message, without the whole body; None: there is none.
+
+    Raises DriverError.
+    """
+    state = live.state_of(dead)
+    found = None if state is None else await (await state.store()).get(edit_key(dead, id))
+    return None if found is None else _decode(found.value)
 
 
 async def undo(live: Assembly, dead: str, id: str) -> str:
@@ -87,7 +108,7 @@ async def undo(live: Assembly, dead: str, id: str) -> str:
     store: Store = await state.store()
     key = edit_key(dead, id)
     record = await _remembered(store, key)
-    if record is None:
+    if record is None or not record.can_undo:
         raise LookupError(f"no edit of a message of {dead} made {id!r} in the last 15 minutes, so it cannot be undone")
     target = live.queue(record.to)
     priority, lane = record.headers.get(PRIORITY), record.headers.get(PARTITION_KEY)

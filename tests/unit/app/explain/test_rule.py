@@ -9,9 +9,10 @@ import pytest
 
 from tasuki.app.explain.facts import AtWork, Declared, Facts, lives_of
 from tasuki.app.explain.rule import away_from, explain, without
-from tasuki.contracts.driver import Depth, Limit
+from tasuki.contracts.driver import Depth, Limit, Where
 from tasuki.message import DEAD_LETTER_REASON, DUE, LAST_ERROR, Message
 from tasuki.queues.dead.attempts import AttemptRecord
+from tasuki.state.jobs.fate import Known
 from tasuki.state.pauses import Pause
 from tasuki.state.presence import PresentConsumer, RunningMessage
 from tasuki.state.results import JobError, JobRecord
@@ -38,6 +39,14 @@ def facts(*workers: AtWork, **changes: Any) -> Facts:
     return Facts(NOW, "m", "app:mail", "app:driver", **{**known, "lives": lives_of("m", workers), **changes})
 
 
+def recorded(status: Any, **fields: Any) -> Known:
+    return Known(NOW, keeps_records=True, record=JobRecord(status, 997.0, **fields))
+
+
+def located(where: Where | None = None) -> Known:
+    return Known(NOW, is_located=True, where=where)
+
+
 RUNS = RunningMessage("m", "app:send", 991.0)
 OTHER = RunningMessage("x", "app:send", 988.0, "acme")
 GIVEN = [event("received", 999.95 - number / 100, f"r{number}") for number in range(5)]
@@ -55,14 +64,26 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(can_look=False, depth=None), ["cannot look", "no worker"], "its counts cannot be read"),
     (facts(is_bounded=True, searched=10_000), ["too deep", "no worker"], "first 10,000 waiting"),
     (facts(depth=Depth(0, 2, 0, None), lease=5.0), ["held", "no worker"], "until its lease of 5s ends"),
+    (facts(work(event("received", 998.0, "x"), running=(OTHER,)), depth=Depth(0, 1, 0, None)), ["no such message"], ""),
+    (facts(work(event("received", 998.0, "y"), event("received", 998.0, "z"), event("settled", 999.0, "z", "ack"),
+                running=(OTHER,)), depth=Depth(0, 3, 0, None)), ["held"], "1 of the queue are held"),
+    (facts(known=located(), depth=Depth(0, 2, 0, None)), ["no such message"], "it is settled, or never was there"),
+    (facts(known=located(), is_bounded=True, searched=10_000), ["no such message"], ""),
+    (facts(known=located("ready"), is_bounded=True, searched=10_000), ["waiting", "no worker"],
+     "it is waiting, behind the first 10,000 that wait; 1 ready"),
+    (facts(known=located("delayed"), is_bounded=True, searched=10_000), ["delayed", "no worker"],
+     "it is delayed, behind the first 10,000 that wait; 1 ready"),
+    (facts(known=recorded("waiting"), can_look=False), ["waiting", "no worker"], "it is waiting, as its record says"),
+    (facts(known=recorded("waiting", due=1060.0), can_look=False), ["delayed", "no worker"], "it is delayed"),
+    (facts(known=Known(NOW, keeps_records=True), can_look=False), ["no such message"], ""),
     (facts(letter=LETTER, dead_letters="app:dead"), ["dead"],
      "dead (rejected), in app:dead"),
     (facts(letter=Message("m", b"", {}), dead_letters="app:dead"), ["dead"], "dead (no reason given)"),
     (facts(message=LETTER, consumers=()), ["dead"], "dead (rejected), in app:mail"),
     (facts(work(), message=LETTER), ["next"], ""),
     (facts(is_cancelled=True), ["cancelled"], "nothing brings it back"),
-    (facts(record=JobRecord("done", 997.0)), ["settled"], "settled 3s ago: done"),
-    (facts(record=JobRecord("failed", 997.0, error=JobError("no"))), ["settled"], "given up (no)"),
+    (facts(known=recorded("done")), ["settled"], "settled 3s ago: done"),
+    (facts(known=recorded("failed", error=JobError("no"))), ["settled"], "given up (no)"),
     (facts(work(message := event("received", 998.0))), ["prefetched"], "by worker web:7 2s ago, not started"),
     (facts(work(message, event("suspended", 998.0))), ["suspect"], "free single place"),
     (facts(work(message, event("started", 991.0), event("lease renewed", 999.0, None, 1))), ["running"],
@@ -127,9 +148,18 @@ def test_a_row(row: tuple[Facts, list[str], str]) -> None:
     assert [cause.code for cause in found.causes] == codes
     assert text in found.causes[0].text
     unseen = {"no such message": False, "cannot look": None, "too deep": None}
-    if not seen.workers:
+    if seen.known is None and text != "web:7 ran it" and (not seen.workers or seen.depth != Depth(1, 0, 0, None)):
         unseen["held"] = None
     assert found.found is unseen.get(codes[0], True)
+
+
+def test_what_its_broker_says_is_held_is_found_though_no_worker_tells_of_it() -> None:
+    held = explain(facts(work(), known=located("held")))
+    runs = explain(facts(work(), known=recorded("running"), can_look=False))
+
+    assert (held.found, runs.found) == (True, True)
+    assert held.causes[0].text.startswith("a worker holds it, and does not tell of it: a dead one has it until")
+    assert runs.causes[0].text.startswith("its handler has started, and no worker tells of it: a dead one has it")
 
 
 def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:
@@ -143,6 +173,13 @@ def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:
         unseen.causes[0].text
     )
     assert explain(replace(facts(letter=LETTER, dead_letters="d"), id="a b")).causes[0].act.endswith("--id 'a b'")
+
+
+def test_a_worker_has_what_it_fetched_until_it_settles_or_releases_it() -> None:
+    fetched, settled = event("received", 998.0), event("settled", 999.0, value="ack")
+    assert facts(work(fetched)).is_with_worker
+    assert not facts(work(fetched, settled)).is_with_worker
+    assert not facts(work()).is_with_worker
 
 
 def test_the_newest_worker_counts() -> None:

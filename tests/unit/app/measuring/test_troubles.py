@@ -81,7 +81,7 @@ async def scheduler_of(app: App, **options: Any) -> Scheduler:
 async def test_a_late_tick_is_counted_as_late(make_app: Make) -> None:
     app = make_app()
     scheduler = await scheduler_of(app)
-    [schedule] = identified(scheduler.schedules).values()
+    [schedule] = identified(scheduler.schedules, "").values()
     now = int(app.clock.time())
     await scheduler.publish([Tick(schedule, now - 60)])
     await scheduler.publish([Tick(schedule, now - 1)])
@@ -93,7 +93,7 @@ async def test_a_late_tick_is_counted_as_late(make_app: Make) -> None:
 async def test_a_tick_whose_predecessor_still_runs_is_skipped(make_app: Make) -> None:
     app = make_app()
     scheduler = await scheduler_of(app, overlap="skip")
-    [schedule] = identified(scheduler.schedules).values()
+    [schedule] = identified(scheduler.schedules, "").values()
     now = int(app.clock.time())
     await scheduler.publish([Tick(schedule, now - 1)])
     await scheduler.publish([Tick(schedule, now)])

@@ -114,8 +114,13 @@ def test_an_eager_failure_is_a_state_or_is_raised() -> None:
 
 def test_crontab_is_a_cron_expression() -> None:
     assert crontab() == "* * * * *"
-    assert crontab("5", "*/1", "sun", "1", "2") == "5 */1 1 2 sun"
+    assert crontab("5", "*/1", "sun", "*", "2") == "5 */1 * 2 sun"
     assert crontab(minute=0, hour=[7, 8]) == "0 7,8 * * *"
+
+
+def test_a_crontab_of_days_that_cron_reads_in_another_way_is_refused() -> None:
+    with pytest.raises(ValueError, match="Celery on days that are both; give one of them"):
+        crontab(0, 0, day_of_week="mon", day_of_month="1-7")
 
 
 def test_the_beat_schedule_is_declared() -> None:

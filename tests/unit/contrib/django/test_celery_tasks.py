@@ -22,8 +22,9 @@ from tasuki.contrib.django.celery import (
     task_retry,
     worker_process_init,
 )
-from tasuki.contrib.django.celery.queue import _declare
-from tasuki.contrib.django.celery.task import retries_of, tasks
+from tasuki.contrib.django.celery.options import retries_of
+from tasuki.contrib.django.celery.queue import queue_in
+from tasuki.contrib.django.celery.task import tasks
 from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.tasks.queues import whole_app
 from tasuki.errors import BodyTypeError
@@ -75,7 +76,7 @@ def test_a_call_is_published_and_run_with_the_signals_of_its_way(twin: TestApp, 
 
 def test_a_worker_tells_when_it_starts(told: list[Any]) -> None:
     app = App("memory://")
-    _declare(app, "celery").task(name="nothing")(lambda: None)
+    queue_in(app, "celery").task(name="nothing")(lambda: None)
 
     async def run() -> None:
         async with app.worker():

@@ -70,6 +70,27 @@ def test_a_good_project_passes_the_checks() -> None:
     assert checks.check_project() == []
 
 
+def test_the_time_zone_of_django_is_the_zone_of_cron_expressions(other: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    with override_settings(TIME_ZONE="Asia/Tokyo"):
+        own = make_app(Config("memory://"))
+        own.schedule("nightly", own.queue("jobs"), cron="30 2 * * *", body={})
+        monkeypatch.setattr(project, "_app", own)
+        assert checks.check_project() == []
+        nightly: Any = own.load_entries().registry.entries["app:nightly"].data
+        assert nightly["timezone"] == "Asia/Tokyo"
+        # An App of its own, as of TASUKI["APP"], declares its schedules before Django knows it.
+        other.schedule("nightly", other.queue("jobs"), cron="30 2 * * *", body={})
+        other.schedule("named", "jobs", cron="30 2 * * *", timezone="UTC", body={})
+        monkeypatch.setattr(project, "_app", other)
+        (warning,) = checks.check_project()
+        assert (warning.id, warning.msg) == (
+            "tasuki.W002",
+            "cron '30 2 * * *' is read in UTC, and TIME_ZONE is 'Asia/Tokyo'",
+        )
+        assert "tz='Asia/Tokyo'" in warning.hint
+        assert warning.obj.endswith(": app:nightly")
+
+
 def test_a_project_without_queues_is_no_mistake(other: App) -> None:
     assert checks.check_project() == []
 
@@ -90,7 +111,7 @@ def test_a_function_that_does_not_exist_is_an_error(other: App) -> None:
 
 
 def test_warnings_are_warnings(other: App) -> None:
-    other.queue("mails")
+    other.queue("mails", dead_letter=None)
     other.function("send")(lambda body: None)
     other.entry("worker", "queue.consumer", queue="mails", func="send")
     assert ids(checks.check_project()) == ["tasuki.W001"]

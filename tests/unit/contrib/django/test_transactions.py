@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
-from tasuki.app.state.jobs import Job
+from tasuki.app.state.jobs import SyncJob
 from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.transactions import AfterCommit, DjangoSync, way_of
 from tasuki.errors import (
@@ -51,7 +51,7 @@ def test_a_message_is_published_by_the_commit(twin: TestApp) -> None:
         assert twin.published(mails) == []
     assert [message.id for message in twin.messages(mails)] == [result.id]
     assert twin.published(mails) == [{"to": "ada"}]
-    assert type(send.send("bob")) is Job
+    assert type(send.send("bob")) is SyncJob
 
 
 def test_a_group_is_published_by_the_commit_too(twin: TestApp) -> None:
@@ -128,7 +128,7 @@ def test_a_transaction_by_hand_publishes_nothing_before_its_commit(twin: TestApp
     try:
         with pytest.raises(TransactionManagementError, match="on_commit"):
             send.send("ada")
-        assert type(DjangoSync(project_app(), "default").publish("mails", {"to": "bob"})) is Job  # a part of it
+        assert type(DjangoSync(project_app(), "default").publish("mails", {"to": "bob"})) is SyncJob  # a part of it
     finally:
         transaction.rollback()
         transaction.set_autocommit(True)
@@ -162,7 +162,7 @@ def test_a_connection_of_the_caller_and_publish_now_do_not_wait(twin: TestApp) -
 def test_where_the_driver_shares_the_database_a_message_is_stored_by_the_transaction(twin: TestApp) -> None:
     sync = DjangoSync(project_app(), "default")  # a twin takes part, at once
     with transaction.atomic():
-        assert type(sync.publish("mails", {"to": "ada"})) is Job
+        assert type(sync.publish("mails", {"to": "ada"})) is SyncJob
         assert twin.published(mails) == [{"to": "ada"}]
         assert [type(each) for each in sync.publish_many("mails", [{"to": "bob"}])] == [Confirmed]
 
@@ -178,7 +178,7 @@ def test_an_async_view_publishes_in_the_thread_of_the_database(twin: TestApp) ->
             send.send("eve")
         return [await sync_to_async(send.send)("ada"), await store()]
 
-    assert [type(each) for each in async_to_sync(view)()] == [Job, AfterCommit]
+    assert [type(each) for each in async_to_sync(view)()] == [SyncJob, AfterCommit]
     assert twin.published(mails) == [{"to": "ada"}, {"to": "bob"}]
 
 

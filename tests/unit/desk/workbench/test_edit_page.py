@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 from typing import Any
@@ -103,7 +104,7 @@ async def test_what_is_wrong_is_said_at_its_field_and_nothing_moves(
     ("body", "headers", "why"),
     [
         (b"\xff", {}, "it is not shown as text"),
-        (b'{"password": "hunter2"}', {}, "it has secrets"),
+        (b'{"password": "hunter2", "password": ""}', {}, "it has secrets"),
         (b'"' + b"a" * 300_000 + b'"', {}, "too long for this page"),
         (b'{"a": "\x01"}', {}, "control characters"),
         (b"\x81\xa1a\xc4\x01x", {"content_type": "application/msgpack"}, "it is not shown as text"),
@@ -192,3 +193,78 @@ async def test_another_queue_needs_the_right_there_too(app: App, browse: MakeBro
             assert (await sent(browser, **fields)).status_code == 403
         assert await app.live_assembly().queue("app:dead").driver.peek("dead", 5) != []
         assert (await sent(browser)).status_code == 200
+
+
+async def test_after_an_edit_the_page_says_what_became_of_it(app: App, browse: MakeBrowser) -> None:
+    await bury(app)
+    browser = browse(actor="kana")
+    page = await sent(browser, body='{"to": "b"}')
+    assert page.status_code == 200
+    assert "An edit of letter m of app:dead, sent" in words(page.text)
+    assert "Undo the edit…" in words(page.text)
+
+    await app.live_queue("mails").purge()  # as if it had been handled
+    gone = await browser.get(str(page.url))
+    assert gone.status_code == 200
+    assert "It does not wait any more, and no handler has it now" in words(gone.text)
+    assert "no such message" not in gone.text
+    assert "Undo the edit" not in words(gone.text)
+    assert (await browser.get("/messages/app:mails/another")).status_code == 404
+
+
+async def test_an_edit_that_fails_again_leads_to_its_letter(app: App, browse: MakeBrowser) -> None:
+    await bury(app)
+    browser = browse()
+    page = await sent(browser, body='{"bad": "1"}')
+    [message] = await app.live_queue("mails").peek()
+    assert app.assembly is not None
+    consumer = app.assembly.consumers["app:sender"]
+    await consumer.start()
+    try:
+        while not await ids(app, "dead"):
+            await asyncio.sleep(0.01)
+    finally:
+        await consumer.stop(1)
+    again = await browser.get(str(page.url))
+    assert again.status_code == 200
+    assert f'href="/messages/app:dead/{message.id}"' in again.text
+    assert "cannot send 1" in words((await browser.get(f"/messages/app:dead/{message.id}")).text)
+
+
+async def test_an_edit_is_undone_at_the_desk(app: App, browse: MakeBrowser) -> None:
+    await bury(app)
+    browser = browse(actor="kana")
+    page = await sent(browser, body='{"to": "b"}')
+    link = re.search(r'href="([^"]*act=undo_edit[^"]*)"', page.text)
+    assert link
+    back = await browser.act(html.unescape(link[1]))
+    assert "Letter m is back in app:dead." in words(back.text)
+    assert (await ids(app, "dead"), await ids(app, "mails")) == (["m"], [])
+    assert (await app.live_queue("dead").peek())[0].body == b'{"to":"a","n":1.10}'
+    assert "編集の取り消し" in await browser.text("/audit?lang=ja")
+
+
+async def test_a_copy_is_no_edit_to_be_undone(app: App, browse: MakeBrowser) -> None:
+    await bury(app)
+    page = await sent(browse(), body='{"to": "b"}', keep="1")
+    assert "An edit of letter m of app:dead" in words(page.text)
+    assert "Undo the edit" not in words(page.text)
+    assert await ids(app, "dead") == ["m"]
+
+
+async def test_a_secret_stays_what_it_is_unless_it_is_changed(app: App, browse: MakeBrowser) -> None:
+    await bury(app, b'{"to": "a", "n": 1.10, "password": "hunter2"}')
+    browser = browse(actor="kana")
+    page = (await browser.get(PAGE)).text
+    assert "hunter2" not in page
+    assert text_of(page) == '{\n  "to": "a",\n  "n": 1.10,\n  "password": "***"\n}'
+    assert "*** stands for a secret, which stays as it is" in words(page)
+    wrong = await sent(browser, body='{"to": "***", "password": "***"}')
+    assert (wrong.status_code, await ids(app, "dead")) == (400, ["m"])
+    assert "stands for a secret, and the letter has none here" in words(wrong.text)
+
+    done = await sent(browser, body='{"to": "b", "n": 1.10, "password": "***"}')
+    assert done.status_code == 200
+    [message] = await app.live_queue("mails").peek()
+    assert message.body == b'{"to":"b","n":1.10,"password":"hunter2"}'
+    assert "hunter2" not in done.text

@@ -54,9 +54,10 @@ def snapshot(queues: int = 1, **process: float) -> Snapshot:
                 "driver": "app:broker",
                 "errors": {"ValueError": 1},
                 "dead": {"rejected": 2},
-                "handler_seconds": {**histogram(_2=4, _17=1), "exemplars": {"2": ["ab" * 16, 0.004, 999.5]}},
+                "handler_seconds": {**histogram(_2=4, _26=1), "exemplars": {"2": ["ab" * 16, 0.004, 999.5]}},
                 "wait_seconds": histogram(_5=1),
                 "running": 1,
+                "running_long": 1,
                 "buffered": 2,
                 "concurrency": 4,
             }

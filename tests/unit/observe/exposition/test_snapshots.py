@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import copy
 import json
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 
 from tasuki.observe.exposition.snapshots import add, quantile, totals_of
 from tasuki.observe.exposition.text import exposition
+from tasuki.observe.metrics import BUCKETS
 from tests.unit.observe.exposition.samples import histogram, parsed, snapshot, value
 
 
@@ -18,7 +20,7 @@ def test_counters_of_processes_are_added() -> None:
     assert [one, other] == before, "snapshots stay as they are"
     first, second = total["consumers"]["app:q0.consumer"], total["consumers"]["app:q1.consumer"]
     assert (first["acked"], second["acked"]) == (10, 5)
-    assert first["handler_seconds"]["counts"] == histogram(_2=8, _17=2)["counts"]
+    assert first["handler_seconds"]["counts"] == histogram(_2=8, _26=2)["counts"]
     assert first["errors"] == {"ValueError": 2}
     assert first["queue"] == "app:q0"
     assert total["process"]["acts"] == {"retry": {"ok": 4}}
@@ -98,3 +100,17 @@ def test_quantiles_lie_within_their_buckets() -> None:
     assert quantile(bounds, [5, 5, 0, 0], 0.75) == 1.5
     assert quantile(bounds, [0, 0, 0, 3], 0.5) == 4.0, "beyond the last bound"
     assert quantile(bounds, [1, 0, 0, 9], 1.0) == 4.0
+
+
+def test_quantiles_lie_between_the_least_and_the_most() -> None:
+    bounds = [1.0, 2.0, 4.0]
+    assert [quantile(bounds, [0, 0, 1, 0], share, 3.3, 3.3) for share in (0.5, 0.95, 0.99)] == [3.3] * 3, "one value"
+    assert quantile(bounds, [0, 10, 0, 0], 0.5, 1.5, 1.7) == 1.6
+    assert quantile(bounds, [0, 0, 0, 2], 0.5, 5.0, 9.0) == 7.0, "beyond the last bound"
+    assert quantile(bounds, [0, 0, 0, 1], 1.0, 5.0, 5.0) == 5.0
+    assert quantile(bounds, [1, 0, 0, 0], 0.5, 0.0, 0.0) == 0.0
+
+
+def test_each_bound_is_at_most_twice_the_one_before() -> None:
+    assert all(low < high <= 2 * low for low, high in pairwise(BUCKETS))
+    assert BUCKETS[-1] == 6 * 3600

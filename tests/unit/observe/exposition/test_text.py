@@ -33,7 +33,7 @@ def test_buckets_add_up() -> None:
     found = parsed(exposition(snapshot()))
     buckets = {labels: n for (name, labels), n in found.items() if name == "tasuki_handler_duration_seconds_bucket"}
     by_bound = {dict(labels)["le"]: n for labels, n in buckets.items()}
-    assert (by_bound["0.0025"], by_bound["0.005"], by_bound["1800.0"], by_bound["+Inf"]) == (0, 4, 4, 5)
+    assert (by_bound["0.002"], by_bound["0.004"], by_bound["21600.0"], by_bound["+Inf"]) == (0, 4, 4, 5)
     assert value(found, "tasuki_handler_duration_seconds_count") == 5
 
 
@@ -54,7 +54,7 @@ def test_a_bucket_has_an_exemplar_in_open_metrics_only() -> None:
         for sample in family.samples
         if sample.exemplar
     ]
-    assert exemplars == [("0.005", {"trace_id": "ab" * 16}, 0.004, 999.5)]
+    assert exemplars == [("0.004", {"trace_id": "ab" * 16}, 0.004, 999.5)]
     assert "trace_id" not in exposition(snapshot())
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from tasuki.observe.history.hours import Hours, added, five_minutes
 from tasuki.observe.history.minutes import MOST, Minute, Point, decode, encode
-from tasuki.observe.metrics import BUCKETS
+from tasuki.observe.history.recorder import Recorder
+from tasuki.observe.metrics import BUCKETS, ConsumerMetrics, QueueMetrics
 
 NOW = 28_000_000
 
@@ -70,8 +71,8 @@ def test_after_an_hour_a_quiet_queue_is_forgotten() -> None:
 
 
 def test_times_are_of_all_processes_together() -> None:
-    one = Point(run=[4, 90], wait=[0, 1])
-    other = Point(run=[9, 10])
+    one = Point(run=[BUCKETS.index(0.016), 90], wait=[0, 1])
+    other = Point(run=[BUCKETS.index(1.0), 10])
     hours = hours_of()
     for pid, point in enumerate((one, other)):
         hours.add(Minute(NOW, "host", pid, len(BUCKETS) + 1, {"d": {"q": point}}))
@@ -120,3 +121,44 @@ def test_five_minutes_and_steps() -> None:
     assert old is not None
     assert set(old.steps(NOW)) == {(0, 0, 0)}, "they are not taken for steps of a newer minute"
     assert added([[1] * 60, [2] * 60]) == [3] * 60
+
+
+def test_one_run_is_shown_as_long_as_it_took() -> None:
+    queue, consumer, recorder = (
+        QueueMetrics(queue="app:mail", driver="app:driver"),
+        ConsumerMetrics(consumer="app:sender", queue="app:mail", driver="app:driver"),
+        Recorder(),
+    )
+    recorder.watch({("app:driver", "mail"): (queue, [consumer])})
+    consumer.acked = 1
+    consumer.handler_seconds.observe(400.0)
+    recorder.step(3)
+    points = recorder.close(lambda _: (-1, 0))
+    [value] = encode(Minute(NOW, "host", 1, len(BUCKETS) + 1, points), 10_000)
+    read = decode(value)
+    assert read is not None
+    hour = hours_of(read).of("app:driver", "mail")
+    assert hour is not None
+    span = hour.span(NOW - 4, NOW)
+    assert span.run == (400.0, 400.0, 400.0), "6 m 40 s, not somewhere in its bucket"
+    assert span.wait == (None, None, None)
+
+
+def test_the_least_and_the_most_of_all_processes_and_minutes_count() -> None:
+    bucket = BUCKETS.index(0.5)
+    hours = hours_of(
+        minute(NOW - 1, run=[bucket, 4], run_range=[300_000, 400_000]),
+        minute(NOW, run=[bucket, 1], run_range=[310_000, 310_000]),
+        minute(NOW, pid=2, run=[bucket, 1], run_range=[260_000, 270_000]),
+    )
+    hour = hours.of("app:driver", "mail")
+    assert hour is not None
+    assert hour.span(NOW - 1, NOW).run.p99 == pytest.approx(0.4, abs=0.002)
+    assert hour.span(NOW, NOW).run.p50 == pytest.approx((0.26 + 0.31) / 2)
+    hours.begin(NOW, NOW)
+    hours.add(minute(NOW, run=[bucket, 1], run_range=[450_000, 450_000]))
+    hour = hours.of("app:driver", "mail")
+    assert hour is not None
+    assert hour.span(NOW, NOW).run.p50 == pytest.approx(0.45), "a minute that is read again begins again"
+    hours.add(minute(NOW, pid=3, run=[bucket, 1]))
+    assert hour.span(NOW, NOW).run.p50 == pytest.approx(0.45), "a process that says no range"

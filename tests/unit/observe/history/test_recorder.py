@@ -36,7 +36,8 @@ def test_a_minute_has_what_the_counters_gained() -> None:
 
     assert (point.published, point.done, point.failed, point.dead) == (8, 4, 1, 1)
     assert (point.ready, point.busy) == (7, 2)
-    assert list(point.run) == [7, 1]
+    assert list(point.run) == [8, 1]
+    assert (list(point.run_range), list(point.wait_range)) == ([200_000, 200_000], [])
     assert list(point.steps[:3]) == [5, 0, 0]
     assert list(point.steps[33:]) == [3, 4, 1]
 
@@ -87,7 +88,9 @@ def test_a_queue_that_began_again_counts_from_nothing() -> None:
 
 
 def a_minute(queues: int, **fields: Any) -> Minute:
-    point = Point(40, 38, 2, 1, 5, 3, [6, 10, 7, 20, 8, 8], [7, 30, 8, 8], [3, 3, 0] * 12)
+    point = Point(
+        40, 38, 2, 1, 5, 3, [6, 10, 7, 20, 8, 8], [7, 30, 8, 8], [3, 3, 0] * 12, [1200, 52_000], [90_000, 410_000]
+    )
     return Minute(1, "host", 1, len(BUCKETS) + 1, {"app:driver": {f"q{n:04}": point for n in range(queues)}}, **fields)
 
 
@@ -107,4 +110,4 @@ def test_a_large_minute_is_several_values_of_bounded_size() -> None:
 
     assert max(map(len, values)) <= 20_000
     assert sum(len(one.queues["app:driver"]) for one in read) == 1000
-    assert sum(map(len, values)) < 80_000, "a queue's minute has less than 80 bytes: an hour less than 4.8 KB"
+    assert sum(map(len, values)) < 100_000, "a queue's minute has less than 100 bytes: an hour less than 6 KB"

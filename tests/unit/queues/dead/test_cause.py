@@ -32,6 +32,32 @@ def test_what_differs_between_messages_becomes_a_word(error: str, line: str) -> 
     assert normalized(line) == line
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("KeyError: 'street'", "KeyError: 'street'"),
+        ("ModuleNotFoundError: No module named 'shop.mail'", "ModuleNotFoundError: No module named 'shop.mail'"),
+        ("AttributeError: 'NoneType' object has no attribute 'id'",) * 2,
+        ("TypeError: f() got an unexpected keyword argument 'size'",) * 2,
+        ("NameError: name 'total' is not defined",) * 2,
+        ("KeyError: 'order 7 of Ada'", "KeyError: <text>"),
+        ("KeyError: 'order-4711'", "KeyError: 'order-<n>'"),
+        ("KeyError: 'a1b2c3d4e5f60718'", "KeyError: '<hex>'"),
+        ("ValueError: 'street' is no street", "ValueError: <text> is no street"),
+    ],
+)
+def test_names_stay_in_errors_that_are_about_names(error: str, line: str) -> None:
+    assert normalized(error, error.partition(":")[0]) == line
+
+
+def test_errors_about_two_names_are_two_causes() -> None:
+    def cause(error_type: str, name: str) -> str:
+        return cause_of("max_attempts", error_type, "jobs.py:send", f"KeyError: {name!r}")
+
+    assert cause("KeyError", "address") != cause("KeyError", "street")
+    assert cause("ValueError", "address") == cause("ValueError", "street")
+
+
 def test_each_part_counts() -> None:
     parts = ("max_attempts", "KeyError", "jobs.py:send", "KeyError: 'A4'")
     causes = {cause_of(*parts)}
@@ -39,7 +65,7 @@ def test_each_part_counts() -> None:
         causes.add(cause_of(*(part + "x" * (number == place) for number, part in enumerate(parts))))
     assert len(causes) == 5
     assert all(len(cause) == 12 and set(cause) <= set("0123456789abcdef") for cause in causes)
-    assert cause_of(*parts[:3], "KeyError: 'B5'\nmore") == cause_of(*parts)
+    assert cause_of(*parts[:3], "KeyError: 'A5'\nmore") == cause_of(*parts)
     assert cause_of("a", "b", "", "") != cause_of("a", "", "b", "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,10 +54,11 @@ def test_a_second_death_leaves_nothing_of_the_first() -> None:
 
 
 def test_the_largest_group_comes_first_with_its_newest_letter() -> None:
-    letters = [letter(f"a{n}", f"KeyError: '{n}'", NOON + n) for n in range(5)] + [letter("b", "ValueError: b")]
+    letters = [letter(f"a{n}", f"OSError: {n}", NOON + n) for n in range(5)] + [letter("b", "ValueError: b")]
     first, second = grouped(letters)
-    assert (first.count, first.first, first.last, first.sample) == (5, NOON, NOON + 4, "KeyError: '4'")
+    assert (first.count, first.first, first.last, first.sample) == (5, NOON, NOON + 4, "OSError: 4")
     assert first.ids == ("a4", "a3", "a2")
+    assert first.other_texts == 4
     assert (second.count, second.ids, second.type) == (1, ("b",), "ValueError")
 
 
@@ -91,7 +93,7 @@ def test_an_unknown_key_is_refused() -> None:
 
 
 def counted(key: str, count: int, first: float | None, last: float | None, *ids: str) -> DeadGroup:
-    return DeadGroup(key, count, first, last, f"queue of {ids}", "", "", "", "", ids)
+    return DeadGroup(key, count, first, last, f"queue of {ids}", "", "", "", (), ids)
 
 
 def test_groups_of_one_key_are_one_with_the_texts_of_the_newest() -> None:
@@ -110,3 +112,24 @@ def test_what_was_counted_as_the_rest_stays_the_rest() -> None:
     assert [(group.key, group.count) for group in rest] == [("4", 4), ("3", 3), (OTHER, 113)]
     assert (rest[-1].first, rest[-1].last) == (0.5, 7.0)
     assert merged([]) == []
+
+
+def test_a_group_is_titled_by_the_commonest_text() -> None:
+    letters = [letter(f"a{n}", "OSError: 1", NOON) for n in range(3)] + [letter("b", "OSError: 2", NOON + 9)]
+    [group] = grouped(letters)
+    assert (group.sample, group.other_texts, group.words) == ("OSError: 1", 1, "OSError: 1")
+    [joined] = merged([group, *grouped([letter(f"c{n}", "OSError: 2", NOON) for n in range(4)])])
+    assert (joined.count, joined.sample, joined.other_texts) == (8, "OSError: 2", 1)
+
+
+def test_other_texts_are_not_counted_where_not_all_letters_were_asked() -> None:
+    [group] = grouped([letter("a", "OSError: 1"), letter("b", "OSError: 2")])
+    assert replace(group, count=9).other_texts is None
+    assert replace(group, count=9, texts=group.texts[:1]).other_texts == 0
+
+
+def test_a_group_without_a_text_is_named_by_its_type_or_its_reason() -> None:
+    [group] = grouped([letter("a", "", reason="expired")])
+    assert (group.sample, group.words) == ("", "expired")
+    assert replace(group, type="shop.Broken").words == "shop.Broken"
+    assert replace(group, type="shop.Broken", texts=(("no", 1),)).words == "shop.Broken: no"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.assembly import Assembly
 
-_HEADINGS = ("TIME", "ACTOR", "FROM", "ACT", "TARGET", "FILTER", "COUNT", "RESULT", "BATCH")
+_HEADINGS = ("TIME", "ACTOR", "FROM", "ACT", "OPTIONS", "TARGET", "FILTER", "COUNT", "RESULT", "BATCH")
 _MOST_TEXT = 80
 
 

@@ -40,5 +40,7 @@ def command(target: Target, name: str, duration: str | None, until: datetime | N
     async def pause(app: App, found: pausing.Target) -> Pause:
         return await app.pause(found.id, duration, until=until, reason=reason)
 
-    found, paused = on_target(target, name, pause, "pause")
+    asked = {"for": duration, "until": None if until is None else until.isoformat(), "reason:": reason}
+    options = ", ".join(f"{name} {value}" for name, value in asked.items() if value)
+    found, paused = on_target(target, name, pause, "pause", options=options)
     return {"kind": found.kind, "id": found.id, "paused": paused.as_dict()}

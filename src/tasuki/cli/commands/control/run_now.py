@@ -36,7 +36,7 @@ def command(target: Target, schedule: str) -> dict[str, Any]:
 
 
 async def _publish(app: App, schedule: str, queue: str) -> str:
-    async with app, acting(app, "run", schedule, queue) as outcome:
+    async with app.briefly(), acting(app, "run", schedule, queue) as outcome:
         message = await app.run_now(schedule)
         outcome.count, outcome.result = 1, f"published {message}"
         return message

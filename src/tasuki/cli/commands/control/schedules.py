@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import click
 
 from tasuki.cli import loop
 from tasuki.cli.options import printing, project_options
-from tasuki.cli.output import print_table
+from tasuki.cli.output import moment, print_table
 from tasuki.cli.project import Target
 
 if TYPE_CHECKING:
@@ -23,14 +25,22 @@ _MOST_NAMED = 10
 
 def _show(rows: list[dict[str, Any]]) -> None:
     headings = ("SCHEDULE", "WHEN", "QUEUE", "NEXT", "LAST", "STATE")
-    print_table(headings, [tuple(row[name] for name in map(str.lower, headings)) for row in rows])
+    now = time.time()
+    print_table(headings, [tuple(_cell(row, name, now) for name in map(str.lower, headings)) for row in rows])
+
+
+def _cell(row: dict[str, Any], name: str, now: float) -> object:
+    value = row[name]
+    if name not in ("next", "last") or value is None:
+        return value
+    return moment(datetime.fromisoformat(value), now, UTC if row["timezone"] == "UTC" else ZoneInfo(row["timezone"]))
 
 
 @click.command("schedules")
 @printing(_show)
 @project_options()
 def command(target: Target) -> list[dict[str, Any]]:
-    """List the schedules of the project, with the times (UTC) of their next and last messages."""
+    """List the schedules of the project, with the times of their next and last messages, each in its time zone."""
     statuses = loop.run(_statuses(target.load()))
     on = [status for status in statuses if status.is_enabled]
     if unknown := [status.id for status in on if not status.is_known]:
@@ -51,6 +61,7 @@ def _row(status: ScheduleStatus) -> dict[str, Any]:
         "schedule": status.id,
         "when": status.timing,
         "queue": status.queue,
+        "timezone": status.timezone,
         "next": _time(status.next),
         "last": _time(status.last),
         "state": state,

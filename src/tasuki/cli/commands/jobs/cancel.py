@@ -39,7 +39,7 @@ def command(target: Target, ids: tuple[str, ...], queue: str | None, path: str |
     id = None if queue is None else find_queue(project, queue)
 
     async def cancel() -> dict[str, Any]:
-        async with app, acting(app, "cancel", id or "*", id or "") as outcome:
+        async with app.briefly(), acting(app, "cancel", id or "*", id or "") as outcome:
             outcome.filter, outcome.count = ids_text(wanted), len(wanted)
             if len(wanted) == 1:
                 outcome.result = found = await app.cancel(wanted[0], queue=id)

@@ -28,7 +28,7 @@ def command(target: Target, id: str, *, queue: str | None, timeout: str) -> None
     Needs `result` at the queue.
     """
 
-    async def look(job: Job) -> Any:
+    async def look(job: Job[Any]) -> Any:
         try:
             return await job.result(timeout)
         except (HandlerError, RequestTimeoutError) as error:

@@ -30,12 +30,13 @@ def _show(found: dict[str, Any]) -> None:
 @printing(_show)
 @project_options()
 def command(target: Target, id: str, *, queue: str | None) -> dict[str, Any]:
-    """Say whether the message ID is waiting, running, done, failed or cancelled, and how far it is.
+    """Say what has become of the message ID, and how far its handler is.
 
-    A queue with `result` tells all of these; without it only waiting and cancelled are known.
+    It is waiting, delayed, running, done, failed, dead (in the dead-letter queue), cancelled, expired or unknown.
+    Without `result` at the queue a message that has ended is unknown, unless it is dead or cancelled.
     """
 
-    async def look(job: Job) -> dict[str, Any]:
+    async def look(job: Job[Any]) -> dict[str, Any]:
         progress = await job.progress()
         return {
             "id": id,

@@ -12,12 +12,21 @@ import click
 from tasuki.cli.exits import CommandError
 
 _TEMPLATES = {
-    "python": ("an app in Python; the default", ("every", "python"), "pytest"),
-    "yaml": ("entries in YAML, handlers in Python", ("every", "yaml"), "tasuki test"),
-    "lua": ("entries in YAML, handlers in Lua", ("every", "lua"), "tasuki test"),
-    "fastapi": ("an app in Python, and a web application", ("every", "python", "fastapi"), "pytest"),
+    "python": ("an app in Python; the default", ("every", "python"), ("pip install pytest", "pytest", "tasuki run")),
+    "yaml": ("entries in YAML, handlers in Python", ("every", "yaml"), ("tasuki test", "tasuki run")),
+    "lua": ("entries in YAML, handlers in Lua", ("every", "lua"), ("tasuki test", "tasuki run")),
+    "fastapi": (
+        "an app in Python, and a web application",
+        ("every", "python", "fastapi"),
+        (
+            "pip install fastapi uvicorn httpx2 pytest",
+            "pytest",
+            "uvicorn web:web    # publishes, in a first terminal",
+            "tasuki run         # handles, in a second one",
+        ),
+    ),
 }
-"""Name → what it is, the folders of its files (a later one wins), and the command that runs its tests."""
+"""Name → what it is, the folders of its files (a later one wins), and the commands that come next."""
 _RENAMED = {"gitignore": ".gitignore", "dockerignore": ".dockerignore"}
 _NAME = "__name__"
 
@@ -32,7 +41,7 @@ def command(folder: Path, template: str) -> None:
     """Make a project in the new or empty folder DIR: a durable queue, its handler and a passing test."""
     if folder.is_dir() and any(folder.iterdir()):
         raise CommandError(f"{str(folder)!r} is not empty; name a new folder")
-    _, sources, test = _TEMPLATES[template]
+    _, sources, steps = _TEMPLATES[template]
     name = re.sub(r"[^A-Za-z0-9]+", "-", folder.resolve().name).strip("-") or "project"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,4 +52,4 @@ def command(folder: Path, template: str) -> None:
                     (folder / _RENAMED.get(file.name, file.name)).write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"cannot write {error.filename or str(folder)!r}: {error.strerror or error}") from error
-    click.echo(f"made {folder}; next:\n  cd {shlex.quote(str(folder))}\n  {test}\n  tasuki run")
+    click.echo("\n  ".join((f"made {folder}; next:", f"cd {shlex.quote(str(folder))}", *steps)))

@@ -56,7 +56,7 @@ def _notes(done: dict[str, Any]) -> list[str]:
     if not done["count"]:
         return [("no dead letters" if not done["is_chosen"] else "no such dead letters") + where]
     where += " but the held ones" if done["held"] else ""
-    first = ", or of the borrowed ones" if done["borrowed"] else ""
+    first = "; of a borrowed queue the first ones" if done["borrowed"] else ""
     which = f"all{where}" if done["is_all"] else f"of the newest 10,000, or 256 MiB, of each queue{first}"
     notes = [f"{count(done['count'], 'dead letter')} ({which})"]
     if len(done.get("letters", ())) > _MOST:
@@ -65,7 +65,8 @@ def _notes(done: dict[str, Any]) -> list[str]:
 
 
 def _show_group(group: dict[str, Any], by: str) -> None:
-    sample = group["sample"] or group["reason"] or "(no error)"
+    others = "more texts" if (n := group["other_texts"]) is None else count(n, "more text") if n else ""
+    sample = (group["sample"] or group["reason"] or "(no error)") + (f" (and {others})" if others else "")
     print_wrapped(click.style(f"{group['count']} x", bold=True), sample, indent=_INDENT)
     key = group["key"] or UNKNOWN
     about = [f"{by} {key}"]
@@ -173,7 +174,7 @@ def _groups(found: DeadLetters) -> dict[str, Any]:
 
 
 def _fields(group: DeadGroup) -> dict[str, Any]:
-    names = ("key", "count", "first", "last", "queue", "reason", "type", "place", "sample", "ids")
+    names = ("key", "count", "first", "last", "queue", "reason", "type", "place", "other_texts", "ids")
     return {name: getattr(group, name) for name in names} | {"sample": redact(group.sample)}
 
 

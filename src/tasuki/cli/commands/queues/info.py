@@ -24,10 +24,16 @@ def _show(info: dict[str, Any]) -> None:
     print_pairs({**info, "oldest_age": age(info["oldest_age"]), **paused, **limit, **fair})
 
 
+def shown(info: dict[str, Any]) -> dict[str, Any]:
+    """What :meth:`Queue.info` says, with an unknown sum where a part of it is unknown."""
+    is_known = None not in (info.get("in_flight"), info.get("delayed"))
+    return info if is_known else {**info, "message_count": None}
+
+
 @click.command("info")
 @click.argument("queue")
 @printing(_show)
 @project_options()
 def command(target: Target, queue: str) -> dict[str, Any]:
     """Show how many messages QUEUE holds, and how many consumers work on it."""
-    return on_queue(target, queue, lambda live: live.info())
+    return shown(on_queue(target, queue, lambda live: live.info()))

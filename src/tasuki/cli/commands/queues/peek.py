@@ -11,7 +11,7 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options, secrets_option
 from tasuki.cli.output import age, preview, print_json, print_table
 from tasuki.cli.project import Target
-from tasuki.cli.tools.message import as_dict, peek
+from tasuki.cli.tools.message import as_dict, peek, readable
 from tasuki.cli.tools.queues import on_queue
 from tasuki.message import (
     ATTEMPT_RECORDS,
@@ -65,7 +65,7 @@ def _row(message: dict[str, Any]) -> tuple[Any, ...]:
     if error is not None:
         error = f"{cut(str(error), 60)} ({_age(failed_at)} ago)"
     body = preview(message["body"]) if "body" in message else "base64:" + message["body_base64"]
-    shown = " ".join(f"{name}={value}" for name, value in headers.items())
+    shown = " ".join(f"{name}={value}" for name, value in readable(headers, time.time()).items())
     return message["id"], _age(published_at), error, shown, body
 
 

@@ -31,9 +31,19 @@ _SURVIVED = {
 _TOOK_THE_PLACE = {"replaced": "has taken the place of", "extended": "has taken the place, and begins the delay, of"}
 
 
+_QUOTED = 'write it in single quotes and its texts in double ones: \'{"to": "ada"}\''
+
+
+def _one_body(ctx: click.Context, param: click.Parameter, words: tuple[str, ...]) -> str | None:
+    """The body; more words than one are a body without quotes, which the shell has split."""
+    if len(words) > 1:
+        raise click.BadParameter(f"the shell has split it into {len(words)} words; {_QUOTED}", param_hint="BODY")
+    return words[0] if words else None
+
+
 @click.command("publish")
 @click.argument("queue")
-@click.argument("body", required=False)
+@click.argument("body", nargs=-1, metavar="[BODY]", callback=_one_body)
 @click.option("--file", "path", type=click.Path(dir_okay=False, allow_dash=True), help="One body a line; - is stdin.")
 @click.option("--envelopes", is_flag=True, help="Lines are {body, headers, delay, at, ttl, priority, key, id, unique}.")
 @click.option("--raw", type=click.Choice(["text", "bytes"]), help="The body is text or bytes, not JSON.")
@@ -83,7 +93,7 @@ def command(
     id = find_queue(app.check(), queue)
 
     async def publish() -> Confirmed | Report:
-        async with app:
+        async with app.briefly():
             live = app.live_queue(id)
             if path is None:
                 return await live.publish(content, **given)
@@ -110,7 +120,7 @@ def _read_body(text: str, raw: str | None) -> Any:
     except UnicodeDecodeError:
         raise click.BadParameter("it is not UTF-8 text; use --raw bytes", param_hint="BODY") from None
     except ValueError as error:
-        problem = f"it is not JSON: {error}; use --raw text to send it as it is"
+        problem = f"it is not JSON: {error}; {_QUOTED}, or use --raw text to send it as it is"
         raise click.BadParameter(problem, param_hint="BODY") from None
 
 

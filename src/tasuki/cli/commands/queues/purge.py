@@ -12,5 +12,5 @@ async def command(queue: Queue, ask: Ask) -> int:
     """Remove all messages of QUEUE that no consumer holds. This cannot be undone."""
     depth = await queue.depth()
     about = "about " if depth.is_estimate else ""
-    ask(f"Remove {about}{count(depth.ready + depth.delayed, 'message')} from {queue.id} permanently?")
+    ask(f"Remove {about}{count(depth.waiting, 'message')} from {queue.id} permanently?")
     return await queue.purge()

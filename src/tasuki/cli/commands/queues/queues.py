@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasuki.cli import loop
+from tasuki.cli.commands.queues.info import shown
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import age, print_table
 from tasuki.cli.project import Target, is_shared
 from tasuki.cli.tools.control.pausing import lines_of, orders_by_queue
 from tasuki.errors import QueueNotFoundError
+from tasuki.observe.plain import escape
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -27,12 +29,19 @@ def _show(rows: list[dict[str, Any]]) -> None:
     print_table(("QUEUE", "DRIVER", "MESSAGES", "READY", "IN FLIGHT", "DELAYED", "OLDEST"), shown)
     for line in (line for row in rows for line in lines_of(row)):
         click.echo(line, err=True)
+    for text in dict.fromkeys(text for row in rows for text in row.get("not_live", ())):
+        worker, _, trouble = text.partition(" ")
+        click.echo(escape(f"worker {worker} is not live: {trouble}"), err=True)
     if idle := [row["queue"] for row in rows if "waits_for_worker" in row]:
         click.echo(f"no worker consumes {', '.join(idle)}; start one: tasuki run", err=True)
 
 
 def _counts(row: dict[str, Any]) -> list[Any]:
-    return [f"~{row[name]}" if "is_estimate" in row else row[name] for name in _COUNTS[:-1]]
+    return [_count(row[name], is_estimate="is_estimate" in row) for name in _COUNTS[:-1]]
+
+
+def _count(number: int | None, *, is_estimate: bool) -> object:
+    return number if number is None or not is_estimate else f"~{number}"
 
 
 @click.command("queues")
@@ -65,16 +74,21 @@ async def _infos(
         census = Census(app.live_assembly())
         for id in ids:
             with suppress(QueueNotFoundError):  # its broker does not have it yet
-                infos[id] = await app.live_queue(id).info_by(partial(census.count, id))
+                infos[id] = await app.live_queue(id).info_by(partial(census.count, id), partial(census.depth, id))
+                infos[id]["not_live"] = [f"{each.name} {each.trouble}" for each in await census.not_live(id)]
         return infos, await orders_by_queue(app, project, infos)
 
 
 def _waiting(info: dict[str, Any], dead: set[str]) -> dict[str, Any]:
-    """``waits_for_worker`` where messages are ready and no process consumes them; dead letters wait for a person."""
+    """``waits_for_worker`` where messages are ready and no process consumes them; dead letters wait for a person.
+
+    ``not_live``: the workers of the queue that are not, each as ``host:pid`` and its worst check.
+    """
     is_idle = bool(info.get("ready")) and info["consumer_count"] == 0  # None: unknown
-    return {"waits_for_worker": True} if is_idle and info["queue"] not in dead else {}
+    stuck = {"not_live": info["not_live"]} if info.get("not_live") else {}
+    return {"waits_for_worker": True} if is_idle and info["queue"] not in dead else stuck
 
 
 def _row(id: str, driver: str, info: dict[str, Any]) -> dict[str, Any]:
     about = {"is_estimate": True} if info.get("is_estimate") else {}
-    return {"queue": id, "driver": driver, **{name: info.get(name) for name in _COUNTS}, **about}
+    return {"queue": id, "driver": driver, **{name: shown(info).get(name) for name in _COUNTS}, **about}

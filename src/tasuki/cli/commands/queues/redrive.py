@@ -47,6 +47,10 @@ def _show(done: dict[str, Any]) -> None:
     if done["stayed"] > 0:
         why = ", not chosen, or" if done["is_chosen"] else ","
         click.echo(f"{count(done['stayed'], 'message')} stayed{why} from no queue of this project; use --to", err=True)
+    if done["delayed"] != 0 and done["to"]:
+        number = "delayed messages, if there are any," if done["delayed"] is None else f"{done['delayed']:,} delayed"
+        text = f"{number} stayed: their broker shows none before it is due; run this command again then"
+        click.echo(text, err=True)
     if "batch" in done:
         show_end({**done["of_batch"], "stayed": 0})
 
@@ -95,6 +99,8 @@ def command(
     **chosen: Any,
 ) -> dict[str, Any]:
     """Send the messages of DLQ back, each as it was first published: to its original queue, or --to another.
+
+    Messages that are no dead letters keep their delays and attempts, so --to moves any queue, also to another broker.
 
     With --edit, one message goes back changed, as a new message that is checked before anything moves.
 
@@ -178,7 +184,16 @@ async def _in_a_batch(
     batch = await in_a_batch(app, act, source, "redriving", background=background, **options)
     stayed = batch.stayed + batch.seen - batch.returned if batch.total is not None else batch.stayed
     moved = None if background else batch.done
-    return {"moved": moved, "stayed": stayed, "batch": batch.id, "of_batch": batch.as_dict()}
+    delayed = await _delayed(app.live_queue(source))
+    return {"moved": moved, "stayed": stayed, "delayed": delayed, "batch": batch.id, "of_batch": batch.as_dict()}
+
+
+async def _delayed(queue: Queue) -> int | None:
+    """Delayed messages that a move leaves behind, as the driver does not show them; None: it does not count them."""
+    if queue.driver.capabilities.transfer:
+        return 0
+    depth = await queue.depth()
+    return depth.delayed if queue.driver.capabilities.exact_depth else depth.delayed or None
 
 
 async def _at_once(app: App, source: str, to: str | None, limit: int | None, chosen: dict[str, Any]) -> dict[str, Any]:
@@ -189,11 +204,13 @@ async def _at_once(app: App, source: str, to: str | None, limit: int | None, cho
     which = {name: chosen[name] for name in ("where", "ids")}
     async with acting(app, "redrive", source, source) as outcome:
         outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
+        asked = {"to": to, "limit": limit, "rate": rate}
+        outcome.options = ", ".join(f"{name} {value}" for name, value in asked.items() if value)
         with bar(wanted, "redriving") as advance:
             moved = await app.redrive(source, to=to, limit=limit, progress=advance, rate=rate, **which)
         outcome.count = moved
     stayed = (await queue.depth()).ready if depth.is_estimate and limit is None else wanted - moved
-    return {"moved": moved, "stayed": stayed}
+    return {"moved": moved, "stayed": stayed, "delayed": await _delayed(queue)}
 
 
 async def _look(app: App, source: str, to: str | None, limit: int | None, choice: Choice) -> dict[str, Any]:

@@ -6,14 +6,15 @@ from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+import msgspec
 
 from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options, secrets_option
-from tasuki.cli.output import preview, print_json, print_pairs, print_text
+from tasuki.cli.output import iso, preview, print_json, print_pairs, print_text
 from tasuki.cli.project import Target, is_shared
 from tasuki.cli.tools.control.pausing import pause_text
-from tasuki.cli.tools.message import as_dict, attempt_texts, body_of, find
+from tasuki.cli.tools.message import as_dict, attempt_texts, body_of, find, readable
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK
 from tasuki.workbench.test_case import as_test
@@ -52,7 +53,7 @@ def command(target: Target, id: str, *, is_test: bool, shows_secrets: bool, as_j
                 "queue": queue,
                 **({} if pause is None else {"paused": pause}),
                 **as_dict(live, message, is_short=not as_json, shows_secrets=shows_secrets),
-                "attempts": records,
+                "attempts": [{**msgspec.to_builtins(each), "at": iso(each.at)} for each in records],
             }
             if is_test:
                 print_text(as_test(message, body_of(live, message), queue, live.codec_of(message)).rstrip("\n"))
@@ -64,7 +65,8 @@ def command(target: Target, id: str, *, is_test: bool, shows_secrets: bool, as_j
                 traceback = headers.pop(LAST_TRACEBACK, "")
                 headers.pop(ATTEMPT_RECORDS, None)
                 paused = {} if pause is None else {"paused": pause_text(pause)}
-                print_pairs({"queue": queue, **paused, "id": id, **headers, "body": preview(body)})
+                times = readable(headers, app.clock.time())
+                print_pairs({"queue": queue, **paused, "id": id, **times, "body": preview(body)})
                 for text in attempt_texts(records, app.clock.time()) or ([str(traceback)] if traceback else []):
                     print_text(f"\n{text}")
 

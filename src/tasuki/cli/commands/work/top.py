@@ -13,6 +13,7 @@ from tasuki.cli.options import project_options
 from tasuki.cli.output import UNKNOWN, age, is_terminal, print_table
 from tasuki.cli.project import Target, refuse_all_private
 from tasuki.cli.tools.held_logs import held_logs
+from tasuki.observe.plain import escape
 
 if TYPE_CHECKING:
     from tasuki.desk.reading.snapshot import QueueRow, Snapshot
@@ -49,11 +50,14 @@ def command(target: Target, actor: str, *, is_ascii: bool, is_once: bool) -> Non
 
 
 def _print(snapshot: Snapshot) -> None:
+    from tasuki.desk.looks.words import tell
+    from tasuki.desk.reading.attention import of_workers
+
     print_table(_HEADINGS, [_cells(row) for row in snapshot.queues.values()])
     if 0 < len(snapshot.queues) == snapshot.unread:
         raise CommandError("; ".join(snapshot.problems) or "no queue could be read", code=UNREACHABLE)
-    for problem in snapshot.problems:
-        click.echo(problem, err=True)
+    for notice in of_workers(snapshot):
+        click.echo(escape(tell("en", notice.key, notice.values)), err=True)
 
 
 def _cells(row: QueueRow) -> tuple[object, ...]:
@@ -62,6 +66,8 @@ def _cells(row: QueueRow) -> tuple[object, ...]:
     sign = "~" if row.depth.is_estimate else ""
     dead = UNKNOWN if row.dead is None else row.dead
     workers = UNKNOWN if row.workers is None or not row.consumers else row.workers
+    delayed = UNKNOWN if row.delayed is None else f"{sign}{row.delayed}"
     oldest = age(row.oldest) if row.oldest else UNKNOWN
-    return (row.id, f"{sign}{row.ready}", f"{row.busy}/{row.places}", f"{sign}{row.delayed}", dead, oldest, workers,
+    running = f"{row.busy}/{row.places}" if row.knows_workers else UNKNOWN
+    return (row.id, f"{sign}{row.ready}", running, delayed, dead, oldest, workers,
             row.driver)  # fmt: skip

@@ -14,12 +14,16 @@ from tasuki.cli.project import Target
 from tasuki.cli.tools.events import events_of, is_named, show_events
 from tasuki.errors import UnsupportedError
 from tasuki.observe.events import NEWEST
+from tasuki.observe.plain import escape
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.app.state.workers import Crew
     from tasuki.state.presence import Presence
 
-_HEADINGS = ("HOST", "PID", "VERSION", "UP", "SEEN", "RUNNING", "DONE", "FAILED", "CONSUMERS")
+_HEADINGS = ("HOST", "PID", "HEALTH", "VERSION", "UP", "SEEN", "RUNNING", "DONE", "FAILED", "CONSUMERS")
+_MOST_NAMES = 20
+"""Consumers of a worker that are named."""
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
@@ -27,21 +31,32 @@ def _show(rows: list[dict[str, Any]]) -> None:
         click.echo("no worker runs; start one: tasuki run", err=True)
         return
     print_table(_HEADINGS, [_cells(row) for row in rows])
+    for row in rows:
+        if (health := row["health"]) is not None and health["check"]:
+            text = f"{row['host']}:{row['pid']} {_words(health['status'])}: {health['check']}: {health['text']}"
+            click.echo(escape(text), err=True)
 
 
 def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
-    names = ", ".join(consumer["id"] for consumer in row["consumers"])
-    left_out = f" … and {row['left_out']} more" if row["left_out"] else ""
+    consumers = row["consumers"]
+    names = ", ".join(consumer["id"] for consumer in consumers[:_MOST_NAMES])
+    more = max(len(consumers) - _MOST_NAMES, 0) + row["unlisted"].get("consumers", 0)
+    left_out = f" … and {more} more" if more else ""
     counts = (row["running"], row["done"], row["failed"])
     return (
         row["host"],
         row["pid"],
+        _words(row["condition"]),
         row["version"],
         age(row["up"]),
         f"{age(row['seen_ago'])} ago",
         *counts,
         names + left_out,
     )
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ")
 
 
 def _show_running(rows: list[dict[str, Any]]) -> None:
@@ -52,7 +67,7 @@ def _show_running(rows: list[dict[str, Any]]) -> None:
             consumer["id"],
             message["function"],
             message["id"],
-            age(row["now"] - message["since"]),
+            age(row["seen"] - message["since"]),
         )
         for row in rows
         for consumer in row["consumers"]
@@ -75,7 +90,8 @@ def command(
 ) -> None:
     """List the worker processes on all machines that consume from queues of the project, or the one with an ID.
 
-    An ID is HOST:PID, or PID alone. A worker that was killed is gone from the list after 15 seconds.
+    An ID is HOST:PID, or PID alone. A worker that was killed is gone from the list after 15 seconds; for 15 minutes
+    stderr names it. What runs is as of the last sign of each worker, up to 5 seconds ago.
     """
     if is_of_events:
         if worker is None:
@@ -88,6 +104,9 @@ def command(
 
 
 async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:
+    from tasuki.app.state.finding import states_there
+    from tasuki.app.state.workers import crew_of
+
     async with app.reading():
         assert app.assembly is not None
         states = app.assembly.states_of_queues()
@@ -96,18 +115,32 @@ async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:
                 "no queue of this project has a state that processes share: give the driver, or a queue, a store "
                 "(state: …)"
             )
-        workers = await app.workers()
-        opened = [store for state in states if (store := state.opened) is not None]
-        latest = max([await store.time() for store in opened], default=0.0)
-        found = [worker for worker in workers if id is None or is_named(worker, id)]
+        crews = [await crew_of(state) for state in await states_there(app.assembly) if state in states]
+        found = [(worker, crew.now) for crew in crews for worker in crew.alive if id is None or is_named(worker, id)]
         if id is not None and not found:
             raise CommandError(f"no worker with the id {id!r}; 'tasuki workers' lists host and pid: give HOST:PID")
-        return [_row(worker, latest) for worker in found]
+        if id is None:
+            _warn_of_killed(crews)
+        found.sort(key=lambda each: (each[0].host, each[0].started, each[0].pid))
+        return [_row(worker, now) for worker, now in found]
+
+
+def _warn_of_killed(crews: list[Crew]) -> None:
+    alive = [worker for crew in crews for worker in crew.alive]
+    for crew in crews:
+        for worker in crew.killed:
+            if not any(map(worker.is_process, alive)):
+                ago = age(crew.now - worker.seen)
+                text = f"{worker.name} was killed, or cannot reach its store: its last sign came {ago} ago"
+                click.echo(escape(text), err=True)
 
 
 def _row(worker: Presence, now: float) -> dict[str, Any]:
     import msgspec
 
-    counts = {"running": worker.running, "done": worker.done, "failed": worker.failed}
+    from tasuki.state.presence import as_of_sign
+
+    counts: dict[str, Any] = {"running": worker.running, "done": worker.done, "failed": worker.failed}
+    counts["condition"] = worker.condition(now)
     times = {"now": now, "up": max(now - worker.started, 0.0), "seen_ago": max(now - worker.seen, 0.0)}
-    return {**msgspec.to_builtins(worker), **counts, **times}
+    return {**msgspec.to_builtins(as_of_sign(worker, now)), **counts, **times}

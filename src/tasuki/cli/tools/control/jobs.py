@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
 from tasuki.cli.project import Target, find_queue, is_shared
+from tasuki.errors import UnsupportedError
 from tasuki.kinds.entries.queue import QueueConfig
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def on_job(target: Target, id: str, queue: str | None, work: Callable[[Job], Awaitable[T]]) -> T:
+def on_job(target: Target, id: str, queue: str | None, work: Callable[[Job[Any]], Awaitable[T]]) -> T:
     """The result of the work on a job, in this queue or in the first that knows it. Raises CommandError."""
     app = target.load()
     project = app.check()
@@ -33,14 +34,22 @@ def on_job(target: Target, id: str, queue: str | None, work: Callable[[Job], Awa
     return loop.run(run())
 
 
-async def _find(app: App, id: str, queues: list[str]) -> Job:
+async def _find(app: App, id: str, queues: list[str]) -> Job[Any]:
     if len(queues) == 1:
         return app.job(id, queue=queues[0])
     assert app.assembly is not None
+    untold: list[str] = []
     for queue in queues:
-        job: Any = app.job(id, queue=queue)
-        if app.assembly.state_of(queue) is not None and await job.status() != "unknown":
-            found: Job = job
-            return found
+        job = app.job(id, queue=queue)
+        if app.assembly.state_of(queue) is None:
+            continue
+        try:
+            if await job.status() != "unknown":
+                return job
+        except UnsupportedError:
+            untold.append(queue)
     where = ", ".join(queues) or "there is none"
-    raise CommandError(f"no queue with a state knows message {id!r}: {where}; tasuki explain looks for it everywhere")
+    unsure = f"; {', '.join(untold)} may have it, but keeps no results: write 'result: {{ttl: 1h}}'" if untold else ""
+    raise CommandError(
+        f"no queue with a state knows message {id!r}: {where}{unsure}; tasuki explain looks for it everywhere"
+    )

@@ -27,11 +27,12 @@ def on_target(
     act: str,
     told: str = "done",
     *,
+    options: str = "",
     only_consumers: bool = False,
 ) -> tuple[pausing.Target, T]:
     """What the name means, and the result of the work on it, which is an act. Raises CommandError.
 
-    ``told``: the result in the audit.
+    ``told``, ``options``: the result, and how it was to be done, in the audit.
     """
     from tasuki.app.state.pausing import find_target, queue_of
 
@@ -48,7 +49,7 @@ def on_target(
         async with app.reading():
             try:
                 async with acting(app, act, found.id, queue) as outcome:
-                    outcome.result = told
+                    outcome.result, outcome.options = told, options
                     return await work(app, found)
             except ValueError as error:
                 raise CommandError(str(error)) from error

@@ -1,4 +1,4 @@
-"""The one queue of the shared tasks, with their workers."""
+"""The queues of the shared tasks, with their workers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from tasuki.contrib.django.celery.settings import queue_name, worker_fields
+from tasuki.contrib.django.celery.options import MAX_ATTEMPTS
+from tasuki.contrib.django.celery.settings import worker_fields
 from tasuki.contrib.django.celery.signals import worker_process_init
 from tasuki.contrib.django.config import settings_place
 from tasuki.contrib.django.project import project_app
@@ -14,37 +15,44 @@ from tasuki.system.caller import declared_at
 
 if TYPE_CHECKING:
     from tasuki import App, QueueHandle
-    from tasuki.app.typed.entries import DeadLetterFields
+    from tasuki.app.typed.entries import CompressFields, DeadLetterFields
 
-MAX_ATTEMPTS = 10
-"""Deaths of workers that one message may see; errors of tasks end them at once."""
+COMPRESS: CompressFields = {"method": "gzip", "above": "16KiB"}
+"""Of every queue, so that all processes read the same, whichever tasks they know."""
 
 _lock = threading.Lock()
-_declared: weakref.WeakKeyDictionary[App, QueueHandle[Any]] = weakref.WeakKeyDictionary()
+_declared: weakref.WeakKeyDictionary[App, dict[str, QueueHandle[Any]]] = weakref.WeakKeyDictionary()
 
 
-def shared_queue() -> QueueHandle[Any]:
-    """The queue; declared with its workers at the first call.
+def shared_queue(name: str) -> QueueHandle[Any]:
+    """The queue of this name; declared with its workers at the first call.
 
     Raises:
         ImproperlyConfigured: the setting TASUKI is wrong.
     """
-    app = project_app()
+    return queue_in(project_app(), name)
+
+
+def queue_in(app: App, name: str) -> QueueHandle[Any]:
+    """The same of an App."""
     with _lock:
-        if app not in _declared:
+        known = _declared.setdefault(app, {})
+        if name not in known:
             with declared_at(settings_place()):
-                _declared[app] = _declare(app, queue_name())
-        return _declared[app]
+                known[name] = _declare(app, name)
+                if len(known) == 1:
+                    app.on_start(_process_init)
+        return known[name]
 
 
 def _declare(app: App, name: str) -> QueueHandle[Any]:
     dead_letter: DeadLetterFields = {"queue": f"{name}.dead", "max_attempts": MAX_ATTEMPTS}
-    queue: QueueHandle[Any] = app.queue(name, codec="msgpack", dead_letter=dead_letter)  # arguments may be bytes
+    # msgpack: arguments may be bytes
+    queue: QueueHandle[Any] = app.queue(name, codec="msgpack", compress=COMPRESS, dead_letter=dead_letter)
     if fields := worker_fields():
         queue.workers(**fields)
-
-    def process_init() -> None:
-        worker_process_init.tell(None)
-
-    app.on_start(process_init)
     return queue
+
+
+def _process_init() -> None:
+    worker_process_init.tell(None)

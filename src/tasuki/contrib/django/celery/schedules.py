@@ -5,19 +5,23 @@ from __future__ import annotations
 import re
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 
 from tasuki import App
+from tasuki.contrib.django.celery.calls.running import EXPIRES
 from tasuki.contrib.django.celery.queue import shared_queue
-from tasuki.contrib.django.celery.running import EXPIRES
 from tasuki.contrib.django.celery.settings import beat_schedule, timezone
 from tasuki.contrib.django.config import settings_place
 from tasuki.contrib.django.project import project_app
 from tasuki.registry.references import did_you_mean
 from tasuki.system.caller import declared_at
+
+if TYPE_CHECKING:
+    from tasuki.contrib.django.celery.task import Task
 
 Field = str | int | Iterable[str | int]
 
@@ -32,12 +36,33 @@ def crontab(
     day_of_month: Field = "*",
     month_of_year: Field = "*",
 ) -> str:
-    """The cron expression of Celery's fields; a field is a text, a number, or some of them."""
+    """The cron expression of Celery's fields; a field is a text, a number, or some of them.
+
+    Raises:
+        ValueError: it names days of the month and of the week: Celery runs it on days that are both, cron on days that
+            are one of them.
+    """
+    if not any(_text(day).startswith("*") for day in (day_of_week, day_of_month)):
+        raise ValueError(
+            f"crontab(day_of_week={day_of_week!r}, day_of_month={day_of_month!r}): cron runs it on days that are one "
+            "of the two, Celery on days that are both; give one of them (day_of_week='1#1' is the first Monday), and "
+            "test for the other in the task"
+        )
     return " ".join(map(_text, (minute, hour, day_of_month, month_of_year, day_of_week)))
 
 
 def _text(field: Field) -> str:
     return str(field) if isinstance(field, str | int) else ",".join(map(str, field))
+
+
+class Periodic(NamedTuple):
+    """A task with a time: a cron expression, seconds, or a timedelta."""
+
+    schedule: Any
+    task: Task
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    options: Mapping[str, Any]
 
 
 def declare_schedules() -> None:
@@ -55,6 +80,25 @@ def declare_schedules() -> None:
         _declared.add(app)
 
 
+def declare_schedule(app: App, name: str, periodic: Periodic) -> None:
+    """Declare one. Raises ImproperlyConfigured: its time is none."""
+    timing, task = periodic.schedule, periodic.task
+    if isinstance(timing, bool) or not isinstance(timing, str | int | float | timedelta):
+        raise ImproperlyConfigured(
+            f"the schedule {name!r} has the time {timing!r}; write crontab(…) of tasuki.contrib.django.celery, "
+            "a number of seconds or a timedelta"
+        )
+    headers = dict(periodic.options.get("headers") or {})
+    if (expires := periodic.options.get("expires")) is not None:
+        headers[EXPIRES] = float(expires)
+    when = {"cron": timing, "timezone": timezone()} if isinstance(timing, str) else {"every": timing}
+    body = task.own.message(*periodic.args, **periodic.kwargs).body
+    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
+    app.schedule(
+        f"{slug}.schedule", shared_queue(task.queue), task=task.name, body=body, headers=headers, **when
+    )  # fmt: skip
+
+
 def _declare(app: App, name: str, fields: Mapping[str, Any]) -> None:
     from tasuki.contrib.django.celery.task import tasks
 
@@ -65,12 +109,5 @@ def _declare(app: App, name: str, fields: Mapping[str, Any]) -> None:
             or "import the module that has it in a tasks.py of an installed app"
         )
         raise ImproperlyConfigured(f"CELERY_BEAT_SCHEDULE[{name!r}] names the task {fields.get('task')!r}; {hint}")
-    options: Mapping[str, Any] = fields.get("options") or {}
-    headers = dict(options.get("headers") or {})
-    if (expires := options.get("expires")) is not None:
-        headers[EXPIRES] = float(expires)
-    timing = fields.get("schedule")
-    when = {"cron": timing, "timezone": timezone()} if isinstance(timing, str) else {"every": timing}
-    body = task.own.call(*fields.get("args") or (), **fields.get("kwargs") or {}).body
-    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
-    app.schedule(f"{slug}.schedule", shared_queue(), task=task.name, body=body, headers=headers, **when)
+    args, kwargs, options = (fields.get(each) for each in ("args", "kwargs", "options"))
+    declare_schedule(app, name, Periodic(fields.get("schedule"), task, args or (), kwargs or {}, options or {}))

@@ -1,45 +1,50 @@
-"""``shared_task``: a task of a reusable app, on the one queue that the project has for such tasks; and its calls."""
+"""``shared_task``: a task of a reusable app, on a queue that the project has for such tasks; and its calls."""
 
 from __future__ import annotations
 
 import functools
 import inspect
+import logging
+import sys
+import time
 import typing
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from types import MethodType
 from typing import TYPE_CHECKING, Any, overload
 
 from django.db.models import Model
 
-from tasuki.app.tasks.options import refuse_unknown
-from tasuki.app.tasks.retries import Retries
-from tasuki.contracts.handler import Context
-from tasuki.contrib.django.celery.eager import EagerResult, is_eager, run_now
+from tasuki.contracts.handler import Context, Retry
+from tasuki.contrib.django.celery.calls.eager import EagerResult, run_now
+from tasuki.contrib.django.celery.calls.request import Request, current_request, requested
+from tasuki.contrib.django.celery.calls.retrying import Wanted, refuse_others, signal_of
+from tasuki.contrib.django.celery.calls.running import HOOKS, Hooks, give_up, run
+from tasuki.contrib.django.celery.calls.signature import Signature
+from tasuki.contrib.django.celery.options import refuse_options_of_call, refuse_unknown_options, rules_of, seconds
 from tasuki.contrib.django.celery.queue import shared_queue
-from tasuki.contrib.django.celery.request import OUTSIDE, Request, current_request, requested
-from tasuki.contrib.django.celery.running import give_up, run
 from tasuki.contrib.django.celery.signals import before_task_publish
 from tasuki.message import new_id
 
 if TYPE_CHECKING:
-    from tasuki.app.flow.planned import Planned
     from tasuki.app.tasks.task import Task as OwnTask
     from tasuki.queues.result import Confirmed
 
+_log = logging.getLogger("tasuki.django")
+
 _CONTEXT = "tasuki_context"
 """The injected parameter of the function that runs a task."""
-_RETRYING = ("autoretry_for", "max_retries", "retry_backoff", "retry_backoff_max", "default_retry_delay")
-_WITHOUT_EFFECT = ("ignore_result", "throws", "retry_jitter", "acks_late", "track_started", "serializer")
-"""Options that say what Tasuki does anyway, or that have nothing to change here."""
-_OPTIONS = ("name", "bind", "time_limit", *_RETRYING, *_WITHOUT_EFFECT)
-_MAX_RETRIES, _DELAY, _LONGEST = 3, 180.0, 600.0
-"""Celery's defaults; times in seconds."""
+_ERROR = "error"
+"""The parameter of the function that gives a task up."""
 tasks: dict[str, Task] = {}
 """All tasks of this process by name."""
 
 
-class Task:
-    """A function that workers run. Calling it calls the function here and now, as before it was decorated."""
+class Task(Hooks):
+    """A function that workers run; also the base class of classes for the option ``base``.
+
+    Calling it calls the function here and now, as before it was decorated.
+    """
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         if inspect.iscoroutinefunction(function):
@@ -47,18 +52,23 @@ class Task:
                 f"{function.__qualname__} is async: declare it on a queue, with tasuki.contrib.django.queue"
             )
         functools.update_wrapper(self, function)
-        self.function = function
-        self.name: str = options.get("name") or f"{function.__module__}.{function.__qualname__}"
-        self.autoretry_for: tuple[type[BaseException], ...] = tuple(options.get("autoretry_for", ()))
+        rules = rules_of(f"{function.__module__}.{function.__qualname__}", options, type(self))
+        self.function = self.run = function
+        self.name = rules.name
+        self.queue = rules.queue
+        self.autoretry_for, self.dont_autoretry_for = rules.autoretry_for, rules.dont_autoretry_for
+        self.max_retries, self.default_retry_delay = rules.max_retries, rules.delay
+        self.has_soft_limit, self.defaults = rules.has_soft_limit, rules.defaults
+        for hook in HOOKS:
+            if hook in options:
+                setattr(self, hook, MethodType(options[hook], self))
         self._is_bound = bool(options.get("bind"))
         self._models: dict[str, type[Model]] = {}
         """Parameters that are models: their messages carry primary keys."""
-        self.own: OwnTask[..., ..., Any, Any] = shared_queue().task(
-            name=self.name,
-            retry=retries_of(options),
-            timeout=options.get("time_limit"),
-            on_give_up=self._end(),
-        )(self._wire())
+        wire = self._wire()
+        self.own: OwnTask[..., ..., Any, Any] = shared_queue(rules.queue).task(
+            name=self.name, retry=rules.retries, handler_timeout=rules.limit, on_give_up=self._end(wire)
+        )(wire)
         tasks[self.name] = self
 
     @property
@@ -68,12 +78,62 @@ class Task:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function itself; nothing is sent, and ``self.request.id`` is None."""
-        with requested(OUTSIDE):
+        request = current_request()
+        if request.entering is self:
+            request.entering = None
             return self.call(*args, **kwargs)
+        with requested(Request(None, 0, {}, args, kwargs)):
+            return self.call(*args, **kwargs)
+
+    def enter(self, /, *args: Any, **kwargs: Any) -> Any:
+        """See Runnable."""
+        return self(*args, **kwargs)
 
     def call(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call the function in the current request."""
         return self.function(self, *args, **kwargs) if self._is_bound else self.function(*args, **kwargs)
+
+    def tell(self, hook: str, *values: Any) -> None:
+        """See Runnable."""
+        try:
+            getattr(self, hook)(*values)
+        except Exception:
+            _log.exception("%s of task %s failed", hook, self.name)
+
+    def retry(
+        self,
+        args: tuple[Any, ...] | list[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        exc: BaseException | None = None,
+        throw: bool = True,
+        *,
+        eta: datetime | None = None,
+        countdown: float | timedelta | None = None,
+        max_retries: int | None = None,
+    ) -> Retry:
+        """Raise the signal for another attempt, or return it, as in ``raise self.retry(exc=error)``.
+
+        Args:
+            args: the arguments of this run, or None.
+            kwargs: the same.
+            exc: the error, which is raised after the last retry; default the one that is being handled.
+            throw: False: only return the signal.
+            eta: when, with a time zone.
+            countdown: seconds until then; default ``default_retry_delay`` of the task.
+            max_retries: default the number of the task; a larger one has no effect.
+
+        Raises:
+            Retry: the signal. BaseException: ``exc``: there is no retry left.
+            MaxRetriesExceededError: the same, and there is no error. TypeError: other arguments.
+        """
+        request, current = self.request, sys.exc_info()[1]
+        refuse_others(self.name, request, args, kwargs)
+        most = self.max_retries if max_retries is None else max_retries
+        delay = self.default_retry_delay if countdown is None else countdown
+        signal = signal_of(self.name, request, Wanted(current if exc is None else exc, delay, eta, most))
+        if throw:
+            raise signal
+        return signal
 
     def delay(self, /, *args: Any, **kwargs: Any) -> Confirmed | EagerResult:
         """Publish a call, as a part of the transaction that is open; the result's ``id`` is the task's.
@@ -90,10 +150,11 @@ class Task:
         *,
         countdown: float | None = None,
         eta: datetime | None = None,
-        expires: float | timedelta | None = None,
+        expires: float | timedelta | datetime | None = None,
         task_id: str | None = None,
         priority: int | None = None,
         headers: Mapping[str, Any] | None = None,
+        **others: Any,
     ) -> Confirmed | EagerResult:
         """As ``delay``, with options.
 
@@ -102,14 +163,31 @@ class Task:
             kwargs: by name.
             countdown: seconds until it may run.
             eta: when it may run, with a time zone.
-            expires: seconds until it is dropped.
+            expires: seconds after which it is not run any more, or when, with a time zone.
             task_id: default a new one.
             priority: 9 first.
             headers: of its message.
+            others: options of Celery that have nothing to change here.
+
+        Raises:
+            TypeError: an option that has no counterpart; it says what to write.
         """
-        given = {"delay": countdown, "at": eta, "ttl": expires, "id": task_id, "priority": priority, "headers": headers}
+        refuse_options_of_call(self.name, self.queue, others)
+        left = expires.timestamp() - time.time() if isinstance(expires, datetime) else seconds(expires)
+        given: dict[str, Any] = {
+            "delay": countdown,
+            "at": eta,
+            "expires": left,
+            "id": task_id,
+            "priority": priority,
+            "headers": headers,
+        }
         options = {name: value for name, value in given.items() if value is not None}
         return self.s(*args, **(kwargs or {})).publish(options)
+
+    def apply(self, args: tuple[Any, ...] | list[Any] = (), kwargs: Mapping[str, Any] | None = None) -> EagerResult:
+        """Run it here and now, with its signals and its retries."""
+        return run_now(self.s(*args, **(kwargs or {})))
 
     def s(self, /, *args: Any, **kwargs: Any) -> Signature:
         """A call for later; after another task it gets that task's result as its first argument."""
@@ -163,60 +241,17 @@ class Task:
         self._models[parameter.name] = found
         return parameter.replace(annotation=Any)
 
-    def _end(self) -> Callable[..., None]:
-        def end(error: Any, context: Context) -> None:
-            give_up(self, error, context)
+    def _end(self, wire: Callable[..., Any]) -> Callable[..., None]:
+        def end(**arguments: Any) -> None:
+            error, context = arguments.pop(_ERROR), arguments.pop(_CONTEXT)
+            give_up(self, error, arguments, context)
 
+        functools.update_wrapper(end, self.function)
+        of_wire = inspect.signature(wire).parameters.values()
+        own = [each.replace(kind=each.KEYWORD_ONLY) for each in of_wire if each.name != _ERROR]
+        error = inspect.Parameter(_ERROR, inspect.Parameter.KEYWORD_ONLY, annotation=Any)
+        end.__signature__ = inspect.Signature([*own, error])  # type: ignore[attr-defined]
         return end
-
-
-class Signature:
-    """One call of a task, for later. An immutable one (``task.si``) ignores the result that it follows."""
-
-    def __init__(
-        self, task: Task, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, immutable: bool = False
-    ) -> None:
-        self.task = task
-        self.args = args
-        self.kwargs = dict(kwargs)
-        self.immutable = immutable
-
-    def delay(self) -> Confirmed | EagerResult:
-        """Publish it, as a part of the transaction that is open."""
-        return self.publish({})
-
-    apply_async = delay
-
-    def publish(self, options: Mapping[str, Any]) -> Confirmed | EagerResult:
-        """Publish it with options of Tasuki's ``with_options``."""
-        if is_eager():
-            return run_now(self)
-        id = self.task.announce(self.args, self.kwargs, options)
-        args, kwargs = self._plain()
-        return self.task.own.with_options(**{**options, "id": id}).send(*args, **kwargs)
-
-    def member(self) -> Planned:
-        """Its message, for a group that is published now."""
-        id = self.task.announce(self.args, self.kwargs, {})
-        args, kwargs = self._plain()
-        return self.task.own.with_options(id=id).message(*args, **kwargs)
-
-    def following(self, then: Planned | None = None) -> Planned:
-        """Its message, after another one whose result it is given."""
-        options: Any = {} if then is None else {"then": then}
-        sender = self.task.own.with_options(**options)
-        args, kwargs = self._plain()
-        return sender.message(*args, **kwargs) if self.immutable else sender.filled(*args, **kwargs)
-
-    def on_failure(self) -> Planned:
-        """Its message, after a failure: its first argument is the error as a dict, the next two are None."""
-        args, kwargs = self._plain()
-        sender = self.task.own
-        return sender.message(*args, **kwargs) if self.immutable else sender.filled(None, None, *args, **kwargs)
-
-    def _plain(self) -> tuple[list[Any], dict[str, Any]]:
-        plain = self.task.plain
-        return [plain(each) for each in self.args], {name: plain(each) for name, each in self.kwargs.items()}
 
 
 @overload
@@ -232,27 +267,20 @@ def shared_task(function: Callable[..., Any] | None = None, /, **options: Any) -
     Args:
         function: the decorated function, if the decorator has no parentheses.
         options: ``name``: default the module and the function's name. ``bind``: the first parameter is the task, whose
-            ``request`` has ``id``, ``retries`` and ``headers``. ``autoretry_for``, ``max_retries``, ``retry_backoff``,
-            ``retry_backoff_max``, ``default_retry_delay``: as Celery reads them. ``time_limit``: seconds.
+            ``request`` has ``id``, ``retries`` and ``headers``. ``base``: a subclass of Task, whose ``on_failure`` and
+            the like are called; they may be options too. ``queue``; ``expires``, ``priority`` of each message;
+            ``autoretry_for``, ``dont_autoretry_for``, ``max_retries``, ``retry_kwargs``, ``retry_backoff``,
+            ``retry_backoff_max``, ``default_retry_delay``: as Celery reads them. ``time_limit``, ``soft_time_limit``:
+            seconds; the second raises SoftTimeLimitExceeded.
 
     Raises:
         TypeError: an option that does not exist, an ``async def``, or a function with ``*args`` or ``**kwargs``.
     """
-    refuse_unknown("shared_task(…)", options, _OPTIONS)
-    return Task(function, options) if function is not None else lambda function: Task(function, options)
-
-
-def retries_of(options: Mapping[str, Any]) -> Retries:
-    """The retry rules that the options of a task mean."""
-    errors = tuple(options.get("autoretry_for", ()))
-    if not errors:
-        return Retries(never=(Exception,))
-    most, backoff = options.get("max_retries", _MAX_RETRIES), options.get("retry_backoff", False)
-    if not backoff:
-        delay = options.get("default_retry_delay", _DELAY)
-        return Retries(None if most is None else most + 1, on=errors, backoff=delay, max_delay=delay)
-    longest = options.get("retry_backoff_max", _LONGEST)
-    return Retries(None if most is None else most + 1, on=errors, backoff=float(backoff), max_delay=longest)
+    refuse_unknown_options(options)
+    base = options.get("base") or Task
+    if not (isinstance(base, type) and issubclass(base, Task)):
+        raise TypeError(f"base={base!r} is no subclass of tasuki.contrib.django.celery.Task")
+    return base(function, options) if function is not None else lambda function: base(function, options)
 
 
 def _model_of(annotation: Any, function: Callable[..., Any]) -> type[Model] | None:

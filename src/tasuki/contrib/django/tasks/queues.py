@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from tasuki.app.tasks.retries import Retries
+from tasuki.contracts.context import Retries
 from tasuki.contrib.django.celery.finding import import_views
 from tasuki.contrib.django.celery.schedules import declare_schedules
 from tasuki.contrib.django.config import settings_place

@@ -63,6 +63,9 @@ from tasuki.desk.api.answers.messages import (
 from tasuki.desk.api.answers.messages import (
     Messages as Messages,
 )
+from tasuki.desk.api.answers.messages import (
+    Result as Result,
+)
 from tasuki.desk.api.answers.queues import (
     Consumer as Consumer,
 )
@@ -104,6 +107,9 @@ from tasuki.desk.api.answers.workers import (
 )
 from tasuki.desk.api.answers.workers import (
     Events as Events,
+)
+from tasuki.desk.api.answers.workers import (
+    Killed as Killed,
 )
 from tasuki.desk.api.answers.workers import (
     Schedule as Schedule,

@@ -6,7 +6,7 @@ from tasuki.desk.api.answers.common import Answer
 
 
 class Group(Answer, frozen=True):
-    """Dead letters that have something in common; the texts are from the newest one."""
+    """Dead letters that have something in common; queue, reason, type and place are of the newest one."""
 
     dead: str
     """The id of their dead-letter queue."""
@@ -21,6 +21,9 @@ class Group(Answer, frozen=True):
     type: str
     place: str
     sample: str
+    """The commonest text of their errors."""
+    other_texts: int | None
+    """How many other texts there are; null: there are some, and not all letters were asked for theirs."""
     ids: list[str]
 
 
@@ -28,13 +31,18 @@ class Groups(Answer, frozen=True):
     """Dead letters in groups, the largest first."""
 
     count: int
+    """Letters in all groups, and the ``unread`` ones if ``where`` is empty."""
     groups: list[Group]
     is_all: bool
-    """False: a queue has more letters than were counted, of which the newest 10,000 were read."""
+    """False: a queue has more letters than were counted, of which the newest 10,000 were read, or some are unread."""
     unclear: int
     """Letters that ``where`` could not be asked about."""
     unseen: dict[str, str]
     """Queues whose letters cannot be shown, and why."""
+    unread: int | None
+    """Letters in the ``unseen`` queues, which are in no group; null: unknown."""
+    borrowed: dict[str, float]
+    """Queues whose letters were borrowed, and how many seconds ago."""
 
 
 class Letter(Answer, frozen=True):
@@ -69,6 +77,8 @@ class BatchGroup(Answer, frozen=True):
 
     by: str
     key: str
+    words: str
+    """What the letters have in common; empty: only the key is known."""
 
 
 class Batch(Answer, frozen=True):

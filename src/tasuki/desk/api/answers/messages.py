@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from tasuki.app.explain.rule import Cause
-from tasuki.contracts.state.jobs import Progress
+from tasuki.contracts.state.jobs import JobStatus, Progress
 from tasuki.desk.api.answers.common import Answer
 from tasuki.desk.api.answers.queues import Running
 
@@ -66,6 +66,10 @@ class Message(Answer, frozen=True):
     headers: dict[str, str]
     error: str
     traceback: str
+    stack: str
+    """Of a running one: where its handler is, as its worker tells; empty: it does not."""
+    cancel_requested: float | None
+    """Of a running one: when its cancellation was ordered, Unix seconds; 0: at an unknown time; null: it was not."""
     progress: Progress | None
     running: list[Running]
     causes: list[Cause]
@@ -79,6 +83,27 @@ class Explained(Answer, frozen=True):
     queue: str
     found: bool | None
     causes: list[Cause]
+
+
+class Result(Answer, frozen=True):
+    """What has become of a message, and what its handler returned."""
+
+    id: str
+    queue: str
+    status: JobStatus
+    """``done``, ``failed``, ``dead``, ``expired`` and ``cancelled`` are final."""
+    at: float | None
+    """When that was recorded."""
+    attempt: int | None
+    value: Body | None
+    """What the handler returned; null: it has not ended, or returned nothing that can be kept."""
+    error: str
+    """Why there is no result, or why the last attempt failed; empty: nothing failed."""
+    kind: str
+    """Of the error."""
+    reason: str
+    """Why it was given up, as its dead letter says; empty: it was not."""
+    progress: Progress | None
 
 
 class Hit(Answer, frozen=True):

@@ -21,11 +21,17 @@ class Totals(Answer, frozen=True):
     dead: int | None
     workers: int | None
     in_rate: float | None
-    """Messages a second in the last minute."""
+    """Messages a second, like ``out_rate`` and ``failed_rate``: in the full minute that ended at ``minute_ends``."""
     out_rate: float | None
     failed_rate: float | None
+    now_out: float | None
+    """Of some seconds before ``now``, as ``now_failed``."""
+    now_failed: float | None
+    minute_ends: float | None
     uncounted: int = 0
     """Queues that could not be counted: the sums lack theirs."""
+    delayed_unknown: int = 0
+    """Queues of which the delayed messages are unknown: ``delayed`` lacks theirs."""
 
 
 class Notice(Answer, frozen=True):
@@ -49,14 +55,14 @@ class Overview(Answer, frozen=True):
 
 
 class Consumer(Answer, frozen=True):
-    """One consumer over all its processes."""
+    """One consumer over all its processes; null: they are not known."""
 
     id: str
-    processes: int
-    concurrency: int
-    running: int
-    done: int
-    failed: int
+    processes: int | None
+    concurrency: int | None
+    running: int | None
+    done: int | None
+    failed: int | None
     paused: Pause | None
     scale: Scale | None
 
@@ -68,15 +74,20 @@ class QueueItem(Answer, frozen=True):
     driver: str
     ready: int | None
     delayed: int | None
+    """Null: unknown, as with ``in_flight``."""
     in_flight: int | None
-    running: int
+    running: int | None
+    """Handlers that ran at the last signs of the workers; null: the workers are not known."""
     dead: int | None
     """Messages of its dead-letter queue."""
     oldest_age: float | None
     is_estimate: bool
     in_rate: float | None
+    """Messages a second in the last full minute, as in the totals."""
     out_rate: float | None
     failed_rate: float | None
+    now_out: float | None
+    now_failed: float | None
     wait_p95: float | None
     """Seconds within which 95 % of the messages of the last five minutes started."""
     run_p95: float | None
@@ -135,9 +146,13 @@ class Minute(Answer, frozen=True):
 
 
 class History(Answer, frozen=True):
-    """The last hour of a queue, the oldest minute first; no items: nothing happened."""
+    """The last hour of a queue, the oldest minute first; no items: nothing happened, if it is known."""
 
     items: list[Minute]
+    is_known: bool
+    """False: not all processes that have the queue are known to have written their minutes."""
+    ends: float | None
+    """Unix time of the end of the last minute; null: unknown."""
 
 
 class Running(Answer, frozen=True):
@@ -156,7 +171,7 @@ class Line(Answer, frozen=True):
     ready: int | None
     in_rate: float | None
     out_rate: float | None
-    dead_rate: float
+    dead_rate: float | None
     schedules: list[str]
     consumers: dict[str, list[str]]
     """Consumer, and the functions that it calls."""

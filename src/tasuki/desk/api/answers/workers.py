@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasuki.desk.api.answers.common import Answer
 from tasuki.state.pauses import Pause
-from tasuki.state.presence import PresentConsumer
+from tasuki.state.presence import PresentConsumer, WorkerHealth
 
 
 class Worker(Answer, frozen=True):
@@ -21,7 +21,21 @@ class Worker(Answer, frozen=True):
     done: int
     failed: int
     consumers: list[PresentConsumer]
+    """With the messages that certainly run; ``running`` is as of ``seen``."""
     left_out: int
+    condition: str
+    """``ok``, ``warning``, ``not_ready``, ``not_live``, ``silent`` (its sign is late) or ``unknown``."""
+    health: WorkerHealth | None
+    """Its status and its worst check, as its own probes give them; null: it is not observed."""
+
+
+class Killed(Answer, frozen=True):
+    """A worker that was killed, or cannot reach its store: it gives no sign, and has not stopped."""
+
+    id: str
+    """``host:pid``."""
+    last: float
+    """When its last sign came."""
 
 
 class Workers(Answer, frozen=True):
@@ -31,6 +45,8 @@ class Workers(Answer, frozen=True):
     next: str | None
     count: int
     now: float
+    killed: list[Killed]
+    """In the last 15 minutes, and not acknowledged."""
 
 
 class Event(Answer, frozen=True):

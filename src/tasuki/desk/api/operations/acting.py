@@ -12,6 +12,7 @@ from tasuki.desk.acts.mending import draft_of
 from tasuki.desk.api.answers import Done, DryRun
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.problems import ProblemError
+from tasuki.desk.reading.observed.gone import queue_in
 from tasuki.message import Message
 from tasuki.workbench.editing.building import SAME, Wanted
 from tasuki.workbench.letters import letter_of
@@ -73,7 +74,7 @@ async def purge(call: Call) -> Done:
         fresh = (await call.tools.sampler.latest(now=True)).queues[row.id]
         if fresh.depth is None:
             raise ProblemError(503, fresh.problem or f"{row.id} does not exist at its broker")
-        if (count := fresh.ready + fresh.delayed) > most:
+        if (count := fresh.waiting) > most:
             raise ProblemError(409, f"{row.id} holds {count} messages, more than {most}", "more_than_asked")
     return await call.act(order)
 
@@ -98,6 +99,16 @@ async def retry(call: Call) -> Done:
 async def cancel(call: Call) -> Done:
     """Cancel one message: it does not start any more, and its handler is interrupted."""
     return await call.act(_of_message(call, "cancel"))
+
+
+async def acknowledge(call: Call) -> Done:
+    """End the notice of a worker that was killed; a right on one of its queues is needed."""
+    worker, snapshot = call.names["worker"], await call.snapshot()
+    ids = {(each.driver.name, each.spec.name): id for id, each in call.site.live.queues.items()}
+    found = next((queue_in(each, ids) for each in snapshot.killed if each.name == worker), "")
+    if not found:
+        raise ProblemError(404, f"no worker {worker!r} was killed in the last 15 minutes, or it is acknowledged")
+    return await call.act(Order("acknowledge", "queue", found, worker))
 
 
 async def reschedule(call: Call) -> Done:

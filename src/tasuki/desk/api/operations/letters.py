@@ -11,7 +11,7 @@ from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import cursor_of, read_number
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.dead.items import Item
-from tasuki.desk.dead.rows import GroupRow, count_of, of_group, rows_of
+from tasuki.desk.dead.rows import GroupRow, count_of, of_group, rows_of, total_of, unread_of
 from tasuki.desk.dead.windows import Window
 from tasuki.desk.reading.bodies import line
 from tasuki.errors import QueueNotFoundError
@@ -46,12 +46,16 @@ async def groups(call: Call) -> answers.Groups:
     else:
         windows = [_of(window, sources[window.queue]) for window in found]
         rows = rows_of(windows, query.by, snapshot.now)
+    unread = unread_of(snapshot, unseen | hidden)
+    unknown = [id for id in unseen | hidden if (row := snapshot.queues.get(id)) is None or row.depth is None]
     return answers.Groups(
-        count=sum(window.count for window in windows),
+        count=total_of(windows, unread, query.where),
         groups=[group_of(row) for row in rows],
-        is_all=all(window.is_all for window in windows),
+        is_all=not unread and not unknown and all(window.is_all for window in windows),
         unclear=sum(window.unclear for window in windows),
         unseen=unseen | hidden,
+        unread=None if unknown else unread,
+        borrowed=call.tools.library.borrowed_ago(windows),
     )
 
 
@@ -70,6 +74,7 @@ def group_of(row: GroupRow) -> answers.Group:
         type=line(group.type),
         place=line(group.place),
         sample=line(group.sample),
+        other_texts=group.other_texts,
         ids=list(group.ids),
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from tasuki.app.state.fate import know
 from tasuki.desk.api import answers
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import cursor_of, read_number
@@ -15,9 +16,12 @@ from tasuki.desk.reading.bodies import Body, body_of, headers_of, lines
 from tasuki.desk.reading.causes import PATIENCE
 from tasuki.desk.reading.listed.rows import row_of, state_of
 from tasuki.desk.reading.messages import DEEPEST, SEARCHED, find, peek
+from tasuki.desk.reading.observed.held import cancelled
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.message import LAST_ERROR, LAST_TRACEBACK, Message
+from tasuki.message import CONTENT_TYPE, LAST_ERROR, LAST_TRACEBACK, Message
 from tasuki.queues.queue import Queue
+from tasuki.state.jobs.fate import status_of
+from tasuki.state.results import JobError
 
 if TYPE_CHECKING:
     from tasuki.app.explain.rule import Explanation
@@ -94,8 +98,12 @@ async def message(call: Call) -> answers.Message:
     found = await find(call.site, row.id, id, min(call.query.place, DEEPEST))
     id = found.id
     told = await call.tools.asked.explained(row.id, id, found, _letters(call, row), PATIENCE)
-    running = [each for each in running_of(row.running) if each.message.id == id]
-    shown = found.message
+    rows = [each for each in row.running if each.message.id == id]
+    running, shown, held = running_of(rows), found.message, None
+    if rows and shown is None:
+        held = await call.tools.held.look(row.id, rows[0], PATIENCE)
+    content = shown if held is None else held.message
+    cancel = await cancelled(call.site, row.id, id) if rows else None
     if not (shown or running or found.status or told.found):
         raise ProblemError(404, f"there is no message {id!r} in {row.id}: {told.causes[0].text}")
     live = call.site.live.queues[row.id]
@@ -106,10 +114,12 @@ async def message(call: Call) -> answers.Message:
         status=found.status,
         place=None if shown is None else found.place,
         item=None if shown is None else item_of_message(live, row, shown, found.place),
-        body=None if shown is None else _body(body_of(live, shown)),
-        headers={} if shown is None else dict(headers_of(shown)),
-        error="" if shown is None else lines(shown.headers.get(LAST_ERROR, "")),
-        traceback="" if shown is None else lines(shown.headers.get(LAST_TRACEBACK, "")),
+        body=None if content is None else _body(body_of(live, content) if held is None else held.body_in(live)),
+        headers={} if content is None else dict(headers_of(content)),
+        error="" if content is None else lines(content.headers.get(LAST_ERROR, "")),
+        traceback="" if content is None else lines(content.headers.get(LAST_TRACEBACK, "")),
+        stack="" if held is None else lines(held.stack),
+        cancel_requested=None if cancel is None else cancel.at,
         progress=found.progress,
         running=running,
         causes=list(told.causes),
@@ -138,3 +148,33 @@ async def explain(call: Call) -> answers.Explained:
     found = await find(call.site, row.id, call.names["id"], 0)
     told: Explanation = await call.tools.asked.explained(row.id, call.names["id"], found, _letters(call, row), PATIENCE)
     return answers.Explained(told.id, told.queue, told.found, list(told.causes))
+
+
+async def result(call: Call) -> answers.Result:
+    """What has become of a message, and what its handler returned, in a queue that keeps results."""
+    _, row = await call.row()
+    call.require("peek", row.id)
+    id, live = call.names["id"], call.site.live.queues[row.id]
+    if live.policy.result is None:
+        text = f"queue {row.id} keeps no results: write 'result: {{ttl: 1h}}' at it"
+        raise ProblemError(409, text, "unsupported")
+    known = await call.site.at(row.id, lambda assembly: know(assembly, row.id, id))
+    status, record = status_of(known), known.record
+    if status is None or status == "unknown":
+        raise ProblemError(404, f"there is no message {id!r} in {row.id}, or its time is over")
+    if record is None or record.status != status:  # it waits again: the record is of an earlier life
+        return answers.Result(id, row.id, status, None, None, None, "", "", "", None)
+    error = record.error or JobError(record.problem)
+    value = None if record.value is None else Message(id, record.value, {CONTENT_TYPE: record.codec})
+    return answers.Result(
+        id=id,
+        queue=row.id,
+        status=status,
+        at=record.at,
+        attempt=record.attempt,
+        value=None if value is None else _body(body_of(live, value)),
+        error=lines(error.text),
+        kind=error.kind,
+        reason=error.reason,
+        progress=record.progress,
+    )

@@ -18,7 +18,7 @@ from tasuki.desk.reading import attention
 from tasuki.desk.reading.acts import last_acts
 from tasuki.desk.reading.listed.settings import settings_of
 from tasuki.desk.reading.observed.recorded import events_by_consumer
-from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
+from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow, Snapshot
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.observe.history.minutes import MINUTES
 from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
@@ -43,7 +43,7 @@ async def overview(call: Call) -> answers.Overview:
 
 
 def _totals(snapshot: Snapshot) -> answers.Totals:
-    known = asdict(snapshot.totals) | {"uncounted": snapshot.uncounted}
+    known = asdict(snapshot.totals) | {"uncounted": snapshot.uncounted, "minute_ends": snapshot.minute_ends}
     if not snapshot.knows_counts:
         known |= dict.fromkeys(("ready", "delayed", "dead"))
     if not snapshot.knows_workers:
@@ -78,13 +78,15 @@ def item_of(row: QueueRow) -> answers.QueueItem:
         ready=None if depth is None else depth.ready,
         delayed=None if depth is None else depth.delayed,
         in_flight=None if depth is None else depth.in_flight,
-        running=row.busy,
+        running=row.busy if row.knows_workers else None,
         dead=row.dead,
         oldest_age=None if depth is None else depth.oldest_age,
         is_estimate=depth is not None and depth.is_estimate,
         in_rate=row.in_rate,
         out_rate=row.out_rate,
         failed_rate=row.failed_rate,
+        now_out=row.now_out,
+        now_failed=row.now_failed,
         wait_p95=row.wait_p95,
         run_p95=row.run_p95,
         workers=row.workers,
@@ -102,12 +104,7 @@ async def queue(call: Call) -> answers.Queue:
     _, row = await call.row()
     live = call.site.live.queues[row.id]
     schedules = [id for id, config in call.site.project.of(ScheduleConfig).items() if config.queue == row.id]
-    consumers = [
-        answers.Consumer(
-            each.id, each.processes, each.concurrency, each.running, each.done, each.failed, each.pause, each.scale
-        )
-        for each in row.consumers
-    ]
+    consumers = [_consumer(each, is_known=row.knows_workers) for each in row.consumers]
     return answers.Queue(
         queue=item_of(row),
         consumers=consumers,
@@ -118,12 +115,19 @@ async def queue(call: Call) -> answers.Queue:
     )
 
 
+def _consumer(row: ConsumerRow, *, is_known: bool) -> answers.Consumer:
+    if not is_known:
+        return answers.Consumer(row.id, None, None, None, None, None, row.pause, row.scale)
+    counts = row.processes, row.concurrency, row.running, row.done, row.failed
+    return answers.Consumer(row.id, *counts, row.pause, row.scale)
+
+
 async def history(call: Call) -> answers.History:
     """The last 60 minutes of a queue that all processes have written."""
-    _, row = await call.row()
-    past = row.past
+    snapshot, row = await call.row()
+    past, facts = row.past, (row.knows_past, snapshot.minute_ends)
     if past is None:
-        return answers.History([])
+        return answers.History([], *facts)
     spans = (past.hour.span(minute, minute) for minute in range(past.newest - MINUTES + 1, past.newest + 1))
     return answers.History(
         [
@@ -131,7 +135,8 @@ async def history(call: Call) -> answers.History:
                 span.at, span.published, span.done, span.failed, span.dead, span.ready, *span.wait, *span.run
             )
             for span in spans
-        ]
+        ],
+        *facts,
     )
 
 
@@ -155,15 +160,17 @@ async def workers(call: Call) -> answers.Workers:
     snapshot = await call.snapshot()
     known = {each.key: each for each in snapshot.workers}
     shown, following = page_of(known, call.query.cursor, call.query.limit)
-    return answers.Workers([_worker(call, each) for each in shown], following, len(known), snapshot.now)
+    items = [_worker(call, each, snapshot.now) for each in shown]
+    killed = [answers.Killed(each.name, each.seen) for each in snapshot.killed]
+    return answers.Workers(items, following, len(known), snapshot.now, killed)
 
 
 async def worker(call: Call) -> answers.Worker:
     """One worker process."""
-    return _worker(call, await _named(call))
+    return _worker(call, await _named(call), (await call.snapshot()).now)
 
 
-def _worker(call: Call, worker: Presence) -> answers.Worker:
+def _worker(call: Call, worker: Presence, now: float) -> answers.Worker:
     ids = _ids_of(call)
 
     def shown(consumer: PresentConsumer) -> PresentConsumer:
@@ -172,7 +179,7 @@ def _worker(call: Call, worker: Presence) -> answers.Worker:
         return msgspec.structs.replace(consumer, messages=[_keyless(each) for each in consumer.messages])
 
     return answers.Worker(
-        id=f"{worker.host}:{worker.pid}",
+        id=worker.name,
         host=worker.host,
         pid=worker.pid,
         version=worker.version,
@@ -183,6 +190,8 @@ def _worker(call: Call, worker: Presence) -> answers.Worker:
         failed=worker.failed,
         consumers=[shown(each) for each in worker.consumers],
         left_out=worker.left_out,
+        condition=worker.condition(now),
+        health=worker.health,
     )
 
 

@@ -69,7 +69,8 @@
         headers: { "X-Fragment": "1" }, redirect: "error", signal: AbortSignal.timeout(30000),
       });
       if (answer.status === 401) { location.reload(); return; }
-      if (!answer.ok) { show("lost"); return; }
+      // A message or queue that is not there any more is a page, which says so.
+      if (!answer.ok && answer.status !== 404) { show("lost"); return; }
       const page = parse(await answer.text());
       localTimes(page);
       const marked = document.querySelector("tr.at");

@@ -85,6 +85,7 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
         asks_name=_asks_name(bulk, count),
         has_canary=bulk.act == "redrive" and site.live.queues[bulk.queue].driver.capabilities.peek,
         note=_note(view, bulk, count),
+        words="" if bulk.ids else await view.tools.library.words_of(bulk.queue, bulk.by, bulk.group),
         queues=[id for id in site.queues if id != bulk.queue][:1000],
         problem=problem,
     )
@@ -118,7 +119,7 @@ async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:
     can_peek = view.tools.site.live.queues[bulk.queue].driver.capabilities.peek
     if not bulk.where and bulk.group is None:
         row = (await view.tools.sampler.latest(now=True)).queues[bulk.queue]
-        return row.ready + row.delayed, True
+        return row.waiting, True
     window: Window | None
     if can_peek:
         window = await library.window(bulk.queue, bulk.where, bulk.by, bulk.group)

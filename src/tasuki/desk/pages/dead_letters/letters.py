@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from tasuki.app.dead.choice import Choice
 from tasuki.desk.dead.items import Item
-from tasuki.desk.dead.rows import GroupRow, count_of, of_group
-from tasuki.desk.dead.windows import BORROWED, Window
+from tasuki.desk.dead.rows import GroupRow, count_of, of_group, total_of, unread_of
+from tasuki.desk.dead.windows import NEWEST, Window
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import problem_of
@@ -20,6 +20,8 @@ from tasuki.queues.dead.groups import KEYS
 from tasuki.workbench.batches.rules.batch import Batch
 
 PAGE = 50
+GROUPS = 10
+"""Groups above the letters of a queue; further ones are on further pages."""
 _MOST_PLACE = 1_000_000
 _MOST_QUEUES = 500
 """Dead-letter queues that one page reads."""
@@ -55,11 +57,9 @@ async def groups(view: View) -> Response:
     """What messages died of: one row a group, the largest first."""
     snapshot = await view.tools.sampler.latest()
     asked = filter_of(view, view.request.query_params.multi_items())
-    queues = sorted(
-        (row for row in snapshot.queues.values() if row.is_dead_letters), key=lambda row: (-_count(row), row.id)
-    )
+    queues = queues_of_letters(snapshot)
     seen = Seen(view, snapshot, asked)
-    await seen.read_groups(queues[:_MOST_QUEUES])
+    await seen.read_groups(queues)
     rows = await view.tools.library.rows(seen.windows, asked.by, snapshot.now)
     start = view.number_of("from", _MOST_PLACE)
     place = view.number_of("queues", _MOST_PLACE)
@@ -77,9 +77,15 @@ async def groups(view: View) -> Response:
         queue_count=len(queues),
         queue_start=place,
         sources=_sources(snapshot),
-        most_borrowed=BORROWED,
+        most_borrowed=NEWEST,
         batches=await _batches(view, snapshot),
     )
+
+
+def queues_of_letters(snapshot: Snapshot) -> list[QueueRow]:
+    """The dead-letter queues, the one with most letters first."""
+    rows = (row for row in snapshot.queues.values() if row.is_dead_letters)
+    return sorted(rows, key=lambda row: (-_count(row), row.id))
 
 
 async def _batches(view: View, snapshot: Snapshot) -> Sequence[Batch]:
@@ -90,7 +96,7 @@ async def _batches(view: View, snapshot: Snapshot) -> Sequence[Batch]:
 
 
 def _count(row: QueueRow) -> int:
-    return row.ready + row.delayed
+    return row.waiting
 
 
 def _sources(snapshot: Snapshot) -> dict[str, list[str]]:
@@ -111,12 +117,13 @@ class Seen:
         """Queue → why its letters are not shown."""
         self.hidden: dict[str, str] = {}
         """Queue whose broker cannot show messages → its driver; its letters can be borrowed."""
+        self.is_unsure = False
+        """Whether a queue without ready letters may have some that a process holds."""
 
     async def read_groups(self, rows: Sequence[QueueRow]) -> None:
-        """Read these queues, as far as their groups need it. Raises nothing for one of them."""
-        windows, problems = await self._view.tools.library.windows(
-            self._wanted(rows), self._filter.where, self._filter.by
-        )
+        """Read the first of these queues, as far as their groups need it. Raises nothing for one of them."""
+        wanted = self._wanted(rows[:_MOST_QUEUES])
+        windows, problems = await self._view.tools.library.windows(wanted, self._filter.where, self._filter.by)
         self._saw(windows, problems)
 
     async def read_group(self, row: QueueRow) -> None:
@@ -130,6 +137,16 @@ class Seen:
             except TasukiError as error:
                 self._saw([], {id: problem_of(error)})
 
+    async def groups_of(self, row: QueueRow, now: float) -> Sequence[GroupRow]:
+        """The groups of one queue that was read, the largest first. Raises nothing."""
+        asked, library = self._filter, self._view.tools.library
+        if not self.windows or asked.problem:
+            return []
+        windows = self.windows
+        if not windows[0].borrowed:  # a driver may count more letters than can be listed
+            windows, _ = await library.windows([row.id], asked.where, asked.by)
+        return await library.rows(windows, asked.by, now)
+
     def _saw(self, windows: Sequence[Window], problems: Mapping[str, str] = _NO_PROBLEMS) -> None:
         self.windows += windows
         self.problems |= problems
@@ -139,13 +156,15 @@ class Seen:
         live, library = self._view.tools.site.live, self._view.tools.library
         wanted = []
         for row in rows:
-            if row.is_missing or (row.depth is not None and not _count(row)):
+            window = library.borrowed(row.id, self._filter.where)
+            if row.is_missing or (window is None and row.depth is not None and not _count(row)):
+                self.is_unsure = self.is_unsure or (row.depth is not None and row.in_flight is None)
                 continue
             if not self._view.may("peek", row.id):
                 self.problems[row.id] = self._view.say("queue.no_right", right="queue.admin.peek")
             elif live.queues[row.id].driver.capabilities.peek:
                 wanted.append(row.id)
-            elif (window := library.borrowed(row.id, self._filter.where)) is not None:
+            elif window is not None:
                 self.windows.append(window)
             else:
                 self.hidden[row.id] = row.driver
@@ -156,23 +175,38 @@ class Seen:
 
     @property
     def count(self) -> int:
-        """Letters that are in a group."""
-        return sum(window.count for window in self.windows)
+        """Letters that are in a group, and the unread ones, unless only some are asked for."""
+        return total_of(self.windows, self.unread, self._filter.where)
+
+    @property
+    def unread(self) -> int:
+        """Letters of queues whose brokers cannot show them, which are in no group."""
+        return unread_of(self._snapshot, self.hidden)
 
     @property
     def queues(self) -> int:
         """Queues that have such letters."""
-        return sum(bool(window.count) for window in self.windows)
+        unread = [] if self._filter.where else [unread_of(self._snapshot, [id]) for id in self.hidden]
+        return sum(map(bool, [*(window.count for window in self.windows), *unread]))
 
     @property
     def is_all(self) -> bool:
         """Whether all letters of these queues were looked at."""
-        return all(window.is_all for window in self.windows)
+        return not self.hidden and not self.problems and all(window.is_all for window in self.windows)
 
     @property
     def most(self) -> int:
-        """Where not all were looked at: how many of each queue."""
-        return max((window.read for window in self.windows if not window.is_all), default=0)
+        """Where not all were looked at: how many of each queue whose newest letters were read."""
+        return max((window.read for window in self.windows if not window.is_all and not window.borrowed), default=0)
+
+    @property
+    def borrowed(self) -> tuple[int, int, float] | None:
+        """How many letters were borrowed, of how many, and how many seconds ago at most; None: none were."""
+        windows = [window for window in self.windows if window.borrowed]
+        if not windows:
+            return None
+        age = max(self._view.tools.library.borrowed_ago(windows).values())
+        return sum(window.read for window in windows), sum(window.total for window in windows), age
 
     @property
     def age(self) -> float | None:
@@ -206,7 +240,10 @@ async def letters(view: View) -> Response:
     items = of_group(window, asked.by, asked.group)
     start = _start(items, view.query.get("after", ""))
     shown = items[start : start + PAGE]
+    count = count_of(window, asked.by, asked.group)
     head = await _head(view, window, asked, snapshot)
+    groups = [] if asked.group is not None else await seen.groups_of(row, snapshot.now)
+    group_start = view.number_of("groups", _MOST_PLACE)
     site = view.tools.site
     return view.page(
         "letters.html",
@@ -218,12 +255,17 @@ async def letters(view: View) -> Response:
         window=window,
         items=shown,
         bodies=[item.body(site.live.queues[id]) for item in shown],
-        count=count_of(window, asked.by, asked.group),
+        count=count,
+        total=max(count, sum(each.group.count for each in groups)),
         start=start,
         page_size=PAGE,
         after=_cursor(shown[-1]) if shown and start + PAGE < _reach(window, items) else "",
         head=head,
-        most_borrowed=BORROWED,
+        groups=groups[group_start : group_start + GROUPS],
+        group_count=len(groups),
+        group_start=group_start,
+        group_size=GROUPS,
+        most_borrowed=NEWEST,
         age=view.tools.clock.monotonic() - window.taken,
         can=site.live.queues[id].driver.capabilities,
     )

@@ -61,7 +61,7 @@ async def _send(view: View, subject: Subject, draft: Draft, given: Mapping[str, 
     order = Order("edit", "queue", draft.dead, draft.letter.id, subject.place, options=options)
     done = await view.tools.acts.carry_out(order, session)
     view.tools.said.put(session, view.say(done.key, **done.values))
-    return RedirectResponse(view.url("messages", done.values["id"], done.values["new"]), 303)
+    return RedirectResponse(view.url("messages", done.values["id"], done.values["new"], edited=draft.dead), 303)
 
 
 def _show(

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tasuki.message import HeaderValue
-from tasuki.observe.redact import MASK, redact
+from tasuki.observe.redact import MASK
 from tasuki.observe.secrets.names import is_secret_name
 from tasuki.workbench.editing.building import Wanted
 from tasuki.workbench.editing.document import changes, read_value
 from tasuki.workbench.editing.edit import Draft
 from tasuki.workbench.editing.headers import WARNINGS, class_of, field_of
 from tasuki.workbench.editing.problems import BODY, EditError, Problem
+from tasuki.workbench.editing.secrets import hidden, revealed
 
 MOST_TEXT = 256 * 1024
 """Characters of a body that a browser gets to edit."""
@@ -42,6 +43,8 @@ class Form:
     why: str
     detail: str
     has_bidi: bool
+    has_masks: bool
+    """Whether masks stand for secrets in the text."""
     rows: Sequence[Row]
     new: Sequence[Row]
     locked: Sequence[tuple[str, str]]
@@ -60,7 +63,7 @@ def form_of(
 ) -> Form:
     """The form of a letter, or, with ``given``, of the fields that were sent last, with their problems."""
     why, detail = _why(draft, shows_secrets=shows_secrets)
-    text = draft.shown.text if given is None else given.get("body", "")
+    text = _text(draft, shows_secrets) if given is None else given.get("body", "")
     by_field = {problem.field: problem.text for problem in problems}
     rows = [_row(draft, name, shows_secrets, given, by_field) for name in _editable(draft)]
     known = {field_of(row.name) for row in rows}
@@ -77,6 +80,7 @@ def form_of(
         why=why,
         detail=detail,
         has_bidi=not _BIDI.isdisjoint(text),
+        has_masks=not why and _has_masks(draft, shows_secrets),
         rows=rows,
         new=new,
         locked=locked,
@@ -105,12 +109,25 @@ def wanted_of(draft: Draft, given: Mapping[str, str], *, shows_secrets: bool) ->
             _read(headers, problems, name, given.get(f"nv{n}", "") or '""')
     text = None
     if not _why(draft, shows_secrets=shows_secrets)[0]:
-        text = given.get("body", "").replace("\r\n", "\n").replace("\r", "\n")
-        if not text.strip():
-            problems.append(Problem(BODY, "it is empty: write JSON, or null", 1))
+        text = _sent(draft, given.get("body", ""), problems, shows_secrets)
     if problems:
         raise EditError(problems)
     return Wanted(text=text, headers=changes(draft.headers, headers))
+
+
+def _sent(draft: Draft, body: str, problems: list[Problem], shows_secrets: bool) -> str:
+    """The body that the form has sent, with the secrets that it masks."""
+    text = body.replace("\r\n", "\n").replace("\r", "\n")
+    if not text.strip():
+        problems.append(Problem(BODY, "it is empty: write JSON, or null", 1))
+    elif _has_masks(draft, shows_secrets):
+        try:
+            return revealed(text, draft.shown.text)
+        except EditError as error:
+            problems += error.problems
+        except (ValueError, RecursionError):
+            return text  # it is no JSON, which is said next
+    return text
 
 
 def _read(headers: dict[str, HeaderValue], problems: list[Problem], name: str, text: str) -> None:
@@ -155,6 +172,18 @@ def _why(draft: Draft, *, shows_secrets: bool) -> tuple[str, str]:
         return "mend.is_long", ""
     if any(char < " " and char not in "\n\t" for char in shown.text):
         return "mend.is_odd", ""  # a browser would change them
-    if not shows_secrets and redact(shown.text) != shown.text:
+    if _has_masks(draft, shows_secrets) and hidden(shown.text) is None:
         return "mend.is_secret", ""
     return "", ""
+
+
+def _has_masks(draft: Draft, shows_secrets: bool) -> bool:
+    """Whether masks stand for secrets in the text of the body."""
+    text = draft.shown.text
+    return not shows_secrets and bool(text) and hidden(text) != text
+
+
+def _text(draft: Draft, shows_secrets: bool) -> str:
+    """The body as the form shows it."""
+    shown = draft.shown.text
+    return (hidden(shown) or "") if _has_masks(draft, shows_secrets) else shown

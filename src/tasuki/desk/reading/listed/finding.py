@@ -92,14 +92,14 @@ class Finder:
 
     async def _find(self, question: Question, snapshot: Snapshot, may: Callable[[str], bool]) -> Search:
         search, end = Search(), self._clock.monotonic() + TIME
-        rows = sorted(snapshot.queues.values(), key=lambda row: (row.ready + row.delayed, row.id))
+        rows = sorted(snapshot.queues.values(), key=lambda row: (row.waiting, row.id))
         allowed = [row for row in rows if may(row.id)]
         if question.id:
             search.running = [
                 (row.id, each) for row in allowed for each in row.running if each.message.id == question.id
             ]
         for row in allowed:
-            if row.depth is not None and row.ready + row.delayed == 0:
+            if row.depth is not None and row.waiting == 0:
                 search.queues += 1
             elif search.is_over and question.id and search.hits:
                 break
@@ -182,7 +182,7 @@ class Finder:
             search.unseen[row.id] = problem_of(error)
             return
         search.hits += [Hit(row.id, message, 0) for message in found[:HITS]]
-        search.searched += row.ready + row.delayed
+        search.searched += row.waiting
         search.queues += 1
         search.is_over = bool(found) or self._clock.monotonic() > end
 

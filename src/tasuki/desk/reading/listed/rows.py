@@ -82,4 +82,4 @@ def state_of(row: QueueRow, message: Message | None, place: int, is_running: boo
         return "waiting"
     if is_running:
         return "running"
-    return status if status in ("done", "failed", "cancelled") else "unknown"
+    return status or "unknown"

@@ -8,6 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.handling.stack import stacks_as_events
+from tasuki.consumers.reports.holding import message_as_events
+from tasuki.desk.reading.snapshot import RunningRow
 from tasuki.desk.site import Site
 from tasuki.observe.events import STACK, as_dicts
 from tasuki.state.asks import Worker, ask
@@ -42,6 +44,21 @@ async def stacks_in(site: Site, worker: Presence) -> tuple[Lines, list[str]]:
     """Where its handlers stand, as events of the kind ``stack``, the oldest delivery first; as ``events_of``."""
     lines, silent = await _read(site, worker, 0)
     return [(consumer, event) for consumer, event in lines if event["kind"] == STACK], silent
+
+
+async def held_in(site: Site, queue: str, running: RunningRow) -> Sequence[dict[str, Any]]:
+    """A running message and the stack of its handler, as events. Raises AwayError, DriverError."""
+    id, who = running.message.id, Worker(running.host, running.pid)
+
+    async def look(live: Assembly) -> Sequence[dict[str, Any]]:
+        state = live.state_of(queue)
+        if state is not None and state.driver.capabilities.multi_process:
+            answers = await ask(await state.store(), who, {running.consumer}, 0, _PATIENCE, message=id)
+            return answers.get(running.consumer, ())
+        own = live.consumers.get(running.consumer)
+        return () if own is None else message_as_events(own.workers, id, own.clock)
+
+    return await site.at(queue, look)
 
 
 async def _read(site: Site, worker: Presence, newest: int) -> tuple[Lines, list[str]]:

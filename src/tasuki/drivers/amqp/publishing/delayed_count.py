@@ -32,10 +32,9 @@ class DelayedCount:
             self._forget(now)
             self._due[due] = 1
 
-    def at(self, now: float) -> int:
-        """How many are delayed at this time, which never falls."""
-        self._forget(now)
-        return sum(self._due.values())
+    def after(self, now: float) -> dict[float, int]:
+        """When they end that have not ended by this time, and how many do then; from any thread."""
+        return {due: number for due, number in self._due.copy().items() if due >= now}
 
     def _forget(self, now: float) -> None:
         for due in [due for due in self._due if due < now]:

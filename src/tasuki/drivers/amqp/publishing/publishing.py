@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.amqp.faults import ClosedError, Errors, Fate, LateError
@@ -52,10 +52,10 @@ class Publishing:
         self._remember(queue, parcels, fates)
         return fates
 
-    def delayed(self, queue: str) -> int:
-        """How many messages of a queue this process has delayed whose time is not over."""
+    def delays(self, queue: str) -> Mapping[float, int]:
+        """When delays of a queue's messages that this process has delayed end; from any thread."""
         count = self._delayed.get(queue)
-        return count.at(time.monotonic()) if count is not None else 0
+        return count.after(time.monotonic()) if count is not None else {}
 
     def forget(self, queue: str) -> None:
         """None of its messages is delayed any more; the next one makes sure of its way again."""

@@ -78,6 +78,11 @@ class Subscription:
         return self._connection
 
     @property
+    def unsettled(self) -> int:
+        """The messages that the broker has delivered here: held, resting, and still to be handed out."""
+        return self.held.unsettled + len(self._resting) + len(self.inbox)
+
+    @property
     def is_keyed(self) -> bool:
         """Whether of each key one delivery at a time is handed out."""
         return self.spec.ordering == "key"

@@ -24,6 +24,11 @@ class Held(dict[int, Delivery]):
         """Whether deliveries are held, or are being settled."""
         return bool(self or self._settling)
 
+    @property
+    def unsettled(self) -> int:
+        """How many there are of both."""
+        return len(self) + len(self._settling)
+
     def hand_out(self, deliveries: Iterable[Delivery]) -> list[Received]:
         """They are held from now on, each with a receipt of its own."""
         return [self._hand_out(delivery) for delivery in deliveries]

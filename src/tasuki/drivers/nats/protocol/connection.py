@@ -42,6 +42,8 @@ OnDelivery = Callable[[str, bytes], None]
 OnStatus = Callable[[str, str], None]
 OnChange = Callable[[str, bool], None]
 """Gets a stream, and whether it was changed; else it may have been."""
+Line = tuple[str, Callable[[bytes], bytes]]
+"""A subject, and what answers the questions that come there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Connection:
         on_status: OnStatus | None = None,
         on_loss: Callable[[], None] | None = None,
         on_change: OnChange | None = None,
+        line: Line | None = None,
     ) -> None:
         self.address = address
         self.opened_at = inf
@@ -92,6 +95,7 @@ class Connection:
         self._on_status = on_status or _ignored
         self._on_loss = on_loss or _ignored
         self._on_change = on_change
+        self._line = line
         self._client: Client | None = None
         self._pulse: Pulse | None = None
         self._exchanges: dict[bytes, Exchange] = {}
@@ -164,6 +168,8 @@ class Connection:
             # A user without the right to subscribe is refused that, and no more.
             for number, change in enumerate(_CHANGED + _MAY_BE, 2):
                 client.write(b"SUB %b%b.* %d\r\n" % (_ADVISORY, change, number))
+        if self._line is not None:
+            client.write(b"SUB %b %d\r\n" % (self._line[0].encode(), next(self._subscriptions)))
         self.max_payload = client.max_payload
         self._pulse = Pulse(
             self.address.timeout,
@@ -319,6 +325,9 @@ class Connection:
                 if self._on_change is not None:
                     change, _, stream = subject[len(_ADVISORY) :].partition(b".")
                     self._on_change(stream.decode(), change in _CHANGED)
+                return
+            if self._line is not None and subject == self._line[0].encode():
+                self.send(frame(reply.decode(), self._line[1](data)))
                 return
             number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
             status = headers[8:12].decode().strip() if headers else ""

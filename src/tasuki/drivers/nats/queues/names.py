@@ -73,6 +73,10 @@ class Names:
         """Where a process reports that it receives from the queue; ``*`` for all."""
         return f"{self.prefix}.b.c.{token_of(queue)}.{who}"
 
+    def line(self, who: str) -> str:
+        """Where a process answers what it holds."""
+        return f"{self.prefix}.l.{who}"
+
     def temporary(self, queue: str) -> str:
         """Where the sign of life of a temporary queue is; ``*`` for all."""
         return f"{self.prefix}.b.t.{queue if queue == '*' else token_of(queue)}"

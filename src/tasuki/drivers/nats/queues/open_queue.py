@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Durability, QueueSpec, Received
@@ -22,6 +22,7 @@ from tasuki.drivers.nats.receiving.holding import Holding
 from tasuki.drivers.nats.receiving.pull_requests import PullRequests
 from tasuki.drivers.nats.receiving.removing import remove
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
+from tasuki.drivers.nats.records.lines import Lines
 from tasuki.drivers.nats.records.side_records import SideRecords
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
@@ -38,6 +39,7 @@ class OpenQueue:
         clock: the time.
         connect: gives the connection in use.
         count: how many queues are open.
+        lines: what other processes hold.
         left: what this process had of it before it was undeclared.
     """
 
@@ -51,6 +53,7 @@ class OpenQueue:
         clock: Clock,
         connect: Callable[[], Awaitable[Connection]],
         count: Callable[[], int],
+        lines: Lines,
         left: OpenQueue | None,
     ) -> None:
         self._driver = driver
@@ -64,7 +67,7 @@ class OpenQueue:
         is_same = left is not None and left.epoch == self.epoch
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
         records, table, tasks = self.records, self.table, self._tasks
-        self._admission = Admission(spec.name, self.stream, records, table, tasks, clock, connect)
+        self._admission = Admission(spec.name, self.stream, records, table, tasks, clock, connect, lines)
         self.holding = Holding(self._unknown, self._remove, self._compare, records, table, tasks, clock)
         self.give_back = self._admission.give_back
         self._early = Early(clock)
@@ -167,6 +170,11 @@ class OpenQueue:
     def is_idle(self) -> bool:
         """Whether nothing is held that could still be settled in time."""
         return not self.table.living(self._clock.monotonic())
+
+    def held(self, sequences: Iterable[int]) -> list[int]:
+        """Which of these messages are held, or came for a receive."""
+        come, now = self.pulls.sequences, self._clock.monotonic()
+        return [each for each in sequences if each in come or self.table.has(each, now)]
 
     @property
     def is_held(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Iterable, Set
 from weakref import WeakValueDictionary
 
 from tasuki.clock import Clock
@@ -17,6 +17,7 @@ from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_lanes, make_queue, make_records_stream
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
+from tasuki.drivers.nats.records.lines import Lines
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import QueueConflictError, QueueNotFoundError
@@ -41,6 +42,7 @@ class Queues:
         storage: for new streams.
         temporary: keeps temporary queues alive.
         clock: the time.
+        lines: what other processes hold.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Queues:
         storage: Storage,
         temporary: Temporary,
         clock: Clock,
+        lines: Lines,
     ) -> None:
         self._driver = driver
         self._known = known
@@ -58,6 +61,7 @@ class Queues:
         self._storage = storage
         self._temporary = temporary
         self._clock = clock
+        self._lines = lines
         self._connect: Connect
         self.reset()
 
@@ -94,6 +98,11 @@ class Queues:
         """Whether a message of it is here; safe in any thread."""
         found = self.found(queue)
         return found is not None and found.is_held
+
+    def held(self, queue: str, sequences: Iterable[int]) -> list[int]:
+        """Which of these messages are held here, or came for a receive."""
+        found = self.found(queue)
+        return [] if found is None else found.held(sequences)
 
     def is_left(self, queue: str) -> bool:
         """Whether it is not declared any more, and something of it is held."""
@@ -227,6 +236,7 @@ class Queues:
             clock=self._clock,
             connect=self._connect,
             count=self._open.__len__,
+            lines=self._lines,
             left=self._left.pop(spec.name, None),
         )
         if found is not None and found.epoch == made.epoch:

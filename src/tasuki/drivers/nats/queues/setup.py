@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasuki.contracts.driver import QueueSpec
+from tasuki.contracts.driver import SILENCE, QueueSpec
 from tasuki.drivers.nats.failures import is_missing, is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.protocol.connection import Connection
@@ -224,7 +224,7 @@ def _consumer(names: Names, spec: QueueSpec, plan: Plan, lane: Lane) -> Request:
         "filter_subject": subject,
         "deliver_policy": "all",
         "ack_policy": "explicit",
-        "ack_wait": int(spec.lease * SECOND),
+        "ack_wait": int(min(spec.lease, SILENCE) * SECOND),
         "max_deliver": -1,
         "max_ack_pending": 1 if lane.one_at_a_time else -1,
         "max_waiting": MOST_PULLS,

@@ -16,12 +16,15 @@ from tasuki.drivers.nats.receiving.continuity import NO_BREAKS, breaks_of
 from tasuki.drivers.nats.receiving.held import Held, Table
 from tasuki.drivers.nats.receiving.parsed_delivery import ParsedDelivery
 from tasuki.drivers.nats.receiving.settling import NAK, confirmed, nak
+from tasuki.drivers.nats.records.lines import Lines
 from tasuki.drivers.nats.records.side_records import SideRecords
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
 _FRESH = 0.5
-"""Share of the lease that a message must have left when it is handed over."""
+"""Share of its time without a renewal that a message must have left when it is handed over."""
+_AGAIN = 2.0
+"""Seconds after which the server delivers a message again that another process may hold."""
 _CLEANED = 1000
 """Notes on messages that are long gone, erased at a time."""
 
@@ -37,6 +40,7 @@ class Admission:
         tasks: runs reads of the records to their end.
         clock: the time.
         connect: gives the connection in use.
+        lines: what other processes hold.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Admission:
         tasks: Tasks,
         clock: Clock,
         connect: Callable[[], Awaitable[Connection]],
+        lines: Lines,
     ) -> None:
         self._queue = queue
         self._stream = stream
@@ -56,6 +61,9 @@ class Admission:
         self._tasks = tasks
         self._clock = clock
         self._connect = connect
+        self._lines = lines
+        self._silent_since: dict[int, float] = {}
+        """When a message came first that another process may hold (loop time)."""
         self._noted: Collection[int] = ()
         self._recalled_on: Connection | None = None
 
@@ -83,7 +91,7 @@ class Admission:
 
         ``put_back`` takes what cannot be handed over now.
         """
-        oldest = asyncio.get_running_loop().time() - self._table.lease * _FRESH
+        oldest = asyncio.get_running_loop().time() - self._table.silence * _FRESH
         items = [ParsedDelivery(arrival) for arrival in arrivals if arrival.at > oldest]
         now = self._clock.time()
         if any(item.head.due > now or self._may_be_noted(item) for item in items):
@@ -108,7 +116,8 @@ class Admission:
             ours = [arrival for arrival in arrivals if arrival.parts.sequence not in gone | lost]
             items = await self._with_notes(connection, [ParsedDelivery(arrival) for arrival in ours])
             items.sort(key=lambda item: item.arrival.parts.sequence)
-            await self._records.write(connection, [item.returned() for item in items])
+            # Without a note a delivery that has lapsed stays what it is: its last holder may still have the message.
+            await self._records.write(connection, [item.returned() for item in items if not item.has_lapsed])
             await confirmed(connection, [item.sign(NAK) for item in items])
 
     def _begin(self, item: ParsedDelivery, now: float, loop_now: float) -> Received:
@@ -145,9 +154,26 @@ class Admission:
         await self._put_off(connection, [item for item in items if item.due > now])
         ready = [item for item in items if item.due <= now]
         if is_handed_over:
+            ready = await self._free(connection, ready)
             # So that its last holder, which may only have been slow, sees that it has lost it.
             await self._records.write(connection, [item.lapsed() for item in ready if item.has_lapsed])
         return ready
+
+    async def _free(self, connection: Connection, items: list[ParsedDelivery]) -> list[ParsedDelivery]:
+        """Put off messages that were not renewed, while their last holder may live, for the rest of their leases.
+
+        They get no note: the records stay as they are, so a settlement of the last holder is accepted.
+        """
+        lapsed = [item.arrival.parts.sequence for item in items if item.has_lapsed]
+        rest = self._table.lease - self._table.silence
+        if not lapsed or rest <= 0:
+            return items
+        now, lease = asyncio.get_running_loop().time(), self._table.lease
+        kept = await self._lines.kept(connection, self._queue, lapsed)
+        since = self._silent_since = {each: at for each, at in self._silent_since.items() if now - at < 2 * lease}
+        kept = {each for each in kept if now - since.setdefault(each, now) < rest}
+        await confirmed(connection, [item.sign(nak(_AGAIN)) for item in items if item.arrival.parts.sequence in kept])
+        return [item for item in items if item.arrival.parts.sequence not in kept]
 
     def _may_be_noted(self, item: ParsedDelivery) -> bool:
         parts = item.arrival.parts

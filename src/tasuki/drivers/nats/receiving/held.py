@@ -1,8 +1,8 @@
 """Held: the deliveries that are ours, and until when.
 
 The server takes the acknowledgement of any delivery of a message, also of one that is long over, and would remove what
-another process holds. So nothing is sent for a delivery whose message was delivered to us again; and once its lease has
-run out by our own clock, the records are read first, to find out whether another process has the message now.
+another process holds. So nothing is sent for a delivery whose message was delivered to us again; and once it was not
+renewed in time by our own clock, the records are read first, to find out whether another process has the message now.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from math import inf
 
 import msgspec
 
+from tasuki.contracts.driver import SILENCE
 from tasuki.drivers.nats.records.side_records import LastError, Note
 
 MARGIN = 0.05
@@ -97,6 +98,20 @@ class Table:
     def find(self, receipt: object) -> Held | None:
         """The delivery, unless it was settled, or its message was delivered to us again."""
         return self._by_receipt.get(receipt) if isinstance(receipt, str) else None
+
+    @property
+    def silence(self) -> float:
+        """Seconds without a renewal after which the server delivers a message again; others ask us first."""
+        return min(self.lease, SILENCE)
+
+    def is_silent(self, held: Held, now: float) -> bool:
+        """Whether another process may have it already, which has written a note then."""
+        return held.since + self.silence <= now
+
+    def has(self, sequence: int, now: float) -> bool:
+        """Whether a message is held, and its lease has not ended."""
+        held = self._by_sequence.get(sequence)
+        return held is not None and not held.is_gone and not self.is_over(held, now)
 
     def is_over(self, held: Held, now: float) -> bool:
         """Whether its lease has ended."""

@@ -59,6 +59,8 @@ class Holding:
         now = self._clock.monotonic()
         found = {receipt: self._table.find(receipt) for receipt in batch}
         begun = [held for held in found.values() if held and self._is_open(held, now) and not held.is_ending]
+        taken = await self._taken(connection, [(held, Ack(held.receipt)) for held in begun])
+        begun = [held for held in begun if held.sequence not in taken]
         await self._tasks.run(self._start(connection, [held for held in begun if not held.is_started]))
         stale = set(found) - {held.receipt for held in begun}
         return [receipt for receipt in batch if receipt in stale]
@@ -96,6 +98,9 @@ class Holding:
                 stale.append(receipt)
             else:
                 items.append(held)
+        taken = await self._taken(connection, [(held, Ack(held.receipt)) for held in items])
+        stale += [held.receipt for held in taken.values()]
+        items = [held for held in items if held.sequence not in taken]
         if not items:
             return stale
         usual = self._table.lease
@@ -117,7 +122,8 @@ class Holding:
             return
         with suppress(DriverError):  # else their leases end by themselves
             await self._assure(connection)
-        living = [held for held in self._table.living(self._clock.monotonic()) if not held.is_gone]
+        now = self._clock.monotonic()
+        living = [held for held in self._table.living(now) if not held.is_gone and not self._table.is_silent(held, now)]
         doubtful = self._table.doubtful(connection.opened_at)
         held = sorted((each for each in living if each not in doubtful), key=lambda held: held.sequence)
         self._table.clear()
@@ -206,9 +212,9 @@ class Holding:
         raise problem or lost("a consumer has no leader now", driver=connection.address.driver, outcome="unknown")
 
     async def _taken(self, connection: Connection, items: list[_Item]) -> dict[int, Held]:
-        """The deliveries whose lease is over, and whose message another process has by now."""
-        over = self._clock.monotonic() - self._table.lease
-        nearly = over + self._table.lease * MARGIN
+        """The deliveries that were not renewed in time, and whose message another process has by now."""
+        over = self._clock.monotonic() - self._table.silence
+        nearly = over + self._table.silence * MARGIN
         late = [
             held for held, kind in items if not held.is_done and held.since <= (over if type(kind) is Ack else nearly)
         ]

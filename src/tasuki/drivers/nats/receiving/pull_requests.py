@@ -185,6 +185,11 @@ class PullRequests:
         """Whether a message waits for the next receive; safe in any thread."""
         return bool(self._buffer) or bool(self._early)
 
+    @property
+    def sequences(self) -> set[int]:
+        """The numbers of the messages that wait for the next receive."""
+        return {arrival.parts.sequence for arrival in self._buffer}
+
     def rest(self) -> list[Arrival]:
         """The untaken messages, which are the caller's now."""
         left, self._buffer = self._buffer, []

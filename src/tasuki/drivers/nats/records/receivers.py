@@ -7,18 +7,16 @@ back. So a process that inspects a queue must know whether any other one receive
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import secrets
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from tasuki.contracts.driver import QueueSpec
+from tasuki.contracts.driver import SILENCE, QueueSpec
 from tasuki.drivers.nats.pacing import paced
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, erasing, seconds_of
+from tasuki.drivers.nats.protocol.api import ask, erasing
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.records.lines import Lines, word
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
@@ -34,8 +32,8 @@ IDLE = 240.0
 """Seconds between two renewals of a process that holds none, at least: there is nothing to count wrongly then."""
 UNUSED = 10.0
 """Seconds after which a queue that is not received from, and of which nothing is held, is reported no more."""
-_EARLIER_LASTS = 7.0
-"""The same for an earlier version, which does not say it."""
+KEPT = 60.0
+"""Seconds after that until its report is erased: a suspended process may be asked about until its leases end."""
 _ERASED = 100
 """Words of dead processes, erased at a time."""
 
@@ -52,6 +50,7 @@ class Receivers:
         known: the queues that this process has declared.
         is_used: whether a receive of a queue waits here, or a message of it is held; asked in the lease thread.
         is_held: whether a message of it is held; asked there too.
+        lines: what the processes say of each other.
     """
 
     def __init__(
@@ -62,6 +61,7 @@ class Receivers:
         known: KnownQueues[QueueSpec],
         is_used: Callable[[str], bool],
         is_held: Callable[[str], bool],
+        lines: Lines,
     ) -> None:
         self._names = names
         self._leases = leases
@@ -69,10 +69,10 @@ class Receivers:
         self._known = known
         self._is_used = is_used
         self._is_held = is_held
+        self._lines = lines
         self._used_at: dict[str, float] = {}
         self._renew_at: dict[str, float] = {}
         """When the report of a queue is due of which nothing is held."""
-        self._name = secrets.token_hex(8)
         self._queues: set[str] = set()
         self._reported: set[str] = set()
         self._forks = forks.count
@@ -85,16 +85,17 @@ class Receivers:
             self._forks, self._queues, self._reported = forks.count, set(), set()
         return self._queues
 
-    @property
-    def _who(self) -> str:
-        """Tells this process from all others; a forked child is another one than its parent."""
-        return f"{self._name}-{os.getpid()}"
+    async def join(self, queue: str, connection: Connection, lease: float) -> None:
+        """Report that this process receives from the queue: at once if others may ask what it holds.
 
-    def join(self, queue: str) -> None:
-        """Report that this process receives from the queue, with the next renewal; a short-lived one reports nothing.
-
-        Until then others take messages held here for messages on their way back.
+        Else with the next renewal, and a short-lived one reports nothing. Until then others take messages held here for
+        messages on their way back.
         """
+        if lease > SILENCE:
+            with suppress(DriverError):  # the next renewal reports
+                await self._lines.prove(connection)
+                await self._report(connection, [queue])
+                self._reported.add(queue)
         self.queues.add(queue)
         self.keep_on()
 
@@ -209,15 +210,17 @@ class Receivers:
         if not queues:
             return
         lasts = LASTS * self._every / EVERY + more
-        # Versions that count consumers read the number.
-        word = json.dumps({"consumers": receivers, "lasts": lasts}).encode()
-        (await connection.exchange([(self._names.receiver(queue, self._who), word) for queue in queues])).check()
+        said = word(receivers, lasts, has_line=self._lines.is_proven)
+        (await connection.exchange([(self._subject(queue), said) for queue in queues])).check()
+
+    def _subject(self, queue: str) -> str:
+        return self._names.receiver(queue, self._lines.who)
 
     async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
         """Erase the reports of this process, and of dead ones, which would stay for ever."""
         await self._report(connection, queues, 0)  # after this answer no earlier report is on its way
         stream = self._names.records_stream
-        await ask(connection, "", [erasing(stream, self._names.receiver(queue, self._who)) for queue in queues])
+        await ask(connection, "", [erasing(stream, self._subject(queue)) for queue in queues])
         self._reported.difference_update(queues)
         for queue in queues:
             self._renew_at.pop(queue, None)
@@ -225,44 +228,14 @@ class Receivers:
 
     async def are_elsewhere(self, connection: Connection, queue: str) -> bool:
         """Whether another living process receives from the queue."""
+        now, reports = await self._lines.reports(connection, queue)
         stream = self._names.records_stream
-        fields = {"subjects_filter": self._names.receiver(queue, "*")}
-        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{stream}", fields)])
-        if "state" not in info:
-            return False
-        now = seconds_of(info["ts"])
-        subjects = list(info["state"].get("subjects") or {})
-        requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}) for subject in subjects]
-        answers = await ask(connection, queue, requests) if requests else []
-        said = dict(zip(subjects, answers, strict=True))
         dead = [
-            erasing(stream, subject, up_to=int(answer["message"]["seq"]))  # a report that came meanwhile stays
-            for subject, answer in said.items()
-            if "message" in answer and _is_old(answer["message"], now)
+            erasing(stream, subject, up_to=report.number)  # a report that came meanwhile stays
+            for subject, report in reports.items()
+            if report.is_old(now, KEPT)
         ]
         if dead:
             await ask(connection, queue, dead[:_ERASED])
-        said.pop(self._names.receiver(queue, self._who), None)
-        return any(_is_living(answer, now) for answer in said.values())
-
-
-def _is_living(answer: Answer, now: float) -> bool:
-    message = answer.get("message")
-    if not message or _is_old(message, now):
-        return False
-    try:
-        return int(_record(message)["consumers"]) > 0
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
-def _is_old(message: Mapping[str, Any], now: float) -> bool:
-    try:
-        lasts = float(_record(message).get("lasts", _EARLIER_LASTS))
-    except (ValueError, AttributeError, TypeError):
-        lasts = _EARLIER_LASTS
-    return now - seconds_of(message["time"]) > lasts
-
-
-def _record(message: Mapping[str, Any]) -> Any:
-    return json.loads(data_of(message))
+        reports.pop(self._subject(queue), None)
+        return any(report.consumers > 0 and not report.is_old(now) for report in reports.values())

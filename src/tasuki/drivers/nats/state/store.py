@@ -80,6 +80,10 @@ class NATSStore(Store):
         await self._ways.reach(self._stream.make)
         self._opened.open()
 
+    async def exists(self) -> bool:
+        """Whether there is a stream."""
+        return await self._ways.reach(self._stream.exists)
+
     async def close(self) -> None:
         """End the watches, in all loops."""
         for loop, feed in self._opened.close():

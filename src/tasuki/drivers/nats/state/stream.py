@@ -99,6 +99,11 @@ class StoreStream:
         self._writes = 0
         self._swept_to = 0
 
+    async def exists(self, connection: Connection) -> bool:
+        """Whether the stream is there."""
+        (info,) = await self._demand(connection, (f"STREAM.INFO.{self._subjects.stream}", {}), unless=is_stream_missing)
+        return "error" not in info
+
     async def make(self, connection: Connection) -> None:
         """Make the stream, or check the one that is there."""
         stream = self._subjects.stream

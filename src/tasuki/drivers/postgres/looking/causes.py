@@ -14,7 +14,7 @@ _COUNT = (
     "SELECT cause, number, first_at, last_at, recent, ids, headers, error, failed_at, unmarked "
     "FROM {}.count_causes($1, $2, $3, $4, $5, $6)"
 )
-_SHOW = "SELECT seq, id, headers, body, error, failed_at FROM {}.show_cause($1, $2, $3, $4, $5)"
+_SHOW = rows.SHOWN.format("show_cause($1, $2, $3, $4, $5)")
 
 
 async def count(session: Session, queue: str, most: int, also: Collection[str]) -> Causes:
@@ -28,7 +28,7 @@ async def count(session: Session, queue: str, most: int, also: Collection[str]) 
 
 def _counted(row: Any) -> CauseCount:
     cause, number, first, last, recent, ids, headers, error, failed_at, _ = row
-    newest = rows.message((None, ids[0], headers, b"", error, failed_at))
+    newest = rows.message((None, ids[0], headers, b"", error, failed_at, None, None))
     return CauseCount(cause, number, first, last, tuple(recent or (0,) * RECENT_PARTS), newest, tuple(ids))
 
 

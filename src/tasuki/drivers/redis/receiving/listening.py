@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tasuki.drivers.redis.connecting.beats import Beats
@@ -28,6 +31,8 @@ class _Subscription:
     channels: tuple[bytes, bytes]
     link: Link
     is_made: asyncio.Future[None]
+    made_at: float = inf
+    """When they stood, by the loop's clock."""
 
     @property
     def stands(self) -> bool:
@@ -50,7 +55,15 @@ class Listener:
         )
         self._subscriptions: dict[str, _Subscription] = {}
         self._by_channel: dict[bytes, _Subscription] = {}
+        self.missed: set[str] = set()
+        """The queues of which it heard until a connection was lost."""
+        self._loop = asyncio.get_running_loop()
         self._is_closed = False
+
+    def call(self, action: Callable[[], object]) -> None:
+        """Do something on its event loop, from any thread."""
+        with suppress(RuntimeError):  # it is closed
+            self._loop.call_soon_threadsafe(action)
 
     @property
     def queues(self) -> list[str]:
@@ -61,6 +74,12 @@ class Listener:
         """Whether no wake-up of the queue can be missed from now on; from another node of a cluster would not do."""
         found = self._subscriptions.get(where.name)
         return found is not None and found.stands and found.link is self._links.get(self._nodes.server(where.slot))
+
+    def heard_for(self, where: Place) -> float | None:
+        """Seconds for which it has heard of a queue; None: it does not."""
+        if not self.hears(where):
+            return None
+        return asyncio.get_running_loop().time() - self._subscriptions[where.name].made_at
 
     async def listen(self, where: Place) -> None:
         """Subscribe to a queue, and return when the server has. Raises LinkLostError or ReplyError."""
@@ -81,9 +100,11 @@ class Listener:
         except TimeoutError:
             link.close(LinkLostError(f"no answer within {self._timeout:g} s", is_timeout=True))
             raise LinkLostError("no answer to a subscription", is_sent=False) from None
+        self.missed.discard(where.name)
 
     def leave(self, where: Place) -> bool:
         """Unsubscribe from a queue; whether it was subscribed to."""
+        self.missed.discard(where.name)
         found = self._subscriptions.get(where.name)
         if found is None:
             return False
@@ -96,6 +117,7 @@ class Listener:
     def close(self) -> None:
         """Hear nothing more."""
         self._is_closed = True
+        self.missed.clear()
         for attempts in self._attempts.values():
             attempts.abort()
         for link in list(self._links.values()):
@@ -130,6 +152,7 @@ class Listener:
         if found is None or found.link is not link:
             return
         if kind == b"subscribe" and channel == found.channels[-1] and not found.is_made.done():
+            found.made_at = asyncio.get_running_loop().time()
             found.is_made.set_result(None)
         elif kind == b"message" and not content:  # else the server only wanted to know whether the process is there
             wake = self._waiters.wake_one if channel == found.channels[0] else self._waiters.wake
@@ -147,6 +170,7 @@ class Listener:
             del self._links[server]
         for found in [each for each in self._subscriptions.values() if each.link is link]:
             self._drop(found)
+            self.missed.add(found.queue)
             if not found.is_made.done():
                 found.is_made.set_exception(LinkLostError("the connection was lost", is_sent=False))
                 found.is_made.exception()  # each receiver that waits has it too

@@ -6,9 +6,10 @@ import itertools
 from contextlib import suppress
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Received, Release, Settlement
+from tasuki.contracts.driver import SILENCE, Received, Release, Settlement
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received, settled_together
+from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.receiving.listening import Listener
 from tasuki.drivers.redis.receiving.waiting import News, Waiters
 from tasuki.drivers.redis.scripts import Place
@@ -19,6 +20,8 @@ from tasuki.system.tasks import Tasks
 
 _AS_OFTEN = 200
 """Idle queues of a process that are checked every ``claim_interval``; more are checked less often."""
+HEARS = "."
+"""In a token: its process hears at the server, by which others see that it lives."""
 Taken = tuple[list[Received], bool]
 """Deliveries, and whether there is more."""
 
@@ -61,15 +64,15 @@ class Receiver:
                     session.place(queue)
                     waiters.leave(queue, waiter)
                     waiter = waiters.join(queue)
-                is_listening = wait <= 0 or self.listener.hears(where)
-                taken, has_more = await self._take(where, limit, is_waiting=wait > 0 and is_listening)
+                if wait > 0 and not self.listener.hears(where):
+                    with session.translating(queue):
+                        await self.listener.listen(where)
+                    session.place(queue)
+                taken, has_more = await self._take(where, limit, is_waiting=wait > 0)
                 owed = None
                 if taken or not session.is_open or self._clock.monotonic() >= ends_at:
                     return self._kept(where, taken)
                 session.place(queue)  # else it was deleted or undeclared
-                if not is_listening:
-                    with session.translating(queue):
-                        await self.listener.listen(where)
             return []
         finally:
             not_acted_on = (owed, waiters.leave(queue, waiter))
@@ -84,7 +87,7 @@ class Receiver:
             self._tasks.start(self._check(queues))
 
     async def _check(self, queues: list[str]) -> None:
-        session, shared = self._session, (self._session.owner, self._interval)
+        session, shared = self._session, (self._session.owner, self._interval, microseconds(SILENCE))
         places = [where for queue in queues if (where := session.known.find(queue)) is not None]
         asked = [(where, ()) for where in places]
         answers = await session.run_for_each(session.nodes(""), scripts.CHECK, shared, asked)
@@ -123,10 +126,12 @@ class Receiver:
     async def _fetch(self, where: Place, limit: int, *, is_waiting: bool) -> Taken:
         """``is_waiting``: the caller waits if there is nothing, and so can register the process at the server."""
         session, waiters = self._session, self.waiters
-        token = f"{session.owner}{next(self._numbers):x}"
+        stood = self.listener.heard_for(where)
+        token = f"{session.owner}{'' if stood is None else HEARS}{next(self._numbers):x}"
         mode = (2 if waiters.count(where.name) > 1 else 1) if is_waiting else 0
         wakes = waiters.wakes(where.name)
-        words = (limit, token, MAX_BYTES, mode, session.owner, self._interval)
+        silence = 0 if stood is None or stood < SILENCE else microseconds(SILENCE)
+        words = (limit, token, MAX_BYTES, mode, session.owner, self._interval, silence)
         answer = await session.finish(where, scripts.RECEIVE, *words)
         taken: list[Received] = []
         again, has_more = answer, 0
@@ -147,6 +152,16 @@ class Receiver:
             for part in settled_together(where.spec, backs):
                 await self._session.finish(where, scripts.SETTLE, *Settling(part).words)
         self._session.held.forget(where.name, [back.receipt for back in backs])
+
+    def keep_hearing(self, where: Place) -> None:
+        """Hear of a queue again after a lost connection, from any thread: the next receive may come hours later."""
+        if where.name in self.listener.missed:
+            self.listener.call(lambda: self._tasks.start(self._hear(where)))
+
+    async def _hear(self, where: Place) -> None:
+        with suppress(LinkLostError, ReplyError):  # then the next renewal tries again
+            if self._session.is_open:
+                await self.listener.listen(where)
 
     def hear_no_more(self, where: Place) -> None:
         """End the subscription to a queue, and the receives that wait for it."""

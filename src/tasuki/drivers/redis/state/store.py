@@ -58,6 +58,12 @@ class RedisStore(Store):
         is_outdated(Layout(*found), places.LAYOUT, place=f"store {self.name!r} at Redis", driver=self.driver)
         self._opened.open()
 
+    async def exists(self) -> bool:
+        """Whether the server has the key that records the layout."""
+        session = self._session()
+        with session.translating():
+            return bool(await session.nodes("").call(self._place.slot, "EXISTS", self._place.keys[0]))
+
     async def close(self) -> None:
         """End the watches, in all loops."""
         for loop, feed in self._opened.close():

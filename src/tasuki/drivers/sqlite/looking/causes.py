@@ -71,16 +71,16 @@ def count(connection: sqlite3.Connection, queue: int, most: int, also: Collectio
 
 
 def peek(
-    connection: sqlite3.Connection, queue: int, cause: str, limit: int, after: int, *, newest_first: bool
+    connection: sqlite3.Connection, queue: int, cause: str, limit: int, after: int, *, newest_first: bool, now: float
 ) -> list[Message]:
-    """Waiting messages of one cause."""
+    """Waiting messages of one cause, at a wall-clock time."""
     if not is_cause(cause):
         return []
     with _moment(connection):
         held = [seq for seq, _ in connection.execute(_HELD, (queue,))]
         looking = _Looking(connection, queue, held)
         seqs = [seq for seq, _ in looking.places(cause, min(limit, _MOST), after, newest_first=newest_first)]
-        return show(connection, seqs)
+        return show(connection, queue, seqs, now)
 
 
 class _Looking:

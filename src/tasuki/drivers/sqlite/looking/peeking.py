@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from tasuki.drivers.sqlite.store import statements
+from tasuki.drivers.sqlite.store.rows import numbers_text
 from tasuki.drivers.toolkit.results import shown
 from tasuki.message import HeaderValue, Message
 
@@ -58,8 +59,8 @@ class Walk:
         return len(self.found) >= self.wanted or self.part == len(_PARTS)
 
 
-def step(connection: sqlite3.Connection, queue: int, walk: Walk) -> None:
-    """Go on with a walk through a queue, within the bounds of one transaction."""
+def step(connection: sqlite3.Connection, queue: int, walk: Walk, now: float) -> None:
+    """Go on with a walk through a queue, within the bounds of one transaction, at a wall-clock time."""
     passed, need = 0, min(walk.wanted - len(walk.found), SHOWN)
     while not walk.is_over and need and passed < PASSED:
         table, key, before, shown = _PARTS[walk.part]
@@ -74,7 +75,7 @@ def step(connection: sqlite3.Connection, queue: int, walk: Walk) -> None:
         rows = connection.execute(sql, (queue, *walk.last, most)).fetchall()
         waiting = [row for row in rows if row[-1]]
         here = waiting[walk.skip : walk.skip + need]
-        walk.found += [_message(connection, row[-2]) for row in here]
+        walk.found += show(connection, queue, [row[-2] for row in here], now)
         walk.skip = max(walk.skip - len(waiting), 0)
         need -= len(here)
         passed += len(rows)
@@ -95,24 +96,43 @@ def _behind(connection: sqlite3.Connection, queue: int, walk: Walk) -> tuple[obj
     return found
 
 
-def show(connection: sqlite3.Connection, seqs: Sequence[int]) -> list[Message]:
+def show(connection: sqlite3.Connection, queue: int, seqs: Sequence[int], now: float) -> list[Message]:
     """Messages by their numbers, as far as they are there still; many of them are read in one transaction."""
-    found = (_shown(connection, seq) for seq in seqs)
+    states = _states(connection, queue, seqs)
+    found = (_shown(connection, seq, states.get(seq, _READY), now) for seq in seqs)
     return [message for message in found if message is not None]
 
 
-def _message(connection: sqlite3.Connection, seq: object) -> Message:
-    message = _shown(connection, seq)
-    assert message is not None, "a place without a message"
-    return message
+class _State(NamedTuple):
+    """Failed attempts of a message, and the wall-clock time at which it is ready; 0: it is."""
+
+    failures: int
+    ready_at: float
 
 
-def _shown(connection: sqlite3.Connection, seq: object) -> Message | None:
+_READY = _State(0, 0.0)
+
+
+def _states(connection: sqlite3.Connection, queue: int, seqs: Sequence[int]) -> dict[int, _State]:
+    """By the number of each waiting message: in the tables by their keys, and in the delayed ones by a search."""
+    found: dict[int, _State] = {}
+    left = list(seqs)
+    for statement in (statements.STATES_OF_READY, statements.STATES_BEHIND_KEYS, statements.STATES_OF_DELAYED):
+        if not left:
+            break
+        wanted = {"queue": queue, "seqs": numbers_text(left)}
+        found |= {seq: _State(failures, at) for seq, failures, at in connection.execute(statement, wanted)}
+        left = [seq for seq in left if seq not in found]
+    return found
+
+
+def _shown(connection: sqlite3.Connection, seq: int, state: _State, now: float) -> Message | None:
     row = connection.execute(statements.SHOWN, (seq,)).fetchone()
     if row is None:
         return None
     id_, body, encoded, error, at = row
-    return shown(id_, body, _decode_headers(encoded), str(seq), error, at)
+    delay = state.ready_at - now if state.ready_at else 0.0
+    return shown(id_, body, _decode_headers(encoded), str(seq), error, at, delay=delay, failures=state.failures)
 
 
 def shown_head(connection: sqlite3.Connection, seq: int) -> Message | None:

@@ -70,6 +70,19 @@ SHOWN = """
     LEFT JOIN errors e ON e.seq = m.seq AND e.failed_at >= m.published_at WHERE m.seq = ?
 """
 SHOWN_HEAD = SHOWN.replace("m.body, ", "")
+# Of some waiting messages: number, failed attempts, and when each is ready, or 0.
+STATES_OF_READY = """
+    SELECT r.seq, r.attempts, 0.0 FROM json_each(:seqs) j CROSS JOIN messages m ON m.seq = j.value
+    CROSS JOIN ready r ON r.queue = :queue AND r.rank = m.rank AND r.seq = m.seq
+"""
+STATES_BEHIND_KEYS = """
+    SELECT l.seq, l.attempts, l.ready_at FROM json_each(:seqs) j CROSS JOIN messages m ON m.seq = j.value
+    CROSS JOIN lines l ON l.queue = :queue AND l.key = m.key AND l.waiting = 1 AND l.seq = m.seq
+"""
+STATES_OF_DELAYED = """
+    SELECT seq, attempts, ready_at FROM delayed
+    WHERE queue = :queue AND seq IN (SELECT value FROM json_each(:seqs))
+"""
 SURFACE = """
     DELETE FROM delayed WHERE queue = :queue AND (ready_at, seq) IN
         (SELECT ready_at, seq FROM delayed WHERE queue = :queue AND ready_at <= :now

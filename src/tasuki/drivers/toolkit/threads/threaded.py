@@ -17,6 +17,7 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Durability,
+    Kept,
     Move,
     Occupancy,
     Outgoing,
@@ -26,6 +27,7 @@ from tasuki.contracts.driver import (
     Release,
     Settlement,
     Transfer,
+    Where,
 )
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
@@ -160,6 +162,9 @@ class Threaded(Driver):
     async def depth(self, queue: str) -> Depth:
         return await self._guard.get(queue).call(lambda: self._inner.depth(queue))
 
+    def kept(self, queue: str) -> Kept | None:
+        return self._inner.kept(queue)
+
     async def occupancy(self, queue: str) -> Occupancy:
         return await self._guard.get(queue).call(lambda: self._inner.occupancy(queue))
 
@@ -169,6 +174,10 @@ class Threaded(Driver):
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         wanted = list(ids)
         return await self._guard.get(queue).call(lambda: self._inner.find(queue, wanted))
+
+    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
+        wanted = list(ids)
+        return await self._guard.get(queue).call(lambda: self._inner.locate(queue, wanted))
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         wanted = list(also)

@@ -19,7 +19,7 @@ from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.message import MESSAGE_TYPE
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.queues.messages.codec import Codecs
+from tasuki.queues.messages.codec import Codecs, unchanged
 from tasuki.queues.messages.headers import check_headers
 from tasuki.registry.entry import KeyPath
 from tasuki.registry.registry import Registry
@@ -61,7 +61,7 @@ def _of_message(
         yield ("headers",), str(error), "use another name"
     body = (schedule.body or {}) if schedule.task is not None else schedule.body
     try:
-        encoded = codec.encode(body)
+        encoded = unchanged(codec)(body) if schedule.task is None else codec.encode(body)
     except CodecError as error:
         yield ("body",), f"queue {schedule.queue!r} ({codec.name}): {error}", "write plain data"
         return

@@ -1,10 +1,15 @@
-"""Clause 38: the last error of a message is kept between its attempts."""
+"""Clauses 38 and 60: a waiting message is shown with its last error, its failed attempts, and when it is due."""
 
 from __future__ import annotations
 
-from tasuki.contracts.driver import NACK_ERROR_CHARS, Ack, Driver, Nack, Release, Settlement
-from tasuki.message import LAST_ERROR, LAST_ERROR_TIME
+from collections.abc import Iterable
+
+from tasuki.contracts.driver import NACK_ERROR_CHARS, Ack, Driver, Nack, Release, Settlement, Waiting
+from tasuki.message import CAUSE, LAST_ERROR, LAST_ERROR_TIME
 from tasuki.testing.conformance.rig import Kind, Rig, Suite, case
+
+_FAR = 300.0
+"""Seconds: later than the end of a case, which takes less than a third of it."""
 
 
 class LastErrors(Suite):
@@ -83,6 +88,63 @@ class LastErrors(Suite):
         await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(2) for key in "ab"))
         await _nack(rig, a0="first of a", b0="first of b")
         assert await _errors(rig.driver, rig) == {"a0": "first of a", "b0": "first of b", "a1": None, "b1": None}
+
+    @case("transfer", "native_delay")
+    async def test_60_each_delay_is_shown(self, rig: Rig) -> None:
+        cause = {CAUSE: "0123456789ab"}
+        await rig.publish(*(rig.message(id=id, headers=cause) for id in ("nacked", "released", "ready")))
+        nacked, released, ready = await rig.take(3)
+        batch: list[Settlement] = [
+            Nack(nacked.receipt, 2 * _FAR),
+            Release(released.receipt, 3 * _FAR),
+            Release(ready.receipt),
+        ]
+        assert list(await rig.driver.settle(rig.queue, batch)) == []
+        await rig.publish(rig.message(id="published", delay=4 * _FAR, headers=cause))
+        await rig.reopen()
+        due = {"nacked": 2 * _FAR, "released": 3 * _FAR, "ready": 0.0, "published": 4 * _FAR}
+        for way, shown in (await _shown(rig, due)).items():
+            assert shown.keys() == due.keys(), way
+            for id, each in shown.items():
+                assert max(due[id] - _FAR / 3, 0.0) <= each.delay <= due[id], (way, id, each.delay)
+
+    @case("transfer", "native_delay")
+    async def test_60_a_delay_that_is_over_is_none(self, rig: Rig) -> None:
+        await rig.publish(rig.message(id="a", delay=rig.long))
+        await rig.advance(rig.long + rig.suite.delay_grain)
+        assert [each.delay for shown in (await _shown(rig, ["a"])).values() for each in shown.values()] == [0.0, 0.0]
+
+    @case("transfer")
+    async def test_60_failed_attempts_are_shown(self, rig: Rig) -> None:
+        await rig.publish(*(rig.message(id=id, headers={CAUSE: "0123456789ab"}) for id in "abc"))
+        await _nack(rig, a="first", b="first")
+        await _nack(rig, a="second")
+        await rig.reopen()
+        for way, shown in (await _shown(rig, "abc")).items():
+            assert {id: each.failures for id, each in shown.items()} == {"a": 2, "b": 1, "c": 0}, way
+        assert {each.id: each.attempt for each in await rig.take(3)} == {"a": 3, "b": 2, "c": 1}
+
+    @case("transfer", "ordering_key", "native_delay")
+    async def test_60_delays_and_failures_in_a_queue_with_order_per_key(self, rig: Rig) -> None:
+        await rig.declare(ordering="key")
+        await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(2) for key in "ab"))
+        await rig.publish(rig.message(id="a2", key="a", delay=2 * _FAR))
+        (first,) = [each for each in await rig.take(2) if each.id == "a0"]
+        await rig.driver.settle(rig.queue, [Nack(first.receipt, _FAR)])
+        for way, shown in (await _shown(rig, ["a0", "a1", "a2", "b1"])).items():
+            assert {id: each.failures for id, each in shown.items()} == {"a0": 1, "a1": 0, "a2": 0, "b1": 0}, way
+            assert [shown[id].delay > 0 for id in ("a0", "a1", "a2", "b1")] == [True, False, True, False], way
+
+
+async def _shown(rig: Rig, ids: Iterable[str]) -> dict[str, dict[str, Waiting]]:
+    """The waiting messages by their ids, as each verb of the driver shows them."""
+    driver, able = rig.driver, rig.driver.capabilities
+    found = {"peek": await driver.peek(rig.queue, 10)}
+    if able.find:
+        found["find"] = await driver.find(rig.queue, list(ids))
+    if able.causes and all(CAUSE in each.headers for each in found["peek"]):
+        found["peek_cause"] = await driver.peek_cause(rig.queue, "0123456789ab", 10)
+    return {way: {each.id: each for each in shown if isinstance(each, Waiting)} for way, shown in found.items()}
 
 
 async def _nack(rig: Rig, **errors: str) -> None:

@@ -1,12 +1,21 @@
-"""Clause 28: which message is charged for the death of a worker, and which is not."""
+"""Clauses 28 and 62: which message is charged for the death of a worker, and when its messages come back."""
 
 from __future__ import annotations
 
-from tasuki.contracts.driver import Ack, Nack, Release
+import asyncio
+from unittest import SkipTest
+
+from tasuki.contracts.driver import SILENCE, Ack, Nack, Release
 from tasuki.testing.conformance.killed import Holder
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
 _LEASE = 3.0
+_SEEN = 30.0
+_LONG_LEASE = 300.0
+_BACK = 15.0
+"""Seconds within which the messages of a process that died are back."""
+_CHECKED = 3.0
+"""Seconds within which a waiting process looks at silent messages."""
 
 
 class Suspects(Suite):
@@ -47,6 +56,22 @@ class Suspects(Suite):
             assert (got.attempt, got.suspect) == (attempt, suspect)
             await rig.driver.settle(rig.queue, [settlement(got.receipt)])
         assert (await rig.one()).attempt == 3
+
+    @case("multi_process", "counts_attempts")
+    async def test_28_every_process_counts_the_suspects(self, rig: Rig) -> None:
+        spec = await rig.declare(lease=_LEASE)
+        await rig.publish(rig.message())
+        async with Holder(rig.suite, rig.place, spec, 1, starts=1) as holder:
+            holder.kill()
+        got = await rig.begin(await rig.one())
+        assert got.suspect
+        await rig.driver.settle(rig.queue, [Release(got.receipt)])
+        other = await rig.another(lease=_LEASE)
+        async with asyncio.timeout(_SEEN):
+            while True:  # a count may be behind
+                if (await other.depth(rig.queue)).ready == 1:
+                    return
+                await asyncio.sleep(0.1)
 
     @case("counts_attempts")
     async def test_28_a_released_message_is_no_suspect(self, rig: Rig) -> None:
@@ -122,3 +147,24 @@ class Suspects(Suite):
         got = await rig.take(2)
         assert sorted(ids(got)) == published
         assert [(delivery.attempt, delivery.suspect) for delivery in got] == [(1, True)] * 2
+
+
+class Deaths(Suite):
+    """A process that holds messages and is silent: first it lives, then it is killed."""
+
+    @case("sees_deaths", "multi_process")
+    async def test_62_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages(self, rig: Rig) -> None:
+        if rig.suite.hides_deaths:
+            raise SkipTest("not applicable: a pooler hides the death of a process")
+        spec = await rig.declare(lease=_LONG_LEASE)
+        published = await rig.publish(*rig.messages(3))
+        silent_for = SILENCE + _CHECKED if rig.driver.capabilities.sees_silence else _CHECKED
+        async with Holder(rig.suite, rig.place, spec, 3) as holder:  # it renews nothing
+            assert list(await rig.driver.receive(rig.queue, 1, silent_for)) == [], "its process lives"
+            holder.kill()
+            got = list(await rig.driver.receive(rig.queue, 3, _BACK))
+            got += await rig.take(len(published) - len(got))
+        assert sorted(ids(got)) == published
+        assert all(delivery.suspect for delivery in got)
+        assert list(await rig.driver.settle(rig.queue, [Ack(delivery.receipt) for delivery in got])) == []
+        await rig.nothing()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tasuki.contracts.driver import Ack, Nack, Occupancy, Release
 from tasuki.testing.conformance.rig import Rig, Suite, case
 
@@ -43,6 +45,38 @@ class Counting(Suite):
         await rig.counts(0, 0, 3)
         await rig.advance(rig.long * 1.1)
         await rig.counts(2, 0, 1)
+
+    @case("multi_process")
+    async def test_58_depth_counts_all_processes_or_says_none(self, rig: Rig) -> None:
+        other = await rig.another()
+        await rig.publish(*rig.messages(6))
+        await rig.take(4)
+        mine, depth = await rig.driver.depth(rig.queue), await other.depth(rig.queue)
+        assert depth.in_flight is None or depth.in_flight == 4 or not other.capabilities.exact_depth, depth
+        kept, theirs = rig.driver.kept(rig.queue), other.kept(rig.queue)
+        if kept is None:
+            assert None not in (depth.in_flight, depth.delayed, mine.in_flight, mine.delayed), "nothing tells the rest"
+            return
+        assert (mine.in_flight, mine.delayed) == (depth.in_flight, depth.delayed), "neither counts itself alone"
+        assert theirs is not None
+        assert (kept.held - kept.unused, theirs.held) == (4, 0)
+        assert kept.held + theirs.held + depth.ready == 6
+
+    @case("multi_process", "native_delay")
+    async def test_58_delays_are_of_all_processes_or_kept_by_their_own(self, rig: Rig) -> None:
+        other = await rig.another()
+        await rig.publish(*rig.messages(2, delay=rig.long * 20))
+        depth, kept = await other.depth(rig.queue), rig.driver.kept(rig.queue)
+        if kept is None:
+            assert depth.delayed == 2 or not other.capabilities.exact_depth, depth
+            return
+        assert (await rig.driver.depth(rig.queue)).delayed == depth.delayed, "neither counts itself alone"
+        assert sum(kept.delays.values()) == 2
+        now = time.monotonic()
+        assert all(end - now > 0 for end in kept.delays), kept
+        theirs = other.kept(rig.queue)
+        assert theirs is not None
+        assert not theirs.delays
 
     @case("exact_depth", "leases")
     async def test_depth_notices_a_lost_lease(self, rig: Rig) -> None:

@@ -1,4 +1,4 @@
-"""Clauses 24 and 51: messages are shown from any number on, and found by their ids, without receiving them."""
+"""Clauses 24, 51 and 59: messages are shown from any number on, found and located by ids, without receiving them."""
 
 from __future__ import annotations
 
@@ -70,6 +70,52 @@ class Finding(Suite):
         published = await rig.publish(*rig.messages(3000))
         wanted = published[::500]
         assert [each.id for each in await rig.driver.find(rig.queue, wanted)] == wanted
+
+    @case("locate")
+    async def test_59_a_message_is_located_wherever_it_is(self, rig: Rig) -> None:
+        await rig.publish(*(rig.message(id=id) for id in ("a", "b", "ä")))
+        asked = ["a", "ä", "there is none", "", "\ud800", "\0"]
+        assert await rig.driver.locate(rig.queue, asked) == {"a": "ready", "ä": "ready"}
+        got = await rig.one()
+        assert await rig.driver.locate(rig.queue, asked) == {"a": "held", "ä": "ready"}
+        await rig.ack(got)
+        assert await rig.driver.locate(rig.queue, asked) == {"ä": "ready"}
+        assert await rig.driver.locate(rig.queue, []) == {}
+        assert [(each.id, each.attempt) for each in await rig.take(2)] == [("b", 1), ("ä", 1)]
+
+    @case("locate", "native_delay")
+    async def test_59_a_delayed_message_is_told_apart(self, rig: Rig) -> None:
+        await rig.publish(rig.message(id="later", delay=_LATE), rig.message(id="now"))
+        assert await rig.driver.locate(rig.queue, ["now", "later"]) == {"now": "ready", "later": "delayed"}
+        got = await rig.one()
+        await rig.driver.settle(rig.queue, [Nack(got.receipt, delay=_LATE)])
+        assert await rig.driver.locate(rig.queue, ["now", "later"]) == {"now": "delayed", "later": "delayed"}
+        await rig.publish(rig.message(id="now", deduplicate=False))
+        assert await rig.driver.locate(rig.queue, ["now"]) == {"now": "ready"}
+        await rig.one()
+        assert await rig.driver.locate(rig.queue, ["now"]) == {"now": "held"}
+
+    @case("locate", "ordering_key")
+    async def test_59_a_message_behind_its_key_is_ready(self, rig: Rig) -> None:
+        await rig.declare(ordering="key")
+        await rig.publish(*(rig.message(id=f"{number}", key="k") for number in range(2)))
+        await rig.one()
+        assert await rig.driver.locate(rig.queue, ["0", "1"]) == {"0": "held", "1": "ready"}
+
+    @case("locate", "lanes")
+    async def test_59_messages_in_lanes_are_located(self, rig: Rig) -> None:
+        await rig.declare(fair=1)
+        await rig.publish(*(rig.message(id=f"{lane}{number}", lane=lane) for number in range(2) for lane in "ab"))
+        got = await rig.one()
+        where = await rig.driver.locate(rig.queue, ["a0", "a1", "b0", "b1"])
+        assert where.pop(got.id) == "held"
+        assert sorted(where.values()) == ["ready"] * 3
+
+    @case("locate")
+    async def test_59_one_among_many_is_located(self, rig: Rig) -> None:
+        published = await rig.publish(*rig.messages(3000))
+        wanted = published[2999::-500]
+        assert await rig.driver.locate(rig.queue, wanted) == dict.fromkeys(wanted, "ready")
 
     @case("peek", "ordering_key", "native_delay")
     async def test_24_a_peek_begins_at_any_number(self, rig: Rig) -> None:

@@ -19,7 +19,7 @@ class Publishing(Suite):
     async def test_a_full_queue_is_waited_for(self, rig: Rig) -> None:
         line = await Line(rig, spec={"max_length": 2}).open()
         await line.queue.publish_many([0, 1])
-        late = asyncio.create_task(line.queue.publish_many([2, 3], timeout=rig.suite.patience * 4))
+        late = asyncio.create_task(line.queue.publish_many([2, 3], publish_timeout=rig.suite.patience * 4))
         await asyncio.sleep(0.1)
         assert not late.done()
         bodies = []

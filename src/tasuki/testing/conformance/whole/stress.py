@@ -90,8 +90,10 @@ class Stress(Suite):
         doubtful: set[str] = set()
         async with rig.suite.broken(rig.place):
             began = time.monotonic()
-            results += await line.queue.publish_many([1, 2, 3], timeout=2.0)
-            alone = (await asyncio.gather(line.queue.publish(4, id="alone", timeout=2.0), return_exceptions=True))[0]
+            results += await line.queue.publish_many([1, 2, 3], publish_timeout=2.0)
+            alone = (
+                await asyncio.gather(line.queue.publish(4, id="alone", publish_timeout=2.0), return_exceptions=True)
+            )[0]
             assert time.monotonic() - began < 4.0 + rig.suite.patience
         assert isinstance(alone, BrokerUnavailableError | BrokerTimeoutError)
         assert (alone.message_id, alone.retryable) == ("alone", True)
@@ -107,7 +109,7 @@ class Stress(Suite):
         """As soon as the broker is back; a driver may need a moment to notice."""
         end = time.monotonic() + line.rig.suite.patience * 2
         while True:
-            (result,) = await line.queue.publish_many([Envelope(body="back", id="back")], timeout=5.0)
+            (result,) = await line.queue.publish_many([Envelope(body="back", id="back")], publish_timeout=5.0)
             if isinstance(result, Confirmed):
                 return result.id
             assert isinstance(result.error, DriverError), result

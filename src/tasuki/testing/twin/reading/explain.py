@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
+from tasuki.observe.frames import is_ours
 from tasuki.state.pauses import Pause, pause_of_consumer
 from tasuki.testing.twin.driver import twin_of
 from tasuki.units import format_duration
@@ -27,6 +28,20 @@ def explain(faults: Faults, queues: Iterable[Queue], consumers: Sequence[Consume
     ]
     more = [f"… and {len(lines) - limit} more"] if len(lines) > limit else []
     return "\n".join(lines[:limit] + more)
+
+
+def waited_for(consumers: Sequence[Consumer]) -> str:
+    """One line for each running handler, with the line of code where it is, if that is known; empty if none runs."""
+    lines = []
+    for consumer in consumers:
+        for delivery, frames in consumer.stacks(None):
+            users = [frame for frame in frames if not is_ours(frame.filename)]
+            place = f", in {users[-1].filename}:{users[-1].lineno}" if users else ""
+            received = delivery.received
+            lines.append(
+                f"  {consumer.queue.id} {received.id}: handler {delivery.function}, attempt {received.attempt}{place}"
+            )
+    return "\n".join(lines[:LINES])
 
 
 def _lines(faults: Faults, queue: Queue, consumers: list[Consumer]) -> Iterator[str]:

@@ -38,7 +38,7 @@ class _Shown:
         if batch.ids:
             return f"{batch.ids:,} chosen"
         if batch.group is not None:
-            return f"{batch.group[0]} {batch.group[1]}"
+            return f"{batch.group[0]} {batch.words or batch.group[1]}"
         return batch.where or "all"
 
 

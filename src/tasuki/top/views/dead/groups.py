@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk
-from tasuki.desk.dead.rows import GroupRow
+from tasuki.desk.dead.rows import GroupRow, unread_of
 from tasuki.desk.dead.windows import NEWEST, Window
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
@@ -41,7 +41,7 @@ class _Group:
 
     @property
     def what(self) -> str:
-        """The first line of the newest error, or why there is none."""
+        """The commonest first line of the errors, or why there is none."""
         group = self.row.group
         return line(group.sample or group.reason or "(no error)")
 
@@ -108,13 +108,13 @@ class DeadView(View):
         found = [_Group(row, snapshot.now, by, row.dead in whole, row.dead in kept) for row in groups]
         self._groups = {(each.row.dead, by, each.row.group.key): each for each in found}
         rows = [Row(f"{each.row.dead} {each.row.group.key}", each, _find(each.row)) for each in found]
-        empty = [_NONE, *(f"{id}: {why}" for id, why in unseen.items())]
-        return Table(rows, empty, self._note(windows, unseen, len(rows)))
+        empty = [*([] if unseen else [_NONE]), *(f"{id}: {why}" for id, why in unseen.items())]
+        return Table(rows, empty, self._note(windows, unread_of(snapshot, unseen), len(rows)))
 
-    def _note(self, windows: Sequence[Window], unseen: Mapping[str, str], groups: int) -> str:
+    def _note(self, windows: Sequence[Window], unread: int, groups: int) -> str:
         read = sum(window.count for window in windows)
         bound = "" if all(window.is_all for window in windows) else f" of the newest {NEWEST:,} a queue"
-        hidden = f", {len(unseen)} not shown" if unseen else ""
+        hidden = f"; {amounts.things(unread, 'letter')} more that cannot be shown" if unread else ""
         return f"{amounts.things(read, 'letter')}, {groups:,} by {self._by}{bound}{hidden}"
 
     def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:

@@ -29,7 +29,8 @@ class _Part:
     consumer: PresentConsumer
     queue: str
     """The id of the queue, empty where the project does not have it."""
-    now: float
+    seen: float
+    """Unix time of the worker's last sign."""
     known: ConsumerRow | None = None
     message: RunningMessage | None = None
 
@@ -67,7 +68,9 @@ class WorkerView(View):
         """See :class:`View`."""
         worker = next((each for each in snapshot.workers if each.key == self._worker.key), None)
         if worker is None:
-            return Table(empty=("This worker has gone. Its messages come back when their leases end.",))
+            return Table(
+                empty=("This worker has gone. Its messages come back when its death is seen, or their leases end.",)
+            )
         self._worker = worker
         live = reading.site.live
         names = {(row.driver, live.queues[id].spec.name): id for id, row in snapshot.queues.items()}
@@ -76,12 +79,12 @@ class WorkerView(View):
             queue = names.get((consumer.driver, consumer.queue), "")
             known = next((each for each in snapshot.queues[queue].consumers if each.id == consumer.id), None) \
                 if queue else None  # fmt: skip
-            part = _Part(consumer, queue, snapshot.now, known)
+            part = _Part(consumer, queue, worker.seen, known)
             rows.append(Row(consumer.id, part, f"{consumer.id} {queue or consumer.queue}"))
             for message in consumer.messages:
-                part = _Part(consumer, queue, snapshot.now, known, message)
+                part = _Part(consumer, queue, worker.seen, known, message)
                 rows.append(Row(f"{consumer.id} {message.id}", part, f"{message.id} {message.function}"))
-        note = f"{worker.left_out} more have no room in its sign" if worker.left_out else ""
+        note = worker.trouble or (f"{worker.left_out} more have no room in its sign" if worker.left_out else "")
         return Table(rows, ("It has no consumer.",), note)
 
     def mark(self, row: Row, signs: Signs) -> Cell:
@@ -94,8 +97,9 @@ class WorkerView(View):
         part: _Part = row.value
         consumer, message = part.consumer, part.message
         if message is not None:
-            since = amounts.age(max(part.now - message.since, 0.0))
-            return [(f"  {line(message.id)}", "ok"), ("", ""), (since, "ok"), ("", ""), ("", ""),
+            since = amounts.age(max(part.seen - message.since, 0.0))
+            style = "bad" if message.bound else "ok"
+            return [(f"  {line(message.id)}", style), ("", ""), (since, style), ("", ""), ("", ""),
                     (line(message.function), "dim")]  # fmt: skip
         return [
             (line(consumer.id), "dim" if part.is_paused else "bold"),
@@ -110,7 +114,7 @@ class WorkerView(View):
         """See :class:`View`."""
         part: _Part = row.value
         if column == "for":
-            return 0.0 if part.message is None else part.now - part.message.since
+            return 0.0 if part.message is None else part.seen - part.message.since
         if column in ("run", "done", "failed"):
             return getattr(part.consumer, "running" if column == "run" else column)
         return row.find if column == "what" else part.queue

@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.bodies import line
+from tasuki.desk.reading.observed.gone import queue_in
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.state.presence import Presence
 from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
-from tasuki.top.views.view import Row, Table, View
+from tasuki.top.views.questions import of_many
+from tasuki.top.views.view import Key, Row, Table, View
 from tasuki.top.views.workers.worker import WorkerView
 
 if TYPE_CHECKING:
@@ -29,14 +32,16 @@ _UNKNOWN = (
 class _Seen:
     worker: Presence
     now: float
+    killed_at: str = ""
+    """A queue of a killed worker; empty: it lives."""
 
     @property
     def silent(self) -> float:
         return max(self.now - self.worker.seen, 0.0)
 
     @property
-    def places(self) -> int:
-        return sum(consumer.concurrency for consumer in self.worker.consumers)
+    def condition(self) -> str:
+        return "killed" if self.killed_at else self.worker.condition(self.now)
 
 
 _SORTS: Mapping[str, Callable[[_Seen], Any]] = {
@@ -46,9 +51,28 @@ _SORTS: Mapping[str, Callable[[_Seen], Any]] = {
     "done": lambda seen: seen.worker.done,
     "failed": lambda seen: seen.worker.failed,
     "seen": lambda seen: seen.silent,
+    "health": lambda seen: seen.condition,
     "version": lambda seen: seen.worker.version,
     "consumers": lambda seen: len(seen.worker.consumers),
 }
+
+
+_HEALTH: Mapping[str, tuple[str, str]] = {
+    "ok": ("ok", "ok"),
+    "warning": ("warning", "warn"),
+    "not_ready": ("not ready", "warn"),
+    "not_live": ("not live", "bad"),
+    "silent": ("silent", "bad"),
+    "killed": ("killed", "bad"),
+    "unknown": ("", "dim"),
+}
+"""Condition of a worker → its word and style."""
+
+
+def _row(seen: _Seen) -> Row:
+    worker = seen.worker
+    find = f"{worker.name} {' '.join(each.id for each in worker.consumers)}"
+    return Row(worker.key, seen, find, seen.condition in ("silent", "not_live", "killed"))
 
 
 class WorkersView(View):
@@ -63,21 +87,19 @@ class WorkersView(View):
         Column("done", "DONE", 8, is_right=True),
         Column("failed", "FAILED", 7, is_right=True),
         Column("seen", "SEEN", 5, is_right=True),
+        Column("health", "HEALTH", 9),
         Column("version", "VERSION", 9, at_least=100),
         Column("consumers", "CONSUMERS", at_least=70, share=2),
     )
 
+    keys = (Key("a", "acknowledge", "a killed worker is known to be gone; its row ends", is_for_many=True),)
+
     async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
-        rows = [
-            Row(
-                worker.key,
-                _Seen(worker, snapshot.now),
-                f"{worker.host}:{worker.pid} {' '.join(each.id for each in worker.consumers)}",
-                worker.is_late(snapshot.now),
-            )
-            for worker in snapshot.workers
-        ]
+        queues = reading.site.live.queues
+        names = {(queue.driver.name, queue.spec.name): id for id, queue in queues.items()}
+        killed = [_Seen(worker, snapshot.now, queue_in(worker, names)) for worker in snapshot.killed]
+        rows = [_row(seen) for seen in [*killed, *(_Seen(worker, snapshot.now) for worker in snapshot.workers)]]
         return Table(rows, _NONE if snapshot.knows_workers or not snapshot.queues else _UNKNOWN)
 
     def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
@@ -90,10 +112,11 @@ class WorkersView(View):
         return [
             (line(f"{worker.host}:{worker.pid}"), "bold" if row.is_problem else ""),
             (amounts.age(max(seen.now - worker.started, 0.0)), ""),
-            (f"{worker.running}/{seen.places}", "" if worker.running else "dim"),
+            (f"{worker.running}/{worker.concurrency}", "" if worker.running else "dim"),
             (amounts.count(worker.done), ""),
             (amounts.count(worker.failed), "bad" if worker.failed else "dim"),
-            (amounts.age(seen.silent) if seen.silent >= 1 else "now", "bad" if row.is_problem else "dim"),
+            (amounts.age(seen.silent) if seen.silent >= 1 else "now", "bad" if worker.is_late(seen.now) else "dim"),
+            _HEALTH.get(seen.condition, ("", "dim")),
             (line(worker.version, 30), "dim"),
             (line(names), "dim"),
         ]
@@ -109,3 +132,13 @@ class WorkersView(View):
     def enter(self, row: Row) -> View | None:
         """See :class:`View`."""
         return WorkerView(row.value.worker)
+
+    def order(self, key: Key, row: Row | None) -> Order | None:
+        """See :class:`View`."""
+        if row is None or not row.value.killed_at:
+            return None
+        return Order("acknowledge", "queue", row.value.killed_at, row.value.worker.name)
+
+    def question(self, key: Key, orders: Sequence[Order]) -> str:
+        """See :class:`View`."""
+        return of_many("Acknowledge", orders, "killed worker")

@@ -43,6 +43,8 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     where: str = ""
     group: tuple[str, str] | None = None
     """What the letters are grouped by, and the key of their group; None: it does not matter."""
+    words: str = ""
+    """What the letters of the group have in common, for people; empty: only the key is known."""
     ids: int = 0
     """How many letters were chosen by their ids; 0: they were not."""
     to: str = ""
@@ -139,7 +141,7 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
             "total", "there", "done", "returned", "left", "seen", "stayed", "gone", "unclear", "unsure", "undone",
             "started", "can_undo", "problem",
         )  # fmt: skip
-        group = None if self.group is None else {"by": self.group[0], "key": self.group[1]}
+        group = None if self.group is None else {"by": self.group[0], "key": self.group[1], "words": self.words}
         return {**{name: getattr(self, name) for name in names}, "group": group}
 
 

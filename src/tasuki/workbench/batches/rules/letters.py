@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tasuki.contracts.driver import Outgoing, QueueSpec
+from msgspec.structs import replace
+
+from tasuki.contracts.driver import Outgoing, QueueSpec, Waiting
 from tasuki.message import (
     BATCH,
-    DEAD_LETTER_TIME,
     DUE,
     EXPIRES_AT,
     PARTITION_KEY,
@@ -16,7 +17,8 @@ from tasuki.message import (
     Message,
     is_reserved,
 )
-from tasuki.queues.dead_letter import KEPT_AT_REDRIVE, redriven
+from tasuki.queues.dead_letter import KEPT_AT_REDRIVE, sent_back
+from tasuki.queues.messages.waiting import OF_A_LETTER, is_letter, moved
 from tasuki.workbench.batches.rules.batch import TRASH_TIME, Act
 
 CHUNK = 100
@@ -31,16 +33,15 @@ Note = Mapping[str, HeaderValue]
 def moved_form(message: Message, act: Act, batch: str, now: float, to: QueueSpec | None = None) -> Outgoing:
     """A letter as its batch moves it: to be tried again as it was first published, else with why it died.
 
-    ``to``: the queue that it is moved to, where it keeps its place; see ``_place``.
+    One that has not died, but only waits, is moved as it waits. ``to``: the queue that a letter is moved to, where it
+    keeps its place.
     """
     if act == "retry":
-        sent = redriven(message, now)
+        sent = sent_back(message, now)
+    elif act == "move":
+        sent = _as_it_is(message, to)
     else:
-        sent = Outgoing(message.id, message.body, dict(message.headers))
-        if act == "delete":
-            sent.headers[EXPIRES_AT] = now + TRASH_TIME
-        elif to is not None:
-            _place(sent, to, now)
+        sent = _for_the_trash(message, now)
     sent.headers[BATCH] = batch
     return sent
 
@@ -48,35 +49,49 @@ def moved_form(message: Message, act: Act, batch: str, now: float, to: QueueSpec
 def note_of(message: Message, act: Act) -> Note:
     """What the moved form lacks."""
     headers = message.headers
-    if act == "retry":
+    if act == "retry" and is_letter(message):
         return {name: value for name, value in headers.items() if is_reserved(name) and name not in KEPT_AT_REDRIVE}
     return {name: headers[name] for name in (BATCH, EXPIRES_AT) if name in headers}
 
 
 def restored(message: Message, act: Act, note: Note, to: QueueSpec, now: float) -> Outgoing:
-    """The letter as it was before its batch moved it; ``to``: the queue where it was."""
+    """The message as it was before its batch moved it; ``to``: the queue where it was.
+
+    A letter has no delay and no failure there; one that only waited keeps what it has by now.
+    """
     headers = message.headers
-    if act == "retry":
+    if act == "retry" and not OF_A_LETTER.isdisjoint(note):
         plain = {name: v for name, v in headers.items() if not is_reserved(name) or name in KEPT_AT_REDRIVE}
     else:
-        plain = {name: value for name, value in headers.items() if name not in (BATCH, EXPIRES_AT)}
-    sent = Outgoing(message.id, message.body, {**plain, **note})
-    _place(sent, to, now)
+        own = (BATCH,) if act == "retry" else (BATCH, EXPIRES_AT)
+        plain = {name: value for name, value in headers.items() if name not in own}
+    sent = _as_it_is(replace(message, headers={**plain, **note}), to)
+    due = sent.headers.get(DUE)
+    if act == "delete" and not is_letter(sent) and isinstance(due, int | float):
+        sent.delay = max(due - now, 0.0)  # in the trash it had none
     return sent
 
 
-def _place(sent: Outgoing, to: QueueSpec, now: float) -> None:
-    """Give a message the place that its headers say: priority and key where the queue has such, and when it is due.
+def _for_the_trash(message: Message, now: float) -> Outgoing:
+    """Ready there, but its headers say when it was to be ready, and how often it has failed."""
+    waiting = Outgoing(message.id, message.body, dict(message.headers)) if is_letter(message) else moved(message)
+    headers = {**waiting.headers, EXPIRES_AT: now + TRASH_TIME}
+    if waiting.delay or (DUE in headers and isinstance(message, Waiting) and not is_letter(message)):
+        headers[DUE] = now + waiting.delay
+    return Outgoing(message.id, message.body, headers)
 
-    A dead letter is due, whatever is written about its first publish.
-    """
-    priority, key, due = (sent.headers.get(name) for name in (PRIORITY, PARTITION_KEY, DUE))
-    if to.priorities and isinstance(priority, int):
+
+def _as_it_is(message: Message, to: QueueSpec | None) -> Outgoing:
+    """A letter with why it died, with priority and key where the queue has such; another message as it waits."""
+    if not is_letter(message):
+        return moved(message)
+    sent = Outgoing(message.id, message.body, dict(message.headers))
+    priority, key = (sent.headers.get(name) for name in (PRIORITY, PARTITION_KEY))
+    if to is not None and to.priorities and isinstance(priority, int):
         sent.priority = priority
-    if to.ordering == "key" and key is not None:
+    if to is not None and to.ordering == "key" and key is not None:
         sent.key = str(key)
-    if isinstance(due, int | float) and DEAD_LETTER_TIME not in sent.headers:
-        sent.delay = max(due - now, 0.0)
+    return sent
 
 
 def weight_of(note: Note) -> int:

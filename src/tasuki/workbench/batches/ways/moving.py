@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tasuki.app.dead.transferring import after_letter
 from tasuki.contracts.driver import Outgoing, Transfer, place_of
 from tasuki.errors import DriverError, MessageNotFoundError
-from tasuki.message import Message
+from tasuki.message import BATCH, MOVED_FROM, HeaderValue, Message
 from tasuki.queues.queue import Queue
 from tasuki.workbench.batches.choosing import Chooser, cause_of
 from tasuki.workbench.batches.driving import Driving
@@ -41,6 +41,8 @@ class Moving:
         self._left_to_see: int | None = None
         self._is_full = False
         """Whether its limit is reached."""
+        self._again: Container[str] = ()
+        """The letters of this chunk that may have been moved before."""
         self._ahead = 0.0
         """What the time of the store is ahead of the monotonic clock here."""
 
@@ -135,7 +137,7 @@ class Moving:
         """Note the letters, move them, and count them; returns how many were moved."""
         driving, batch = self._driving, self._driving.batch
         ids = [letter.message.id for letter in chunk]
-        again = steps.again_of(batch, ids)
+        self._again = again = steps.again_of(batch, ids)
         kept = self._is_kept(chunk)
         if kept:
             notes = {letter.message.id: letter.note for letter in chunk}
@@ -198,9 +200,9 @@ class Moving:
         places = self._places
         if target is None:
             return await self._transfer(places.trash, letters, sent)
-        after = [after_letter(letter) for letter in letters]
         if not places.reaches(target):
-            return await self._carry(target, letters, await places.put(target, sent, after))
+            return await self._carry(target, letters, sent)
+        after = [after_letter(letter) for letter in letters]
 
         async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
             return list(await self._transfer(target.spec.name, letters, messages))
@@ -215,10 +217,32 @@ class Moving:
         return await self._places.transfer(self._places.source.spec.name, batch)
 
     async def _carry(
-        self, target: Queue, letters: Sequence[Message], answers: Sequence[DriverError | None]
+        self, target: Queue, letters: Sequence[Message], sent: Sequence[Outgoing]
     ) -> Sequence[DriverError | None]:
-        """Remove what a queue of another driver has now: a kill in between leaves a letter in both."""
-        there = [letter for letter, answer in zip(letters, answers, strict=True) if answer is None]
-        if there:
-            await removed(self._places.driver, self._places.source.spec.name, there)
+        """Publish to another driver, then remove: a kill in between leaves a letter in both.
+
+        Such a letter is not published again as long as the target can show that it is there.
+        """
+        for letter, message in zip(letters, sent, strict=True):
+            message.headers[MOVED_FROM] = place_of(letter)
+        there = await self._already_in(target, letters)
+        missing = [number for number, letter in enumerate(letters) if place_of(letter) not in there]
+        after = [after_letter(letters[number]) for number in missing]
+        answers: list[DriverError | None] = [None] * len(letters)
+        if missing:
+            told = await self._places.put(target, [sent[number] for number in missing], after)
+            for number, answer in zip(missing, told, strict=True):
+                answers[number] = answer
+        gone = [letter for letter, answer in zip(letters, answers, strict=True) if answer is None]
+        if gone:
+            await removed(self._places.driver, self._places.source.spec.name, gone)
         return answers
+
+    async def _already_in(self, target: Queue, letters: Sequence[Message]) -> set[HeaderValue]:
+        """The places of letters in doubt that another process of this batch has published before it died."""
+        ids = [letter.id for letter in letters if letter.id in self._again]
+        if not ids or not target.driver.capabilities.find:
+            return set()
+        shown = await target.driver.find(target.spec.name, ids)
+        batch = self._driving.batch.id
+        return {each.headers.get(MOVED_FROM, "") for each in shown if each.headers.get(BATCH) == batch} - {""}

@@ -77,7 +77,7 @@ class Returns:
         """The ids of the letters that came back, from the end of the queue on; ``old``: so many were there before."""
         driver, name = self._source.driver, self._source.spec.name
         depth = await driver.depth(name)
-        total = end = depth.ready + depth.delayed
+        total = end = depth.waiting
         lowest = max(end - _MOST, 0)
         found: set[str] = set()
         size, weight = FIRST, 0

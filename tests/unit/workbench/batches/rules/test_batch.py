@@ -52,7 +52,7 @@ def test_whether_it_can_be_undone(changes: dict[str, object], can: bool) -> None
 def test_as_plain_data() -> None:
     batch = replace(BATCH, group=("type", "KeyError"), moved=7, undone=4, is_back=True, state="undone", doubt=("a",))
     shown = batch.as_dict()
-    assert shown["group"] == {"by": "type", "key": "KeyError"}
+    assert shown["group"] == {"by": "type", "key": "KeyError", "words": ""}
     assert (shown["done"], shown["undone"], shown["started"], shown["unsure"]) == (7, 4, 3, 1)
     assert BATCH.as_dict()["group"] is None
     assert BATCH.started == 0

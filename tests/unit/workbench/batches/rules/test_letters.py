@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Outgoing, QueueSpec
-from tasuki.message import BATCH, DUE, EXPIRES_AT, Message
+from tasuki.contracts.driver import Outgoing, QueueSpec, Waiting
+from tasuki.message import BATCH, DUE, EXPIRES_AT, FAILURES, Message
 from tasuki.workbench.batches.rules.batch import ACTS, Act
 from tasuki.workbench.batches.rules.letters import has_room, moved_form, note_of, restored, weight_of
 
@@ -44,18 +44,36 @@ def test_a_moved_letter_has_its_place_in_a_queue_with_priorities_or_order() -> N
     assert moved_form(letter, "delete", "7", 100.0, None).key is None
 
 
-@pytest.mark.parametrize("act", ["delete", "move"])
+@pytest.mark.parametrize("act", ACTS)
 def test_a_message_that_is_no_dead_letter_gets_its_place_back(act: Act) -> None:
     """A batch can be about any queue: what it brings back must not run before its time, or before others of its key."""
-    headers: dict[str, Any] = {"priority": 3, "partition_key": "k", DUE: 500.0}
-    letter, spec = Message("m", b"body", headers), QueueSpec("jobs", priorities=True, ordering="key")
+    headers: dict[str, Any] = {"priority": 3, "partition_key": "k", DUE: 500.0, "x_expires_at": 900.0}
+    letter, spec = Waiting("m", b"body", headers, "9", 400.0, 2), QueueSpec("jobs", priorities=True, ordering="key")
     sent = moved_form(letter, act, "7", 100.0)
-    waiting = Message("m", sent.body, sent.headers)
+    if act == "delete":
+        assert (sent.delay, sent.priority, sent.key) == (0.0, 0, None), "nothing waits in the trash"
+    else:
+        assert (sent.delay, sent.priority, sent.key) == (400.0, 3, "k")
+        assert (sent.headers[FAILURES], sent.headers["x_expires_at"]) == (2, 900.0)
+    waiting = Waiting("m", sent.body, sent.headers, "1", max(sent.delay - 100.0, 0.0))
     back = restored(waiting, act, note_of(letter, act), spec, 200.0)
-    assert back == Outgoing("m", b"body", headers, priority=3, key="k", delay=300.0)
-    assert restored(waiting, act, note_of(letter, act), spec, 600.0).delay == 0.0
-    dead = Message("m", b"body", {**sent.headers, "x_dead_letter_time": 1.0})
-    assert restored(dead, act, {}, spec, 200.0).delay == 0.0
+    assert back == Outgoing("m", b"body", {**headers, FAILURES: 2}, priority=3, key="k", delay=300.0)
+    late = restored(Waiting("m", sent.body, sent.headers, "1"), act, note_of(letter, act), spec, 600.0)
+    assert late.delay == 0.0
+
+
+def test_a_letter_in_the_trash_is_due_when_it_comes_back() -> None:
+    letter = Message("m", b"body", {DUE: 500.0, "x_dead_letter_time": 1.0})
+    sent = moved_form(letter, "delete", "7", 100.0)
+    waiting = Message("m", sent.body, sent.headers)
+    assert restored(waiting, "delete", note_of(letter, "delete"), QueueSpec("jobs"), 200.0).delay == 0.0
+
+
+def test_a_message_whose_delay_was_ended_is_ready_when_it_comes_back_from_the_trash() -> None:
+    ready = Waiting("m", b"body", {DUE: 500.0}, "9")
+    sent = moved_form(ready, "delete", "7", 100.0)
+    waiting = Waiting("m", sent.body, sent.headers, "1")
+    assert restored(waiting, "delete", note_of(ready, "delete"), QueueSpec("jobs"), 200.0).delay == 0.0
 
 
 @pytest.mark.parametrize("act", ACTS)

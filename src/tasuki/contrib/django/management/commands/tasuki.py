@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser, handle_defau
 
 from tasuki.cli import main
 from tasuki.cli.group import COMMANDS
-from tasuki.contrib.django.project import TARGET
+from tasuki.contrib.django.project import TARGET, respect_logging
 from tasuki.registry.finding.finding import VARIABLE
 
 
@@ -26,15 +26,25 @@ class Command(BaseCommand):
         handle_default_options(options)
         os.environ[VARIABLE] = TARGET  # processes that this one starts work with the same project
         extend_path()
+        respect_logging()
         sys.exit(main(words_of(words)))
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """See BaseCommand."""
+        """See BaseCommand. Every argument of ``call_command`` is one of Tasuki's, options too."""
         parser.add_argument("words", nargs="*")
+        parse = parser.parse_args
+
+        def parse_words(args: Any = None, namespace: Any = None) -> Any:
+            found = parse([], namespace)
+            found.words = list(args or ())
+            return found
+
+        parser.parse_args = parse_words
 
     def handle(self, *args: Any, words: list[str], **options: Any) -> None:
         """For ``call_command("tasuki", "queues")``. Raises SystemExit unless the command succeeds."""
         os.environ[VARIABLE] = TARGET
+        respect_logging()
         if code := main(words_of(words)):
             sys.exit(code)
 

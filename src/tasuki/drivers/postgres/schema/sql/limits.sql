@@ -158,6 +158,10 @@ begin
         wanted := least(wanted, tokens(q.rate, q.burst, gate_full_at, now_at));
     end if;
     select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
+    if next_due <= at + (q.lease - 10) * interval '1 second' and q.lease > 10 then
+        perform end_silent(q, at, at + (q.lease - 10) * interval '1 second');
+        next_due := at;
+    end if;
     if next_due <= at then
         perform surface_due(q, at, greatest(most, 1000));
     end if;
@@ -174,7 +178,7 @@ begin
             and has_stray(q) then
             insert into arrivals (queue, lane) values (q.id, '');
         end if;
-        seqs := take_in_turns(q, wanted, most_bytes, q.lease, fold_arrivals(q, at));
+        seqs := take_in_turns(q, wanted, most_bytes, q.lease, fold_arrivals(q, at), who);
         return query
         select m.seq, m.token, m.attempts + 1, m.id, m.headers, m.body, m.suspect, null::double precision, null::boolean
         from unnest(seqs) with ordinality as u (seq, place) cross join lateral (
@@ -183,7 +187,7 @@ begin
         order by u.place;
         handed := cardinality(seqs);
     elsif q.by_key then
-        return query select * from take_by_key(q, wanted, most_bytes, lease_end);
+        return query select * from take_by_key(q, wanted, most_bytes, lease_end, who);
         get diagnostics handed = row_count;
     else
         return query
@@ -191,7 +195,7 @@ begin
             select m.seq, m.rank, octet_length(m.body) as size from messages m
             where m.queue = q.id and m.state = 0 order by m.rank, m.seq limit wanted for update skip locked
         ), taken as (
-            update messages m set state = 2, token = nonce, counted = false, due = lease_end, place = ''
+            update messages m set state = 2, token = nonce, counted = false, due = lease_end, holder = who, place = ''
             where m.seq = any (array(select s.seq from (
                 select l.seq, sum(l.size) over (order by l.rank, l.seq) - l.size as before from line l) s
                 where s.before < most_bytes))

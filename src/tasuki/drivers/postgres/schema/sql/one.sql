@@ -55,7 +55,7 @@ end $$;
 
 -- Takes the next message of the lane whose turn it is. Returns nulls if receive_limited has to look: the queue or its lanes have
 -- a rate, the queue has places, messages are due, many have arrived, the lane is '', or there is nothing.
-create or replace function take_one(queue_id integer, pace double precision) returns offer language plpgsql as $$
+create or replace function take_one(queue_id integer, who bigint, pace double precision) returns offer language plpgsql as $$
 declare
     nonce constant integer := new_token();
     few constant integer := 8;
@@ -111,7 +111,7 @@ begin
         free := q.lane_concurrency - places_held(q, name, at);
     end if;
     if free > 0 then
-        update messages m set state = 2, token = nonce, counted = false, place = name,
+        update messages m set state = 2, token = nonce, counted = false, place = name, holder = who,
             due = at + q.lease * interval '1 second'
         where m.seq = any (array(
             select o.seq from messages o where o.queue = q.id and o.lane = name and o.state = 4

@@ -163,7 +163,7 @@ create type offer as (
 -- leaves the ready ones (state 3) until the earlier one is gone, so that it is read once. At most 100: each takes a place in
 -- the server's table of locks. Walks along the line and stops when it has enough: a message that another take locks just now
 -- costs one check of its row.
-create or replace function take_by_key(q queues, most integer, most_bytes bigint, until timestamptz)
+create or replace function take_by_key(q queues, most integer, most_bytes bigint, until timestamptz, who bigint)
 returns setof offer language plpgsql as $$
 declare
     nonce constant integer := new_token();
@@ -224,7 +224,7 @@ begin
         end if;
         return query
         with claims as (
-            update messages m set state = 2, token = nonce, counted = false, due = until,
+            update messages m set state = 2, token = nonce, counted = false, due = until, holder = who,
                 place = case when q.limited then '' end
             where m.seq = any (array(
                 select f.seq from unnest(fit, fit_keys) as f (seq, key)

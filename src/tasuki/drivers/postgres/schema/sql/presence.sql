@@ -2,9 +2,7 @@
 -- connection may stay for long: then three minutes without a heartbeat are enough.
 create or replace function is_alive(h holders, at timestamptz) returns boolean language sql stable as $$
     select h.seen > at - case when h.pid is null then interval '20 seconds' else interval '3 minutes' end
-        and (h.pid is null or exists (
-            select 1 from pg_stat_activity a
-            where a.pid = h.pid and coalesce(a.backend_start = h.started, true)))
+        and (h.pid is null or is_connected(h))
 $$;
 
 -- Notes a heartbeat, and removes processes without one. pid_now: the listening connection, or null. Returns whether the

@@ -183,6 +183,8 @@ alter table messages add column if not exists cause text collate "C";
 create index if not exists messages_causes on messages (queue, cause, published_at, seq) where cause is not null and state <> 2;
 create index if not exists messages_lanes on messages (queue, lane, rank, seq) where state = 4;
 create index if not exists messages_places on messages (queue, place) where state = 2 and place is not null;
+-- Who holds it, or held it last: a row of holders, if its process has given a sign. Null where an earlier layout handed it out.
+alter table messages add column if not exists holder bigint;
 -- hears: whether its process listens. wakes_at: when the process wakes by itself, for a message that is due then.
 alter table waiters add column if not exists hears boolean, add column if not exists wakes_at timestamptz;
 
@@ -206,6 +208,11 @@ drop function if exists publish_checked(
 drop function if exists move(
     text, text, bigint[], integer[], integer[], text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[]);
 drop function if exists surface_due(integer, timestamptz, integer);
+
+-- Parts of layouts before 24.
+drop function if exists take_one(integer, double precision);
+drop function if exists take_by_key(queues, integer, bigint, timestamptz);
+drop function if exists take_in_turns(queues, integer, bigint, double precision, boolean);
 
 -- Parts of layouts before 23.
 drop function if exists straighten, declare_queue, declare_limits, publish_unique, lock_keys, store_watch;

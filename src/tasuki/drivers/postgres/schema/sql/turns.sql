@@ -3,7 +3,7 @@
 -- the lanes on: an empty one goes, unless its rate has not recovered, and one that must wait is parked. has_locked: whether this
 -- transaction has locked lanes; only if it has not may it wait for one.
 create or replace function take_in_turns(
-    q queues, most integer, most_bytes bigint, lease double precision, has_locked boolean
+    q queues, most integer, most_bytes bigint, lease double precision, has_locked boolean, who bigint
 ) returns bigint[] language plpgsql as $$
 declare
     nonce constant integer := new_token();
@@ -122,7 +122,7 @@ begin
             ), fit as materialized (
                 select l.seq, l.nth, l.size, l.number from line l where l.number <= wanted and bytes + l.before < most_bytes
             ), claimed as (
-                update messages m set state = 2, token = nonce, counted = false, place = lane_of(q, m.key, m.lane),
+                update messages m set state = 2, token = nonce, counted = false, place = lane_of(q, m.key, m.lane), holder = who,
                     due = at + lease * interval '1 second'
                 where m.seq = any (array(select f.seq from fit f))
             )

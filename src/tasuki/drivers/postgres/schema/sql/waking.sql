@@ -63,11 +63,12 @@ declare
 begin
     return query
     with asked as materialized (
-        select n.name, q.id as queue, case when q.limited then opens_at(q.id, at) end as opens_at, q.limited
+        select n.name, q.id as queue, case when q.limited then opens_at(q.id, at) end as opens_at, q.limited, q.lease
         from unnest(names) as n (name)
-        left join lateral (select o.id, o.limited from queues o where o.name = n.name offset 0) q on true
+        left join lateral (select o.id, o.limited, o.lease from queues o where o.name = n.name offset 0) q on true
     ), seen as materialized (
-        select a.name, a.queue, case when a.queue is null then true when a.limited then a.opens_at <= at else (
+        select a.name, a.queue, at + (a.lease - 10) * interval '1 second' as silent_until,
+            case when a.queue is null then true when a.limited then a.opens_at <= at else (
                 select m.seq from messages m where m.queue = a.queue and m.state = 0 order by m.rank, m.seq limit 1
             ) is not null end as is_ready,
             least(a.opens_at, (
@@ -97,7 +98,8 @@ begin
     ), planned as (
         select t.*, t.ahead - floor(t.ahead / t.cycle) * t.cycle as rest from turns t
     )
-    select t.name, coalesce(t.is_ready, false) or coalesce(t.due <= at, false),
+    select t.name, coalesce(t.is_ready, false) or coalesce(t.due <= at, false)
+            or case when t.due <= t.silent_until then left_by_the_dead(t.queue, at, t.silent_until) <> '{}' else false end,
         least(
             t.rest + case when t.rest < pace / 2 then t.cycle else 0 end,
             case when t.watched > at then extract(epoch from t.watched - at)::double precision

@@ -1,17 +1,20 @@
 -- Hand out up to limit messages, or register the process as waiting.
 -- ARGV: limit, token, most bytes (a receive stops after as many), 0 if no receiver of the process waits from now on (and
---   WAITING is none of its business), 1 if one does unless something is found, 2 if one does in any case, the process, and
---   the microseconds after which a process checks if it alone waits
+--   WAITING is none of its business), 1 if one does unless something is found, 2 if one does in any case, the process,
+--   the microseconds after which a process checks if it alone waits, and those after which a delivery is silent, 0 if
+--   this process may not judge others
 -- Returns in how many microseconds to check again (-1: it was not registered); or places, contents and histories of
 --   the messages, whether there are more, and that number.
 
-local limit, token, most, mode, owner, interval = unpack(ARGV)
-limit, most, interval = tonumber(limit), tonumber(most), tonumber(interval)
+local limit, token, most, mode, owner, interval, silence = unpack(ARGV)
+limit, most, interval, silence = tonumber(limit), tonumber(most), tonumber(interval), tonumber(silence)
 local ordering, lease, span, laning, strays = queue_state('lease', 'span', 'laning', 'strays')
 if not ordering then
   return {err = UNDECLARED}
 end
 local time = now()
+-- Silent leases end at this time or earlier; there are none while each renewal comes in time.
+local silent = silence > 0 and time + math.max(lease - silence, 0) or time
 
 local function histories_of(taken)
   if #taken == 0 or redis.call('EXISTS', ATTEMPTS) == 0 then
@@ -57,7 +60,7 @@ end
 local ends = text(time + lease)
 local search_at, search_from = string.match(strays or '0 0', '^(%d+) (m?%d+)$')
 local is_quiet = not conversion and not limits and tonumber(search_at) > time
-  and redis.call('ZCOUNT', LEASES, '-inf', time) + redis.call('ZCOUNT', DELAYED, '-inf', time) == 0
+  and redis.call('ZCOUNT', LEASES, '-inf', silent) + redis.call('ZCOUNT', DELAYED, '-inf', time) == 0
 local answer = is_quiet and take(limit, most, ends, token)
 local has_waited = false  -- and may have promised to check
 if answer then

@@ -36,7 +36,7 @@ end
 
 local swept = 0
 if not answer then
-  swept = sweep(time, ordering)
+  swept = sweep(time, ordering) + lose_silent(time, silent, ordering)
   if tonumber(search_at) <= time then
     run_at_maxmemory()
     swept = swept + search_strays(time, ordering, search_from)

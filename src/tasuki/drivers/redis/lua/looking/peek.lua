@@ -1,7 +1,7 @@
 -- Show waiting messages: receivable ones in order, those behind their key, delayed ones.
 -- ARGV: limit, and where to go on, as the last script returned it: the section ('ready' at first), how many messages to
 --   skip, and the line behind which to look
--- Returns places, contents, errors, and where to go on: section ('' at the end), number and line.
+-- Returns places, contents, errors, histories, delays, and where to go on: section ('' at the end), number and line.
 
 local limit, section, skip, line = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 tell(before)
@@ -61,7 +61,7 @@ if section == 'delayed' and add_from(DELAYED) then
   section = ''
 end
 if #places == 0 then
-  return {places, {}, {}, section, skip, line}
+  return {places, {}, {}, {}, {}, section, skip, line}
 end
-local contents, errors = redis.call('HMGET', MESSAGES, unpack(places)), redis.call('HMGET', ERRORS, unpack(places))
-return {places, contents, errors, section, skip, line}
+local contents, errors, histories, delays = looks(places)
+return {places, contents, errors, histories, delays, section, skip, line}

@@ -1,5 +1,5 @@
 -- Show messages by their places.
 -- ARGV: the places
--- Returns their contents, and their errors.
+-- Returns their contents, errors, histories and delays.
 
-return {answers('HMGET', MESSAGES, ARGV), answers('HMGET', ERRORS, ARGV)}
+return {looks(ARGV)}

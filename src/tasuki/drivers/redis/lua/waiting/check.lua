@@ -1,10 +1,11 @@
 -- Whether a waiting process has nothing to do for queues. Writes nothing.
 -- KEYS: STATE, READY, DELAYED, LEASES and WAITING of each queue, see queue.lua.
--- ARGV: the process, and the microseconds after which a process checks if it alone waits
+-- ARGV: the process, the microseconds after which a process checks if it alone waits, and those after which a delivery is
+--   silent
 -- Returns for each queue in how many microseconds to check again; -1: a receiver has to ask, for a message, to register
 -- again, or to see whether the process is there that promised to check.
 
-local owner, interval = ARGV[1], tonumber(ARGV[2])
+local owner, interval, silence = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 time = time[1] * 1000000 + time[2]
 
@@ -22,7 +23,7 @@ for index = 5, #KEYS, 5 do
 end
 
 local function checked(STATE, READY, DELAYED, LEASES, WAITING)
-  local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'span', 'limits')
+  local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'span', 'limits', 'lease')
   local since = tonumber(redis.call('ZSCORE', WAITING, owner) or nil)
   if not state[1] or state[2] or state[3] and state[3] ~= '' or not since or since < time - REFRESH then
     return -1
@@ -39,7 +40,8 @@ local function checked(STATE, READY, DELAYED, LEASES, WAITING)
   end
   for _, timed in ipairs({DELAYED, LEASES}) do
     local due = tonumber(redis.call('ZRANGE', timed, 0, 0, 'WITHSCORES')[2] or math.huge)
-    if due <= time or due < time + again and since <= time then
+    local silent = timed == LEASES and math.max(state[5] - silence, 0) or 0
+    if due <= time + silent or due < time + again and since <= time then
       return -1
     end
   end

@@ -53,7 +53,8 @@ local function plain_headers(headers)
 end
 
 local OPTIONS = {
-  delay = true, ttl = true, priority = true, key = true, id = true, timeout = true,
+  delay = true, ttl = true, priority = true, key = true, id = true, publish_timeout = true,
+  handler_timeout = true, retries = true,
   unique = true, unique_for = true, on_conflict = true, unique_max = true,
 }
 
@@ -68,7 +69,7 @@ local function plain_options(options)
     if not OPTIONS[key] then
       local name = host.tostring(key)
       return nil, "unknown option '" .. name .. "': options are delay, ttl, priority, key, id, unique, "
-        .. "unique_for, on_conflict and unique_max"
+        .. "unique_for, on_conflict, unique_max, handler_timeout, retries and publish_timeout"
     elseif type(value) ~= "string" and type(value) ~= "number" then
       return nil, "option '" .. key .. "' must be a string or a number"
     end

@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tasuki.contrib.django.celery.request import Request, requested
-from tasuki.contrib.django.celery.running import Runnable
+from tasuki.contracts.handler import Retry
+from tasuki.contrib.django.celery.calls.request import Request, requested
+from tasuki.contrib.django.celery.calls.running import Runnable, tell_failure, tell_retry, tell_success
 from tasuki.contrib.django.celery.settings import setting
-from tasuki.contrib.django.celery.signals import task_failure, task_postrun, task_prerun
-from tasuki.contrib.django.celery.states import FAILURE, SUCCESS
+from tasuki.contrib.django.celery.signals import task_postrun, task_prerun
+from tasuki.contrib.django.celery.states import FAILURE, RETRY, SUCCESS
 from tasuki.message import new_id
+
+EAGER_RETRIES = 100
+"""Most retries of an eager run, of a task that has no bound of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +45,39 @@ def is_eager() -> bool:
 
 
 def run_now(signature: Call, *before: Any) -> EagerResult:
-    """Run a call in this thread; ``before``: the result that it follows.
+    """Run a call in this thread, with its retries and without their delays; ``before``: the result that it follows.
 
     Raises:
         Exception: of the task, with the setting ``CELERY_TASK_EAGER_PROPAGATES``.
     """
-    task, id = signature.task, new_id()
+    id = new_id()
     args = signature.args if signature.immutable else (*before, *signature.args)
-    call = {"task": task, "task_id": id, "args": args, "kwargs": signature.kwargs}
-    task_prerun.tell(task, **call)
-    try:
-        with requested(Request(id)):
-            ran = EagerResult(id, SUCCESS, task.call(*args, **signature.kwargs))
-    except Exception as error:
-        task_failure.tell(task, **call, exception=error, traceback=error.__traceback__)
-        ran = EagerResult(id, FAILURE, error)
-    task_postrun.tell(task, **call, retval=ran.result, state=ran.state)
+    ran, retries = _run_once(signature, id, args, 0), 0
+    while ran.state == RETRY:
+        retries += 1
+        ran = _run_once(signature, id, args, retries)
     if ran.state == FAILURE and setting("TASK_EAGER_PROPAGATES"):
         raise ran.result
     return ran
+
+
+def _run_once(signature: Call, id: str, args: tuple[Any, ...], retries: int) -> EagerResult:
+    task, kwargs = signature.task, signature.kwargs
+    call = {"task": task, "task_id": id, "args": args, "kwargs": kwargs}
+    task_prerun.tell(task, **call)
+    try:
+        with requested(Request(id, retries, {}, args, kwargs, is_eager=True, entering=task)):
+            task.before_start(id, args, kwargs)
+            value = task.enter(*args, **kwargs)
+    except Exception as error:
+        if isinstance(error, Retry) and retries < EAGER_RETRIES:
+            tell_retry(task, call, error)
+            return EagerResult(id, RETRY, error)
+        tell_failure(task, call, error)
+        task_postrun.tell(task, **call, retval=error, state=FAILURE)
+        return EagerResult(id, FAILURE, error)
+    tell_success(task, call, value)
+    return EagerResult(id, SUCCESS, value)
 
 
 def run_chain(signatures: Iterable[Call]) -> EagerResult:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """Of the task that this thread runs; outside of a worker it has no id."""
 
@@ -17,15 +17,25 @@ class Request:
     retries: int = 0
     """Earlier attempts: those that failed, and those whose worker died."""
     headers: Mapping[str, Any] = field(default_factory=dict)
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """The arguments; in a worker all of them are here, by their names."""
+    is_eager: bool = False
+    entering: object = None
+    """The task, until a ``__call__`` of its class has called the function."""
+
+    @property
+    def called_directly(self) -> bool:
+        """Whether the function was called, and no message is handled."""
+        return self.id is None
 
 
-OUTSIDE = Request()
-_current: ContextVar[Request] = ContextVar("request", default=OUTSIDE)
+_current: ContextVar[Request | None] = ContextVar("request", default=None)
 
 
 def current_request() -> Request:
     """The request of this thread."""
-    return _current.get()
+    return _current.get() or Request()
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tasuki.contrib.django.celery.eager import EagerResult, is_eager, run_chain, run_chord
-from tasuki.contrib.django.celery.task import Signature
+from tasuki.contrib.django.celery.calls.eager import EagerResult, is_eager, run_chain, run_chord
+from tasuki.contrib.django.celery.calls.signature import Signature
 from tasuki.contrib.django.project import project_app
 
 if TYPE_CHECKING:

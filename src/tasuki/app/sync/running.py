@@ -1,4 +1,4 @@
-"""SyncApp: publish and inspect from code without an event loop: a WSGI application, a script, a thread."""
+"""SyncApp: publish and act from code without an event loop: a WSGI application, a script, a thread."""
 
 from __future__ import annotations
 
@@ -7,38 +7,27 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from datetime import datetime
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.contracts.state.store_handle import SyncStoreHandle
+from tasuki.app.sync.verbs import SyncVerbs
 from tasuki.errors import LifecycleError, TasukiError
-from tasuki.observe.frames import for_user
-from tasuki.queues.result import Confirmed, PublishResult
+from tasuki.observe.frames import cause_for_user, for_user
+from tasuki.queues.result import PublishResult
 from tasuki.system.loop_thread import LoopThread
 from tasuki.system.on_failure import OnFailure
-from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
-    from tasuki.app.dead.mending import Changes
-    from tasuki.app.explain.rule import Explanation
     from tasuki.app.owner import Owner
+    from tasuki.app.state.jobs import SyncJob
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
-    from tasuki.contracts.state.following import Follower, Later, StartedGroup
-    from tasuki.contracts.state.jobs import Cancellation, CancelOutcome, JobStatus, Progress
-    from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.queues.queue import Envelope
-    from tasuki.state.pauses import Pause, Scale
-    from tasuki.state.presence import Presence
-    from tasuki.workbench.batches.sync_verbs import SyncBatches
-    from tasuki.workbench.dry_run.report import DryRun
-    from tasuki.workbench.editing.edit import Edited
 
 T = TypeVar("T")
 
@@ -55,7 +44,7 @@ def _abandon_parent() -> None:
 os.register_at_fork(after_in_child=_abandon_parent)
 
 
-class SyncApp:
+class SyncApp(SyncVerbs):
     """Runs each call on the loop of the open app, else on a loop in a thread, where it opens the app."""
 
     remedy = "await the queue's own publish here"
@@ -78,12 +67,15 @@ class SyncApp:
         body: T,
         headers: Headers = None,
         **options: Unpack[ChainOptions],
-    ) -> Confirmed:
+    ) -> SyncJob[Any]:
         """See :meth:`tasuki.App.publish`; a ``connection`` is synchronous, and used in this thread."""
+        from tasuki.app.state.jobs import sync_job
+
         try:
-            return self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))
+            job = self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))
+            return sync_job(job)
         except TasukiError as error:
-            raise for_user(error) from error.__cause__
+            raise for_user(error) from cause_for_user(error)
 
     def request(
         self,
@@ -109,110 +101,6 @@ class SyncApp:
             return self.run(work)
         self._open_for(work)
         return _at_once(work)
-
-    def info(self, queue: str | QueueHandle[Any]) -> dict[str, Any]:
-        """See :meth:`tasuki.queues.queue.Queue.info`."""
-        return self.run(QueueHandle[Any](self._app, id_of(queue)).info())
-
-    def workers(self) -> list[Presence]:
-        """See :meth:`tasuki.App.workers`."""
-        return self.run(self._app.workers())
-
-    def status(self, id: str, *, queue: str | QueueHandle[Any]) -> JobStatus:
-        """See :meth:`tasuki.app.state.jobs.Job.status`."""
-        status: JobStatus = self.run(self._of_job(id, queue, "status"))
-        return status
-
-    def progress(self, id: str, *, queue: str | QueueHandle[Any]) -> Progress | None:
-        """See :meth:`tasuki.app.state.jobs.Job.progress`."""
-        found: Progress | None = self.run(self._of_job(id, queue, "progress"))
-        return found
-
-    def result(self, id: str, *, queue: str | QueueHandle[Any], timeout: Duration = 30.0, returns: object = Any) -> Any:
-        """See :meth:`tasuki.app.state.jobs.Job.result`."""
-        return self.run(self._of_job(id, queue, "result", timeout, returns=returns))
-
-    async def _of_job(self, id: str, queue: str | QueueHandle[Any], verb: str, *args: Any, **named: Any) -> Any:
-        return await getattr(self._app.job(id, queue=queue), verb)(*args, **named)
-
-    def explain(self, queue: str | QueueHandle[Any] | None, id: str) -> Explanation:
-        """See :meth:`tasuki.App.explain`."""
-        return self.run(self._app.explain(queue, id))
-
-    def attempts(self, queue: str | QueueHandle[Any], id: str) -> list[AttemptRecord]:
-        """See :meth:`tasuki.App.attempts`."""
-        return self.run(self._app.attempts(queue, id))
-
-    def edit(self, dead_letters: str | QueueHandle[Any], id: str, **changes: Unpack[Changes]) -> Edited:
-        """See :meth:`tasuki.App.edit`."""
-        return self.run(self._app.edit(dead_letters, id, **changes))
-
-    def dry_run(
-        self, queue: str | QueueHandle[Any], id: str, *, limit: Duration = 30.0, actor: str | None = None
-    ) -> DryRun:
-        """See :meth:`tasuki.App.dry_run`."""
-        return self.run(self._app.dry_run(queue, id, limit=limit, actor=actor))
-
-    def cancel(self, id: str, *, queue: str | QueueHandle[Any] | None = None) -> CancelOutcome:
-        """See :meth:`tasuki.App.cancel`."""
-        return self.run(self._app.cancel(id, queue=queue))
-
-    def cancel_many(self, ids: Iterable[str], *, queue: str | QueueHandle[Any]) -> Cancellation:
-        """See :meth:`tasuki.App.cancel_many`."""
-        return self.run(self._app.cancel_many(ids, queue=queue))
-
-    def signal(self, event: str, key: str | int, value: Any = True, *, actor: str | None = None) -> bool:
-        """See :meth:`tasuki.App.signal`."""
-        return self.run(self._app.signal(event, key, value, actor=actor))
-
-    def pause(
-        self,
-        name: str | QueueHandle[Any],
-        duration: Duration | None = None,
-        *,
-        until: datetime | None = None,
-        reason: str = "",
-        actor: str | None = None,
-    ) -> Pause:
-        """See :meth:`tasuki.App.pause`."""
-        return self.run(self._app.pause(name, duration, until=until, reason=reason, actor=actor))
-
-    def resume(self, name: str | QueueHandle[Any], *, actor: str | None = None) -> Pause | None:
-        """See :meth:`tasuki.App.resume`."""
-        return self.run(self._app.resume(name, actor=actor))
-
-    def scale(self, consumer: str, concurrency: int | None, *, actor: str | None = None) -> Scale | None:
-        """See :meth:`tasuki.App.scale`."""
-        return self.run(self._app.scale(consumer, concurrency, actor=actor))
-
-    @property
-    def batches(self) -> SyncBatches:
-        """See :attr:`tasuki.App.batches`."""
-        from tasuki.workbench.batches.sync_verbs import SyncBatches
-
-        return SyncBatches(self._app.batches, self.run)
-
-    def store(self, id: str) -> SyncStoreHandle:
-        """See :meth:`tasuki.App.store`; its verbs block until they are done."""
-        use = self._app.use_store
-        return SyncStoreHandle(
-            self._app.full_id(id), lambda verb, *args, **options: self.run(use(id, verb, *args, **options))
-        )
-
-    def group(
-        self,
-        members: Iterable[Later],
-        *,
-        then: Follower | None = None,
-        on_error: Follower | None = None,
-        id: str | None = None,
-    ) -> StartedGroup:
-        """See :meth:`tasuki.App.group`."""
-        return self.run(self._app.group(members, then=then, on_error=on_error, id=id))
-
-    def call(self, function: str, *args: object) -> Any:
-        """Call a function entry by id; its (first) result."""
-        return self.run(self._app.call(function, *args))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the app's loop, with the app open, and wait for its result."""

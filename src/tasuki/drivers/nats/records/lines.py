@@ -1,0 +1,134 @@
+"""Lines: by which the processes of a queue learn of each other whether they live, and what they hold (ADR 63).
+
+The server delivers a message again that was not renewed for a while, whether its holder lives or not. So the process
+that receives it asks all that report to receive from the queue, each on its own subject. If that process is dead, the
+server says at once that there is no subscriber; a suspended process does not answer. The subject is on the connection
+on which messages arrive: so a message that was sent to a process before the question arrives there before its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from tasuki.contracts.driver import SILENCE
+from tasuki.drivers.nats.failures import NO_RESPONDERS
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, seconds_of
+from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.queues.names import Names
+
+_PATIENCE = 1.0
+"""Seconds within which a living process answers."""
+_REMEMBERED = 2.0
+"""Seconds for which one that did not answer is not asked again."""
+_EARLIER_LASTS = 7.0
+"""Seconds for which the report of an earlier version counts, which does not say it."""
+
+
+class Lines:
+    """Of one driver."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._name = secrets.token_hex(8)
+        self._proven_on: Connection | None = None
+        self._silent: dict[str, float] = {}
+        """When a process did not answer (loop time)."""
+
+    @property
+    def who(self) -> str:
+        """Tells this process from all others; a forked child is another one than its parent."""
+        return f"{self._name}-{os.getpid()}"
+
+    @property
+    def subject(self) -> str:
+        """Where this process answers."""
+        return self._names.line(self.who)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether it was heard there: a user may lack the right to subscribe."""
+        return self._proven_on is not None
+
+    async def prove(self, connection: Connection) -> None:
+        """Ask ourselves, once for each connection."""
+        if self._proven_on is not connection:
+            exchange = await connection.exchange([(self.subject, _question("", ()))], within=_PATIENCE)
+            self._proven_on = connection if isinstance(exchange.answers[0], bytes) else None
+
+    async def reports(self, connection: Connection, queue: str) -> tuple[float, dict[str, Report]]:
+        """The server's time, and what the processes of a queue reported last, by their subjects."""
+        stream = self._names.records_stream
+        fields = {"subjects_filter": self._names.receiver(queue, "*")}
+        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{stream}", fields)])
+        if "state" not in info:
+            return 0.0, {}
+        subjects = list(info["state"].get("subjects") or {})
+        requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}) for subject in subjects]
+        answers = await ask(connection, queue, requests) if requests else []
+        found = {
+            subject: Report(answer) for subject, answer in zip(subjects, answers, strict=True) if "message" in answer
+        }
+        return seconds_of(info["ts"]), found
+
+    async def kept(self, connection: Connection, queue: str, sequences: Collection[int]) -> set[int]:
+        """Which of these messages, whose renewal is overdue, may be held by another process that lives."""
+        now, reports = await self.reports(connection, queue)
+        reports.pop(self._names.receiver(queue, self.who), None)
+        others = {subject.rpartition(".")[2]: report for subject, report in reports.items() if report.consumers}
+        if any(not report.has_line and not report.is_old(now) for report in others.values()):
+            return set(sequences)  # it cannot be asked
+        asked = [who for who, report in others.items() if report.has_line]
+        moment = asyncio.get_running_loop().time()
+        if any(moment - self._silent.get(who, -_REMEMBERED) < _REMEMBERED for who in asked):
+            return set(sequences)
+        question = _question(queue, sequences)
+        exchange = await connection.exchange([(self._names.line(who), question) for who in asked], within=_PATIENCE)
+        answers = exchange.answers
+        self._silent = {who: moment for who, answer in zip(asked, answers, strict=True) if answer is None}
+        is_young = moment - connection.opened_at < SILENCE  # others may be about to connect again
+        if None in answers or (NO_RESPONDERS in answers and is_young):
+            return set(sequences)
+        return set(sequences) & {held for answer in answers if isinstance(answer, bytes) for held in json.loads(answer)}
+
+
+def _question(queue: str, sequences: Collection[int]) -> bytes:
+    return json.dumps({"queue": queue, "held": [*sequences]}).encode()
+
+
+def answer(question: bytes, held: Callable[[str, Iterable[int]], list[int]]) -> bytes:
+    """What to say to a question; ``held``: which of these messages of a queue this process holds."""
+    asked = json.loads(question)
+    return json.dumps(held(asked["queue"], asked["held"])).encode()
+
+
+class Report:
+    """What a process said of the queues from which it receives: a message of the records."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._message: Mapping[str, Any] = answer["message"]
+        try:
+            word = json.loads(data_of(self._message))
+            self.consumers = int(word["consumers"])
+            self._lasts = float(word.get("lasts", _EARLIER_LASTS))
+            self.has_line = bool(word.get("line"))
+        except (ValueError, KeyError, TypeError, AttributeError):  # another program wrote it
+            self.consumers, self._lasts, self.has_line = 0, _EARLIER_LASTS, False
+
+    @property
+    def number(self) -> int:
+        """Of its message in the stream."""
+        return int(self._message["seq"])
+
+    def is_old(self, now: float, more: float = 0.0) -> bool:
+        """Whether its time ended ``more`` seconds ago or earlier, by the server's time."""
+        return now - seconds_of(self._message["time"]) > self._lasts + more
+
+
+def word(consumers: int, lasts: float, *, has_line: bool) -> bytes:
+    """The content of a report. Versions that count consumers read the number."""
+    return json.dumps({"consumers": consumers, "lasts": lasts, "line": has_line}).encode()

@@ -1,0 +1,28 @@
+"""Locating: where the messages of some ids are, held ones included, in one statement."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Mapping
+
+from tasuki.contracts.values import Where
+from tasuki.drivers.sqlite.store.rows import names_text
+
+_LOCATE = """
+WITH found AS MATERIALIZED (
+    SELECT seq, id FROM messages WHERE queue = :queue AND id IN (SELECT value FROM json_each(:ids))
+)
+SELECT id, CASE
+    WHEN seq IN (SELECT seq FROM held WHERE queue = :queue) THEN 0
+    WHEN seq IN (SELECT seq FROM delayed WHERE queue = :queue AND ready_at > :now) THEN 2
+    ELSE 1 END AS place
+FROM found ORDER BY place DESC
+"""
+"""The last row of an id counts."""
+_NAMES: Mapping[int, Where] = {0: "held", 1: "ready", 2: "delayed"}
+
+
+def locate(connection: sqlite3.Connection, queue: int, ids: Collection[str], now: float) -> dict[str, Where]:
+    """Where the messages of these ids are; an id without a message is left out."""
+    rows = connection.execute(_LOCATE, {"queue": queue, "ids": names_text(ids), "now": now})
+    return {id: _NAMES[place] for id, place in rows}

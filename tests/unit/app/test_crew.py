@@ -1,0 +1,59 @@
+"""Which workers live by the clock of their store, also where that clock was set."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tasuki.app.state.workers import crew_of, workers_of
+from tasuki.clock import SystemClock
+from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.state.presence import KEPT, TTL, Presence, encode
+from tasuki.state.shared import SharedState
+from tasuki.testing.conformance import ShiftedClock
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def clock() -> ShiftedClock:
+    """Of the store."""
+    return ShiftedClock()
+
+
+@pytest.fixture
+async def state(clock: ShiftedClock) -> AsyncIterator[SharedState]:
+    driver = MemoryDriver("app:db", clock=clock)
+    await driver.open()
+    state = SharedState(driver, "state", SystemClock())
+    yield state
+    await state.close(driver)
+    await driver.close()
+
+
+async def sign(state: SharedState, pid: int, ago: float = 0.0) -> None:
+    """A worker writes its entry, so many seconds ago."""
+    store = await state.store()
+    worker = Presence("here", pid, "1", 5.0, await store.time() - ago)
+    await store.put(worker.key, encode(worker), ttl=KEPT - ago)
+
+
+async def test_a_worker_without_a_sign_is_killed_and_no_worker_any_more(state: SharedState) -> None:
+    for pid, ago in ((1, 0.0), (2, TTL - 2), (3, TTL + 2), (4, KEPT - 10)):
+        await sign(state, pid, ago)
+    crew = await crew_of(state)
+    assert [worker.pid for worker in crew.alive] == [worker.pid for worker in await workers_of([state])] == [1, 2]
+    assert [worker.pid for worker in crew.killed] == [3, 4]
+
+
+@pytest.mark.parametrize("step", [60.0, -60.0])
+async def test_a_store_whose_clock_was_set_kills_no_worker(
+    state: SharedState, clock: ShiftedClock, step: float
+) -> None:
+    await sign(state, 1)
+    assert [worker.pid for worker in (await crew_of(state)).alive] == [1]
+    clock.advance(step)
+    await sign(state, 1)
+    crew = await crew_of(state)
+    assert ([worker.pid for worker in crew.alive], crew.killed) == ([1], [])

@@ -69,6 +69,11 @@ class Inspection:
         with self._permitted("queue.info.queue", "see"):
             return await (self.driver.depth(self.spec.name) if self.find_depth is None else self.find_depth())
 
+    async def depth_here(self) -> Depth:
+        """The number of messages as the driver counts them alone: ``ready`` ones are what this process can receive."""
+        with self._permitted("queue.info.queue", "see"):
+            return await self.driver.depth(self.spec.name)
+
     async def occupancy(self) -> Occupancy:
         """Whether the queue has messages; cheaper than ``depth`` where there are many."""
         with self._permitted("queue.info.queue", "see"):

@@ -154,7 +154,7 @@ async def test_a_cause_has_a_name_in_the_language_of_the_page(app: App, browse: 
 
     [text] = await causes(browse, "app:images", job.id, **{"accept-language": "ja"})
 
-    assert text.startswith("ワーカーなし: コンシューマー app:images.workers は宣言されていますが")
+    assert text.startswith("ワーカーなし： コンシューマapp:images.workersは宣言されていますが")
 
 
 async def test_numbers_of_a_body_keep_their_digits(app: App, browse: MakeBrowser) -> None:
@@ -278,4 +278,4 @@ async def test_a_pause_ends_at_a_time_of_the_viewer(app: App, browse: MakeBrowse
         assert "paused until <time datetime=" in page, path
         assert ": &lt;b&gt;bad&lt;/b&gt; deploy" in page, path
     japanese = await browse(headers={"accept-language": "ja"}).text("/queues")
-    assert "UTC まで)" in japanese
+    assert "UTCまで）" in japanese

@@ -185,18 +185,18 @@ def test_the_language_of_a_page(asked: str, remembered: str, accepted: str, lang
 def test_one_and_many() -> None:
     assert say("en", "done.purge", {"n": "1", "id": "q"}) == "Removed 1 message from q."
     assert say("en", "done.purge", {"n": "2", "id": "q"}) == "Removed 2 messages from q."
-    assert say("ja", "done.purge", {"n": "1", "id": "q"}) == "q から 1 件を削除しました。"
+    assert say("ja", "done.purge", {"n": "1", "id": "q"}) == "qから1件を削除しました。"
 
 
 @pytest.mark.parametrize(
     ("seconds", "english", "japanese"),
     [
-        (0.84, "840 ms", "840 ミリ秒"),
+        (0.84, "840 ms", "840ミリ秒"),
         (12, "12 s", "12秒"),
         (245, "4 m 05 s", "4分05秒"),
         (11520, "3 h 12 m", "3時間12分"),
         (200000, "2 d", "2日"),
-        (-3, "0 ms", "0 ミリ秒"),
+        (-3, "0 ms", "0ミリ秒"),
         (59.7, "1 m 00 s", "1分00秒"),
         (None, numbers.NONE, numbers.NONE),
     ],

@@ -94,17 +94,17 @@ def test_events_acts_and_their_results_have_words() -> None:
 @pytest.mark.parametrize(
     ("english", "japanese"),
     [
-        ("behind 1 other", "ほかの 1 件のあと"),
-        ("behind 3 others, about 30s at the current rate", "ほかの 3 件のあと。今の速さで約30秒"),
+        ("behind 1 other", "ほかの1件のあと"),
+        ("behind 3 others, about 30s at the current rate", "ほかの3件のあと。今の速さで約30秒"),
         ("no worker", None),
         ("every 90s", "1分30秒ごと"),
         (
             "it cannot be undone: the time of its letters in the trash is over",
-            "元に戻せません: ごみ箱に残る時間が過ぎました",
+            "元に戻せません：ごみ箱に残る時間が過ぎました",
         ),
         (
             "queue app:mails is paused until it is resumed, by kana: why not",
-            "キュー app:mails は一時停止中: 再開するまで、kana: why not",
+            "キューapp:mailsは一時停止中：再開するまで、kana: why not",
         ),
     ],
 )
@@ -116,9 +116,9 @@ def test_the_last_attempt_is_a_sentence_of_its_own() -> None:
     text = translated("ja", "dead (max_attempts), in app:dead; attempt 2 failed 1m38s ago on web:7 at app.py:send")
     plain = translated("ja", "dead (rejected), in app:dead")
     assert text is not None
-    assert text.endswith("app:dead。試行 2 は1分38秒前に失敗、ワーカーは web:7、場所は app.py:send")
+    assert text.endswith("app:dead。試行2は1分38秒前に失敗、ワーカーはweb:7、場所はapp.py:send")
     assert plain is not None
-    assert plain.endswith("場所は app:dead")
+    assert plain.endswith("場所はapp:dead")
 
 
 @pytest.mark.parametrize("text", ["", "redis://cache: connection refused", "x" * 5000, "{name}", "%s {0}"])

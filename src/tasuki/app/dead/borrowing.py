@@ -71,7 +71,7 @@ async def borrow(
 
 async def _read(source: Queue, most: int, clock: Clock, seconds: float) -> Borrowed:
     driver, name = source.driver, source.spec.name
-    depth = await driver.depth(name)  # what this process can receive
+    depth = await source.depth_here()
     ends = clock.monotonic() + min(seconds, source.spec.lease / 2)
     found: list[Received] = []
     size, is_empty = 0, False

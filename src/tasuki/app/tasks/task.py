@@ -91,11 +91,13 @@ class Sender(Guessed, Generic[P, T]):
 
         body, headers, options = self._message("send", args, kwargs)
         refuse_unknown("send(…)", options, SENDING)
+        from tasuki.app.sync.running import SyncApp
+
         with suppress(RuntimeError):  # there is none
             asyncio.get_running_loop()
-            raise LifecycleError(
-                f"{self._task.name}.send(…) would block the event loop: write await {self._task.name}.publish(…)"
-            )
+            name, remedy = self._task.name, self._task.app.sync.remedy
+            own = f"write await {name}.publish(…)" if remedy == SyncApp.remedy else remedy
+            raise LifecycleError(f"{name}.send(…) would block the event loop: {own}")
         job = self._task.app.sync.publish(self._task.queue, body, headers, **options)
         return returning(job, self._task.returns)
 

@@ -58,6 +58,10 @@ HEADERS: dict[str, Any] = {
         },
         header.LAST_ERROR_TIME: {**_TIME, "description": _OURS + "When that was."},
         header.SIGNATURE: {**_TEXT, "description": _OURS + "Which key signed it, and the signature."},
+        header.RULES: {
+            **_TEXT,
+            "description": _OURS + "The longest run and the retries of this message alone, as JSON.",
+        },
         header.GROUP: {**_TEXT, "description": _OURS + "The chain or group that it is a part of."},
         header.CONSUMER: {**_TEXT, "description": _OURS + "The consumer in which a dead letter died."},
         header.EDITED_BY: {**_TEXT, "description": _OURS + "Who changed it before it was sent again."},

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from tasuki.observe.redact import MASK, masked, redact
@@ -22,11 +23,21 @@ Names = tuple[str, ...]
 
 class _Value(NamedTuple):
     names: Names
-    steps: tuple[str | int, ...]
     start: int
     end: int
 
 
+class _Open:
+    """A list or mapping whose end has not been read; ``plain`` and ``shown``: what it is, and is without secrets."""
+
+    def __init__(self, start: int, names: Names, step: int | None, plain: Any, shown: Any) -> None:
+        self.start, self.names, self.step, self.plain, self.shown = start, names, step, plain, shown
+
+    step: str | int | None
+    """Where its next value is; None: its name comes next."""
+
+
+@lru_cache(maxsize=4)
 def hidden(text: str) -> str | None:
     """A JSON text with a mask for each secret; None: its secrets cannot be separated from the rest."""
     try:
@@ -54,7 +65,7 @@ def revealed(text: str, original: str) -> str:
     known = {(value.names, mask.shown): original[value.start : value.end] for value, mask in masks.items()}
     before = {mask for _, mask in known}
     parts, end, problems = list[str](), 0, list[Problem]()
-    for value in _values(text):
+    for value, _, _ in _values(text):
         shown = text[value.start : value.end]
         if not shown.startswith('"') or ((mask := json.loads(shown)) not in before and MASK not in mask):
             continue
@@ -82,52 +93,50 @@ class _Mask(NamedTuple):
 def _masks(text: str) -> dict[_Value, _Mask]:
     """The secret values of a JSON text, and the mask of each: the same one twice under the same names has a number."""
     plain = json.loads(text)
-    shown = masked(plain)
     found: dict[_Value, _Mask] = {}
     taken: dict[tuple[Names, str], int] = {}
     skipped = -1
-    for value in sorted(_values(text), key=lambda each: (each.start, -each.end)):
-        if value.start < skipped:
+    values = _values(text, [plain], [masked(plain)])
+    for value, there, instead in sorted(values, key=lambda each: (each[0].start, -each[0].end)):
+        if value.start < skipped or not isinstance(instead, str) or there == instead:
             continue
-        there, instead = _at(plain, value.steps), _at(shown, value.steps)
-        if there == instead and type(there) is type(instead):
-            skipped = value.end  # nothing in it is secret
-        elif isinstance(instead, str):
-            number = taken[value.names, instead] = taken.get((value.names, instead), 0) + 1
-            found[value] = _Mask(instead, number)
-            skipped = value.end
+        number = taken[value.names, instead] = taken.get((value.names, instead), 0) + 1
+        found[value] = _Mask(instead, number)
+        skipped = value.end
     return found
 
 
-def _at(plain: Any, steps: tuple[str | int, ...]) -> Any:
-    for step in steps:
-        plain = plain[step]
-    return plain
+def _values(text: str, plain: Any = None, shown: Any = None) -> Iterator[tuple[_Value, Any, Any]]:
+    """Every value of a JSON text with its place, after its parts. Text that is no JSON gives some.
 
-
-def _values(text: str) -> Iterator[_Value]:
-    """Every value of a JSON text with its place; a value comes after its parts. Text that is no JSON gives some."""
-    open_: list[tuple[int, dict[str, Any]]] = []  # where it begins, and its next step
+    ``plain`` and ``shown``: lists of the decoded text, and of the same without secrets; each value comes with both.
+    """
+    open_ = [_Open(0, (), 0, plain, shown)]
     for token in _TOKEN.finditer(text):
-        mark = token[0]
-        top = open_[-1][1] if open_ else None
+        mark, top = token[0], open_[-1]
         if mark in _OPENING:
-            open_.append((token.start(), {"step": 0 if mark == "[" else None}))
+            first = 0 if mark == "[" else None
+            open_.append(
+                _Open(token.start(), _names(top), first, _part(top.plain, top.step), _part(top.shown, top.step))
+            )
         elif mark in _CLOSING:
-            if open_:
-                start, _ = open_.pop()
-                yield _value(open_, start, token.end())
+            if len(open_) > 1:
+                ended = open_.pop()
+                yield _Value(ended.names, ended.start, token.end()), ended.plain, ended.shown
         elif mark == ",":
-            if top is not None:
-                top["step"] = top["step"] + 1 if isinstance(top["step"], int) else None
-        elif mark == ":":
-            continue
-        elif top is not None and top["step"] is None:
-            top["step"] = json.loads(mark) if mark.startswith('"') else mark
-        else:
-            yield _value(open_, token.start(), token.end())
+            top.step = top.step + 1 if isinstance(top.step, int) else None
+        elif top.step is None:
+            top.step = json.loads(mark) if mark.startswith('"') else mark
+        elif mark != ":":
+            yield _Value(_names(top), *token.span()), _part(top.plain, top.step), _part(top.shown, top.step)
 
 
-def _value(open_: Sequence[tuple[int, Mapping[str, Any]]], start: int, end: int) -> _Value:
-    steps = tuple(about["step"] for _, about in open_)
-    return _Value(tuple(step for step in steps if isinstance(step, str)), steps, start, end)
+def _names(top: _Open) -> Names:
+    return (*top.names, top.step) if isinstance(top.step, str) else top.names
+
+
+def _part(whole: Any, step: str | int | None) -> Any:
+    """None within a value that is masked as a whole."""
+    if isinstance(whole, dict):
+        return whole.get(step)
+    return whole[step] if isinstance(whole, list) and isinstance(step, int) else None

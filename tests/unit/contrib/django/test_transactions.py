@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -34,6 +35,9 @@ def twin() -> Iterator[TestApp]:
         yield twin
 
 
+SEND: dict[str, HeaderValue] = {"message_type": "send"}
+
+
 def test_the_way_of_a_message() -> None:
     ways = {
         (now, joins, named): way_of(in_transaction=now, joins=joins, has_connection=named)
@@ -62,13 +66,13 @@ def test_a_group_is_published_by_the_commit_too(twin: TestApp) -> None:
         assert twin.published(mails) == []
     assert [message.id for message in twin.messages(mails)] == [*started.members, f"group:{empty.id}"]
     with transaction.atomic():
-        sync.group([send.message("dropped")], then=mails)
+        sync.group([send.message("dropped")], then=send.filled())
         transaction.set_rollback(True)
     with pytest.raises(MessageTooLargeError), transaction.atomic():
         sync.group([send.message("small")], then=send.message("x" * 2_000_000))
     twin.sync.drain()
     assert twin.published(mails) == [{"to": name} for name in ("ada", "bob", "none", "all")]
-    assert sync.group([send.message("now")], then=mails.message({"to": "z"})).members
+    assert sync.group([send.message("now")], then=mails.message({"to": "z"}, SEND)).members
 
 
 def test_a_rollback_drops_it_and_so_does_the_one_of_a_savepoint(twin: TestApp) -> None:
@@ -108,7 +112,9 @@ def test_its_body_is_that_of_the_call(twin: TestApp) -> None:
 
 def test_many_messages_are_published_by_the_commit(twin: TestApp) -> None:
     with transaction.atomic():
-        results = project_app().sync.publish_many("mails", [{"to": "a"}, Envelope(body={"to": "b"}, id="b")])
+        results = project_app().sync.publish_many(
+            "mails", [Envelope[Any](body={"to": each}, headers=SEND, id=each) for each in "ab"]
+        )
         assert [type(result) for result in results] == [AfterCommit, AfterCommit]
         assert twin.published(mails) == []
     assert [message.id for message in twin.messages(mails)] == [result.id for result in results]
@@ -117,7 +123,9 @@ def test_many_messages_are_published_by_the_commit(twin: TestApp) -> None:
 
 def test_an_item_that_is_not_valid_is_rejected_before_the_commit(twin: TestApp) -> None:
     with transaction.atomic():
-        results = project_app().sync.publish_many("mails", [{"to": "a"}, Envelope(body={}, delay="soon", id="b")])
+        results = project_app().sync.publish_many(
+            "mails", [Envelope(body={"to": "a"}, headers=SEND), Envelope(body={}, headers=SEND, delay="soon", id="b")]
+        )
         assert [type(result) for result in results] == [AfterCommit, Rejected]
         assert results[1].id == "b"
     assert twin.published(mails) == [{"to": "a"}]
@@ -128,7 +136,9 @@ def test_a_transaction_by_hand_publishes_nothing_before_its_commit(twin: TestApp
     try:
         with pytest.raises(TransactionManagementError, match="on_commit"):
             send.send("ada")
-        assert type(DjangoSync(project_app(), "default").publish("mails", {"to": "bob"})) is SyncJob  # a part of it
+        assert (
+            type(DjangoSync(project_app(), "default").publish("mails", {"to": "bob"}, SEND)) is SyncJob
+        )  # a part of it
     finally:
         transaction.rollback()
         transaction.set_autocommit(True)
@@ -140,7 +150,7 @@ def test_a_publish_that_fails_after_the_commit_is_raised(twin: TestApp) -> None:
         twin.broker_away("1m")
         with transaction.atomic():
             if many:
-                project_app().sync.publish_many("mails", [{"to": "ada"}])
+                project_app().sync.publish_many("mails", [Envelope[Any](body={"to": "ada"}, headers=SEND)])
             else:
                 send.send("ada")
 
@@ -154,17 +164,19 @@ def test_a_connection_of_the_caller_and_publish_now_do_not_wait(twin: TestApp) -
     sync = project_app().sync
     assert isinstance(sync, DjangoSync)
     with transaction.atomic():
-        sync.publish("mails", {"to": "ada"}, connection=object())
-        sync.publish_now("mails", {"to": "bob"})
+        sync.publish("mails", {"to": "ada"}, SEND, connection=object())
+        sync.publish_now("mails", {"to": "bob"}, SEND)
         assert twin.published(mails) == [{"to": "ada"}, {"to": "bob"}]
 
 
 def test_where_the_driver_shares_the_database_a_message_is_stored_by_the_transaction(twin: TestApp) -> None:
     sync = DjangoSync(project_app(), "default")  # a twin takes part, at once
     with transaction.atomic():
-        assert type(sync.publish("mails", {"to": "ada"})) is SyncJob
+        assert type(sync.publish("mails", {"to": "ada"}, SEND)) is SyncJob
         assert twin.published(mails) == [{"to": "ada"}]
-        assert [type(each) for each in sync.publish_many("mails", [{"to": "bob"}])] == [Confirmed]
+        assert [
+            type(each) for each in sync.publish_many("mails", [Envelope[Any](body={"to": "bob"}, headers=SEND)])
+        ] == [Confirmed]
 
 
 def test_an_async_view_publishes_in_the_thread_of_the_database(twin: TestApp) -> None:
@@ -185,10 +197,10 @@ def test_an_async_view_publishes_in_the_thread_of_the_database(twin: TestApp) ->
 def test_a_test_without_a_twin_does_not_reach_the_real_queues(twin: TestApp, monkeypatch: pytest.MonkeyPatch) -> None:
     sync = DjangoSync(project_app(), "default")
     monkeypatch.setitem(connection.settings_dict, "NAME", "test_shop")
-    sync.publish("mails", {"to": "ada"})  # the twin's
+    sync.publish("mails", {"to": "ada"}, SEND)  # the twin's
     monkeypatch.setattr(project_app(), "owner", None)
     with pytest.raises(LifecycleError, match="'default' is 'test_shop' now, as in a test of Django"):
-        sync.publish("mails", {"to": "ada"})
+        sync.publish("mails", {"to": "ada"}, SEND)
     with pytest.raises(LifecycleError, match="with TestApp"):
-        sync.publish_many("mails", [{"to": "ada"}])
+        sync.publish_many("mails", [Envelope[Any](body={"to": "ada"}, headers=SEND)])
     monkeypatch.undo()

@@ -63,7 +63,7 @@ def form_of(
 ) -> Form:
     """The form of a letter, or, with ``given``, of the fields that were sent last, with their problems."""
     why, detail = _why(draft, shows_secrets=shows_secrets)
-    text = _text(draft, shows_secrets) if given is None else given.get("body", "")
+    text = given.get("body", "") if given is not None else "" if why else _text(draft, shows_secrets)
     by_field = {problem.field: problem.text for problem in problems}
     rows = [_row(draft, name, shows_secrets, given, by_field) for name in _editable(draft)]
     known = {field_of(row.name) for row in rows}

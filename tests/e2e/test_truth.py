@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import time
-from collections.abc import Iterable
+import urllib.error
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.truth import tools
-from tests.e2e.truth.faces import ALL, FACES, Numbers, command
+from tests.e2e.truth.faces import ALL, FACES, Numbers, command, get
 from tests.e2e.truth.world import DRIVERS, PLACES, World, world
+from tests.support.brokers.everywhere import broker_of
+from tests.support.process import Process, run
+from tests.unit.desk.browser import words
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -54,7 +60,7 @@ async def test_every_face_says_what_broker_and_ledger_say(driver: str, tmp_path:
             assert known(said, ("ready", "running", "workers")) == {"ready", "running", "workers"}, (name, said)
         for what, id in ids.items():
             told = json.loads(command(here, "status", id, "--json"))["status"]
-            assert told == {"held": "running", "behind": "waiting", "delayed": "waiting", "orphan": "waiting"}[what], (
+            assert told == {"held": "running", "behind": "waiting", "delayed": "delayed", "orphan": "waiting"}[what], (
                 what
             )
 
@@ -76,31 +82,120 @@ async def test_no_face_is_green_while_a_worker_is_not_live(driver: str, tmp_path
         await until(lambda: health(here) == 200 and all(greens(here).values()), here)
 
 
-@pytest.mark.parametrize("driver", ["sqlite", "postgres", "nats"])
+@pytest.mark.parametrize("driver", ["sqlite", "postgres"])
 async def test_a_killed_worker_is_counted_no_more_and_stays_a_notice(driver: str, tmp_path: Path) -> None:
     with world(tmp_path, driver) as here:
         truth, _ = await busy(here, workers=2)
-        victim = here.workers.pop()
-        victim.process.send_signal(signal.SIGKILL)
-        victim.process.wait()
-        gone = truth | {(ALL, "workers"): 1, ("app:work", "workers"): 1, ("app:held", "workers"): 1}
+        kill(here.workers.pop())
+        gone: Numbers = {key: 1 for key in truth if key[1] == "workers" and truth[key]}
         for face in ("desk", "API", "tasuki workers", "tasuki top --once", "MCP"):
-            only = {key: value for key, value in gone.items() if key[1] == "workers"}
-            await true_in_time(here, face, only)
+            await true_in_time(here, face, gone)
+        assert "killed" in notices(here)
         assert not any(greens(here).values())
-        here.workers[0].process.send_signal(signal.SIGKILL)
-        here.workers[0].process.wait()
-        await until(lambda: "no worker" in command(here, "health-of-all").lower(), here)
+        kill(here.workers.pop())
+        nobody: Numbers = {(ALL, "workers"): 0, ("app:held", "workers"): 0}
+        for face in ("tasuki workers", "tasuki top --once", "MCP"):
+            await true_in_time(here, face, nobody)
+        rows = {row["queue"]: row for row in json.loads(command(here, "queues", "--json"))}
+        assert rows["app:held"]["waits_for_worker"]
+
+
+@pytest.mark.parametrize("driver", ["redis", "nats"])
+async def test_no_face_takes_a_silent_broker_for_an_empty_one(driver: str, tmp_path: Path) -> None:
+    with world(tmp_path, driver) as here:
+        truth, _ = await busy(here, workers=1)
+        for face in ("desk", "API"):
+            await true_in_time(here, face, truth)
+        broker = broker_of(driver)
+        assert broker is not None
+        broker.freeze()
+        try:
+            await until(lambda: not any(greens(here).values()), here)
+            for face in ("desk", "API"):
+                said = await FACES[face](here)
+                false = {key: said[key] for key in said if said[key] not in (None, truth.get(key, said[key]))}
+                assert not false, f"{face} of a silent broker: {false}"
+            ended = run("queues", *here.arguments, folder=here.folder, timeout=120)
+            assert ended.returncode != 0
+            assert "app:driver" in ended.stderr
+        finally:
+            broker.thaw()
+        for face in ("desk", "API"):
+            await true_in_time(here, face, truth)
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "redis", "amqp"])
+async def test_thousands_of_letters_are_counted_by_every_face(driver: str, tmp_path: Path) -> None:
+    with world(tmp_path, driver) as here:
+        here.start(desk=True)
+        async with here.app() as app:
+            for start in range(0, LETTERS, 500):
+                numbers = range(start, min(start + 500, LETTERS))
+                await here.publish(app, "work", [{"n": number, "do": "die"} for number in numbers])
+            await until(lambda: here.ledger()["dead"] == LETTERS, here)
+        truth: Numbers = {("app:dead", "letters"): LETTERS, (ALL, "dead"): LETTERS, ("app:work", "dead"): LETTERS}
+        for face in ("desk", "API", "MCP", "tasuki top --once", "tasuki dead"):
+            await true_in_time(here, face, truth)
+        groups = json.loads(command(here, "dead", "--json"))["groups"]
+        assert sorted(group["count"] for group in groups) == [LETTERS // 3, LETTERS * 2 // 3]
+
+
+MANY = """\
+version: "1.0"
+namespace: app
+entries:
+  - {name: driver, kind: queue.driver.sqlite}
+  - {name: handle, kind: function.python, source: file://handlers.py, method: handle}
+"""
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "redis"])
+async def test_a_process_of_a_hundred_consumers_hides_none(driver: str, tmp_path: Path) -> None:
+    queues = [f"q{number:03}" for number in range(CONSUMERS)]
+    entries = "".join(
+        f"  - {{name: {name}, kind: queue.queue, driver: driver, retry: {{initial_delay: 1h}}, dead_letter: null}}\n"
+        f"  - {{name: c{name}, kind: queue.consumer, queue: {name}, func: handle, lifecycle: {{auto_start: true}}}}\n"
+        for name in queues
+    )
+    ids = [f"app:{name}" for name in queues]
+    with world(tmp_path, driver, MANY + entries, queues=ids) as here:
+        here.start(desk=True)
+        async with here.app() as app:
+            for name in queues:
+                await here.publish(app, name, [{"n": 1}, {"n": 2, "do": "retry"}])
+            await until(lambda: here.ledger()["end"] == here.ledger()["retry"] == CONSUMERS, here)
+        truth: Numbers = {(ALL, "workers"): 1, (ALL, "done"): CONSUMERS, (ALL, "failed"): CONSUMERS}
+        truth |= {(ALL, "ready"): 0, (ALL, "running"): 0, (ALL, "delayed"): CONSUMERS}
+        truth |= (
+            {(id, "workers"): 1 for id in ids} | {(id, "delayed"): 1 for id in ids} | {(id, "ready"): 0 for id in ids}
+        )
+        for face in ("desk", "API", "MCP", "tasuki workers", "tasuki queues --json"):
+            await true_in_time(here, face, truth)
+        assert not {"no_worker", "none_alive"} & notices(here)
 
 
 GREEN = "nothing needs attention"
+
+
+LETTERS = 3012
+CONSUMERS = 500 if os.environ.get("CAMPAIGN") else 100
+
+
+def kill(worker: Process) -> None:
+    worker.process.send_signal(signal.SIGKILL)
+    worker.process.wait()
+
+
+def notices(here: World) -> set[str]:
+    """Codes of what the API says needs attention."""
+    return {each["code"] for each in json.loads(get(here, "/api/v1/overview"))["notices"]}
 
 
 def greens(here: World) -> dict[str, bool]:
     """Which faces say that nothing needs attention."""
     return {
         "desk": GREEN in words(get(here, "/")),
-        "API": not json.loads(get(here, "/api/v1/overview"))["notices"],
+        "API": not notices(here),
     }
 
 
@@ -174,8 +269,8 @@ async def settled(here: World, running: int) -> int:
         await asyncio.sleep(0.5)
 
 
-async def until(condition: object, here: World) -> None:
+async def until(condition: Callable[[], object], here: World) -> None:
     ends_at = time.monotonic() + AGE
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < ends_at, here.ledger()
         await asyncio.sleep(0.02)

@@ -1,1 +1,1 @@
-"""What the suite of truth is made of: a system of real processes, what each face says of it, and the broker's own word."""
+"""Parts of the suite of truth: a system of real processes, what each face says of it, and the broker's own word."""

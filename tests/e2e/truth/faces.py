@@ -63,7 +63,7 @@ async def queues_command(world: World) -> Numbers:
 
 async def info_command(world: World) -> Numbers:
     found: Numbers = {}
-    for queue in QUEUES:
+    for queue in ("app:held",):
         row = json.loads(command(world, "info", queue, "--json"))
         found |= _of_queue(row, "ready", "in_flight", "delayed")
         found[queue, "workers"] = row["consumer_count"]

@@ -30,10 +30,11 @@ async def _sqlite(world: World) -> dict[str, int]:
 
 
 async def _postgres(world: World) -> dict[str, int]:
-    text = "select q.name, count(m.seq) filter (where m.state = 2) from {0}.queues q left join {0}.messages m on m.queue = q.id group by 1"
+    text = """
+        select q.name, count(m.seq) filter (where m.state = 2)
+        from tasuki.queues q left join tasuki.messages m on m.queue = q.id group by 1"""
     async with await psycopg.AsyncConnection.connect(Postgres.shared().url) as server:
-        rows = await (await server.execute(text.format("tasuki"))).fetchall()
-    return _by_id(world, dict(rows))
+        return _by_id(world, dict(await (await server.execute(text)).fetchall()))
 
 
 async def _redis(world: World) -> dict[str, int]:
@@ -46,9 +47,8 @@ async def _redis(world: World) -> dict[str, int]:
 
 async def _amqp(world: World) -> dict[str, int]:
     rows = RabbitMQ.shared().control("list_queues", "name", "messages_unacknowledged").splitlines()
-    return _by_id(
-        world, {name: int(count) for name, count in (row.split("\t") for row in rows if "\t" in row) if count.isdigit()}
-    )
+    counts = dict(row.split("\t") for row in rows if row.count("\t") == 1)
+    return _by_id(world, {name: int(count) for name, count in counts.items() if count.isdigit()})
 
 
 async def _nats(world: World) -> dict[str, int]:

@@ -33,8 +33,9 @@ entries:
     driver: driver
     dead_letter: {queue: dead, max_attempts: 2}
     retry: {initial_delay: 1h, max_delay: 1h, never: [ValueError, KeyError]}
-  - {name: held, kind: queue.queue, driver: driver, dead_letter: {queue: dead, max_attempts: 2}}
-  - {name: orphan, kind: queue.queue, driver: driver}
+    result: 1h
+  - {name: held, kind: queue.queue, driver: driver, dead_letter: {queue: dead, max_attempts: 2}, result: 1h}
+  - {name: orphan, kind: queue.queue, driver: driver, result: 1h}
   - {name: dead, kind: queue.queue, driver: driver}
   - {name: handle, kind: function.python, source: file://handlers.py, method: handle}
   - {name: hold, kind: function.python, source: file://handlers.py, method: hold}
@@ -129,10 +130,6 @@ class World:
         """How often the handlers have noted what."""
         path = self.folder / "notes"
         return Counter(line.split()[0] for line in path.read_text().splitlines()) if path.exists() else Counter()
-
-    def noted_by(self, what: str, process: int) -> int:
-        lines = (self.folder / "notes").read_text().splitlines()
-        return sum(line.split()[:2] == [what, str(process)] for line in lines)
 
     async def publish(self, app: App, queue: str, bodies: list[dict[str, Any]], delay: float = 0) -> list[str]:
         """All are confirmed; their ids."""

@@ -1,0 +1,171 @@
+"""What each face says of a system: desk, API, command line, ``top``, MCP and metrics, as numbers by queue and name.
+
+A number is of a queue, or of all together (``ALL``); None is what a face shows as unknown.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import urllib.request
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from mcp import Client, StdioServerParameters, stdio_client
+
+from tests.e2e.truth.world import QUEUES, World
+from tests.support.process import TASUKI, environ, run
+from tests.unit.desk.browser import words
+
+ALL = ""
+Numbers = dict[tuple[str, str], float | None]
+"""By queue and name: ready, in_flight, delayed, running, dead, workers, done, failed."""
+
+_ROW = re.compile(r'<tr id="q-([^"]+)">(.*?)</tr>', re.DOTALL)
+_CELL = re.compile(r'data-name="([^"]+)">(.*?)</td>', re.DOTALL)
+_TOTAL = re.compile(r"<dt>([^<]+)</dt><dd>(.*?)</dd>", re.DOTALL)
+_UNKNOWN = ("–", "-", "")
+_SHOWN = ("ready", "running", "delayed", "dead", "workers")
+
+
+def get(world: World, path: str) -> str:
+    """A page of the desk, or an answer of its API."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=30) as answer:
+        return str(answer.read().decode())
+
+
+def command(world: World, *arguments: str) -> str:
+    """What a command prints to stdout."""
+    ended = run(*arguments, *world.arguments, folder=world.folder, timeout=60)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def _number(text: str) -> float | None:
+    """Of a cell; ``3/7`` is three of seven places."""
+    plain = html.unescape(re.sub(r"<[^>]*>", "", text)).strip().partition("/")[0].replace(",", "")
+    return None if plain in _UNKNOWN else float(plain)
+
+
+def _of_queue(row: Mapping[str, Any], *names: str) -> Numbers:
+    id = row.get("id") or row["queue"]
+    return {(id, name): row[name] for name in names if name in row and not (name == "dead" and id == "app:dead")}
+
+
+async def queues_command(world: World) -> Numbers:
+    found: Numbers = {}
+    for row in json.loads(command(world, "queues", "--json")):
+        found |= _of_queue(row, "ready", "in_flight", "delayed")
+    return found
+
+
+async def info_command(world: World) -> Numbers:
+    found: Numbers = {}
+    for queue in ("app:held",):
+        row = json.loads(command(world, "info", queue, "--json"))
+        found |= _of_queue(row, "ready", "in_flight", "delayed")
+        found[queue, "workers"] = row["consumer_count"]
+    return found
+
+
+async def queues_table(world: World) -> Numbers:
+    return _table(command(world, "queues"), {"READY": "ready", "IN FLIGHT": "in_flight", "DELAYED": "delayed"})
+
+
+async def top(world: World) -> Numbers:
+    names = {"READY": "ready", "RUN": "running", "DELAY": "delayed", "DEAD": "dead", "WORKERS": "workers"}
+    return _table(command(world, "top", "--once"), names)
+
+
+def _table(text: str, names: Mapping[str, str]) -> Numbers:
+    """A table whose columns are two spaces apart."""
+    head, *rows = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if line.strip()]
+    return {
+        (row[0], names[title]): _number(cell)
+        for row in rows
+        for title, cell in zip(head, row, strict=False)
+        if row[0] in QUEUES and title in names and not (title in ("DEAD", "WORKERS") and cell in _UNKNOWN)
+    }
+
+
+async def workers_command(world: World) -> Numbers:
+    found = json.loads(command(world, "workers", "--json"))
+    numbers: Numbers = {(ALL, name): sum(row[name] for row in found) for name in ("running", "done", "failed")}
+    return numbers | {(ALL, "workers"): len(found)}
+
+
+async def dead_command(world: World) -> Numbers:
+    found = json.loads(command(world, "dead", "--json"))
+    assert sum(group["count"] for group in found["groups"]) == found["count"]
+    return {(ALL, "dead"): found["count"] if found["is_all"] else None}
+
+
+async def api(world: World) -> Numbers:
+    return _overview(json.loads(get(world, "/api/v1/overview"))) | _queues(json.loads(get(world, "/api/v1/queues")))
+
+
+def _overview(found: Mapping[str, Any]) -> Numbers:
+    return {(ALL, name): found["totals"][name] for name in _SHOWN}
+
+
+def _queues(found: Mapping[str, Any]) -> Numbers:
+    numbers: Numbers = {}
+    for row in found["items"]:
+        numbers |= _of_queue(row, *_SHOWN, "in_flight")
+    return {key: value for key, value in numbers.items() if key[1] != "dead" or value is not None}
+
+
+async def desk(world: World) -> Numbers:
+    """Its pages: totals of each page, the rows of all queues, and the letters that it counts."""
+    page = get(world, "/queues")
+    numbers: Numbers = {
+        (ALL, name.lower()): _number(cell) for name, cell in _TOTAL.findall(page) if name.lower() in _SHOWN
+    }
+    for id, row in _ROW.findall(page):
+        for name, cell in _CELL.findall(row):
+            if name.lower() in _SHOWN and not (name == "Dead" and _number(cell) is None):
+                numbers[html.unescape(id), name.lower()] = _number(cell)
+    letters = re.search(r"Dead letters: ([\d,]+)", words(get(world, "/dead")))
+    assert letters, "the page of dead letters says how many there are"
+    return numbers | {("app:dead", "letters"): _number(letters[1])}
+
+
+async def metrics(world: World) -> Numbers:
+    """Of one process: gauges of queues are the broker's."""
+    numbers: Numbers = {}
+    for line in get(world, "/metrics").splitlines():
+        if found := re.match(r'tasuki_queue_messages\{queue="([^"]+)",.*state="(\w+)"\} (\S+)', line):
+            numbers[found[1], found[2]] = float(found[3])
+    return numbers
+
+
+async def mcp(world: World) -> Numbers:
+    server = StdioServerParameters(
+        command=TASUKI[0], args=[*TASUKI[1:], "mcp", *world.arguments], cwd=world.folder, env=environ()
+    )
+    with open(os.devnull, "w") as nowhere:
+        async with Client(stdio_client(server, errlog=nowhere)) as client:
+
+            async def ask(tool: str) -> Any:
+                (content,) = (await client.call_tool(tool, {})).content
+                assert content.type == "text"
+                return json.loads(content.text)
+
+            return _overview(await ask("overview")) | _queues(await ask("list_queues"))
+
+
+Face = Callable[[World], Awaitable[Numbers]]
+FACES: Mapping[str, Face] = {
+    "tasuki queues --json": queues_command,
+    "tasuki queues": queues_table,
+    "tasuki info": info_command,
+    "tasuki top --once": top,
+    "tasuki workers": workers_command,
+    "tasuki dead": dead_command,
+    "API": api,
+    "desk": desk,
+    "metrics": metrics,
+    "MCP": mcp,
+}

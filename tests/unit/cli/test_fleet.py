@@ -353,12 +353,6 @@ class Unkillable:
 
     pid, returncode = 4711, None
 
-    def __init__(self) -> None:
-        self.kills = 0
-
-    def kill(self) -> None:
-        self.kills += 1
-
     async def wait(self) -> int:
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
@@ -367,6 +361,8 @@ async def test_a_process_that_even_kill_does_not_end_is_left_behind(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(child, "GONE", 0.01)
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *signal_of: sent.append(signal_of))
     process: Any = Unkillable()
     stuck = child.Child(1, process)
     stuck.kill_in(600.0, "it has time")
@@ -374,9 +370,20 @@ async def test_a_process_that_even_kill_does_not_end_is_left_behind(
     stuck.kill_in(0.0, "it has none")
     async with asyncio.timeout(30):
         assert await stuck.ended() == 128 + signal.SIGKILL
-    assert process.kills == 1
+    assert sent == [(4711, signal.SIGKILL)]
     assert "(pid 4711) is killed: it has none" in caplog.text
     assert "does not end after KILL" in caplog.text
+
+
+async def test_signals_to_a_process_that_just_ended_keep_its_exit_code() -> None:
+    for _ in range(30):
+        process = await asyncio.create_subprocess_exec("sleep", "600")
+        started = child.Child(1, process)
+        started.send(signal.SIGKILL)
+        while Path(f"/proc/{process.pid}").exists():  # it ends meanwhile; the loop does not know that yet
+            started.send(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await started.ended() == 128 + signal.SIGKILL
 
 
 async def test_a_start_that_the_system_refuses_is_tried_again(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
 
 _log = logging.getLogger("tasuki.processes")
@@ -30,8 +32,11 @@ class Child:
 
     def send(self, number: int) -> None:
         """Send a signal, if the process still runs."""
+        # Not by asyncio's own send_signal: before Python 3.14 it polls first, and that takes the exit code of a process
+        # that has just ended from the one that waits for it (`ended` would say 255).
         if self._process.returncode is None:
-            self._process.send_signal(number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill_in(self, seconds: float, why: str) -> None:
         """KILL it then, unless it has ended or an earlier call was for an earlier time; ``why`` is for the log."""
@@ -57,7 +62,7 @@ class Child:
             return
         _log.error("process %d (pid %d) is killed: %s", self._number, self.pid, why)
         self._is_killed = True
-        self._process.kill()
+        self.send(signal.SIGKILL)
         self._timer = self._loop.call_later(GONE, self._leave)
 
     def _leave(self) -> None:

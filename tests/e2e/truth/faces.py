@@ -9,6 +9,7 @@ import html
 import json
 import os
 import re
+import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -44,8 +45,8 @@ def command(world: World, *arguments: str) -> str:
 
 
 def _number(text: str) -> float | None:
-    """Of a cell; ``3/7`` is three of seven places."""
-    plain = html.unescape(re.sub(r"<[^>]*>", "", text)).strip().partition("/")[0].replace(",", "")
+    """Of a cell; ``3/7`` is three of seven places, ``~3`` an estimate."""
+    plain = html.unescape(re.sub(r"<[^>]*>", "", text)).strip().partition("/")[0].replace(",", "").lstrip("~")
     return None if plain in _UNKNOWN else float(plain)
 
 
@@ -154,6 +155,28 @@ async def mcp(world: World) -> Numbers:
                 return json.loads(content.text)
 
             return _overview(await ask("overview")) | _queues(await ask("list_queues"))
+
+
+GREEN = "nothing needs attention"
+
+
+def greens(world: World) -> dict[str, bool]:
+    """Which faces say that nothing needs attention."""
+    return {"desk": GREEN in words(get(world, "/")), "API": not notices(world)}
+
+
+def notices(world: World) -> set[str]:
+    """Codes of what the API says needs attention."""
+    return {each["code"] for each in json.loads(get(world, "/api/v1/overview"))["notices"]}
+
+
+def health(world: World) -> int:
+    """The status of the answer of ``/livez``."""
+    try:
+        get(world, "/livez")
+    except urllib.error.HTTPError as answer:
+        return answer.code
+    return 200
 
 
 Face = Callable[[World], Awaitable[Numbers]]

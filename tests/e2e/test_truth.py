@@ -49,6 +49,9 @@ async def test_no_face_is_green_while_a_worker_is_not_live(driver: str, tmp_path
             await until(lambda: here.ledger()["begin"] == 2, here)
         await until(lambda: health(here) == 503, here)
         await until(lambda: not any(greens(here).values()), here)
+        for arguments in (["top", "--once"], ["queues"]):
+            told = run(*arguments, *here.arguments, folder=here.folder, timeout=SLOW)
+            assert "is not live" in told.stderr, told
         assert health(here) == 503
         (tmp_path / "unblocked").touch()
         await until(lambda: health(here) == 200 and all(greens(here).values()), here)

@@ -14,7 +14,7 @@ DONE, DEAD, RETRIED, DELAYED, HELD, ORPHANS = 21, 12, 7, 9, 20, 5
 AGE = 240.0
 """Seconds in which what all faces say must have become true.
 
-Signs come every 5, so 15 do on a quiet machine; on a busy one a command alone may take 40.
+Signs come every 5 seconds, and a quiet machine needs 15; on a busy one a command alone may take 40.
 """
 
 

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.truth.faces import ALL, FACES, Numbers, command, greens, health, notices
+from tests.e2e.truth.faces import ALL, FACES, SLOW, Numbers, command, greens, health, notices
 from tests.e2e.truth.scene import still, true_in_time, until
 from tests.e2e.truth.world import DRIVERS, world
 from tests.support.brokers.everywhere import broker_of
 from tests.support.process import run
 
-pytestmark = [pytest.mark.e2e, pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.anyio, pytest.mark.timeout(900)]
 
 WHOLE = ("desk", "API", "MCP", "tasuki top --once")
 """Faces that say how many messages are ready and running, on each driver with a state."""
@@ -49,6 +49,9 @@ async def test_no_face_is_green_while_a_worker_is_not_live(driver: str, tmp_path
             await until(lambda: here.ledger()["begin"] == 2, here)
         await until(lambda: health(here) == 503, here)
         await until(lambda: not any(greens(here).values()), here)
+        for arguments in (["top", "--once"], ["queues"]):
+            told = run(*arguments, *here.arguments, folder=here.folder, timeout=SLOW)
+            assert "is not live" in told.stderr, told
         assert health(here) == 503
         (tmp_path / "unblocked").touch()
         await until(lambda: health(here) == 200 and all(greens(here).values()), here)
@@ -87,7 +90,7 @@ async def test_no_face_takes_a_silent_broker_for_an_empty_one(driver: str, tmp_p
                 said = await FACES[face](here)
                 false = {key: said[key] for key in said if said[key] not in (None, truth.get(key, said[key]))}
                 assert not false, f"{face} of a silent broker: {false}"
-            ended = run("queues", *here.arguments, folder=here.folder, timeout=120)
+            ended = run("queues", *here.arguments, folder=here.folder, timeout=SLOW)
             assert ended.returncode != 0
             assert urlsplit(broker.url).netloc in ended.stderr, "the error names the broker that is silent"
         finally:

@@ -21,6 +21,8 @@ from tests.support.process import TASUKI, environ, run
 from tests.unit.desk.browser import words
 
 ALL = ""
+SLOW = 240.0
+"""Seconds after which a command or a page is given up; only a busy machine takes more than a few."""
 Numbers = dict[tuple[str, str], float | None]
 """By queue and name: ready, in_flight, delayed, running, dead, workers, done, failed."""
 
@@ -33,13 +35,13 @@ _SHOWN = ("ready", "running", "delayed", "dead", "workers")
 
 def get(world: World, path: str) -> str:
     """A page of the desk, or an answer of its API."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=30) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=SLOW) as answer:
         return str(answer.read().decode())
 
 
 def command(world: World, *arguments: str) -> str:
     """What a command prints to stdout."""
-    ended = run(*arguments, *world.arguments, folder=world.folder, timeout=60)
+    ended = run(*arguments, *world.arguments, folder=world.folder, timeout=SLOW)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 

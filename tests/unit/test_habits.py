@@ -29,10 +29,9 @@ LONG_FUNCTIONS = {
     "cli/commands/queues/redrive.py command": 47,
     "cli/commands/work/run.py command": 45,
     "cli/commands/work/run.py run_here": 42,
-    "consumers/handling/executor.py execute": 46,
+    "consumers/handling/executor.py execute": 45,
     "drivers/redis/batches.py publishing": 42,
     "testing/real/drivers.py noted": 50,
-    "workbench/batches/verbs.py begin": 42,
 }
 """The same for functions."""
 OPEN_OPTIONS = {

@@ -23,8 +23,14 @@ from tasuki.observe.trace import Headers, OpenSpan, trace_of
 from tasuki.units import When
 
 if TYPE_CHECKING:
-    from tasuki.consumers.jobs.overdue import Timeouts
     from tasuki.security.guard import Guard
+
+
+class LimitKeeper(Protocol):
+    """Interrupts the handlers that run too long."""
+
+    def keep(self, limit: float | None) -> None:
+        """Keep a ``handler_timeout`` from now on, in seconds; None: there is none."""
 
 
 class ResultKeeper(Protocol):
@@ -87,7 +93,7 @@ class Holder(Protocol):
     thread: int
 
     @property
-    def timeouts(self) -> Timeouts:
+    def timeouts(self) -> LimitKeeper:
         """Keeps the limits of its handlers."""
 
     @property

@@ -11,8 +11,8 @@ from tasuki.contracts.driver import Limit
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.lanes import LaneRule
 from tasuki.queues.messages.signature import Signing
-from tasuki.queues.messages.uniqueness import UniqueRule
 from tasuki.queues.retry_rules import RetryRules
+from tasuki.queues.unique.uniqueness import UniqueRule
 
 
 @dataclass(frozen=True, slots=True)

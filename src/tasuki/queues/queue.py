@@ -27,11 +27,11 @@ from tasuki.queues.messages.message_builder import Envelope, GroupEnvelope, Mess
 from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.queues.messages.rules import rules_header
 from tasuki.queues.messages.signature import Signer
-from tasuki.queues.messages.uniqueness import NOTHING_ASKED, Asked, UniqueFor
 from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
 from tasuki.queues.observing import of_stored, tell
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown, confirmed
+from tasuki.queues.unique.uniqueness import NOTHING_ASKED, Asked, UniqueFor
 from tasuki.queues.unique.windows import FindStore, UniqueWindows
 from tasuki.units import Duration
 

@@ -12,7 +12,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import CURRENT, Change, Current, Entry, Grant, Page, Store, StoreFacts
 from tasuki.errors import BrokerUnavailableError, DriverError
-from tasuki.observe.hour import Hour
+from tasuki.observe.history.attempts import Hour
 from tasuki.state.controls import CONTROL, MADE, Controls
 
 T = TypeVar("T")

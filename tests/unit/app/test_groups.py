@@ -488,7 +488,7 @@ async def test_refusals(site: Site, make_app: Callable[..., App]) -> None:
             await app.group([{}], then=site.ends)  # type: ignore[list-item]
         with pytest.raises(TypeError, match="then is a queue, a task or its message"):
             await app.group([job], then=print)  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match="no option 'timeout'"):
+        with pytest.raises(TypeError, match="no option 'publish_timeout'"):
             site.jobs.message(1, publish_timeout=1)
         with pytest.raises(PublishError, match="is unique, so it may not be stored"):
             await site.jobs.publish(1, unique="x", then=site.ends)

@@ -233,7 +233,7 @@ def test_plain_hooks_hear_of_what_a_script_has_published_last(tmp_path: Path) ->
     assert (done.stdout.splitlines(), done.stderr) == (["heard 0", "heard 1", "heard 2"], "")
 
 
-OWN_LIFE = {"open", "start", "run", "close", "reload", "use_store"}
+OWN_LIFE = {"open", "start", "run", "close", "reload", "use_store", "ready_queue"}
 """Coroutines of an App without a counterpart: ``app.sync`` opens the app itself, and runs no consumers."""
 OF_QUEUES = {"publish", "publish_many", "request", "depth", "info", "peek", "purge", "remove"}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Retries
-from tasuki.app.tasks.options import RULES, SENDING, TaskOptions, TaskRules
+from tasuki.app.tasks.options import OF_SENDER, RULES, TaskOptions, TaskRules
 
 
 @pytest.mark.parametrize("field", ["on", "never"])
@@ -16,7 +16,7 @@ def test_errors_of_retries_are_a_tuple(field: str) -> None:
         given: dict[str, Any] = {field: wrong}
         with pytest.raises(TypeError) as caught:
             Retries(**given)
-        assert str(caught.value) == f"Retries({field}={shown}) must be a tuple of errors: {field}=({shown},)"
+        assert str(caught.value) == f"Retries({field}={shown}) must be a tuple of errors: write {field}=({shown},)"
     with pytest.raises(TypeError, match="takes exception classes or their names, not 5"):
         Retries(**{field: (OSError, 5)})  # type: ignore[arg-type]
 
@@ -27,7 +27,7 @@ def test_an_unknown_option_of_a_task_is_refused() -> None:
         ({"max_retries": 3}, r"task\(…\) has no option 'max_retries'; write retry=Retries\(attempts\)"),
         ({"concurrency": 3}, r"task\(…\) has no option 'concurrency'; give it to queue.workers\(…\)"),
         ({"acks_late": True}, "remove it: a message is acked after its handler"),
-        ({"retrys": 3}, r"task\(…\) has no option 'retrys'; there are: name, retry, timeout, on_give_up"),
+        ({"retrys": 3}, r"task\(…\) has no option 'retrys'; there are: name, retry, handler_timeout, on_give_up"),
     ):
         given: dict[str, Any] = wrong
         with pytest.raises(TypeError, match=hint):
@@ -47,7 +47,7 @@ def test_an_unknown_option_of_a_message_is_refused() -> None:
 
 
 def test_the_options_are_those_of_the_types() -> None:
-    assert set(SENDING) == TaskOptions.__optional_keys__
+    assert set(OF_SENDER) == TaskOptions.__optional_keys__
     assert set(RULES) == TaskRules.__optional_keys__
 
 

@@ -52,7 +52,7 @@ async def test_a_message_comes_at_its_time(make_app: Make) -> None:
         assert seen == []
         await t.advance(timedelta(seconds=1))
         assert sorted(seen) == [1, 2, 3]
-        assert await take.with_options(at=OPENING + timedelta(hours=1), publish_timeout="2h").request(4) == 4
+        assert await take.with_options(at=OPENING + timedelta(hours=1), reply_timeout="2h").request(4) == 4
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 
 from tasuki.consumers.settling.allowance import AT_ONCE, PER_SECOND, Allowance
 from tasuki.flow.attempts import TTL, lifetime
-from tasuki.observe import hour
-from tasuki.observe.hour import Hour
+from tasuki.observe.history import attempts as hour
+from tasuki.observe.history.attempts import Hour
 
 
 def test_many_at_once_are_recorded_and_then_so_many_a_second() -> None:

@@ -19,7 +19,7 @@ from tasuki.drivers.memory.store import MemoryStore
 from tasuki.errors import BrokerUnavailableError, MessageTooLargeError
 from tasuki.flow.attempts import TTL, read_attempts
 from tasuki.message import ATTEMPT_RECORDS, ATTEMPTS, REDRIVEN
-from tasuki.observe import hour
+from tasuki.observe.history import attempts as hour
 from tasuki.queues.dead.attempts import AttemptRecord, records_in
 from tasuki.queues.dead_letter import redriven
 from tasuki.state.shared import SharedState

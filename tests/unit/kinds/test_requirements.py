@@ -25,7 +25,7 @@ def queue_with(fields: str) -> str:
 
 WHERE = 1 + len("  - {name: q, kind: queue.queue, driver: d, ")
 """Column of the first field."""
-_NO_ABILITY = {"declares_priorities"}
+_NO_ABILITY = {"declares_priorities", "sees_deaths", "sees_silence"}
 NOTHING: dict[str, Any] = {
     field.name: False for field in fields(Capabilities) if field.type == "bool" and field.name not in _NO_ABILITY
 }

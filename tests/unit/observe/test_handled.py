@@ -151,4 +151,4 @@ async def test_an_idle_worker_keeps_no_message(app: App) -> None:
         job = await app.publish("tasks", 1)
         await test.drain()
         gc.collect()
-        assert not [each for each in gc.get_objects() if isinstance(each, Delivery) and each.received.id == job.id]
+        assert not [each for each in gc.get_objects() if type(each) is Delivery and each.received.id == job.id]

@@ -84,11 +84,11 @@ async def test_the_same_id_again_is_published_again(rig: Rig) -> None:
 async def test_after_an_unknown_publish_no_other_is_confirmed_in_its_favour(rig: Rig) -> None:
     rig.driver.answer = raising(BrokerUnavailableError("gone", outcome="unknown"))
     with pytest.raises(BrokerUnavailableError) as caught:
-        await rig.publish("a", timeout=1.0)
+        await rig.publish("a", publish_timeout=1.0)
     assert caught.value.outcome == "unknown"
     rig.driver.answer = None
     with pytest.raises(BrokerTimeoutError, match="another publish of its key has not ended") as late:
-        await rig.publish("b", timeout=0.1)
+        await rig.publish("b", publish_timeout=0.1)
     assert (late.value.outcome, late.value.retryable) == ("rejected", True)
     rig.clock.advance(10.0)
     assert (await rig.publish("b")).outcome == "stored", "the claim is over"
@@ -166,7 +166,7 @@ async def test_a_store_that_does_not_answer_rejects_at_the_deadline(rig: Rig) ->
 
     rig.queue.use_store(find)
     with pytest.raises(DriverError, match="did not answer within the deadline") as caught:
-        await rig.publish("a", timeout=1.0)
+        await rig.publish("a", publish_timeout=1.0)
     assert caught.value.outcome == "rejected"
     assert not rig.driver.batches
 

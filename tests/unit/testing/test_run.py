@@ -44,13 +44,16 @@ async def test_a_task_with_its_arguments(tmp_path: Path) -> None:
         assert await t.run(fetch.with_options(headers={"tenant": "a"}), Mail("b")) == 1
         with pytest.raises(BodyTypeError, match="has no parameter 'as_jsn'"):
             await t.run(fetch, Mail("b"), as_jsn=True)  # type: ignore[call-arg]
-        assert await t.run("jobs.task.fetch-it", {"mail": {"to": "c"}}, {"message_type": "fetch it"}, attempt=3) == 1
+        assert (
+            await t.run("jobs.task.fetch-it-71b2217e", {"mail": {"to": "c"}}, {"message_type": "fetch it"}, attempt=3)
+            == 1
+        )
         assert t.published(notes) == ["ada", "b", "c"]
         assert t.published(jobs) == []
         other = App("memory://").queue("other").task(name="fetch it")(lambda: None)
         with pytest.raises(HandlerNotFoundError, match="<task fetch it of app:other> is no task of this app"):
             await t.run(other)
-    place = ("app:jobs", "app:jobs.workers", "app:jobs.task.fetch-it")
+    place = ("app:jobs", "app:jobs.workers", "app:jobs.task.fetch-it-71b2217e")
     assert [each[:3] for each in seen[::2]] == [place] * 3
     assert [each[3] for each in seen[::2]] == [1, 1, 3]
     assert [each[1:] for each in seen[1::2]] == [(Mail("ada"), True), (Mail("b"), False), (Mail("c"), False)]

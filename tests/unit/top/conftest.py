@@ -20,6 +20,9 @@ from tests.unit.top.seat import Seat, WatchedTop
 
 Sit = Callable[..., AbstractAsyncContextManager[Seat]]
 
+HOURLY = {"message_type": "hourly"}
+"""The headers of a message in the queue "images": it takes calls of its task alone."""
+
 
 @pytest.fixture
 async def app(tmp_path: Path) -> AsyncIterator[App]:

@@ -21,7 +21,7 @@ from tasuki.top.place import Place
 from tasuki.top.views.questions import of_letters, of_many, of_trial
 from tasuki.top.views.view import Key, Row, Table
 from tests.unit.desk.test_pages import fail
-from tests.unit.top.conftest import Sit
+from tests.unit.top.conftest import HOURLY, Sit
 from tests.unit.top.test_dead import until_done
 from tests.unit.top.test_place import Numbers
 
@@ -130,7 +130,7 @@ async def test_a_group_that_has_grown_is_asked_about_again(app: App, sit: Sit) -
 
 async def test_a_page_turns_while_frozen_and_one_at_a_time(app: App, sit: Sit) -> None:
     for number in range(150):
-        await app.publish("images", {"n": number})
+        await app.publish("images", {"n": number}, HOURLY)
     async with sit(app) as seat:
         await seat.press("enter", "f", "G", "j")
         assert "51 … 100 of 150 waiting" in seat.lines[2]

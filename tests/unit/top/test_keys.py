@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasuki import App
-from tests.unit.top.conftest import Sit
+from tests.unit.top.conftest import HOURLY, Sit
 from tests.unit.top.seat import Seat
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +57,7 @@ async def test_the_views_by_number_and_in_turn(app: App, sit: Sit) -> None:
 
 
 async def test_enter_opens_and_escape_goes_back(app: App, sit: Sit) -> None:
-    await app.publish("images", {"n": 1})
+    await app.publish("images", {"n": 1}, HOURLY)
 
     async with sit(app) as seat:
         assert "Queues \u203a app:images" in await seat.press("enter")
@@ -102,7 +102,7 @@ async def test_only_what_needs_attention(app: App, sit: Sit) -> None:
 
 async def test_sort_and_reverse(app: App, sit: Sit) -> None:
     for number in range(3):
-        await app.publish("images", number)
+        await app.publish("images", number, HOURLY)
 
     async with sit(app) as seat:
         assert "QUEUE▴" in await seat.press("s")
@@ -137,7 +137,7 @@ async def test_an_act_on_several_rows_asks_and_says_how_many(app: App, sit: Sit)
 async def test_a_frozen_screen_keeps_its_moment(app: App, sit: Sit) -> None:
     async with sit(app) as seat:
         assert "frozen" in (await seat.press("f")).splitlines()[0]
-        await app.publish("images", 1)
+        await app.publish("images", 1, HOURLY)
         seat.top.control._poke.set()
         await seat.pilot.pause()
         assert seat.lines[1].startswith("READY 0")
@@ -153,7 +153,7 @@ async def test_the_id_is_copied(app: App, sit: Sit) -> None:
 
 
 async def test_the_help_lists_the_keys_of_the_view(app: App, sit: Sit) -> None:
-    await app.publish("images", 1)
+    await app.publish("images", 1, HOURLY)
 
     async with sit(app, size=(80, 40)) as seat:
         queues = await seat.press("question_mark")
@@ -191,7 +191,7 @@ async def test_it_ends(app: App, sit: Sit, key: str) -> None:
 
 
 async def test_escape_leaves_a_question_and_ctrl_c_too(app: App, sit: Sit) -> None:
-    await app.publish("images", 1)
+    await app.publish("images", 1, HOURLY)
 
     async with sit(app) as seat:
         await seat.press("P", "ctrl+c")

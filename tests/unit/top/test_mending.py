@@ -9,7 +9,7 @@ import pytest
 from tasuki import App
 from tasuki.errors import PublishError
 from tests.unit.desk.test_pages import fail
-from tests.unit.top.conftest import Sit
+from tests.unit.top.conftest import HOURLY, Sit
 
 pytestmark = pytest.mark.anyio
 
@@ -84,7 +84,7 @@ async def test_a_letter_that_has_gone_is_not_edited(app: App, sit: Sit) -> None:
 
 
 async def test_a_dry_run_is_off_until_a_policy_allows_it(app: App, sit: Sit) -> None:
-    await app.publish("images", {"n": 1})
+    await app.publish("images", {"n": 1}, HOURLY)
 
     async with sit(app, size=(150, 24)) as seat:
         await seat.press("enter")

@@ -8,7 +8,7 @@ import pytest
 
 from tasuki import App
 from tests.unit.desk.test_pages import fail
-from tests.unit.top.conftest import Sit
+from tests.unit.top.conftest import HOURLY, Sit
 
 pytestmark = pytest.mark.anyio
 
@@ -24,8 +24,8 @@ HOSTILE = (
 
 
 async def test_messages_stand_with_their_state_and_body(app: App, sit: Sit) -> None:
-    await app.publish("images", {"n": 1, "password": "hunter2"})
-    await app.publish("images", {"n": 2}, delay="1h")
+    await app.publish("images", {"n": 1, "password": "hunter2"}, HOURLY)
+    await app.publish("images", {"n": 2}, HOURLY, delay="1h")
 
     async with sit(app) as seat:
         text = await seat.press("enter")
@@ -37,7 +37,7 @@ async def test_messages_stand_with_their_state_and_body(app: App, sit: Sit) -> N
 
 async def test_a_list_goes_on_in_pages(app: App, sit: Sit) -> None:
     for number in range(120):
-        await app.publish("images", {"n": number})
+        await app.publish("images", {"n": number}, HOURLY)
 
     async with sit(app) as seat:
         await seat.press("enter")
@@ -79,7 +79,7 @@ async def test_hostile_texts_are_shown_as_text(app: App, sit: Sit, width: int) -
 
 
 async def test_a_message_shows_why_it_does_not_run_and_its_body(app: App, sit: Sit) -> None:
-    job = await app.publish("images", {"n": 1, "password": "hunter2"}, {"tenant": "acme"})
+    job = await app.publish("images", {"n": 1, "password": "hunter2"}, HOURLY | {"tenant": "acme"})
 
     async with sit(app, size=(80, 50)) as seat:
         text = await seat.press("enter", "enter")
@@ -123,7 +123,7 @@ async def test_a_dead_letter_shows_its_error_first_and_is_retried(app: App, sit:
 
 async def test_messages_are_cancelled_after_a_question(app: App, sit: Sit) -> None:
     for number in range(3):
-        await app.publish("images", {"n": number})
+        await app.publish("images", {"n": number}, HOURLY)
 
     async with sit(app) as seat:
         await seat.press("enter", "x", "x")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasuki import App
-from tests.unit.top.conftest import Sit
+from tests.unit.top.conftest import HOURLY, Sit
 
 pytestmark = pytest.mark.anyio
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 async def test_the_first_screen_has_the_queues_and_their_sums(app: App, sit: Sit) -> None:
     for number in range(3):
         await app.publish("mails", number)
-    await app.publish("images", 1, delay="1h")
+    await app.publish("images", 1, HOURLY, delay="1h")
 
     async with sit(app) as seat:
         assert seat.lines[0].startswith("tasuki  shop  memory")
@@ -88,7 +88,7 @@ async def test_a_queue_is_paused_at_once_and_resumed(app: App, sit: Sit) -> None
 
 async def test_a_purge_asks_for_the_name_and_says_how_many(app: App, sit: Sit) -> None:
     for number in range(3):
-        await app.publish("images", number)
+        await app.publish("images", number, HOURLY)
 
     async with sit(app) as seat:
         asked = await seat.press("P")
@@ -103,13 +103,13 @@ async def test_a_purge_asks_for_the_name_and_says_how_many(app: App, sit: Sit) -
 
 
 async def test_a_purge_asks_again_if_there_are_many_more_by_now(app: App, sit: Sit) -> None:
-    await app.publish("images", 0)
+    await app.publish("images", 0, HOURLY)
 
     async with sit(app) as seat:
         await seat.press("P")
         await seat.type("app:images")
         for number in range(9):
-            await app.publish("images", number)
+            await app.publish("images", number, HOURLY)
         asked = await seat.press("enter")
 
         assert "There are more now. Remove the 10 messages" in asked

@@ -12,7 +12,7 @@ from tasuki import App
 from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.site import Site
 from tests.unit.desk.test_pages import fail
-from tests.unit.top.conftest import Sit
+from tests.unit.top.conftest import HOURLY, Sit
 
 pytestmark = pytest.mark.anyio
 
@@ -159,7 +159,7 @@ async def test_a_thousand_queues_are_one_list(tmp_path: Path, sit: Sit) -> None:
 
 
 async def test_ascii_draws_with_ascii_alone(app: App, sit: Sit) -> None:
-    await app.publish("images", {"text": "日本語"})
+    await app.publish("images", {"text": "日本語"}, HOURLY)
     await fail(app)
     async with sit(app, is_ascii=True, size=(150, 40)) as seat:
         for key in ("1", "2", "3", "4", "5", "question_mark", "escape", "1", "p", "s", "enter", "enter", "slash"):

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_AWAITED = "await the queue's own publish here"
+
 _made: weakref.WeakSet[SyncApp] = weakref.WeakSet()
 _inherited: list[object] = []
 """The parent process's, or a failed loop's: never used, and never freed, as that could close a connection there."""
@@ -47,8 +49,8 @@ os.register_at_fork(after_in_child=_abandon_parent)
 class SyncApp(SyncVerbs):
     """Runs each call on the loop of the open app, else on a loop in a thread, where it opens the app."""
 
-    remedy = "await the queue's own publish here"
-    """What to write on an event loop."""
+    remedy = ""
+    """What to write on an event loop, where that is not the awaited verb of the same name."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -132,7 +134,7 @@ class SyncApp(SyncVerbs):
     def _open_loop(self) -> Owner | LoopThread | asyncio.AbstractEventLoop:
         with suppress(RuntimeError):  # there is none
             asyncio.get_running_loop()
-            raise LifecycleError(f"app.sync would block the event loop: {self.remedy}")
+            raise LifecycleError(f"app.sync would block the event loop: {self.remedy or _AWAITED}")
         if self._app.owner is not None:
             return self._app.owner
         with self._lock:

@@ -91,13 +91,11 @@ class Sender(Guessed, Generic[P, T]):
 
         body, headers, options = self._message("send", args, kwargs)
         refuse_unknown("send(…)", options, SENDING)
-        from tasuki.app.sync.running import SyncApp
-
         with suppress(RuntimeError):  # there is none
             asyncio.get_running_loop()
-            name, remedy = self._task.name, self._task.app.sync.remedy
-            own = f"write await {name}.publish(…)" if remedy == SyncApp.remedy else remedy
-            raise LifecycleError(f"{name}.send(…) would block the event loop: {own}")
+            name = self._task.name
+            remedy = self._task.app.sync.remedy or f"write await {name}.publish(…)"
+            raise LifecycleError(f"{name}.send(…) would block the event loop: {remedy}")
         job = self._task.app.sync.publish(self._task.queue, body, headers, **options)
         return returning(job, self._task.returns)
 

@@ -134,8 +134,7 @@ class Executor:
         One check admits the common message: first delivery, lease ours, no header with a meaning for it. The start of
         a suspect is recorded before its body is decoded: the types of the body are the user's, and may end the worker.
         """
-        received = delivery.received
-        headers = received.headers
+        received, headers = delivery.received, delivery.received.headers
         is_plain = _is_plain(headers)
         started = delivery.started_at = worker.started = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)
@@ -146,23 +145,21 @@ class Executor:
             or (not is_plain and (EXPIRES_AT in headers or RULES in headers))
         ) and not self._admit(delivery, started):
             worker.ended = started
-            return
+            return None
         if self._verify is not None and (problem := self._verify(received)) is not None:
-            worker.ended = started
-            delivery.conclude(delivery.holder.policy.rejected("unsigned", problem))
+            _refuse(delivery, worker, delivery.holder.policy.rejected("unsigned", problem))
             return
         if received.suspect and not self._auto_ack and not await self._prepare(delivery, worker):
             worker.ended, delivery.ended = started, True
-            return
+            return None
         try:
             body = callee.decode(received.body) if CONTENT_TYPE not in headers else callee.decode_as(received)
         except BaseException as error:
-            worker.ended = started
-            delivery.conclude(self._undecodable(delivery, error))
+            _refuse(delivery, worker, self._undecodable(delivery, error))
             return
         if self._auto_ack and not await self._prepare(delivery, worker):
             worker.ended, delivery.ended = started, True
-            return
+            return None
         try:
             # Where nothing looks at a context, the tracing finds the facts of one in its place.
             context: Any = Context(delivery, delivery, callee.reach) if callee.needs_context else delivery
@@ -342,3 +339,9 @@ async def absorb_cancellation(worker: Worker) -> None:
         while task.cancelling():
             task.uncancel()
     worker.cause = None  # only now: until here another cancellation may arrive for the ended handler
+
+
+def _refuse(delivery: Delivery, worker: Worker, verdict: Verdict) -> None:
+    """Conclude a delivery whose handler is not called: it has run for no time."""
+    worker.ended = worker.started
+    delivery.conclude(verdict)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 from itertools import count
 
@@ -58,6 +58,14 @@ class Worker:
         return self.task.cancel()
 
 
+def _of_no_message() -> Context:
+    """This context, without the variables of the handler whose message or whose end needs a worker."""
+    context = copy_context()
+    context.run(CURRENT.set, None)
+    context.run(HANDLED.set, None)
+    return context
+
+
 class Pool:
     """Up to ``concurrency`` workers; ``execute`` handles one delivery, ``on_empty`` is called at the end of the buffer.
 
@@ -95,10 +103,7 @@ class Pool:
         self.workers: list[Worker] = []
         """The workers that were needed so far, idle ones too."""
         self._numbers = count()
-        self._context = copy_context()
-        """No variable of the handler whose message or whose end needs a worker is set for that worker."""
-        self._context.run(CURRENT.set, None)
-        self._context.run(HANDLED.set, None)
+        self._context = _of_no_message()
         self.buffer: deque[Delivery] = deque()
         self._ready = self.buffer
         """Where workers take deliveries from: the buffer itself, unless a delivery needs more than a free worker."""

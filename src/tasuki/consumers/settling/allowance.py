@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.observe.hour import PER_HOUR, Hour
+from tasuki.observe.history.attempts import PER_HOUR, Hour
 
 AT_ONCE = 1000
 """Records of failures that come together."""

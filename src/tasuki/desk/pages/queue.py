@@ -28,7 +28,7 @@ from tasuki.desk.reading.messages import (
 from tasuki.desk.reading.observed.attempts import last_attempts
 from tasuki.desk.reading.observed.held import Held, cancelled
 from tasuki.desk.reading.observed.running import progress_of
-from tasuki.desk.reading.snapshot import QueueRow
+from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.reading.tracebacks import attempt_of, folded
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
@@ -122,9 +122,7 @@ async def message(view: View) -> Response:
     row = snapshot.queues[id]
     live = _queue_of(view, id)
     if not view.may("peek", id):
-        return view.page(
-            "error.html", status=403, snapshot=snapshot, text=view.say("queue.no_right", right="queue.admin.peek")
-        )
+        return _no_right(view, snapshot)
     letters = row.dead_letters if row.dead_letters and view.may("peek", row.dead_letters) else ""
     site = view.tools.site
     try:
@@ -133,10 +131,7 @@ async def message(view: View) -> Response:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
     message_id, shown = found.id, found.message
     failures, unseen = await attempts(site, id, message_id, shown)
-    try:
-        told = await view.tools.asked.explained(id, message_id, found, letters)
-    except (DriverError, AwayError) as error:
-        told = Explanation(message_id, id, None, [away_from(id, error)])
+    told = await _told(view, id, found, letters)
     running = [each for each in row.running if each.message.id == message_id]
     held = await view.tools.held.look(id, running[0]) if running and shown is None else None
     edited_in, edited = await _edit(view, row, message_id)
@@ -153,8 +148,6 @@ async def message(view: View) -> Response:
         id=message_id,
         found=found,
         running=running,
-        held=held,
-        stack=folded(lines(held.stack)) if held is not None else [],
         cancel=await cancelled(site, id, message_id) if running else None,
         state=state_of(row, found.message, found.place, bool(running), found.status),
         **_content(live, found, held, failures[-1] if failures else None, is_letter=row.is_dead_letters),
@@ -163,6 +156,20 @@ async def message(view: View) -> Response:
         unseen=unseen,
         can=live.driver.capabilities,
     )
+
+
+def _no_right(view: View, snapshot: Snapshot) -> Response:
+    return view.page(
+        "error.html", status=403, snapshot=snapshot, text=view.say("queue.no_right", right="queue.admin.peek")
+    )
+
+
+async def _told(view: View, queue: str, found: Found, letters: str) -> Explanation:
+    """Why the message is where it is, or that its broker is not there to say it."""
+    try:
+        return await view.tools.asked.explained(queue, found.id, found, letters)
+    except (DriverError, AwayError) as error:
+        return Explanation(found.id, queue, None, [away_from(queue, error)])
 
 
 async def _edit(view: View, row: QueueRow, id: str) -> tuple[str, Record | None]:
@@ -180,12 +187,14 @@ def _content(
 
     ``held``: what the worker of a running one tells; ``last``: its last failed attempt, as the lists read it.
     """
+    seen = {"held": held, "stack": folded(lines(held.stack)) if held is not None else []}
     shown = found.message if held is None else held.message
     if shown is None:
         nothing = dict.fromkeys(("shown", "failed", "body"))
-        return {**nothing, "name": found.id, "headers": [], "origin": "", "error": "", "traceback": ""}
+        return {**seen, **nothing, "name": found.id, "headers": [], "origin": "", "error": "", "traceback": ""}
     headers = shown.headers
     return {
+        **seen,
         "shown": row_of(live, shown, found.place, None if is_letter else last),
         "name": name_of(shown) if is_letter else found.id,
         "failed": number(headers.get(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME))),

@@ -14,8 +14,8 @@ from tasuki.app.explain.facts import Facts
 from tasuki.app.explain.looking import Answers, Look, Searched
 from tasuki.app.explain.rule import Explanation, explain
 from tasuki.clock import Clock
-from tasuki.desk.reading.beside import Beside
 from tasuki.desk.reading.messages import Found
+from tasuki.desk.reading.observed.beside import Beside
 from tasuki.desk.site import Site
 
 if TYPE_CHECKING:

@@ -71,6 +71,16 @@ class Facts:
         return found
 
 
+def _tags(queue: Queue) -> list[str]:
+    """What stands behind the name of a queue: its rules for which message runs when."""
+    limit = limit_facts(queue.spec, queue.policy)
+    return [
+        *([f"limit {limit_text(limit['limit'])}"] if "limit" in limit else []),
+        *(["fair"] if "fair" in limit else []),
+        *(["ordered"] if queue.spec.ordering == "key" else []),
+    ]
+
+
 def row_of(
     id: str,
     queue: Queue,
@@ -92,13 +102,6 @@ def row_of(
     present = facts.present.get((driver, name), ())
     may_hide = facts.may_hide(id, present)
     done, failed = rates.of(driver, name) if present and not may_hide else (None, None)
-    limit = limit_facts(queue.spec, queue.policy)
-    tags = [
-        *([f"limit {limit_text(limit['limit'])}"] if "limit" in limit else []),
-        *(["fair"] if "fair" in limit else []),
-    ]
-    if queue.spec.ordering == "key":
-        tags.append("ordered")
     return QueueRow(
         id=id,
         driver=driver,
@@ -111,7 +114,7 @@ def row_of(
         now_out=done,
         now_failed=failed,
         dead_letters=facts.dead_letters.get(id, ""),
-        tags=tags,
+        tags=_tags(queue),
         knows_workers=seen is not None and id in seen.asked and (is_private or has_store) and not may_hide,
         wants_workers=id in facts.starting,
         past=past,

@@ -31,8 +31,8 @@ from tasuki.queues.messages.codec import BYTES, JSON, Codecs, unchanged
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
 from tasuki.queues.messages.rules import rules_header
-from tasuki.queues.messages.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
 from tasuki.queues.policy import QueuePolicy
+from tasuki.queues.unique.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
 from tasuki.units import Duration, check_time, format_duration, parse_duration
 
 T = TypeVar("T")

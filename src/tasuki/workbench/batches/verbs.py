@@ -23,6 +23,7 @@ from tasuki.workbench.batches.shelf import Shelf
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
+    from tasuki.queues.queue import Queue
     from tasuki.security.guard import Guard
 
 _log = logging.getLogger("tasuki.batches")
@@ -101,11 +102,7 @@ class Batches:
         source = live.queue(self._full_id(id_of(queue)))
         target = None if to is None else live.queue(self._full_id(id_of(to)))
         guard = self._guard(live)
-        if guard is not None:
-            text = f"not allowed to {act} letters of queue: {source.id}"
-            guard.require(f"queue.admin.{RIGHTS.get(act, act)}", source.id, text)
-            if target is not None:
-                guard.publish(target.id)
+        _require(guard, act, source, target)
         choice = Choice(where, frozenset(ids))
         state = needed_state(live, source.id, "a batch")
         shelf = Shelf(await state.store())
@@ -215,3 +212,13 @@ class Batches:
 
 def _facts(batch: Batch) -> dict[str, object]:
     return {"batch": batch.id, "queue": batch.queue, "act": batch.act, "actor": batch.actor}
+
+
+def _require(guard: Guard | None, act: Act, source: Queue, target: Queue | None) -> None:
+    """Raise PolicyDeniedError if the actor may not do this with letters of ``source``, or send them to ``target``."""
+    if guard is None:
+        return
+    right = f"queue.admin.{RIGHTS.get(act, act)}"
+    guard.require(right, source.id, f"not allowed to {act} letters of queue: {source.id}")
+    if target is not None:
+        guard.publish(target.id)

@@ -21,7 +21,7 @@ from tasuki.registry.references import did_you_mean
 from tasuki.system.caller import declared_at
 
 if TYPE_CHECKING:
-    from tasuki.contrib.django.celery.task import Task
+    from tasuki.contrib.django.celery.calls.signature import Called
 
 Field = str | int | Iterable[str | int]
 
@@ -59,7 +59,7 @@ class Periodic(NamedTuple):
     """A task with a time: a cron expression, seconds, or a timedelta."""
 
     schedule: Any
-    task: Task
+    task: Called
     args: Sequence[Any]
     kwargs: Mapping[str, Any]
     options: Mapping[str, Any]

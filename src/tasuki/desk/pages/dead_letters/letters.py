@@ -230,7 +230,7 @@ async def letters(view: View) -> Response:
     """The letters of one group, or of a whole dead-letter queue, the newest death first."""
     snapshot = await view.tools.sampler.latest()
     id = view.path[1]
-    row = snapshot.queues[id]
+    row, site = snapshot.queues[id], view.tools.site
     if not row.is_dead_letters:
         raise KeyError(id)
     asked = filter_of(view, view.request.query_params.multi_items())
@@ -241,10 +241,8 @@ async def letters(view: View) -> Response:
     start = _start(items, view.query.get("after", ""))
     shown = items[start : start + PAGE]
     count = count_of(window, asked.by, asked.group)
-    head = await _head(view, window, asked, snapshot)
     groups = [] if asked.group is not None else await seen.groups_of(row, snapshot.now)
     group_start = view.number_of("groups", _MOST_PLACE)
-    site = view.tools.site
     return view.page(
         "letters.html",
         snapshot=snapshot,
@@ -260,7 +258,7 @@ async def letters(view: View) -> Response:
         start=start,
         page_size=PAGE,
         after=_cursor(shown[-1]) if shown and start + PAGE < _reach(window, items) else "",
-        head=head,
+        head=await _head(view, window, asked, snapshot),
         groups=groups[group_start : group_start + GROUPS],
         group_count=len(groups),
         group_start=group_start,

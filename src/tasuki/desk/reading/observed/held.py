@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.reports.holding import MOST_BODY
-from tasuki.desk.reading.beside import Beside
 from tasuki.desk.reading.bodies import Body, body_of
+from tasuki.desk.reading.observed.beside import Beside
 from tasuki.desk.reading.observed.recorded import held_in
 from tasuki.desk.reading.snapshot import RunningRow
 from tasuki.desk.site import BESIDE, Site

@@ -44,7 +44,7 @@ async def failing(call: str, context: RecordingContext | None = None) -> Any:
         ("'a:b', 1, {k = 'v', n = 1, b = true, f = 1.5, t = {}, [1] = 2}", Published("a:b", 1, {"k": "v", "n": 1, "b": True, "f": 1.5, "t": "<nil>"}, {})),
         ("'a:b', 1, 'no table'", Published("a:b", 1, None, {})),
         ("'a:b', 1, {}", Published("a:b", 1, None, {})),
-        ("'a:b', 1, nil, {delay = '5s', ttl = 60, priority = 9, key = 'k', id = 'x', timeout = 1}", Published("a:b", 1, None, {"delay": "5s", "ttl": 60, "priority": 9, "key": "k", "id": "x", "timeout": 1})),
+        ("'a:b', 1, nil, {delay = '5s', ttl = 60, priority = 9, key = 'k', id = 'x', publish_timeout = 1}", Published("a:b", 1, None, {"delay": "5s", "ttl": 60, "priority": 9, "key": "k", "id": "x", "publish_timeout": 1})),
         ("'a:b', 1, {h = 1}, {}", Published("a:b", 1, {"h": 1}, {})),
     ],
 )  # fmt: skip
@@ -66,7 +66,7 @@ async def test_publish(arguments: str, published: Published) -> None:
         ("'a:b', 1, nil, 5", "options must be a table"),
         (
             "'a:b', 1, nil, {dely = 5}",
-            "unknown option 'dely': options are delay, ttl, priority, key, id, unique, unique_for, on_conflict and unique_max",
+            "unknown option 'dely': options are delay, ttl, priority, key, id, unique, unique_for, on_conflict, unique_max, handler_timeout, retries and publish_timeout",
         ),
         ("'a:b', 1, nil, {delay = {}}", "option 'delay' must be a string or a number"),
     ],

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.contrib.django.celery.calls.eager import EagerResult, is_eager, run_now
-from tasuki.contrib.django.celery.calls.running import EXPIRES
+from tasuki.contrib.django.celery.calls.running import EXPIRES, Runnable
 
 if TYPE_CHECKING:
     from tasuki.app.flow.planned import Planned
-    from tasuki.contrib.django.celery.task import Task
+    from tasuki.app.tasks.task import Task as OwnTask
     from tasuki.queues.result import Confirmed
+
+
+class Called(Runnable, Protocol):
+    """A task, as its calls need it."""
+
+    own: OwnTask[..., ..., Any, Any]
+    defaults: dict[str, Any]
+    queue: str
+
+    def announce(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+        """Send ``before_task_publish`` for a call; returns the id that its message has."""
+
+    def plain(self, value: Any) -> Any:
+        """An argument as its message carries it."""
 
 
 class Signature:
     """One call of a task, for later. An immutable one (``task.si``) ignores the result that it follows."""
 
     def __init__(
-        self, task: Task, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, immutable: bool = False
+        self, task: Called, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, immutable: bool = False
     ) -> None:
         self.task = task
         self.args = args

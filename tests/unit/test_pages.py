@@ -19,6 +19,7 @@ from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.check.project import check
 from tasuki.kinds.kind import driver_names, find_kind
 from tasuki.registry.loader import Loaded, load
+from tests.support.django_site import set_up
 from tests.support.pages.blocks import Block, blocks_of
 
 ROOT = Path(__file__).parents[2]
@@ -55,6 +56,7 @@ def entries_of(block: Block) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("block", blocks("python"))
 def test_python_compiles_and_its_names_of_ours_exist(block: Block) -> None:
+    set_up()  # of a project with Django, whose app is made by its settings
     tree = compile(block.text, block.name, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     compile(tree, block.name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     for node in ast.walk(tree):

@@ -146,7 +146,7 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
 60. ``peek``, ``find`` and ``peek_cause`` of a driver with ``transfer`` say of each message in how many seconds it is
     ready (``Waiting.delay``: 0 if it is), by the broker's clock, whether its publisher delayed it, a nack or a release;
     and how many of its attempts have failed (``Waiting.failures``), as the next delivery counts them (8).
-62. After a SIGKILL of the holder its messages are back within 15 s, however long the lease. A holder that lives keeps
+61. After a SIGKILL of the holder its messages are back within 15 s, however long the lease. A holder that lives keeps
     them for the lease, however long it is silent, suspended or blocked (``sees_deaths``).
 """
 

@@ -180,7 +180,7 @@ class Driver(Within, ABC):
 
         Must: wait, and return at most ``limit`` (3); give each message to one receiver (4, 10, 15), in order (12, 21,
         22), with its attempt and whether it is a suspect (8, 20, 28); lose nothing if it is cancelled (16) or its
-        process is killed (18, 62); keep the queue's limits, give its lanes their turns, and wake up for what became
+        process is killed (18, 61); keep the queue's limits, give its lanes their turns, and wake up for what became
         free (42, 43, 44, 45); find messages that a failed step has left (55). May: return fewer messages than are
         ready. Need not: be fair to waiting receives.
         """

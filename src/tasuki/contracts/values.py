@@ -14,7 +14,7 @@ NACK_ERROR_CHARS = 500
 """Most characters of a nack's ``error``."""
 
 SILENCE = 10.0
-"""Seconds without a renewal after which a delivery is silent (62), where ``Capabilities.sees_silence``."""
+"""Seconds without a renewal after which a delivery is silent (61), where ``Capabilities.sees_silence``."""
 
 Where = Literal["ready", "delayed", "held"]
 """Where a message is: waiting to be received, waiting for its time, or with a receiver."""
@@ -42,7 +42,7 @@ class Capabilities:
     leases: bool = False
     """Deliveries have a lease that must be extended; False: they are bound to the open driver."""
     sees_deaths: bool = False
-    """A delivery whose process died comes back before its lease ends (62), and one whose process lives does not."""
+    """A delivery whose process died comes back before its lease ends (61), and one whose process lives does not."""
     sees_silence: bool = False
     """It sees a death by ``SILENCE`` seconds without a renewal, so leases are renewed several times in them."""
     exact_depth: bool = False

@@ -15,6 +15,9 @@ from tests.unit.desk.browser import Browser
 
 MakeBrowser = Callable[..., Browser]
 
+HOURLY = {"message_type": "hourly"}
+"""The headers of a message in the queue "images": it takes calls of its task alone."""
+
 
 @pytest.fixture
 async def app(tmp_path: Path) -> AsyncIterator[App]:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tasuki import App
-from tests.unit.desk.conftest import MakeBrowser
+from tests.unit.desk.conftest import HOURLY, MakeBrowser
 from tests.unit.desk.test_api import V1, Program
 from tests.unit.desk.test_pages import fail
 
@@ -44,7 +44,7 @@ def program(browse: MakeBrowser) -> Program:
 
 async def test_find_by_id_and_by_a_question(app: App, program: Program) -> None:
     first = await app.publish("mails", {"to": "a"}, {"tenant": "acme"})
-    await app.publish("images", {"to": "b"})
+    await app.publish("images", {"to": "b"}, HOURLY)
 
     by_id = await program.get(f"/find?q={first.id}")
     by_header = await program.get("/find?q=headers.tenant == 'acme'")

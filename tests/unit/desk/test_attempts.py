@@ -17,7 +17,7 @@ from tasuki.flow.attempts import attempt_key
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.dead.attempts import AttemptRecord, encode, header_of, records_in
 from tests.unit.desk.browser import Browser
-from tests.unit.desk.conftest import MakeBrowser
+from tests.unit.desk.conftest import HOURLY, MakeBrowser
 
 pytestmark = pytest.mark.anyio
 
@@ -145,7 +145,7 @@ async def test_the_list_and_the_page_agree_on_the_next_attempt(tmp_path: Path) -
 
 async def test_tabs_say_how_many_messages_they_have(app: App, browse: MakeBrowser) -> None:
     for _ in range(3):
-        await app.publish("images", 1)
-    await app.publish("images", 1, delay="1h")
+        await app.publish("images", 1, HOURLY)
+    await app.publish("images", 1, HOURLY, delay="1h")
     text = await browse().text("/queues/app:images")
     assert "Waiting 3 Delayed 1 " in text

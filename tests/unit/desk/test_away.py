@@ -17,7 +17,7 @@ from tasuki.desk.reading.listed import finding
 from tasuki.desk.site import Site
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tests.unit.desk.browser import words
-from tests.unit.desk.conftest import MakeBrowser
+from tests.unit.desk.conftest import HOURLY, MakeBrowser
 from tests.unit.desk.letters import bury
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +42,7 @@ async def test_a_search_ends_in_its_time_although_a_broker_is_silent(
     app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch, question: str
 ) -> None:
     for name in ("mails", "images"):
-        await app.publish(name, {"n": 1})
+        await app.publish(name, {"n": 1}, HOURLY)
     browser = browse()
     await browser.get("/find")
     asked = list[float]()

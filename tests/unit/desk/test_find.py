@@ -11,7 +11,7 @@ from tasuki.clock import SystemClock
 from tasuki.desk.reading.listed import finding
 from tasuki.desk.reading.listed.question import Question
 from tasuki.observe.redact import masked
-from tests.unit.desk.conftest import MakeBrowser
+from tests.unit.desk.conftest import HOURLY, MakeBrowser
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ async def search(browse: MakeBrowser, question: str, status: int = 200) -> str:
 
 
 async def test_by_id(app: App, browse: MakeBrowser) -> None:
-    job = await app.publish("images", {"n": 1}, delay="1h")
+    job = await app.publish("images", {"n": 1}, HOURLY, delay="1h")
     await app.publish("mails", {"n": 1})
     found = await search(browse, job.id)
 
@@ -94,7 +94,7 @@ async def test_bounds_are_told(app: App, browse: MakeBrowser, monkeypatch: pytes
     assert "Not looked through to the end" in found
 
     monkeypatch.setattr(finding, "HITS", 10)
-    await app.publish("images", 1)
+    await app.publish("images", 1, HOURLY)
     assert 10 <= (await search(browse, "body.n >= 0")).count('class="open"') <= 200
 
 

@@ -10,7 +10,7 @@ import pytest
 from tasuki import App
 from tasuki.queues.dead.naming import name_of
 from tests.unit.desk.browser import form_of
-from tests.unit.desk.conftest import MakeBrowser
+from tests.unit.desk.conftest import HOURLY, MakeBrowser
 from tests.unit.desk.letters import bury
 from tests.unit.desk.test_api import Program
 
@@ -93,7 +93,7 @@ async def test_programs_name_one_too(app: App, browse: MakeBrowser, names: list[
 
 async def test_each_is_put_off_with_its_own_content(app: App, browse: MakeBrowser) -> None:
     for number in (1, 2):
-        await app.publish("images", {"n": number}, id="twin", delay="1h")
+        await app.publish("images", {"n": number}, HOURLY, id="twin", delay="1h")
     program = Program(browse(actor="kana").client)
     await program.post("/messages/app:images/twin/reschedule", **{"in": "2h"})
     assert sorted(await bodies(app, "images")) == [b'{"n":1}', b'{"n":2}']
@@ -125,11 +125,11 @@ async def test_the_row_of_one_among_the_messages_of_its_queue_is_about_that_one(
 
 
 async def test_an_id_that_looks_like_a_name_is_no_other_message(app: App, browse: MakeBrowser) -> None:
-    await app.publish("images", {"n": 1}, id="order")
+    await app.publish("images", {"n": 1}, HOURLY, id="order")
     browser = browse()
     page = await browser.get("/messages/app:images/order~20261201")
     assert (page.status_code, re.findall(r"<h1><code[^>]*>(.*?)</code>", page.text)) == (404, ["order~20261201"])
-    await app.publish("images", {"n": 2}, id="order~20261201")
+    await app.publish("images", {"n": 2}, HOURLY, id="order~20261201")
     program = Program(browse(actor="kana").client)
     shown = await program.get("/messages/app:images/order~20261201")
     assert (shown["id"], shown["body"]["value"]) == ("order~20261201", {"n": 2})

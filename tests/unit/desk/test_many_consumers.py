@@ -103,9 +103,9 @@ async def test_what_an_entry_hides_is_unknown_and_never_zero_or_an_alarm(
     assert overview["notices"] == []
     totals = overview["totals"]
     assert (totals["places"], totals["workers"]) == (PLACES * 30, 1)
-    assert (totals["out_rate"], totals["failed_rate"]) == (None, None)
+    assert (totals["now_out"], totals["now_failed"]) == (None, None)
     assert (known["queue"]["workers"], known["consumers"][0]["done"]) == (1, 2)
-    names = ("workers", "running", "out_rate", "failed_rate")
+    names = ("workers", "running", "now_out", "now_failed")
     assert [hidden["queue"][name] for name in names] == [None] * 4
     counts = ("processes", "concurrency", "running", "done", "failed")
     assert [hidden["consumers"][0][name] for name in counts] == [None] * 5

@@ -10,7 +10,7 @@ import pytest
 from tasuki import App
 from tasuki.desk.looks.words import LANGUAGES
 from tests.unit.desk.browser import Browser, words
-from tests.unit.desk.conftest import MakeBrowser
+from tests.unit.desk.conftest import HOURLY, MakeBrowser
 
 pytestmark = pytest.mark.anyio
 
@@ -66,8 +66,8 @@ async def test_a_fragment_has_only_what_changes(browse: MakeBrowser, path: str) 
 
 async def test_counts_are_those_of_the_broker(app: App, browse: MakeBrowser) -> None:
     for number in range(3):
-        await app.publish("images", number)
-    await app.publish("images", "later", delay="1h")
+        await app.publish("images", number, HOURLY)
+    await app.publish("images", "later", HOURLY, delay="1h")
 
     text = await browse().text("/queues")
 
@@ -150,7 +150,7 @@ async def test_a_message_that_does_not_wait_has_its_causes(app: App, browse: Mak
 
 
 async def test_a_cause_has_a_name_in_the_language_of_the_page(app: App, browse: MakeBrowser) -> None:
-    job = await app.publish("images", 1)
+    job = await app.publish("images", 1, HOURLY)
 
     [text] = await causes(browse, "app:images", job.id, **{"accept-language": "ja"})
 
@@ -202,7 +202,7 @@ async def test_a_worker_in_memory_is_seen(app: App, browse: MakeBrowser) -> None
 
 async def test_queues_are_sorted_filtered_and_paged_by_the_address(app: App, browse: MakeBrowser) -> None:
     for _ in range(2):
-        await app.publish("images", 1)
+        await app.publish("images", 1, HOURLY)
     browser = browse()
 
     by_ready = await browser.get("/queues?sort=ready&dir=down")
@@ -278,4 +278,4 @@ async def test_a_pause_ends_at_a_time_of_the_viewer(app: App, browse: MakeBrowse
         assert "paused until <time datetime=" in page, path
         assert ": &lt;b&gt;bad&lt;/b&gt; deploy" in page, path
     japanese = await browse(headers={"accept-language": "ja"}).text("/queues")
-    assert "UTCまで）" in japanese
+    assert "UTC まで）" in japanese, "the blank is that of a tag"

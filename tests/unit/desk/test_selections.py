@@ -11,7 +11,7 @@ import pytest
 from tasuki import App
 from tasuki.contracts.driver import Nack
 from tests.unit.desk.browser import Browser, form_of, words
-from tests.unit.desk.conftest import MakeBrowser
+from tests.unit.desk.conftest import HOURLY, MakeBrowser
 
 pytestmark = pytest.mark.anyio
 
@@ -108,7 +108,7 @@ async def test_a_message_becomes_due_later(app: App, browse: MakeBrowser) -> Non
 
 async def test_a_message_that_has_failed_can_only_run_now(app: App, browse: MakeBrowser) -> None:
     queue = app.live_queue("images")
-    await app.publish("images", 1)
+    await app.publish("images", 1, HOURLY)
     [one] = await queue.driver.receive("images", 1, 1)
     await queue.driver.settle("images", [Nack(one.receipt, delay=3600, error="ValueError: no")])
     browser, path = browse(), f"/confirm?act=reschedule&kind=queue&id=app:images&message={one.id}"

@@ -32,7 +32,7 @@ from tasuki.drivers.sqlite.file import forks
 from tasuki.drivers.sqlite.file.database import Database
 from tasuki.drivers.sqlite.looking import causes
 from tasuki.drivers.sqlite.looking.locating import locate
-from tasuki.drivers.sqlite.looking.peeking import Walk, show, step
+from tasuki.drivers.sqlite.looking.peeking import Walk, moment, show, step
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.state.reader import Reader
 from tasuki.drivers.sqlite.state.store import SQLiteStore
@@ -254,16 +254,19 @@ class SQLiteDriver(WithinSQLite):
         return walk.found
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        """Search the queue's messages, in several transactions."""
+        """Search the queue's messages in several transactions, and read them on the thread that reads."""
         self._check(queue)
         places = await self._find(queue, dict.fromkeys(storable(ids), inf))
         seqs = sorted(seq for found in places.values() for seq in found)
         if not seqs:
             return []
         now = self._clock.time()
-        found: list[Message] = await self._ask(
-            Call(queue, lambda store, number: show(store.connection, number, seqs, now))
-        )
+
+        def read(file: sqlite3.Connection, number: int) -> list[Message]:
+            with moment(file):
+                return show(file, number, seqs, now)
+
+        found: list[Message] = await self._look(queue, read)
         return found
 
     async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:

@@ -46,7 +46,7 @@ BEHAVIOURS = (
     Behaviour("leases", "test_11_extend_sets_the_lease_and_reports_stale_receipts", "leases"),
     Behaviour(
         "messages of a killed worker are back within 15 s",
-        "test_62_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages",
+        "test_61_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages",
         "sees_deaths",
     ),
     Behaviour("duplicates by id", "test_26_a_known_id_is_confirmed_and_not_stored_again", "dedup"),

@@ -129,7 +129,7 @@ class NothingIsSuspected(Mutant):
 
 
 class TheDeadKeepTheirMessages(Mutant):
-    noticed_by = ("test_62_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages",)
+    noticed_by = ("test_61_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages",)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         taken = await super().receive(queue, limit, wait)

@@ -156,7 +156,7 @@ async def test_only_with_the_form_of_the_session_and_only_with_the_right(app: Ap
 
 async def test_in_japanese(app: App, browse: MakeBrowser) -> None:
     await bury(app)
-    assert "編集して再試行" in await browse().text(PAGE + "?lang=ja")
+    assert "編集して再投入" in await browse().text(PAGE + "?lang=ja")
 
 
 async def test_a_letter_from_elsewhere_goes_where_the_form_says(app: App, browse: MakeBrowser) -> None:

@@ -71,9 +71,10 @@ def test_deliveries_out_of_rows() -> None:
 
 @pytest.mark.parametrize("headers", [b'{"a": "\x80"}', None, b"", b"no json", b"[]", b'{"a": [1]}', b'{"a": null}'])
 def test_headers_of_another_program_stop_nothing(headers: bytes | None) -> None:
-    assert rows.message((7, "id", headers, b"body", None, None)).headers == {}
-    shown = rows.message((7, "id", headers, b"body", "nö\0".encode(), 5.5)).headers
-    assert shown == {"x_last_error": "nö\0", "x_last_error_time": 5.5}
+    assert rows.message((7, "id", headers, b"body", None, None, 0, 0.0)).headers == {}
+    shown = rows.message((7, "id", headers, b"body", "nö\0".encode(), 5.5, 2, 9.0))
+    assert (shown.failures, shown.delay) == (2, 9.0)
+    assert shown.headers == {"x_last_error": "nö\0", "x_last_error_time": 5.5}
 
 
 def test_of_two_settlements_of_one_delivery_the_first_counts() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from math import inf
 from operator import attrgetter
@@ -12,7 +11,7 @@ from operator import attrgetter
 import msgspec
 
 from tasuki.contracts.values import NEWEST_IDS, RECENT, RECENT_PARTS, CauseCount, Causes
-from tasuki.drivers.sqlite.looking.peeking import show, shown_head
+from tasuki.drivers.sqlite.looking.peeking import moment, show, shown_head
 from tasuki.drivers.sqlite.store.rows import Row, numbers_text
 from tasuki.message import CAUSE, HeaderValue, Message, cause_in, is_cause
 
@@ -50,7 +49,7 @@ def mark(connection: sqlite3.Connection, first: int, rows: Sequence[Row]) -> Non
 
 def count(connection: sqlite3.Connection, queue: int, most: int, also: Collection[str], now: float) -> Causes:
     """The waiting messages of a queue by their causes, all as of one moment."""
-    with _moment(connection):
+    with moment(connection):
         held = connection.execute(_HELD, (queue,)).fetchall()
         away: dict[str | None, int] = {}
         for _, cause in held:
@@ -76,7 +75,7 @@ def peek(
     """Waiting messages of one cause, at a wall-clock time."""
     if not is_cause(cause):
         return []
-    with _moment(connection):
+    with moment(connection):
         held = [seq for seq, _ in connection.execute(_HELD, (queue,))]
         looking = _Looking(connection, queue, held)
         seqs = [seq for seq, _ in looking.places(cause, min(limit, _MOST), after, newest_first=newest_first)]
@@ -116,13 +115,3 @@ class _Looking:
             self._connection.execute(sql, wanted | {"low": low, "high": high}).fetchone()[0]
             for low, high in pairwise([*edges, inf])
         )
-
-
-@contextmanager
-def _moment(connection: sqlite3.Connection) -> Iterator[None]:
-    """A transaction that reads: nothing changes meanwhile, and the writer goes on."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")

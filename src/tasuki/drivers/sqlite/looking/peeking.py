@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ PASSED, SHOWN = 10_000, 200
 SKIPPED = 50_000
 """Most rows passed by one statement that reads none of them."""
 _ALL = "1"
+_STATE = "attempts, ready_at"
+"""Of the messages that are delayed or behind their key: failed attempts, and when they are ready."""
 _SPARE = 100
 """Rows read beyond those that would do if each counted."""
 
@@ -33,10 +36,11 @@ class _Part(NamedTuple):
     before: tuple[object, ...]
     """Less than each key."""
     shown: str = _ALL
+    state: str = _STATE
 
 
 _PARTS = (
-    _Part("ready", "rank, seq", (-1, -1)),
+    _Part("ready", "rank, seq", (-1, -1), state="attempts, 0.0"),
     _Part("lines", "key, waiting, seq", ("", -1, -1), "waiting = 1 AND ready_at = 0"),
     _Part("delayed", "ready_at, seq", (-1.0, -1)),
 )
@@ -63,7 +67,7 @@ def step(connection: sqlite3.Connection, queue: int, walk: Walk, now: float) -> 
     """Go on with a walk through a queue, within the bounds of one transaction, at a wall-clock time."""
     passed, need = 0, min(walk.wanted - len(walk.found), SHOWN)
     while not walk.is_over and need and passed < PASSED:
-        table, key, before, shown = _PARTS[walk.part]
+        table, key, before, shown, state = _PARTS[walk.part]
         if walk.skip > _SPARE and shown == _ALL and (place := _behind(connection, queue, walk)):
             passed += PASSED // 10
             walk.skip -= min(walk.skip, SKIPPED)
@@ -71,11 +75,12 @@ def step(connection: sqlite3.Connection, queue: int, walk: Walk, now: float) -> 
             continue
         most = min(walk.skip + need + _SPARE, PASSED - passed)
         marks = ", ".join("?" * len(before))
-        sql = f"SELECT {key}, {shown} FROM {table} WHERE queue = ? AND ({key}) > ({marks}) ORDER BY {key} LIMIT ?"  # noqa: S608
+        which = f"queue = ? AND ({key}) > ({marks}) ORDER BY {key} LIMIT ?"
+        sql = f"SELECT {state}, {shown}, {key} FROM {table} WHERE {which}"  # noqa: S608
         rows = connection.execute(sql, (queue, *walk.last, most)).fetchall()
-        waiting = [row for row in rows if row[-1]]
+        waiting = [row for row in rows if row[2]]
         here = waiting[walk.skip : walk.skip + need]
-        walk.found += show(connection, queue, [row[-2] for row in here], now)
+        walk.found += _all_shown(connection, {row[-1]: _State(*row[:2]) for row in here}, now)
         walk.skip = max(walk.skip - len(waiting), 0)
         need -= len(here)
         passed += len(rows)
@@ -83,12 +88,12 @@ def step(connection: sqlite3.Connection, queue: int, walk: Walk, now: float) -> 
             walk.part += 1
             walk.last = _PARTS[walk.part].before if walk.part < len(_PARTS) else ()
         elif rows:
-            walk.last = (rows[-1] if need else here[-1])[:-1]
+            walk.last = (rows[-1] if need else here[-1])[3:]
 
 
 def _behind(connection: sqlite3.Connection, queue: int, walk: Walk) -> tuple[object, ...] | None:
     """The place of the last row that a walk skips next, where all rows count; None: there are not as many."""
-    table, key, _, _ = _PARTS[walk.part]
+    table, key = _PARTS[walk.part][:2]
     marks = ", ".join("?" * len(walk.last))
     sql = f"SELECT {key} FROM {table} WHERE queue = ? AND ({key}) > ({marks}) ORDER BY {key} LIMIT 1 OFFSET ?"  # noqa: S608
     found: tuple[object, ...] | None
@@ -97,9 +102,13 @@ def _behind(connection: sqlite3.Connection, queue: int, walk: Walk) -> tuple[obj
 
 
 def show(connection: sqlite3.Connection, queue: int, seqs: Sequence[int], now: float) -> list[Message]:
-    """Messages by their numbers, as far as they are there still; many of them are read in one transaction."""
+    """Messages by their numbers, as far as they are there still; a search for delayed ones passes all delayed ones."""
     states = _states(connection, queue, seqs)
-    found = (_shown(connection, seq, states.get(seq, _READY), now) for seq in seqs)
+    return _all_shown(connection, {seq: states.get(seq, _READY) for seq in seqs}, now)
+
+
+def _all_shown(connection: sqlite3.Connection, states: Mapping[int, _State], now: float) -> list[Message]:
+    found = (_shown(connection, seq, state, now) for seq, state in states.items())
     return [message for message in found if message is not None]
 
 
@@ -142,3 +151,13 @@ def shown_head(connection: sqlite3.Connection, seq: int) -> Message | None:
         return None
     id_, encoded, error, at = row
     return shown(id_, b"", _decode_headers(encoded), str(seq), error, at)
+
+
+@contextmanager
+def moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that reads: nothing changes meanwhile, and the writer goes on."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")

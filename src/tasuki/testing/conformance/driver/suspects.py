@@ -1,4 +1,4 @@
-"""Clauses 28 and 62: which message is charged for the death of a worker, and when its messages come back."""
+"""Clauses 28 and 61: which message is charged for the death of a worker, and when its messages come back."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Deaths(Suite):
     """A process that holds messages and is silent: first it lives, then it is killed."""
 
     @case("sees_deaths", "multi_process")
-    async def test_62_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages(self, rig: Rig) -> None:
+    async def test_61_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages(self, rig: Rig) -> None:
         if rig.suite.hides_deaths:
             raise SkipTest("not applicable: a pooler hides the death of a process")
         spec = await rig.declare(lease=_LONG_LEASE)

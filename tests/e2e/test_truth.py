@@ -139,8 +139,9 @@ async def test_a_process_of_a_hundred_consumers_hides_none(driver: str, tmp_path
             for name in queues:
                 await here.publish(app, name, [{"n": 1}, {"n": 2, "do": "retry"}])
             await until(lambda: here.ledger()["end"] == here.ledger()["retry"] == CONSUMERS, here)
-        truth: Numbers = {(id, "workers"): 1 for id in ids} | {(id, "ready"): 0 for id in ids}
-        truth |= {(id, "delayed"): 1 for id in ids}
+        truth: Numbers = {
+            (id, name): count for id in ids for name, count in (("workers", 1), ("ready", 0), ("delayed", 1))
+        }
         truth |= {(ALL, "workers"): 1, (ALL, "done"): CONSUMERS, (ALL, "failed"): CONSUMERS}
         truth |= {(ALL, "ready"): 0, (ALL, "running"): 0, (ALL, "delayed"): CONSUMERS}
         for face in ("desk", "API", "MCP", "tasuki workers", "tasuki queues --json"):

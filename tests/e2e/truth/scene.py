@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from tests.e2e.truth import tools
 from tests.e2e.truth.faces import ALL, FACES, Numbers
-from tests.e2e.truth.world import PLACES, World
+from tests.e2e.truth.world import PLACES, PREFETCH, World
 
 DONE, DEAD, RETRIED, DELAYED, HELD, ORPHANS = 21, 12, 7, 9, 20, 5
 AGE = 240.0
@@ -52,7 +52,8 @@ async def still(here: World, *, workers: int) -> tuple[Numbers, dict[str, str]]:
     running = PLACES * workers
     expected = {"end": DONE, "dead": DEAD, "retry": RETRIED, "begin": DONE + DEAD + RETRIED + running}
     await until(lambda: all(here.ledger()[what] == count for what, count in expected.items()), here)
-    in_flight = await _settled(here, running)
+    in_flight = PREFETCH * workers
+    await _settled(here, {"app:work": 0, "app:held": in_flight, "app:orphan": 0})
     return _truth(workers, running, in_flight), ids
 
 
@@ -88,14 +89,9 @@ def _truth(workers: int, running: int, in_flight: int) -> Numbers:
     }
 
 
-async def _settled(here: World, running: int) -> int:
-    """Messages of ``app:held`` that workers have, once the broker says the same twice and nothing else is held."""
-    before: object = None
+async def _settled(here: World, given: Mapping[str, int]) -> None:
+    """Wait until the broker says that workers have these messages, by id of the queue, and no others."""
     ends_at = time.monotonic() + AGE
-    while True:
-        held = await tools.held(here, put_off={"app:work": DELAYED + RETRIED})
-        if held == before and held["app:held"] >= running and not held.get("app:work") and not held.get("app:orphan"):
-            return held["app:held"]
-        assert time.monotonic() < ends_at, held
-        before = held
+    while (held := await tools.held(here, put_off={"app:work": DELAYED + RETRIED})) != given:
+        assert time.monotonic() < ends_at, (held, given)
         await asyncio.sleep(0.5)

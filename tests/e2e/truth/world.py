@@ -18,8 +18,8 @@ from tests.support.process import Process
 DRIVERS = ("sqlite", "postgres", "redis", "amqp", "nats")
 CONSUMED = ("app:work", "app:held")
 QUEUES = (*CONSUMED, "app:orphan", "app:dead")
-PLACES = 3
-"""Messages of ``app:held`` that a worker handles at a time."""
+PLACES, PREFETCH = 3, 5
+"""Messages of ``app:held`` that a worker handles at a time, and holds."""
 
 PROJECT = """\
 version: "1.0"

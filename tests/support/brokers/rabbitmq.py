@@ -114,7 +114,7 @@ class RabbitMQ(Broker):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=240,  # it starts a virtual machine: 1 s on a quiet machine
         )
         assert done.returncode == 0, f"rabbitmqctl {arguments}: {done.stdout}{done.stderr}"
         return done.stdout

@@ -145,21 +145,19 @@ class Executor:
             or (not is_plain and (EXPIRES_AT in headers or RULES in headers))
         ) and not self._admit(delivery, started):
             worker.ended = started
-            return None
+            return
         if self._verify is not None and (problem := self._verify(received)) is not None:
             _refuse(delivery, worker, delivery.holder.policy.rejected("unsigned", problem))
             return
         if received.suspect and not self._auto_ack and not await self._prepare(delivery, worker):
-            worker.ended, delivery.ended = started, True
-            return None
+            return
         try:
             body = callee.decode(received.body) if CONTENT_TYPE not in headers else callee.decode_as(received)
         except BaseException as error:
             _refuse(delivery, worker, self._undecodable(delivery, error))
             return
         if self._auto_ack and not await self._prepare(delivery, worker):
-            worker.ended, delivery.ended = started, True
-            return None
+            return
         try:
             # Where nothing looks at a context, the tracing finds the facts of one in its place.
             context: Any = Context(delivery, delivery, callee.reach) if callee.needs_context else delivery
@@ -232,6 +230,7 @@ class Executor:
             may_run = False
         if not may_run:
             delivery.conclude(RELEASE)
+            worker.ended, delivery.ended = delivery.started_at, True
         worker.started = self._monotonic()
         return may_run
 

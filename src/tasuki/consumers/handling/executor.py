@@ -134,7 +134,8 @@ class Executor:
         One check admits the common message: first delivery, lease ours, no header with a meaning for it. The start of
         a suspect is recorded before its body is decoded: the types of the body are the user's, and may end the worker.
         """
-        received, headers = delivery.received, delivery.received.headers
+        received = delivery.received
+        headers = received.headers
         is_plain = _is_plain(headers)
         started = delivery.started_at = worker.started = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)

@@ -29,7 +29,7 @@ LONG_FUNCTIONS = {
     "cli/commands/queues/redrive.py command": 47,
     "cli/commands/work/run.py command": 45,
     "cli/commands/work/run.py run_here": 42,
-    "consumers/handling/executor.py execute": 45,
+    "consumers/handling/executor.py execute": 46,
     "drivers/redis/batches.py publishing": 42,
     "testing/real/drivers.py noted": 50,
 }

@@ -134,7 +134,8 @@ class Executor:
         One check admits the common message: first delivery, lease ours, no header with a meaning for it. The start of
         a suspect is recorded before its body is decoded: the types of the body are the user's, and may end the worker.
         """
-        received, headers = delivery.received, delivery.received.headers
+        received = delivery.received
+        headers = received.headers
         is_plain = _is_plain(headers)
         started = delivery.started_at = worker.started = self._monotonic()
         callee = self._callee or self._choose(delivery, worker)
@@ -145,21 +146,19 @@ class Executor:
             or (not is_plain and (EXPIRES_AT in headers or RULES in headers))
         ) and not self._admit(delivery, started):
             worker.ended = started
-            return None
+            return
         if self._verify is not None and (problem := self._verify(received)) is not None:
             _refuse(delivery, worker, delivery.holder.policy.rejected("unsigned", problem))
             return
         if received.suspect and not self._auto_ack and not await self._prepare(delivery, worker):
-            worker.ended, delivery.ended = started, True
-            return None
+            return
         try:
             body = callee.decode(received.body) if CONTENT_TYPE not in headers else callee.decode_as(received)
         except BaseException as error:
             _refuse(delivery, worker, self._undecodable(delivery, error))
             return
         if self._auto_ack and not await self._prepare(delivery, worker):
-            worker.ended, delivery.ended = started, True
-            return None
+            return
         try:
             # Where nothing looks at a context, the tracing finds the facts of one in its place.
             context: Any = Context(delivery, delivery, callee.reach) if callee.needs_context else delivery
@@ -232,6 +231,7 @@ class Executor:
             may_run = False
         if not may_run:
             delivery.conclude(RELEASE)
+            worker.ended, delivery.ended = delivery.started_at, True
         worker.started = self._monotonic()
         return may_run
 

@@ -73,6 +73,7 @@ def test_the_folder_of_a_unit_is_written_as_systemd_reads_it(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "installed"),
     [
+        ("[project]\ndependencies = ['tasuki', 'httpx']\n", ["httpx"]),
         ("[project]\ndependencies = ['httpx', 'rich>=13; python_version > \"3.8\"']\n", ["httpx", "rich>=13"]),
         ("[project]\nname = 'shop'\n", []),
         ("[build-system]\nrequires = []\n", []),

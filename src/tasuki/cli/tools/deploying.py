@@ -278,7 +278,10 @@ def _image(plan: Plan, image: str | None) -> str:
 
 
 def _dependencies(folder: Path) -> Sequence[str]:
-    """What ``pip install`` gets for the project's own code: its requirements file, or what pyproject.toml names."""
+    """What ``pip install`` gets for the project's own code: its requirements file, or what pyproject.toml names.
+
+    Without a bare ``tasuki``, which is installed with its extras anyway; a version that it names stays.
+    """
     if (folder / "requirements.txt").is_file():
         return ["-r requirements.txt"]
     path = folder / "pyproject.toml"
@@ -288,7 +291,7 @@ def _dependencies(folder: Path) -> Sequence[str]:
         named = []
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot read the dependencies of {path}: {error}") from error
-    return [quote(each) for each in named if isinstance(each, str)]
+    return [quote(each) for each in named if isinstance(each, str) and each.strip() != "tasuki"]
 
 
 def _inside(plan: Plan, folder: Path) -> str:

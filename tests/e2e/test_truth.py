@@ -127,8 +127,9 @@ entries:
 @pytest.mark.parametrize("driver", ["sqlite", "redis"])
 async def test_a_process_of_a_hundred_consumers_hides_none(driver: str, tmp_path: Path) -> None:
     queues = [f"q{number:03}" for number in range(CONSUMERS)]
+    retry = "{initial_delay: 1h, max_delay: 1h}"
     entries = "".join(
-        f"  - {{name: {name}, kind: queue.queue, driver: driver, retry: {{initial_delay: 1h}}, dead_letter: null}}\n"
+        f"  - {{name: {name}, kind: queue.queue, driver: driver, retry: {retry}, dead_letter: null}}\n"
         f"  - {{name: c{name}, kind: queue.consumer, queue: {name}, func: handle, lifecycle: {{auto_start: true}}}}\n"
         for name in queues
     )

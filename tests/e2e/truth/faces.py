@@ -130,6 +130,8 @@ async def desk(world: World) -> Numbers:
         for name, cell in _CELL.findall(row):
             if name.lower() in _SHOWN and not (name == "Dead" and _number(cell) is None):
                 numbers[html.unescape(id), name.lower()] = _number(cell)
+    if "app:dead" not in world.names:
+        return numbers
     letters = re.search(r"Dead letters: ([\d,]+)", words(get(world, "/dead")))
     assert letters, "the page of dead letters says how many there are"
     return numbers | {("app:dead", "letters"): _number(letters[1])}

@@ -1,4 +1,4 @@
-"""Scenes: a system in which nothing moves any more, what is true of it, and how long a face may take to say so."""
+"""Scenes: a system in which nothing moves any more, its true numbers, and how long a face may take to say so."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def until(condition: Callable[[], object], here: World) -> None:
 
 
 async def still(here: World, *, workers: int) -> tuple[Numbers, dict[str, str]]:
-    """Workers that have done, failed or hold all they can: what is true then, and an id by what its status must be."""
+    """Workers that have done, failed or hold all they can: the true numbers, and by id the true statuses."""
     here.start(desk=True)
     for _ in range(workers - 1):
         here.start()

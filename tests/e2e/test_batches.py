@@ -66,7 +66,7 @@ async def test_some_are_retried_and_brought_back_and_all_are_deleted(driver: str
         batch = await app.batches.wait(batch.id)
         assert (batch.state, batch.done, batch.problem) == ("done", LETTERS // 2, "")
         assert batch.atomic is can.transfer
-        # RabbitMQ pushes what was read and released to the inbox here again: in flight, as for any other process.
+        # RabbitMQ pushes released letters to the inbox here again: in flight, as for any other process.
         assert (await dead.depth()).known == LETTERS // 2
         if can.transfer:
             undone = await app.batches.wait((await app.batches.undo(batch.id)).id)

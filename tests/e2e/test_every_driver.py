@@ -209,7 +209,8 @@ def test_the_command_line(driver: str, tmp_path: Path) -> None:
     done = run("run", "--until-empty", *swap, folder=folder)
     assert done.returncode == 0, done.stderr
     assert sorted((folder / "notes").read_text().split()) == ["better", "good"]
-    assert run_json("info", "dead", *swap, folder=folder)["ready"] == 1  # RabbitMQ tells no other number without a store
+    # RabbitMQ tells no other number without a store.
+    assert run_json("info", "dead", *swap, folder=folder)["ready"] == 1
     [group] = run_json("dead", *swap, folder=folder)["groups"]
     assert (group["type"], group["place"].rpartition(":")[2]) == ("ValueError", "handle")
     done = run("redrive", "dead", "--where", "type != 'ValueError'", *swap, folder=folder)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, Release, Settlement
+from tasuki.contracts.driver import Ack, Nack, Outgoing, Release, Settlement, Waiting
 from tasuki.drivers.postgres import columns as rows
 from tasuki.errors import MessageTooLargeError, UnsupportedError
 
@@ -73,6 +73,7 @@ def test_deliveries_out_of_rows() -> None:
 def test_headers_of_another_program_stop_nothing(headers: bytes | None) -> None:
     assert rows.message((7, "id", headers, b"body", None, None, 0, 0.0)).headers == {}
     shown = rows.message((7, "id", headers, b"body", "nö\0".encode(), 5.5, 2, 9.0))
+    assert isinstance(shown, Waiting)
     assert (shown.failures, shown.delay) == (2, 9.0)
     assert shown.headers == {"x_last_error": "nö\0", "x_last_error_time": 5.5}
 

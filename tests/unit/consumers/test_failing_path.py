@@ -21,10 +21,11 @@ pytestmark = pytest.mark.anyio
 
 FEW, MANY = 100, 300
 
-BUDGET = 4700
+BUDGET = 4950
 """Instructions of ours for one failure of a plain kind, with its record and its line in the log.
 
-It takes 4,580 on 3.11.
+It takes 4,850 on 3.11; 4,580 before a log record began at the user's code, the message was known to all records of its
+handler, and a cause kept the names in its text.
 """
 
 

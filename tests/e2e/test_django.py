@@ -72,7 +72,7 @@ def test_on_postgresql_one_transaction_stores_both(postgres_shop: Shop, database
         "        print(*cursor.fetchone())\n"
         "    transaction.set_rollback(True)\n"
     )
-    assert stored.split() == ["Job", "2", "1"]  # one of the two is of this transaction
+    assert stored.split() == ["SyncJob", "2", "1"]  # one of the two is of this transaction
     assert database.execute("SELECT count(*) FROM tasuki.messages").fetchone() == (1,)
     postgres_shop.manage("tasuki", "--until-empty")
     assert postgres_shop.sent() == {"ada@example.com": True}

@@ -348,7 +348,19 @@ async def test_a_project_that_is_broken_meanwhile_is_a_problem(app: App, tmp_pat
     assert "shop.py" in report.error
 
 
-READING = {"evalsha", "exists", "hget", "hscan", "hmget", "zscore", "zcard", "zrange", "zrangebyscore", "time"}
+READING = {
+    "evalsha",
+    "exists",
+    "hget",
+    "hscan",
+    "hmget",
+    "zmscore",
+    "zscore",
+    "zcard",
+    "zrange",
+    "zrangebyscore",
+    "time",
+}
 READING |= {"config|get"}  # the driver of the app looks at the server's settings from time to time
 
 

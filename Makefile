@@ -5,17 +5,24 @@ unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 PYTEST := $(VENV)/bin/python -m pytest
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 # Test processes: four more than cores, for many tests wait for a broker's clock.
-WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 4)
+WORKERS ?= $(shell expr $(CORES) + 4)
 # Fewer here: each test process starts brokers of its own, and restarts them.
-FAULT_WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+FAULT_WORKERS ?= $(shell expr $(CORES) + 2)
 
 # Make has no other way to name a space.
 space := $(subst ,, )
+# Of the tests, those of the drivers in DRIVERS.
+named = $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
+# The conformance suites of some drivers, and of their stores.
+suites = $(foreach driver,$(1),tests/conformance/test_$(driver).py $(wildcard tests/conformance/stores/test_$(driver).py))
+COMPUTING := $(addprefix tests/,unit typing fences fuzz)
+RULES := $(addprefix tests/unit/,registry security kinds schedules/times observe queues/dead workbench/batches/rules)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test faults killers faults-cluster brokers check lint format fuzz mutate conformance matrix variants nats-newest bench desk-shots compat django-tasks paperless wheel wheel-check sbom lock clean
+.PHONY: help demo quick check test nightly campaign coverage faults kills faults-cluster brokers lint format fuzz mutate conformance matrix variants nats-newest bench desk-shots compat django-tasks paperless wheel wheel-check sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,23 +30,42 @@ help: ## Show this list
 demo: $(VENV)/.run ## Show what it does: over a thousand messages, two languages, two brokers (offline, under a minute)
 	@$(VENV)/bin/python examples/survey/demo.py
 
-test: $(VENV)/.dev brokers ## Run every test but the faults (about 25 minutes on two cores); CI=true measures branch coverage too
-	@sh scripts/test.sh rules --quiet --numprocesses $(WORKERS) --dist worksteal
+quick: $(VENV)/.dev ## Test the rules that need no loop: after each edit (20 seconds)
+	@$(PYTEST) $(RULES) --quiet --numprocesses $(CORES)
+
+check: lint ## Format, lint, types, layers, spelling, words; unit tests, the suites of memory and SQLite: before each commit
+	@$(PYTEST) tests/unit $(call suites,memory sqlite) --quiet --numprocesses $(CORES) --dist worksteal
+
+test: $(VENV)/.dev brokers ## Run the suite, on every driver: before each push (about 10 minutes on two cores)
+	@$(MAKE) --no-print-directory --keep-going computing waiting
+
+# Two halves: what computes needs a process for each core, what waits for brokers some more.
+.PHONY: computing waiting
+computing:
+	@sh scripts/test.sh $(COMPUTING) --quiet --numprocesses $(CORES) --dist worksteal
+waiting:
+	@sh scripts/test.sh tests $(addprefix --ignore ,$(COMPUTING)) --quiet --numprocesses $(WORKERS) --dist worksteal
+
+nightly: lint brokers ## Run every test, with coverage, every variant and every Python (hours)
+	@CI=true $(MAKE) --no-print-directory --keep-going coverage variants wheel-check sbom demo compat django-tasks nats-newest
+
+campaign: $(VENV)/.dev brokers ## Run what takes a day: kills, clusters, mutants, fuzzing, a ported application, figures
+	@CI=true $(MAKE) --no-print-directory --keep-going kills faults-cluster mutate fuzz paperless bench
+
+coverage: $(VENV)/.dev brokers ## Run every test, faults too, and hold branch coverage to its shares
+	@sh scripts/coverage.sh --every --quiet --numprocesses $(FAULT_WORKERS) --dist worksteal
 
 faults: $(VENV)/.dev brokers ## Kill, cut off, fill up and freeze the brokers and the workers; DRIVERS="amqp nats" for some
-	@sh scripts/test.sh whole --quiet --numprocesses $(FAULT_WORKERS) --dist worksteal $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
+	@sh scripts/test.sh tests/faults --every --quiet --numprocesses $(FAULT_WORKERS) --dist worksteal $(named)
 
-killers: $(VENV)/.dev brokers ## Kill workers by their messages and between two steps, and publishers of unique messages, on every driver; DRIVERS="sqlite" for one
-	@CAMPAIGN=1 $(PYTEST) tests/faults/test_killers.py tests/faults/test_moves.py tests/faults/test_uniques.py --quiet --numprocesses 2 $(if $(DRIVERS),-k $(DRIVERS))
+kills: $(VENV)/.dev brokers ## Run the long forms: hundreds of kills and freezes, millions of messages; DRIVERS="sqlite" for one
+	@CAMPAIGN=1 $(PYTEST) $$(grep -rl --include='test_*.py' CAMPAIGN tests) --every --quiet --numprocesses $(CORES) $(named)
 
 faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters that lose a node; DRIVERS="amqp nats" for some
-	@$(PYTEST) tests/faults -m cluster --quiet --numprocesses 0 --timeout 600 $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
+	@$(PYTEST) tests/faults -m cluster --quiet --numprocesses 0 --timeout 600 $(named)
 
 brokers: ## Install the brokers, and the browser, that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh
-
-check: lint ## Format, lint, types, layers, spelling, words, unit tests, typing tests
-	@$(PYTEST) tests/unit tests/typing --quiet --numprocesses $(WORKERS)
 
 lint: $(VENV)/.dev ## Format, lint, types, layers, spelling, words
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
@@ -63,16 +89,14 @@ mutate: $(VENV)/.dev brokers ## Break each driver and store, and each lease and 
 
 matrix: $(VENV)/.dev brokers ## Run the conformance suite on every driver, and write docs/drivers.md
 	@rm -f build/conformance.json
-	@$(PYTEST) tests/conformance -m 'not cluster' --quiet --numprocesses $(WORKERS) --ignore-glob '*/test_mutants.py'
+	@$(PYTEST) tests/conformance --every -m 'not cluster' --quiet --numprocesses $(WORKERS) --ignore-glob '*/test_mutants.py'
 	@$(VENV)/bin/python scripts/drivers.py --record
 
 conformance: $(VENV)/.dev ## Run the conformance suites of drivers and stores; DRIVERS="memory sqlite" for some
-	@$(PYTEST) $(if $(DRIVERS),$(foreach driver,$(DRIVERS),tests/conformance/test_$(driver).py \
-		$(wildcard tests/conformance/stores/test_$(driver).py)),tests/conformance) \
-		--quiet --numprocesses $(WORKERS)
+	@$(PYTEST) $(if $(DRIVERS),$(call suites,$(DRIVERS)),tests/conformance) --every --quiet --numprocesses $(WORKERS)
 
 variants: $(VENV)/.dev brokers ## Run the conformance suite on Valkey, behind a Sentinel, in a Redis Cluster, through PgBouncer
-	@$(PYTEST) tests/conformance -m variant --quiet --numprocesses $(WORKERS)
+	@$(PYTEST) tests/conformance --every -m variant --quiet --numprocesses $(WORKERS)
 
 nats-newest: $(VENV)/.dev brokers ## Run the tests of NATS on the newest server that a package brings
 	@sh scripts/nats-newest.sh --quiet --numprocesses $(WORKERS)

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import tiers
 from tests.support.brokers import template
+
+HERE = Path(__file__).parent
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("tasuki", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("tasuki")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every", action="store_true", help="run what tests/tiers.py leaves to the night, too")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Not even import what is left to the night, unless its file is named."""
+    is_named = any(collection_path.name in argument for argument in config.args)
+    if config.option.every or is_named or not collection_path.is_relative_to(HERE):
+        return None
+    return tiers.is_nightly(collection_path.relative_to(HERE).as_posix()) or None
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -22,7 +22,7 @@ from tests.support.brokers.everywhere import overrides
 from tests.support.process import Process, run, wait_until
 
 IS_CAMPAIGN = bool(os.environ.get("CAMPAIGN"))
-"""The long form: ``make killers``."""
+"""The long form: ``make kills``."""
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(1200 if IS_CAMPAIGN else 300)]
 

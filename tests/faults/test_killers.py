@@ -66,7 +66,7 @@ class Setting(NamedTuple):
 
 
 GRID = [Setting(*values, 5) for values in product((1, 16), (10, 200), (1, 3))]
-"""The whole campaign: ``make killers``."""
+"""The whole campaign: ``make kills``."""
 
 SHORT = {
     "sqlite": [Setting(1, 10, 1), Setting(16, 200, 3, max_attempts=1)],

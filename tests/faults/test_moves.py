@@ -23,7 +23,7 @@ from tests.e2e.test_every_driver import renamed
 from tests.support.brokers.everywhere import DRIVERS, overrides
 
 IS_CAMPAIGN = bool(os.environ.get("CAMPAIGN"))
-"""The long form: ``make killers``."""
+"""The long form: ``make kills``."""
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(1800 if IS_CAMPAIGN else 300)]
 

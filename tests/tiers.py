@@ -55,7 +55,7 @@ FILES: Final = (
 """Below ``tests``."""
 
 FAULTS: Final = ("test_dead_workers.py", "test_kill_worker.py", "test_recovery.py")
-"""Of ``tests/faults``, all but these are left: the conformance suite itself kills, cuts and silences for each clause."""
+"""Of ``tests/faults``, all but these are left: the conformance suite kills, cuts and silences for each clause."""
 
 
 def is_nightly(path: str) -> bool:

@@ -70,7 +70,7 @@ brokers: ## Install the brokers, and the browser, that the tests start (with apt
 lint: $(VENV)/.dev ## Format, lint, types, layers, spelling, words
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
-	@$(VENV)/bin/mypy
+	@$(VENV)/bin/mypy --num-workers $(CORES)
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/codespell *.md docs src scripts examples Makefile .ci .github
 	@$(VENV)/bin/python scripts/words.py

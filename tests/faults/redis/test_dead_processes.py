@@ -135,7 +135,7 @@ async def test_many_messages_of_a_silent_process_are_looked_at_seldom(
 
 
 def _searches(broker: Redis) -> int:
-    """How often a script has searched for what is due, or silent."""
+    """How often a script has searched for due or silent messages."""
     found = re.search(r"cmdstat_zrangebyscore:calls=(\d+)", broker.ask("INFO", "commandstats"))
     return int(found[1]) if found else 0
 

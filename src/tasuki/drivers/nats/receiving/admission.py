@@ -169,9 +169,11 @@ class Admission:
         if not lapsed or rest <= 0:
             return items
         now, lease = asyncio.get_running_loop().time(), self._table.lease
-        kept = await self._lines.kept(connection, self._queue, lapsed)
+        said = await self._lines.ask(connection, self._queue, lapsed, lease)
         since = self._silent_since = {each: at for each, at in self._silent_since.items() if now - at < 2 * lease}
-        kept = {each for each in kept if now - since.setdefault(each, now) < rest}
+        kept = said.held & {*lapsed}
+        if said.may_be_held:
+            kept |= {each for each in lapsed if now - since.setdefault(each, now) < rest or said.is_suspended}
         await confirmed(connection, [item.sign(nak(_AGAIN)) for item in items if item.arrival.parts.sequence in kept])
         return [item for item in items if item.arrival.parts.sequence not in kept]
 

@@ -171,3 +171,9 @@ async def test_a_question_of_another_program_leaves_the_connection(site: Site) -
     connection.send(frame(line, b"no reply is asked for"))
     assert await holder.receive(QUEUE, 1, SILENCE) == []
     assert await holder._guard.get(QUEUE).get() is before
+
+
+async def test_a_process_does_not_take_the_message_that_it_holds_itself(site: Site) -> None:
+    holder, _judge, mine = await held_by_another(site)
+    assert await holder.receive(QUEUE, 1, 4 * SILENCE) == []
+    assert list(await holder.settle(QUEUE, [Ack(mine.receipt)])) == []

@@ -63,7 +63,7 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(can_look=False), ["cannot look", "no worker"], "1 ready, 0 held, 0 delayed"),
     (facts(can_look=False, depth=None), ["cannot look", "no worker"], "its counts cannot be read"),
     (facts(is_bounded=True, searched=10_000), ["too deep", "no worker"], "first 10,000 waiting"),
-    (facts(depth=Depth(0, 2, 0, None), lease=5.0), ["held", "no worker"], "until its death is seen or its lease of 5s ends"),
+    (facts(depth=Depth(0, 2, 0, None), lease=5.0), ["held", "no worker"], "its death is seen or its lease of 5s ends"),
     (facts(work(event("received", 998.0, "x"), running=(OTHER,)), depth=Depth(0, 1, 0, None)), ["no such message"], ""),
     (facts(work(event("received", 998.0, "y"), event("received", 998.0, "z"), event("settled", 999.0, "z", "ack"),
                 running=(OTHER,)), depth=Depth(0, 3, 0, None)), ["held"], "1 of the queue are held"),

@@ -310,8 +310,8 @@ def _unseen(facts: Facts) -> tuple[Cause, bool | None]:
         return Cause("held", text, "ask again after the lease"), True
     if status is not None:
         text = (
-            "its handler has started, and no worker tells of it: a dead one has it until its death is seen or its lease "
-            f"of {lease} ends"
+            "its handler has started, and no worker tells of it: a dead one has it until its death is seen or its "
+            f"lease of {lease} ends"
         )
         return Cause("held", text, "ask again after the lease"), True
     return _untold(facts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,32 @@ async def test_publishing_writes_a_record_only_where_the_broker_cannot_locate(
         await app.publish("jobs", "one")
         await app.live_queue("jobs").publish_many(["two", "three"])
         assert made == ["put"] * (3 if result and driver not in LOCATING else 0)
+
+
+async def test_a_message_that_waits_for_its_next_attempt_is_delayed_and_explain_says_until_when(
+    driver: str, make: Callable[..., App]
+) -> None:
+    """Not by its headers: its publisher gave it no delay."""
+    app = make(result=False)
+    failures: list[str] = []
+
+    async def fail(body: str) -> None:
+        failures.append(body)
+        raise ValueError("boom")
+
+    options: dict[str, Any] = {"retry": {"initial_delay": "5m", "max_delay": "5m", "jitter": 0}}
+    if driver in STATELESS:
+        options["state"] = "state"
+    app.queue("slow", driver="on", dead_letter={"queue": "dead", "max_attempts": 5}, **options)
+    QueueHandle[Any](app, "app:slow").consumer(name="failing")(fail)
+    async with app.worker():
+        job = await app.publish("slow", "one")
+        await until(lambda: failures)
+        await until(lambda: app.live_assembly().consumers["app:failing"].held == 0)
+        able = app.live_queue("slow").driver.capabilities
+        if able.transfer:
+            assert await job.status() == "delayed"
+            cause = (await app.explain("slow", job.id)).causes[0]
+            assert cause.code == "delayed"
+            expected = r"waits for its next attempt at \S+Z, in (4m\d\ds|5m); last: .*boom"
+            assert re.search(expected, cause.text), cause.text

@@ -148,6 +148,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
     and how many of its attempts have failed (``Waiting.failures``), as the next delivery counts them (8).
 61. After a SIGKILL of the holder its messages are back within 15 s, however long the lease. A holder that lives keeps
     them for the lease, however long it is silent, suspended or blocked (``sees_deaths``).
+62. Looking makes nothing: ``Store.exists`` says whether the broker has what ``Store.open`` makes, to each process, and
+    makes nothing (``store``). See 30 for queues.
 """
 
 CONTRACT = 5

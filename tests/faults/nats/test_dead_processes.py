@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from tasuki.contracts.driver import Ack, Received
 from tasuki.drivers.nats.driver import NATSDriver
+from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.drivers.nats.queues import setup
 from tasuki.drivers.nats.queues.lanes import PLAIN
 from tasuki.drivers.nats.receiving import held
@@ -102,3 +105,75 @@ async def test_a_process_that_cannot_be_asked_keeps_its_message_for_the_lease(
     site.proxy.refuse()
     assert len(await take(judge, 1)) == 1
     assert loop.time() - since > lease - SILENCE
+
+
+async def test_a_living_process_that_loses_its_connection_keeps_its_message(site: Site) -> None:
+    holder, judge, mine = await held_by_another(site)
+    assert await judge.receive(QUEUE, 1, 2 * SILENCE) == []
+    for _ in range(3):
+        site.proxy.cut()
+        assert await judge.receive(QUEUE, 1, 2 * SILENCE) == []
+    assert list(await holder.settle(QUEUE, [Ack(mine.receipt)])) == []
+
+
+async def test_a_question_while_a_connection_is_made_again_takes_nothing(site: Site) -> None:
+    holder, judge, mine = await held_by_another(site)
+    assert await judge.receive(QUEUE, 1, 2 * SILENCE) == []
+    connection = await judge._guard.get(QUEUE).get()
+    asked = judge._lines._answers
+    said: list[object] = []
+
+    async def answers(*arguments: Any) -> dict[str, bytes | str | None]:
+        if not said:  # the first question comes when the connection of the other is gone
+            site.proxy.refuse()
+            found = await asked(*arguments)
+            site.proxy.serve()
+        else:
+            found = await asked(*arguments)
+        said.extend(found.values())
+        return found
+
+    judge._lines._answers = answers  # type: ignore[assignment,method-assign]
+    assert (await judge._lines.ask(connection, QUEUE, [1], LEASE)).held == {1}
+    assert said[0] == NO_RESPONDERS
+    assert list(await holder.settle(QUEUE, [Ack(mine.receipt)])) == []
+
+
+async def test_a_process_that_is_suspended_twice_keeps_its_message_for_the_lease_each_time(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receivers, "EVERY", SILENCE / 5)
+    lease = 6 * SILENCE
+    holder, judge, mine = await held_by_another(site, lease)
+    loop = asyncio.get_running_loop()
+
+    async def judged_for(seconds: float) -> None:
+        site.proxy.silence()
+        assert await judge.receive(QUEUE, 1, seconds) == []
+        site.proxy.serve()
+
+    await judged_for(2 * SILENCE)
+    seen_at = loop.time()
+    assert judge._queues.found(QUEUE)._admission._silent_since  # type: ignore[union-attr]
+    while loop.time() < seen_at + lease:
+        assert not await holder.extend(QUEUE, [mine.receipt], lease)
+        await asyncio.sleep(SILENCE / 5)
+    await judged_for(3 * SILENCE)
+    assert list(await holder.settle(QUEUE, [Ack(mine.receipt)])) == []
+
+
+async def test_a_question_of_another_program_leaves_the_connection(site: Site) -> None:
+    holder, judge, _mine = await held_by_another(site)
+    connection, line = await judge._guard.get(QUEUE).get(), holder._lines.subject
+    before = await holder._guard.get(QUEUE).get()
+    for content in (b"", b"[]", b"\xff", b'{"queue": [], "held": 1}', b"[" * 100_000):
+        assert (await connection.exchange([(line, content)], within=PATIENCE)).answers == [b"[]"]
+    connection.send(frame(line, b"no reply is asked for"))
+    assert await holder.receive(QUEUE, 1, SILENCE) == []
+    assert await holder._guard.get(QUEUE).get() is before
+
+
+async def test_a_process_does_not_take_the_message_that_it_holds_itself(site: Site) -> None:
+    holder, _judge, mine = await held_by_another(site)
+    assert await holder.receive(QUEUE, 1, 4 * SILENCE) == []
+    assert list(await holder.settle(QUEUE, [Ack(mine.receipt)])) == []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
 
-from tasuki.contracts.driver import SILENCE, QueueSpec
+from tasuki.contracts.driver import SILENCE, Ack, QueueSpec
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.testing.proxy import Proxy
 from tests.support.brokers.rig import SECONDS, messages, until
@@ -89,5 +90,58 @@ async def test_a_renewed_message_stays_though_its_process_has_no_connection(
         await admin.execute(f"UPDATE {schema}.messages SET due = clock_timestamp() + interval '300 seconds'")
         assert await waiting == []
         assert held.id == "a"
+    finally:
+        await admin.close()
+
+
+@pytest.mark.parametrize("renewed_for", [300.0, 200.0], ids=["silent", "renewed for a shorter lease"])
+async def test_a_living_process_that_loses_its_connection_keeps_its_message(
+    make: Make, url: str, proxy: Proxy, schema: str, renewed_for: float
+) -> None:
+    holder = await make(spec=SPEC)
+    judge = await make(spec=SPEC, url=url)
+    admin = await asyncpg.connect(url)
+    try:
+        await judge.publish("q", messages("a"))
+        (held,) = await holder.receive("q", 1, SECONDS)
+        assert await judge.receive("q", 1, SILENCE + 1.0) == []
+        for _ in range(4):
+            if renewed_for == SPEC.lease:
+                await admin.execute(f"UPDATE {schema}.messages SET due = clock_timestamp() + interval '200 seconds'")
+            else:
+                assert not await holder.extend("q", [held.receipt], renewed_for)
+            proxy.refuse()
+            assert await judge.receive("q", 1, 0.3) == []
+            proxy.serve()
+            assert await judge.receive("q", 1, 0.7) == []
+        assert not await holder.settle("q", [Ack(held.receipt)])
+    finally:
+        await admin.close()
+
+
+@pytest.mark.parametrize("spec", [SPEC, FAIR], ids=["plain", "lanes"])
+async def test_a_death_is_seen_in_a_busy_queue(
+    make: Make, url: str, proxy: Proxy, schema: str, spec: QueueSpec
+) -> None:
+    holder = await make(spec=spec)
+    judge = await make(spec=spec, url=url)
+    admin = await asyncpg.connect(url)
+    loop = asyncio.get_running_loop()
+    try:
+        await judge.publish("q", messages("a", lane="l"))
+        assert len(await holder.receive("q", 1, SECONDS)) == 1
+        assert await judge.receive("q", 1, SILENCE + 1.0) == []
+        await admin.execute(f"UPDATE {schema}.messages SET due = clock_timestamp() + interval '200 seconds'")
+        await judge.publish("q", messages("b", lane="l"))
+        proxy.refuse()
+        ends_at, number = loop.time() + SECONDS, 0
+        while loop.time() < ends_at:
+            number += 1
+            await judge.publish("q", messages(f"b{number}", lane="l"))  # so that one more is always ready
+            (got,) = await judge.receive("q", 1, SECONDS)
+            assert not await judge.settle("q", [Ack(got.receipt)])
+            if got.id == "a":
+                return
+        pytest.fail("its death was not seen")
     finally:
         await admin.close()

@@ -97,6 +97,8 @@ class Facts:
     message: Message | None = None
     """The message while it waits, and ``place``, its number among those that wait."""
     place: int = 0
+    delay: float | None = None
+    """Seconds until it is ready; None: its broker does not say."""
     searched: int = 0
     """How many waiting messages were looked through."""
     is_bounded: bool = False

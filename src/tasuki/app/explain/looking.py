@@ -16,7 +16,7 @@ from tasuki.app.state.fate import know
 from tasuki.app.state.workers import workers_of
 from tasuki.clock import Clock
 from tasuki.consumers.reports.present import Describer
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Outgoing, Waiting
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError, HandlerError, QueueNotFoundError
 from tasuki.flow.attempts import read_attempts
@@ -198,13 +198,18 @@ class Look:
             facts = await self.find(facts)
         return await self._letter(facts) if facts.message is None else facts
 
+    def _with(self, facts: Facts, message: Message, place: int) -> Facts:
+        tells = isinstance(message, Waiting) and self.queue.driver.capabilities.transfer
+        delay = message.delay if isinstance(message, Waiting) and tells else None
+        return replace(facts, message=message, place=place, delay=delay, lane=self._lane(message))
+
     async def find(self, facts: Facts) -> Facts:
         """The facts with the message, if it is among those that wait. Raises QueueNotFoundError, DriverError."""
         known = self.searched
         if known is not None and known.message is None:
             return replace(facts, searched=known.searched, is_bounded=known.searched >= DEEPEST)
         if known is not None and known.message is not None and self.queue.spec.ordering != "key":
-            return replace(facts, message=known.message, place=known.place, lane=self._lane(known.message))
+            return self._with(facts, known.message, known.place)
         before: dict[object, str] = {}
         at = 0
         while at < DEEPEST:
@@ -213,7 +218,7 @@ class Look:
                 key = message.headers.get(PARTITION_KEY) if self.queue.spec.ordering == "key" else None
                 if message.id == self.id:
                     near = before.get(key, "") if key is not None else ""
-                    found = replace(facts, message=message, place=number, before=near, lane=self._lane(message))
+                    found = replace(self._with(facts, message, number), before=near)
                     return replace(found, key="" if key is None else str(key))
                 before[key] = message.id
             if not page:

@@ -137,7 +137,7 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         if life is None and facts.now - work.seen > late_after(work.consumer.running):
             text = (
                 f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died, the message "
-                f"comes again when its lease of {format_duration(facts.lease)} ends"
+                f"comes again when its death is seen or its lease of {format_duration(facts.lease)} ends"
             )
             yield Cause("held", text)
             return
@@ -175,23 +175,30 @@ def _lease(facts: Facts, life: Life | None) -> str:
 
 
 def _delayed(facts: Facts) -> Cause | None:
-    message, depth = facts.message, facts.depth
+    message, depth, delay = facts.message, facts.depth, facts.delay
     assert message is not None
-    due = message.headers.get(DUE)
+    published = message.headers.get(DUE)
+    is_first = isinstance(published, int | float) and published > facts.now
+    if delay == 0 or (delay is None and not is_first and (depth is None or facts.place < depth.ready)):
+        return None
     sooner = f"cancel it: tasuki cancel {_word(facts.id)}"
     sleeping = [(name, until) for name, until in facts.sleeps if until > facts.now]
-    if isinstance(due, int | float) and due > facts.now:
-        text = f"delayed until {text_of_time(due)}, in {_short(due - facts.now)} (as it was published)"
+    if isinstance(published, int | float) and is_first:
+        text = f"delayed until {text_of_time(published)}, in {_short(published - facts.now)} (as it was published)"
         return Cause("delayed", text, sooner)
-    if depth is None or facts.place < depth.ready:
-        return None
     if sleeping:
         name, until = min(sleeping, key=lambda each: each[1])
         text = f"its handler sleeps or waits ({escape(name)[:100]}) until {text_of_time(until)} at the latest"
         return Cause("delayed", text, "a wait_for ends with its signal: tasuki signal EVENT KEY")
+    ends, left = ("", "") if delay is None else (text_of_time(facts.now + delay), _short(delay))
     if LAST_ERROR in message.headers:
         error = escape(str(message.headers[LAST_ERROR]).partition("\n")[0])[:200] + _last_attempt(facts)
-        return Cause("delayed", f"delayed (retry): it failed, and waits for its next attempt; last: {error}", sooner)
+        text = f"delayed (retry): it failed, and waits for its next attempt; last: {error}"
+        if ends:
+            text = f"delayed (retry): it failed, and waits for its next attempt at {ends}, in {left}; last: {error}"
+        return Cause("delayed", text, sooner)
+    if ends:
+        return Cause("delayed", f"delayed until {ends}, in {left} (its handler postponed it, or its publisher)", sooner)
     return Cause("delayed", "delayed (its handler postponed it, or its publisher); the broker does not tell until when",
                  sooner)  # fmt: skip
 
@@ -296,10 +303,16 @@ def _unseen(facts: Facts) -> tuple[Cause, bool | None]:
         return _waits(facts, is_delayed=status == "delayed"), True
     lease = format_duration(facts.lease)
     if status == "waiting":
-        text = f"a worker holds it, and does not tell of it: a dead one has it until its lease of {lease} ends"
+        text = (
+            "a worker holds it, and does not tell of it: a dead one has it until its death is seen or its lease of "
+            f"{lease} ends"
+        )
         return Cause("held", text, "ask again after the lease"), True
     if status is not None:
-        text = f"its handler has started, and no worker tells of it: a dead one has it until its lease of {lease} ends"
+        text = (
+            "its handler has started, and no worker tells of it: a dead one has it until its death is seen or its "
+            f"lease of {lease} ends"
+        )
         return Cause("held", text, "ask again after the lease"), True
     return _untold(facts)
 
@@ -333,7 +346,7 @@ def _untold(facts: Facts) -> tuple[Cause, bool | None]:
     if count := facts.unexplained:
         text = (
             f"it does not wait; {count} of the queue are held, and no worker tells of them: a dead one has it until "
-            f"its lease of {format_duration(facts.lease)} ends"
+            f"its death is seen or its lease of {format_duration(facts.lease)} ends"
         )
         return Cause("held", text, "ask again after the lease"), None
     return _gone(facts), False

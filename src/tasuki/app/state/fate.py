@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.state.finding import needed_state
 from tasuki.app.state.workers import workers_of
-from tasuki.contracts.values import Where
+from tasuki.contracts.values import Waiting, Where
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import DUE
 from tasuki.state.cancelling import is_cancelled
@@ -81,9 +81,12 @@ async def _found(on: Queue, id: str, now: float) -> Where | None:
         found = await on.driver.find(on.spec.name, [id])
     except QueueNotFoundError:
         return None
-    due = found[0].headers.get(DUE) if found else None
-    is_delayed = isinstance(due, int | float) and due > now
-    return None if not found else "delayed" if is_delayed else "ready"
+    if not found:
+        return None
+    due, able = found[0].headers.get(DUE), on.driver.capabilities
+    if isinstance(found[0], Waiting) and able.transfer:
+        return "delayed" if found[0].delay > 0 else "ready"
+    return "delayed" if isinstance(due, int | float) and due > now else "ready"
 
 
 async def _beside(live: Assembly, known: Known, on: Queue, id: str) -> Known:

@@ -245,7 +245,8 @@ class RedisDriver(Driver):
         stale = await self._stale(queue, batch, scripts.EXTEND, microseconds(lease))
         self._session.held.forget(queue, stale)
         if len(stale) < len(batch):
-            self._receiver.keep_hearing(self._session.place_of_deliveries(queue))
+            where = self._session.place_of_deliveries(queue)
+            self._receiver.listener.keep(where, self._session.nodes(queue).server(where.slot))
         return stale
 
     async def _stale(

@@ -96,10 +96,10 @@ CONVERT = Script("maxmemory", *_WATCH, *_LINES, *_CONVERSION, "convert")
 PUBLISH = Script("wake", "publish", "turn", "publish_lane", "maxmemory", *_LIMITS, *_LINES, "publish_options")
 PUBLISH_UNIQUE = Script("maxmemory", *_WATCH, *_LINES, "history", "held", "publish_unique")
 RECEIVE = Script(
-    *("receive", "turn", "take_one", "maxmemory", "wake", *_LIMITS, *_SWEEP, "silent", "strays", *_CONVERSION),
-    *("take_limited", "pace", "receive_general"),
+    *("silence", "receive", "turn", "take_one", "maxmemory", "wake", *_LIMITS, *_SWEEP, "silent", "strays"),
+    *(*_CONVERSION, "take_limited", "pace", "receive_general"),
 )
-CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "pace", "check")
+CHECK = Script.about(["ready", "delayed", "leases", "waiting"], "silence", "pace", "check")
 RESIGN = Script(*_WATCH, *_SWEEP, "resign")
 START = Script("maxmemory", "history", "start")
 SETTLE = Script("settle", "turn", "settle_one", "wake", *_LIMITS, *_LINES, "history", "settle_general")

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from tasuki.contracts.driver import (
     Answers,
@@ -15,6 +16,7 @@ from tasuki.contracts.driver import (
     QueueSpec,
     Received,
 )
+from tasuki.contracts.state.store import Store
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
 from tasuki.testing.mutants.mutant import Mutant
 
@@ -162,3 +164,57 @@ class WindowEndsEarly(Mutant):
 
     async def declare(self, spec: QueueSpec) -> None:
         await super().declare(replace(spec, dedup_window=spec.dedup_window and spec.dedup_window / 1000))
+
+
+class LookingMakesTheStore(Mutant):
+    """As one that opens a store to look whether it is there."""
+
+    noticed_by = ("test_62_looking_makes_no_store",)
+    needs = "store"
+
+    def store(self, name: str) -> Store:
+        made: set[str] = self.__dict__.setdefault("_made", set())
+
+        async def exists() -> bool:
+            is_there = name in made
+            made.add(name)
+            return is_there
+
+        return _with(super().store(name), exists=exists)
+
+
+class AStoreIsNotFound(Mutant):
+    noticed_by = ("test_62_looking_makes_no_store",)
+    needs = "store"
+
+    def store(self, name: str) -> Store:
+        async def exists() -> bool:
+            return False
+
+        return _with(super().store(name), exists=exists)
+
+
+class AStoreIsThereWhereItIsOpen(Mutant):
+    """For the process that opened it, as long as it is open."""
+
+    noticed_by = ("test_62_looking_makes_no_store",)
+    needs = "store"
+
+    def store(self, name: str) -> Store:
+        found, is_open = super().store(name), False
+
+        async def exists() -> bool:
+            return is_open
+
+        async def put(*arguments: Any, **options: Any) -> int:
+            nonlocal is_open
+            is_open = True
+            return await type(found).put(found, *arguments, **options)
+
+        return _with(found, exists=exists, put=put)
+
+
+def _with(store: Store, **verbs: Callable[..., Awaitable[object]]) -> Store:
+    for name, verb in verbs.items():
+        setattr(store, name, verb)
+    return store

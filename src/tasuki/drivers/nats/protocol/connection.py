@@ -327,7 +327,8 @@ class Connection:
                     self._on_change(stream.decode(), change in _CHANGED)
                 return
             if self._line is not None and subject == self._line[0].encode():
-                self.send(frame(reply.decode(), self._line[1](data)))
+                if reply:
+                    self.send(frame(reply.decode(), self._line[1](data)))
                 return
             number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
             status = headers[8:12].decode().strip() if headers else ""

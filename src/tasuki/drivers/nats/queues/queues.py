@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Set
+from contextlib import suppress
+from itertools import count
 from weakref import WeakValueDictionary
 
+from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.failures import is_stream_missing
@@ -20,7 +23,8 @@ from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.lines import Lines
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.errors import QueueConflictError, QueueNotFoundError
+from tasuki.errors import DriverError, QueueConflictError, QueueNotFoundError
+from tasuki.system.tasks import Tasks
 
 Connect = Callable[[], Awaitable[Connection]]
 
@@ -63,6 +67,7 @@ class Queues:
         self._clock = clock
         self._lines = lines
         self._connect: Connect
+        self._tasks = Tasks()
         self.reset()
 
     def begin(self, connect: Connect) -> None:
@@ -277,3 +282,19 @@ class Queues:
         """The connection is gone."""
         for queue in self._by_stream.values():
             queue.pulls.lost()
+        if self._is_held:
+            self._tasks.start(self._connect_again(), name="answer for held messages")
+
+    @property
+    def _is_held(self) -> bool:
+        return any(queue.is_held for queue in (*self._open.values(), *self._left.values()))
+
+    async def _connect_again(self) -> None:
+        """Others take the messages of a process that cannot be asked: so it connects, though nothing needs it now."""
+        for failures in count(1):
+            if not self._is_held:
+                return
+            with suppress(DriverError):
+                await self._connect()
+                return
+            await asyncio.sleep(UNTIL_BACK.delay(failures))

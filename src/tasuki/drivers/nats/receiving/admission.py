@@ -162,6 +162,8 @@ class Admission:
     async def _free(self, connection: Connection, items: list[ParsedDelivery]) -> list[ParsedDelivery]:
         """Put off messages that were not renewed, while their last holder may live, for the rest of their leases.
 
+        It may be this process: one that is fetched, or whose handler outlasts its consumer, is renewed less often.
+
         They get no note: the records stay as they are, so a settlement of the last holder is accepted.
         """
         lapsed = [item.arrival.parts.sequence for item in items if item.has_lapsed]
@@ -169,9 +171,11 @@ class Admission:
         if not lapsed or rest <= 0:
             return items
         now, lease = asyncio.get_running_loop().time(), self._table.lease
-        kept = await self._lines.kept(connection, self._queue, lapsed)
+        said = await self._lines.ask(connection, self._queue, lapsed, lease)
         since = self._silent_since = {each: at for each, at in self._silent_since.items() if now - at < 2 * lease}
-        kept = {each for each in kept if now - since.setdefault(each, now) < rest}
+        kept = {each for each in lapsed if each in said.held or self._table.has(each, self._clock.monotonic())}
+        if said.may_be_held:
+            kept |= {each for each in lapsed if now - since.setdefault(each, now) < rest or said.is_suspended}
         await confirmed(connection, [item.sign(nak(_AGAIN)) for item in items if item.arrival.parts.sequence in kept])
         return [item for item in items if item.arrival.parts.sequence not in kept]
 

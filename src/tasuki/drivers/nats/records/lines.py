@@ -12,8 +12,8 @@ import asyncio
 import json
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
+from typing import Any, NamedTuple
 
 from tasuki.contracts.driver import SILENCE
 from tasuki.drivers.nats.failures import NO_RESPONDERS
@@ -25,8 +25,24 @@ _PATIENCE = 1.0
 """Seconds within which a living process answers."""
 _REMEMBERED = 2.0
 """Seconds for which one that did not answer is not asked again."""
+_RETURNS = 0.2
+"""Share of ``SILENCE`` within which a living process that has lost its connection is back."""
 _EARLIER_LASTS = 7.0
 """Seconds for which the report of an earlier version counts, which does not say it."""
+
+
+class Said(NamedTuple):
+    """What other processes say of some messages."""
+
+    held: Set[int]
+    """Those that a living process holds."""
+    may_be_held: bool
+    """Whether there is a process that cannot say it just now."""
+    is_suspended: bool
+    """Whether one of these lived less than a lease ago, and gives no sign of life any more.
+
+    One whose event loop is blocked reports all the same, and renews what it holds.
+    """
 
 
 class Lines:
@@ -38,6 +54,11 @@ class Lines:
         self._proven_on: Connection | None = None
         self._silent: dict[str, float] = {}
         """When a process did not answer (loop time)."""
+        self._gone: dict[str, float] = {}
+        """When a process had no subscription, at the second of two questions (loop time).
+
+        Counts for ``SILENCE``: one that lived since then has renewed its messages, which cannot be overdue yet.
+        """
 
     @property
     def who(self) -> str:
@@ -75,25 +96,40 @@ class Lines:
         }
         return seconds_of(info["ts"]), found
 
-    async def kept(self, connection: Connection, queue: str, sequences: Collection[int]) -> set[int]:
-        """Which of these messages, whose renewal is overdue, may be held by another process that lives."""
+    async def ask(self, connection: Connection, queue: str, sequences: Collection[int], lease: float) -> Said:
+        """Ask all other processes of a queue about messages whose renewal is overdue."""
         now, reports = await self.reports(connection, queue)
         reports.pop(self._names.receiver(queue, self.who), None)
         others = {subject.rpartition(".")[2]: report for subject, report in reports.items() if report.consumers}
-        if any(not report.has_line and not report.is_old(now) for report in others.values()):
-            return set(sequences)  # it cannot be asked
-        asked = [who for who, report in others.items() if report.has_line]
         moment = asyncio.get_running_loop().time()
-        if any(moment - self._silent.get(who, -_REMEMBERED) < _REMEMBERED for who in asked):
-            return set(sequences)
+        self._silent = {who: at for who, at in self._silent.items() if moment - at < _REMEMBERED}
+        asked = [who for who, report in others.items() if report.has_line and who not in self._silent]
         question = _question(queue, sequences)
-        exchange = await connection.exchange([(self._names.line(who), question) for who in asked], within=_PATIENCE)
-        answers = exchange.answers
-        self._silent = {who: moment for who, answer in zip(asked, answers, strict=True) if answer is None}
+        answers = await self._answers(connection, asked, question)
         is_young = moment - connection.opened_at < SILENCE  # others may be about to connect again
-        if None in answers or (NO_RESPONDERS in answers and is_young):
-            return set(sequences)
-        return set(sequences) & {held for answer in answers if isinstance(answer, bytes) for held in json.loads(answer)}
+        gone = [who for who, answer in answers.items() if answer == NO_RESPONDERS]
+        if not is_young and (new := [who for who in gone if moment - self._gone.get(who, -SILENCE) >= SILENCE]):
+            await asyncio.sleep(_RETURNS * SILENCE)
+            answers |= await self._answers(connection, new, question)
+            gone = [who for who, answer in answers.items() if answer == NO_RESPONDERS]
+        self._gone = {} if is_young else dict.fromkeys(gone, moment)
+        self._silent |= {who: moment for who, answer in answers.items() if answer is None}
+        silent = [
+            report
+            for who, report in others.items()
+            if who in self._silent or not (report.has_line or report.is_old(now))  # an earlier version cannot be asked
+        ]
+        held = {held for answer in answers.values() if isinstance(answer, bytes) for held in json.loads(answer)}
+        is_suspended = any(SILENCE / 2 <= report.age(now) < lease for report in silent)
+        return Said(held, bool(silent) or (is_young and bool(gone)), is_suspended)
+
+    async def _answers(
+        self, connection: Connection, asked: Collection[str], question: bytes
+    ) -> dict[str, bytes | str | None]:
+        if not asked:
+            return {}
+        exchange = await connection.exchange([(self._names.line(who), question) for who in asked], within=_PATIENCE)
+        return dict(zip(asked, exchange.answers, strict=True))
 
 
 def _question(queue: str, sequences: Collection[int]) -> bytes:
@@ -102,8 +138,11 @@ def _question(queue: str, sequences: Collection[int]) -> bytes:
 
 def answer(question: bytes, held: Callable[[str, Iterable[int]], list[int]]) -> bytes:
     """What to say to a question; ``held``: which of these messages of a queue this process holds."""
-    asked = json.loads(question)
-    return json.dumps(held(asked["queue"], asked["held"])).encode()
+    try:
+        asked = json.loads(question)
+        return json.dumps(held(asked["queue"], asked["held"])).encode()
+    except (ValueError, KeyError, TypeError, RecursionError):  # another program asked
+        return b"[]"
 
 
 class Report:
@@ -124,9 +163,13 @@ class Report:
         """Of its message in the stream."""
         return int(self._message["seq"])
 
+    def age(self, now: float) -> float:
+        """Seconds since it came, by the server's time."""
+        return now - seconds_of(self._message["time"])
+
     def is_old(self, now: float, more: float = 0.0) -> bool:
-        """Whether its time ended ``more`` seconds ago or earlier, by the server's time."""
-        return now - seconds_of(self._message["time"]) > self._lasts + more
+        """Whether its time ended ``more`` seconds ago or earlier."""
+        return self.age(now) > self._lasts + more
 
 
 def word(consumers: int, lasts: float, *, has_line: bool) -> bytes:

@@ -13,7 +13,7 @@ from tasuki.drivers.postgres.schema.locks import with_short_waits
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import AccessDeniedError, DriverError, UnsupportedError
 
-LAYOUT = Layout(24, 17)
+LAYOUT = Layout(25, 17)
 """Of the schema as the SQL of this folder makes it; the second number is its oldest version that can work with it, see
 docs/adr/0016."""
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.redis.connecting.beats import Beats
 from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.toolkit.reconnecting import Attempts
+from tasuki.system.tasks import Tasks
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 class _Subscription:
     """Subscriptions to the queue's channel and this process's channel there; ``is_made`` ends when both stand."""
 
-    queue: str
+    where: Place
     channels: tuple[bytes, bytes]
     link: Link
     is_made: asyncio.Future[None]
@@ -55,15 +57,11 @@ class Listener:
         )
         self._subscriptions: dict[str, _Subscription] = {}
         self._by_channel: dict[bytes, _Subscription] = {}
-        self.missed: set[str] = set()
-        """The queues of which it heard until a connection was lost."""
+        self._kept: dict[str, asyncio.Task[None] | None] = {}
+        """The queues of which it hears until it leaves them; a task where that must be made possible again."""
+        self._tasks = Tasks()
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
-
-    def call(self, action: Callable[[], object]) -> None:
-        """Do something on its event loop, from any thread."""
-        with suppress(RuntimeError):  # it is closed
-            self._loop.call_soon_threadsafe(action)
 
     @property
     def queues(self) -> list[str]:
@@ -86,11 +84,11 @@ class Listener:
         link = await self._connected(where)
         found = self._subscriptions.get(where.name)
         if found is not None and found.link is not link:
-            self.leave(where)
+            self._end(found)
             found = None
         if found is None:
             channels = (where.channel, b"%b:%b" % (where.channel, self._owner))
-            found = _Subscription(where.name, channels, link, asyncio.get_running_loop().create_future())
+            found = _Subscription(where, channels, link, asyncio.get_running_loop().create_future())
             self._subscriptions[where.name] = found
             self._by_channel.update(dict.fromkeys(channels, found))
             link.send("SUBSCRIBE", *channels)
@@ -100,24 +98,55 @@ class Listener:
         except TimeoutError:
             link.close(LinkLostError(f"no answer within {self._timeout:g} s", is_timeout=True))
             raise LinkLostError("no answer to a subscription", is_sent=False) from None
-        self.missed.discard(where.name)
+        self._kept.setdefault(where.name, None)
+
+    def keep(self, where: Place, server: Server) -> None:
+        """See that it hears of a queue at the server that has it now, if it has heard; from any thread.
+
+        Other processes take the messages of one that does not hear and is silent, and its next receive may come hours
+        later. An old master of a cluster leaves connections open.
+        """
+        found = self._subscriptions.get(where.name)
+        if where.name in self._kept and (found is None or found.link is not self._links.get(server)):
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._hear_again, where)
+
+    def _hear_again(self, where: Place) -> None:
+        task = self._kept.get(where.name)
+        if where.name in self._kept and (task is None or task.done()) and not self._is_closed:
+            self._kept[where.name] = self._tasks.start(self._listen_again(where), name="hear again")
+
+    async def _listen_again(self, where: Place) -> None:
+        for failures in itertools.count(1):
+            try:
+                await self._nodes.call(where.slot, "EXISTS", where.keys[0])  # by which it learns what server has it now
+                await self.listen(where)
+            except (LinkLostError, ReplyError):
+                await asyncio.sleep(UNTIL_BACK.delay(failures))
+            else:
+                return
 
     def leave(self, where: Place) -> bool:
         """Unsubscribe from a queue; whether it was subscribed to."""
-        self.missed.discard(where.name)
+        task = self._kept.pop(where.name, None)
+        if task is not None:
+            task.cancel()
         found = self._subscriptions.get(where.name)
         if found is None:
             return False
+        self._end(found)
+        return True
+
+    def _end(self, found: _Subscription) -> None:
         self._drop(found)
         if not found.is_made.done():
             found.is_made.set_result(None)  # its answer finds no subscription; the receiver sees that the queue is gone
         found.link.send("UNSUBSCRIBE", *found.channels)
-        return True
 
     def close(self) -> None:
         """Hear nothing more."""
         self._is_closed = True
-        self.missed.clear()
+        self._tasks.cancel()
         for attempts in self._attempts.values():
             attempts.abort()
         for link in list(self._links.values()):
@@ -156,7 +185,7 @@ class Listener:
             found.is_made.set_result(None)
         elif kind == b"message" and not content:  # else the server only wanted to know whether the process is there
             wake = self._waiters.wake_one if channel == found.channels[0] else self._waiters.wake
-            wake(found.queue)
+            wake(found.where.name)
 
     def _refuse(self, link: Link, refusal: ReplyError) -> None:
         """Answers carry no channel when they refuse: each subscription that waits for one gets it."""
@@ -170,13 +199,13 @@ class Listener:
             del self._links[server]
         for found in [each for each in self._subscriptions.values() if each.link is link]:
             self._drop(found)
-            self.missed.add(found.queue)
             if not found.is_made.done():
                 found.is_made.set_exception(LinkLostError("the connection was lost", is_sent=False))
                 found.is_made.exception()  # each receiver that waits has it too
+            self._hear_again(found.where)
         self._waiters.wake_all()
 
     def _drop(self, found: _Subscription) -> None:
-        del self._subscriptions[found.queue]
+        del self._subscriptions[found.where.name]
         for channel in found.channels:
             self._by_channel.pop(channel, None)

@@ -9,7 +9,6 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import SILENCE, Received, Release, Settlement
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received, settled_together
-from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.receiving.listening import Listener
 from tasuki.drivers.redis.receiving.waiting import News, Waiters
 from tasuki.drivers.redis.scripts import Place
@@ -130,8 +129,8 @@ class Receiver:
         token = f"{session.owner}{'' if stood is None else HEARS}{next(self._numbers):x}"
         mode = (2 if waiters.count(where.name) > 1 else 1) if is_waiting else 0
         wakes = waiters.wakes(where.name)
-        silence = 0 if stood is None or stood < SILENCE else microseconds(SILENCE)
-        words = (limit, token, MAX_BYTES, mode, session.owner, self._interval, silence)
+        silence, stands = (0, 0) if stood is None else (microseconds(SILENCE), int(stood >= SILENCE))
+        words = (limit, token, MAX_BYTES, mode, session.owner, self._interval, silence, stands)
         answer = await session.finish(where, scripts.RECEIVE, *words)
         taken: list[Received] = []
         again, has_more = answer, 0
@@ -153,20 +152,10 @@ class Receiver:
                 await self._session.finish(where, scripts.SETTLE, *Settling(part).words)
         self._session.held.forget(where.name, [back.receipt for back in backs])
 
-    def keep_hearing(self, where: Place) -> None:
-        """Hear of a queue again after a lost connection, from any thread: the next receive may come hours later."""
-        if where.name in self.listener.missed:
-            self.listener.call(lambda: self._tasks.start(self._hear(where)))
-
-    async def _hear(self, where: Place) -> None:
-        with suppress(LinkLostError, ReplyError):  # then the next renewal tries again
-            if self._session.is_open:
-                await self.listener.listen(where)
-
     def hear_no_more(self, where: Place) -> None:
-        """End the subscription to a queue, and the receives that wait for it."""
+        """End the subscription to a queue of which nothing is held, and the receives that wait for it."""
         self.used.discard(where.name)
-        if self._session.is_open and self.listener.leave(where):
+        if self._session.is_open and (self._session.held.holds(where.name) or self.listener.leave(where)):
             self._resigning.start(self._resign(where))
         self.waiters.wake_all(where.name)
 

@@ -14,7 +14,7 @@ WITH found AS MATERIALIZED (
 )
 SELECT id, CASE
     WHEN seq IN (SELECT seq FROM held WHERE queue = :queue) THEN 0
-    WHEN seq IN (SELECT seq FROM delayed WHERE queue = :queue AND ready_at > :now) THEN 2
+    WHEN EXISTS (SELECT 1 FROM delayed d INDEXED BY delayed_by_seq WHERE d.seq = found.seq AND d.ready_at > :now) THEN 2
     ELSE 1 END AS place
 FROM found ORDER BY place DESC
 """

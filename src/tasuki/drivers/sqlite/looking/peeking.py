@@ -102,7 +102,7 @@ def _behind(connection: sqlite3.Connection, queue: int, walk: Walk) -> tuple[obj
 
 
 def show(connection: sqlite3.Connection, queue: int, seqs: Sequence[int], now: float) -> list[Message]:
-    """Messages by their numbers, as far as they are there still; a search for delayed ones passes all delayed ones."""
+    """Messages by their numbers, as far as they are there still."""
     states = _states(connection, queue, seqs)
     return _all_shown(connection, {seq: states.get(seq, _READY) for seq in seqs}, now)
 
@@ -123,7 +123,7 @@ _READY = _State(0, 0.0)
 
 
 def _states(connection: sqlite3.Connection, queue: int, seqs: Sequence[int]) -> dict[int, _State]:
-    """By the number of each waiting message: in the tables by their keys, and in the delayed ones by a search."""
+    """By the number of each waiting message."""
     found: dict[int, _State] = {}
     left = list(seqs)
     for statement in (statements.STATES_OF_READY, statements.STATES_BEHIND_KEYS, statements.STATES_OF_DELAYED):

@@ -8,7 +8,7 @@ from importlib.resources import files
 from tasuki.drivers.toolkit.layout import Layout, is_outdated
 from tasuki.errors import DriverError
 
-LAYOUT = Layout(version=10, min_version=4)
+LAYOUT = Layout(version=11, min_version=4)
 STEPS = ("schema.sql", *(f"schema_{version}.sql" for version in range(2, LAYOUT.version + 1)))
 """What makes each version out of the one before."""
 LIMITED = 8

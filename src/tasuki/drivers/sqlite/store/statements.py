@@ -80,8 +80,8 @@ STATES_BEHIND_KEYS = """
     CROSS JOIN lines l ON l.queue = :queue AND l.key = m.key AND l.waiting = 1 AND l.seq = m.seq
 """
 STATES_OF_DELAYED = """
-    SELECT seq, attempts, ready_at FROM delayed
-    WHERE queue = :queue AND seq IN (SELECT value FROM json_each(:seqs))
+    SELECT d.seq, d.attempts, d.ready_at FROM json_each(:seqs) j
+    CROSS JOIN delayed d INDEXED BY delayed_by_seq ON d.seq = j.value WHERE d.queue = :queue
 """
 SURFACE = """
     DELETE FROM delayed WHERE queue = :queue AND (ready_at, seq) IN

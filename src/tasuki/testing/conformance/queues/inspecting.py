@@ -1,4 +1,4 @@
-"""Clauses 29, 30 and 33: queues that a process knows, and whose options hold."""
+"""Clauses 29, 30, 33 and 62: queues that a process knows and whose options hold, and stores that it only looks at."""
 
 from __future__ import annotations
 
@@ -123,6 +123,22 @@ class Inspecting(Suite):
         await rig.reopen(other)
         assert isinstance(await _failure(other, rig), QueueNotFoundError)
         await raises(QueueNotFoundError, rig, lambda: rig.driver.inspect(temporary))
+
+    @case("store")
+    async def test_62_looking_makes_no_store(self, rig: Rig) -> None:
+        """A driver whose own tables hold its stores has each of them from the beginning."""
+        other = await rig.stranger() if rig.driver.capabilities.multi_process else rig.driver
+        store, theirs = rig.driver.store("looked_at"), other.store("looked_at")
+        was_there = await store.exists()
+        for each in (store, theirs, store):
+            assert await each.exists() == was_there
+        assert await rig.driver.store("beside_it").exists() == was_there
+        await store.open()
+        await store.put("key", b"value")
+        assert [await each.exists() for each in (store, theirs)] == [True, True]
+        assert await rig.driver.store("beside_it").exists() == was_there
+        await store.close()
+        assert await theirs.exists()
 
     @case("multi_process", "ordering_key")
     async def test_33_options_of_another_process_hold_at_once(self, rig: Rig) -> None:

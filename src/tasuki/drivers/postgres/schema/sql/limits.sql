@@ -158,11 +158,7 @@ begin
         wanted := least(wanted, tokens(q.rate, q.burst, gate_full_at, now_at));
     end if;
     select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
-    if next_due <= at + (q.lease - 10) * interval '1 second' and q.lease > 10 then
-        perform end_silent(q, at, at + (q.lease - 10) * interval '1 second');
-        next_due := at;
-    end if;
-    if next_due <= at then
+    if next_due <= at or next_due <= at + (q.lease - 6) * interval '1 second' and q.lease > 10 and end_silent(q, at) > 0 then
         perform surface_due(q, at, greatest(most, 1000));
     end if;
     if q.concurrency is not null then

@@ -17,7 +17,7 @@ begin
     lock table queues in access share mode;  -- first, as the verbs do: a change of the schema locks it first too
     perform set_config('synchronous_commit', 'off', true);  -- the next one comes soon
     insert into holders (holder, seen, pid, started) values (who, at, pid_now, started_now)
-    on conflict (holder) do update set seen = excluded.seen, pid = excluded.pid, started = excluded.started;
+    on conflict (holder) do update set seen = excluded.seen, pid = excluded.pid, started = excluded.started, gone_at = null;
     delete from holders h where h.holder = any (array(
         select o.holder from holders o where o.seen < at - interval '10 minutes' for update skip locked));
     delete from waiters w where w.ctid = any (array(

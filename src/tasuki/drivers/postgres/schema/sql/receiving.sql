@@ -18,41 +18,55 @@ create or replace function is_connected(h holders) returns boolean language sql 
     select exists (select 1 from pg_stat_activity a where a.pid = h.pid and coalesce(a.backend_start = h.started, true))
 $$;
 
--- Deliveries of processes that died, as far as they end before until (ADR 63): they were not renewed for 10 seconds, the
--- connection of their process is gone, and another process is connected for so long, in which a living one had come back.
-create or replace function left_by_the_dead(queue_id integer, at timestamptz, until timestamptz)
-returns bigint[] language plpgsql stable as $$
-declare
-    silent bigint[];
-    owners bigint[];
-begin
-    select array_agg(s.seq), array_agg(s.holder) into silent, owners from (
-        select m.seq, m.state, m.holder from messages m
-        where m.queue = queue_id and m.due > at and m.due <= until order by m.due limit 200) s
-    where s.state = 2 and s.holder is not null;
-    if silent is null or not exists (
-        select 1 from holders h where h.pid is not null and h.started < at - interval '10 seconds' and is_connected(h)) then
-        return '{}';
-    end if;
-    return array(
-        select s.seq from unnest(silent, owners) as s (seq, holder) where s.holder = any (array(
-            select h.holder from holders h where h.holder = any (owners) and h.pid is not null and not is_connected(h))));
-end $$;
+-- The processes whose connections are gone, and who hold deliveries that were not renewed for 6 seconds. is_dead: that was so 3
+-- seconds before, and the process did not connect again; a delivery was not renewed for 10 seconds; and another process is
+-- connected for so long, in which a living one had come back (ADR 63).
+create or replace function gone_holders(queue_id integer, lease double precision, at timestamptz)
+returns table (holder bigint, is_dead boolean) language sql stable as $$
+    with owners as materialized (
+        select s.holder, min(s.due) as due from (
+            select m.state, m.holder, m.due from messages m
+            where m.queue = queue_id and m.due > at and m.due <= at + (lease - 6) * interval '1 second'
+            order by m.due limit 200) s
+        where s.state = 2 and s.holder is not null group by s.holder
+    )
+    select h.holder, h.gone_at is not null from owners o join holders h on h.holder = o.holder
+    where h.pid is not null and not is_connected(h) and case when h.gone_at is null then true else
+        h.gone_at <= at - interval '3 seconds' and o.due <= at + (lease - 10) * interval '1 second' and exists (
+            select 1 from holders j join pg_stat_activity a on a.pid = j.pid and a.backend_start = j.started
+            where j.started < at - interval '10 seconds') end
+$$;
 
--- Ends the leases of these deliveries. Call it where the first message is due before until. A busy queue is looked at by one of
--- ten receives: there may be many delayed messages.
-create or replace function end_silent(q queues, at timestamptz, until timestamptz) returns void language plpgsql as $$
+-- Ends the leases of dead processes; returns how many. Call it where the first message is due within the lease less 6 seconds.
+-- A busy queue is looked at by one of ten receives: there may be many delayed messages.
+create or replace function end_silent(q queues, at timestamptz) returns integer language plpgsql as $$
 declare
-    ended bigint[];
+    gone bigint[];
+    dead bigint[];
+    ended integer := 0;
 begin
-    if random() < 0.1 or not exists (select 1 from messages m where m.queue = q.id and m.state = 0) then
-        ended := left_by_the_dead(q.id, at, until);
-        if ended <> '{}' then
-            update messages m set due = at where m.seq = any (array(
-                select o.seq from messages o where o.seq = any (ended) and o.queue = q.id and o.state = 2 and o.due <= until
-                order by o.seq for update skip locked));
-        end if;
+    if random() > 0.1 and exists (select 1 from messages m where m.queue = q.id and m.state = 0) then
+        return 0;
     end if;
+    select array_agg(g.holder) filter (where not g.is_dead), array_agg(g.holder) filter (where g.is_dead) into gone, dead
+    from gone_holders(q.id, q.lease, at) g;
+    if gone is not null then
+        update holders h set gone_at = at where h.holder = any (array(
+            select o.holder from holders o where o.holder = any (gone) and o.gone_at is null for update skip locked));
+    end if;
+    if dead is not null then
+        update messages m set due = at where m.seq = any (array(
+            select o.seq from messages o where o.seq = any (array(
+                select s.seq from (
+                    select m.seq, m.state, m.holder from messages m
+                    where m.queue = q.id and m.due > at and m.due <= at + (q.lease - 10) * interval '1 second'
+                    order by m.due limit 200) s
+                where s.state = 2 and s.holder = any (dead)))
+            and o.queue = q.id and o.state = 2 and o.holder = any (dead)
+            and o.due <= at + (q.lease - 10) * interval '1 second' order by o.seq for update skip locked));
+        get diagnostics ended = row_count;
+    end if;
+    return ended;
 end $$;
 
 -- Up to most messages, or one row of nulls. waits: whether to check the queue and note that this process waits, if
@@ -97,11 +111,7 @@ begin
     end if;
     lease_end := at + q.lease * interval '1 second';
     select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
-    if next_due <= at + (q.lease - 10) * interval '1 second' and q.lease > 10 then
-        perform end_silent(q, at, at + (q.lease - 10) * interval '1 second');
-        select m.due into next_due from messages m where m.queue = q.id and m.due is not null order by m.due limit 1;
-    end if;
-    if next_due <= at then
+    if next_due <= at or next_due <= at + (q.lease - 6) * interval '1 second' and q.lease > 10 and end_silent(q, at) > 0 then
         back := surface_due(q, at, greatest(most, 1000));
     end if;
     if q.by_key then

@@ -185,6 +185,8 @@ create index if not exists messages_lanes on messages (queue, lane, rank, seq) w
 create index if not exists messages_places on messages (queue, place) where state = 2 and place is not null;
 -- Who holds it, or held it last: a row of holders, if its process has given a sign. Null where an earlier layout handed it out.
 alter table messages add column if not exists holder bigint;
+-- When its connection was seen to be gone; null: not since it connected last. Before waiters: leave() locks them in this order.
+alter table holders add column if not exists gone_at timestamptz;
 -- hears: whether its process listens. wakes_at: when the process wakes by itself, for a message that is due then.
 alter table waiters add column if not exists hears boolean, add column if not exists wakes_at timestamptz;
 

@@ -67,7 +67,7 @@ begin
         from unnest(names) as n (name)
         left join lateral (select o.id, o.limited, o.lease from queues o where o.name = n.name offset 0) q on true
     ), seen as materialized (
-        select a.name, a.queue, at + (a.lease - 10) * interval '1 second' as silent_until,
+        select a.name, a.queue, a.lease,
             case when a.queue is null then true when a.limited then a.opens_at <= at else (
                 select m.seq from messages m where m.queue = a.queue and m.state = 0 order by m.rank, m.seq limit 1
             ) is not null end as is_ready,
@@ -99,7 +99,8 @@ begin
         select t.*, t.ahead - floor(t.ahead / t.cycle) * t.cycle as rest from turns t
     )
     select t.name, coalesce(t.is_ready, false) or coalesce(t.due <= at, false)
-            or case when t.due <= t.silent_until then left_by_the_dead(t.queue, at, t.silent_until) <> '{}' else false end,
+            or case when t.lease > 10 and t.due <= at + (t.lease - 6) * interval '1 second'
+                then exists (select 1 from gone_holders(t.queue, t.lease, at)) else false end,
         least(
             t.rest + case when t.rest < pace / 2 then t.cycle else 0 end,
             case when t.watched > at then extract(epoch from t.watched - at)::double precision

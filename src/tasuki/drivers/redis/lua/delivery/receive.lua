@@ -1,20 +1,29 @@
 -- Hand out up to limit messages, or register the process as waiting.
 -- ARGV: limit, token, most bytes (a receive stops after as many), 0 if no receiver of the process waits from now on (and
 --   WAITING is none of its business), 1 if one does unless something is found, 2 if one does in any case, the process,
---   the microseconds after which a process checks if it alone waits, and those after which a delivery is silent, 0 if
---   this process may not judge others
+--   the microseconds after which a process checks if it alone waits, those after which a delivery is silent, 0 if this
+--   process does not hear, and 1 if it has heard for as long, and so may take messages of others
 -- Returns in how many microseconds to check again (-1: it was not registered); or places, contents and histories of
 --   the messages, whether there are more, and that number.
 
-local limit, token, most, mode, owner, interval, silence = unpack(ARGV)
+local limit, token, most, mode, owner, interval, silence, stands = unpack(ARGV)
 limit, most, interval, silence = tonumber(limit), tonumber(most), tonumber(interval), tonumber(silence)
-local ordering, lease, span, laning, strays = queue_state('lease', 'span', 'laning', 'strays')
+local ordering, lease, span, laning, strays, deaths = queue_state('lease', 'span', 'laning', 'strays', 'deaths')
 if not ordering then
   return {err = UNDECLARED}
 end
 local time = now()
--- Silent leases end at this time or earlier; there are none while each renewal comes in time.
-local silent = silence > 0 and time + math.max(lease - silence, 0) or time
+lease = tonumber(lease)
+-- When silent deliveries were looked at last, and whose processes did not hear then. They are looked at if they end at the
+-- time 'silent' or earlier; there are none while each renewal comes in time.
+local last_look, gone_before, silent = 0, '', time
+if deaths then
+  last_look, gone_before = string.match(deaths, '^(%d+) (.*)$')
+  last_look = tonumber(last_look)
+end
+if silence > 0 and silence < lease and (last_look > time or last_look <= time - LATER * silence) then
+  silent = time + lease - EARLY * silence
+end
 
 local function histories_of(taken)
   if #taken == 0 or redis.call('EXISTS', ATTEMPTS) == 0 then

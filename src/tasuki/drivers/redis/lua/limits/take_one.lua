@@ -29,7 +29,7 @@ local function take_one()
 end
 
 if limit == 1 and most > 0 and fair and fair ~= '0' and not conversion and not laning
-  and redis.call('ZCOUNT', LEASES, '-inf', time) + redis.call('ZCOUNT', DELAYED, '-inf', time)
+  and redis.call('ZCOUNT', LEASES, '-inf', silent) + redis.call('ZCOUNT', DELAYED, '-inf', time)
   + redis.call('ZCOUNT', PARK, '-inf', time) == 0 then
   answer = take_one()
   if answer then

@@ -23,7 +23,7 @@ for index = 5, #KEYS, 5 do
 end
 
 local function checked(STATE, READY, DELAYED, LEASES, WAITING)
-  local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'span', 'limits', 'lease')
+  local state = redis.call('HMGET', STATE, 'ordering', 'conversion', 'span', 'limits', 'lease', 'deaths')
   local since = tonumber(redis.call('ZSCORE', WAITING, owner) or nil)
   if not state[1] or state[2] or state[3] and state[3] ~= '' or not since or since < time - REFRESH then
     return -1
@@ -38,10 +38,12 @@ local function checked(STATE, READY, DELAYED, LEASES, WAITING)
     -- What must wait in a limited queue waits until the time that was promised.
     return state[4] and state[4] ~= '' and since > time and math.ceil(again) or -1
   end
+  local lease, last_look = tonumber(state[5]), tonumber(string.match(state[6] or '0 ', '^%d+'))
+  local looks = last_look > time or last_look <= time - LATER * silence
   for _, timed in ipairs({DELAYED, LEASES}) do
     local due = tonumber(redis.call('ZRANGE', timed, 0, 0, 'WITHSCORES')[2] or math.huge)
-    local silent = timed == LEASES and math.max(state[5] - silence, 0) or 0
-    if due <= time + silent or due < time + again and since <= time then
+    local early = timed == LEASES and silence < lease and looks and lease - EARLY * silence or 0
+    if due <= time + early or due < time + again and since <= time then
       return -1
     end
   end

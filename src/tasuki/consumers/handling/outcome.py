@@ -129,7 +129,7 @@ def failed(policy: RetryPolicy, attempt: int, text: str, error: BaseException | 
 def _fail(policy: RetryPolicy, ending: Ending) -> Conclusion:
     error = ending.error
     if error is None:
-        text = "the handler returned false"
+        text = "the handler returned False, which counts as a failure"
     elif ending.outcome == "cancelled":
         text = "the handler was cancelled from within"
     elif ending.outcome == "task_cancelled":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import django.db
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import close_old_connections, connection
@@ -43,7 +44,7 @@ def test_connections_of_an_interrupted_function_are_closed(
     closed: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    monkeypatch.setattr(connections.connections, "close_all", lambda: told.append(threading.get_ident()))
+    monkeypatch.setattr(django.db.connections, "close_all", lambda: told.append(threading.get_ident()))
     threads: list[int] = []
     app = make_app(Config("memory://"))
     jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})

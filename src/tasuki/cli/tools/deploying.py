@@ -26,7 +26,7 @@ _AFTER = 10
 _HOME = "/srv/app"
 _UID = 10001
 """A user of no name, and no one else's."""
-_HEALTH = "/tmp/alive"  # noqa: S108 - in a container of its own
+_HEALTH = "/tmp/alive"  # noqa: S108 - in its own container
 
 
 _CONFINED = """\

@@ -277,7 +277,7 @@ def test_what_a_hint_says_to_write_exists() -> None:
         ),
         (lambda: Celery("x").send_task, r"import the task and write task\.apply_async"),
         (lambda: Celery("x").nonsense, "coming-from-paperless.md lists all names"),
-        (lambda: shared_task(rate_limit="10/m"), "give the task a queue of its own"),
+        (lambda: shared_task(rate_limit="10/m"), "give the task its own queue"),
         (lambda: cast("Any", bridged.mail).update_state(state="PROGRESS"), r"take a parameter context: Context"),
         (lambda: cast("Any", bridged.mail.request).hostname, r"write socket.gethostname\(\)"),
         (lambda: cast("Any", bridged.mail.s("ada")).link(None), r"write chain\(task.s\(…\), other.s\(\)\)"),

@@ -42,7 +42,7 @@ OF_TASK = {
     "starmap": "write group(task.s(*each) for each in items)",
     "chunks": "write group(task.s(part) for part in parts)",
     "send_event": "write logging.getLogger(__name__).info(…)",
-    "rate_limit": "give the task a queue of its own: queue('mails', limit='10/m').task (docs/how-to/limits.md)",
+    "rate_limit": "give the task its own queue: queue('mails', limit='10/m').task (docs/how-to/limits.md)",
 }
 """Of a task."""
 

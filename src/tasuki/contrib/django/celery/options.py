@@ -55,7 +55,7 @@ _WITHOUT_EFFECT = (
 OPTIONS = ("name", "bind", "base", *_OF_CLASS, *HOOKS, *_WITHOUT_EFFECT)
 
 _ELSEWHERE = {
-    "rate_limit": "give the task a queue of its own: queue('mails', limit='10/m').task (docs/how-to/limits.md)",
+    "rate_limit": "give the task its own queue: queue('mails', limit='10/m').task (docs/how-to/limits.md)",
     "backend": "results are in a queue of Tasuki: queue('jobs', result='1h').task (docs/how-to/results.md)",
     "result_extended": "results are in a queue of Tasuki: queue('jobs', result='1h').task (docs/how-to/results.md)",
     "exchange": "write queue='…'",

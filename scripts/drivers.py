@@ -32,7 +32,7 @@ The same project runs on each of these drivers; this page says what it can rely 
 itself. **emulated**: its driver builds it out of other means of the broker, or Tasuki does it above the driver.
 **with a store**: the same, once `state:` names the store of another driver. **refused**: it cannot be had honestly, and
 `tasuki check` refuses a queue that needs it, at its line, and names the drivers that can. Nothing is ever ignored.
-`mariadb` is a package of its own, in `examples/mariadb-driver`.
+`mariadb` is its own package, in `examples/mariadb-driver`.
 
 Each row names the case of the conformance suite that proves it; the suite ran on the brokers below, and each native or
 emulated behaviour here has passed there. `tasuki drivers` prints the same table for the drivers that are installed.
@@ -118,7 +118,7 @@ def page() -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-OTHER_VERSIONS = """Tests of their own cover what these brokers decide differently in other versions. RabbitMQ 4.3
+OTHER_VERSIONS = """their own Tests cover what these brokers decide differently in other versions. RabbitMQ 4.3
 counts and cancels deliveries in another way: `tests/faults/amqp/test_rabbitmq43.py` holds the driver against a scripted
 server that behaves as its source and notes say. `make nats-newest` runs the suite and the fault tests on the newest
 NATS that a package brings (2.15.1)."""

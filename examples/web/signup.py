@@ -3,7 +3,7 @@
     pip install starlette uvicorn
     uvicorn signup:web --app-dir examples/web
 
-To work in processes of their own instead, leave out ``consume=True`` and start some: ``tasuki run signup:app``.
+To work in their own processes instead, leave out ``consume=True`` and start some: ``tasuki run signup:app``.
 """
 
 from __future__ import annotations

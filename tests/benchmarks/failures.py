@@ -48,7 +48,7 @@ def _app(url: str, root: str, kind: str) -> App:
 async def _storm(url: str, messages: int, kind: str = "Python") -> tuple[float, float]:
     """Microseconds of time and of CPU a message, from the start of the consumer to the last nack that is taken.
 
-    Without the processes in which handlers of their own run.
+    Without the processes in which their own handlers run.
     """
     with tempfile.TemporaryDirectory() as folder:
         app = _app(url, folder, kind)

@@ -111,8 +111,8 @@ def report(messages: int = 5_000) -> None:
         python = _best(partial(_measured, _python, messages, at_once))
         verdict = "met" if lua - shared <= 200 else "MISSED"
         how = "one by one" if at_once == 1 else f"{at_once} at a time"
-        print(f"  Lua in a process of its own, {how:14} {lua - shared:6.0f} us over shared   (goal 200 us: {verdict})")
-        print(f"  Python in a process of its own, {how:11} {python * 1e6:6.0f} us")
+        print(f"  Lua in its own process, {how:14} {lua - shared:6.0f} us over shared   (goal 200 us: {verdict})")
+        print(f"  Python in its own process, {how:11} {python * 1e6:6.0f} us")
     makers: tuple[tuple[str, Callable[[int], Handler]], ...] = (
         ("threads", lambda count: ThreadedLuaHandler(_script(COMPUTE), threads=count)),
         ("processes", lambda count: IsolatedLuaHandler(_script(COMPUTE), processes=count)),

@@ -1,7 +1,7 @@
 """Limits and lanes: what a message costs in a queue with lanes, and a claim beside very many blocked messages.
 
 ``python -m tests.benchmarks limits [--driver DRIVER…]``. Each on a private broker process on this machine, from one
-process. Each message is published, received and acked by a call of its own, or with 99 others, in every queue alike;
+process. Each message is published, received and acked by its own call, or with 99 others, in every queue alike;
 in the plain queue they have no lane. The queues take turns, and a row is the median: other work on the machine meets
 all rows alike.
 """

@@ -1,4 +1,4 @@
-"""The MariaDB driver, a package of its own in ``examples``, keeps the contract."""
+"""The MariaDB driver, its own package in ``examples``, keeps the contract."""
 
 from __future__ import annotations
 

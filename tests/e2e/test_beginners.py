@@ -1,5 +1,5 @@
 """Beginners' mistakes: each is answered with what happened, where, and what to do; none is silent, and no command of
-ours shows a traceback of its own code.
+ours shows its own traceback code.
 
 The rows stand in ``beginners``, by where the mistake is made.
 """

@@ -62,7 +62,7 @@ PEERS = [
 
 @contextmanager
 def working(words: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Iterator[Path]:
-    """A worker that runs in a process group of its own; the file of its output."""
+    """A worker that runs in its own process group; the file of its output."""
     output = folder / "worker.txt"
     with output.open("w") as file:
         process = subprocess.Popen(

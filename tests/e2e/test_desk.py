@@ -358,7 +358,7 @@ async def handle(body: object) -> None:
 
 
 def test_the_desk_beside_a_worker_finds_what_that_worker_has_fetched(tmp_path: Path) -> None:
-    """The desk reads with an app of its own, whose consumers do not run."""
+    """The desk reads with its own app, whose consumers do not run."""
     (tmp_path / "jobs.py").write_text(PREFETCHED)
     port = free_port()
     with start("run", "jobs:app", "--admin-open", "--admin", f"127.0.0.1:{port}", folder=tmp_path) as process:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tasuki.ids import name_for
 from tests.support.django_shop import Shop
 
 pytestmark = pytest.mark.e2e
@@ -88,4 +89,4 @@ def test_a_project_with_an_app_of_celery_runs_with_a_changed_import(shop: Shop) 
     assert "Request: True" in done.stdout
     assert sorted(shop.sent()) == ["2 after 1", "ada", "moved"]
     (schedule,) = json.loads(shop.manage("tasuki", "schedules", "--json"))
-    assert (schedule["schedule"], schedule["queue"]) == ("app:nightly-count.schedule", "app:reports")
+    assert (schedule["schedule"], schedule["queue"]) == (f"app:{name_for('nightly count')}.schedule", "app:reports")

@@ -1,4 +1,4 @@
-"""Django in processes of their own: settings, models, connections and logs."""
+"""Django in their own processes: settings, models, connections and logs."""
 
 from __future__ import annotations
 

@@ -34,6 +34,12 @@ def note(number: int) -> None:
 
 
 @receipts.task
+def carry_on() -> None:
+    transaction.on_commit(lambda: 1 / 0, robust=True)
+    transaction.on_commit(lambda: note.send(7))
+
+
+@receipts.task
 def fail_late(number: int) -> None:
     with transaction.atomic():
         note.send(number)
@@ -49,7 +55,7 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from orders.models import Order
-from orders.tasks import fail_late, note, send_receipt
+from orders.tasks import carry_on, fail_late, note, send_receipt
 from tasuki.testing import NotSettled, TestApp
 
 
@@ -70,6 +76,11 @@ class Inline(TestCase):
             fail_late.send(1)
             self.assertEqual(t.sync.drain().dead, 1)
             self.assertEqual(t.waiting("receipts"), [])
+
+    def test_a_robust_function_of_on_commit_fails_no_handler(self) -> None:
+        with TestApp("tasuki.contrib.django:app", inline=True) as t, self.assertLogs("tasuki.django", "ERROR"):
+            carry_on.send()
+            self.assertEqual(t.sync.drain().done, 2)
 
     def test_patches_of_the_test_hold(self) -> None:
         seen = []
@@ -102,7 +113,7 @@ def test_handlers_of_an_inline_twin_are_in_the_transaction_of_a_test_case(shop: 
     prepare(shop, TESTS)
     done = shop.run("test")
     assert done.returncode == 0, done.stderr
-    assert "Ran 3 tests" in done.stderr
+    assert "Ran 4 tests" in done.stderr
 
 
 def test_on_postgresql_a_handler_that_waits_for_the_test_is_named_or_is_inline(
@@ -111,4 +122,4 @@ def test_on_postgresql_a_handler_that_waits_for_the_test_is_named_or_is_inline(
     prepare(postgres_shop, TESTS + HANGS)
     done = postgres_shop.run("test")
     assert done.returncode == 0, done.stderr
-    assert "Ran 4 tests" in done.stderr
+    assert "Ran 5 tests" in done.stderr

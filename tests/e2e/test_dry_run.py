@@ -1,4 +1,4 @@
-"""Dry runs: handlers of all kinds in a process of their own, of whose effects the brokers see nothing."""
+"""Dry runs: handlers of all kinds in their own process, of whose effects the brokers see nothing."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def handle(body):
 
 @pytest.mark.e2e
 def test_the_command_line(driver: str, tmp_path: Path) -> None:
-    """Publish, run until empty, look at the dead letter, send it back: each command a process of its own."""
+    """Publish, run until empty, look at the dead letter, send it back: each command its own process."""
     if driver == "memory":
         pytest.skip("a memory queue lives in one process")
     folder = write(tmp_path, PROJECT)

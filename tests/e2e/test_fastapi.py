@@ -1,4 +1,4 @@
-"""The example in FastAPI: with its TestClient, and under uvicorn with workers in processes of their own."""
+"""The example in FastAPI: with its TestClient, and under uvicorn with workers in their own processes."""
 
 from __future__ import annotations
 

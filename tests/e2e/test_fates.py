@@ -34,7 +34,7 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def make(driver: str, tmp_path: Path) -> Callable[..., App]:
-    """Apps of one project on the driver: each stands for a process of its own, but in memory."""
+    """Apps of one project on the driver: each stands for its own process, but in memory."""
     names = [f"app:{queue}:queue_name={queue}_{uuid4().hex[:8]}" for queue in ("jobs", "dead")]
     changes = [*overrides(driver, "app:on", tmp_path), *names]
     known: list[App] = []

@@ -1,4 +1,4 @@
-"""Groups that handlers of YAML projects publish: async and plain, in processes of their own, with their rights."""
+"""Groups that handlers of YAML projects publish: async and plain, in their own processes, with their rights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log of a worker: each line within a handler says its message, from a thread and from a process of its own too."""
+"""The log of a worker: each line within a handler says its message, from a thread and from its own process too."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ async def handle(body, context: Context):
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """The example, in a folder of its own."""
+    """The example, in its own folder."""
     return Path(shutil.copytree(EXAMPLES / "shared-workers", tmp_path / "shop", ignore=shutil.ignore_patterns(".*")))
 
 

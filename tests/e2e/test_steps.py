@@ -1,4 +1,4 @@
-"""Steps of plain functions, in threads and in processes of their own; and in the test of a handler alone."""
+"""Steps of plain functions, in threads and in their own processes; and in the test of a handler alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Traces where OpenTelemetry is not installed, in processes of their own, and over groups."""
+"""Traces where OpenTelemetry is not installed, in their own processes, and over groups."""
 
 from __future__ import annotations
 

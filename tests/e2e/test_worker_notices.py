@@ -51,7 +51,7 @@ def codes(port: int) -> list[str]:
 
 @contextmanager
 def desk_beside(folder: Path) -> Iterator[tuple[Process, int]]:
-    """A worker, and a desk in a process of its own."""
+    """A worker, and a desk in its own process."""
     port = free_port()
     with (
         start("run", folder=folder) as worker,

@@ -88,7 +88,7 @@ def texts(health: dict[str, Any], status: str) -> str:
 
 @contextmanager
 def proxied(driver: str, folder: Path) -> Iterator[tuple[list[str], Proxy | None]]:
-    """Overrides that bring a project onto a driver, behind a proxy of its own where there is a broker."""
+    """Overrides that bring a project onto a driver, behind its own proxy where there is a broker."""
     changes, broker = overrides(driver, "app:driver", folder), broker_of(driver)
     if broker is None:
         yield changes, None

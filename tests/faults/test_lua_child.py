@@ -1,4 +1,4 @@
-"""Scripts in processes of their own: killed, stuck, too large, lying, orphaned; each costs only its own messages."""
+"""Scripts in their own processes: killed, stuck, too large, lying, orphaned; each costs only its own messages."""
 
 from __future__ import annotations
 

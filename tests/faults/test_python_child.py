@@ -1,4 +1,4 @@
-"""Python functions in processes of their own: a crash, a leak, an endless loop costs its own message only."""
+"""Python functions in their own processes: a crash, a leak, an endless loop costs its own message only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One installation of paperless in a folder of its own, used through ``manage.py``."""
+"""One installation of paperless in its own folder, used through ``manage.py``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Site:
         }
 
     def start(self, *arguments: str, log: str) -> subprocess.Popen[bytes]:
-        """Start ``manage.py`` in a session of its own; its output goes to a file of the folder."""
+        """Start ``manage.py`` in its own session; its output goes to a file of the folder."""
         with (self.folder / log).open("ab") as output:
             return subprocess.Popen(
                 [self.python, "manage.py", *arguments],

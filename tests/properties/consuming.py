@@ -149,7 +149,7 @@ class Simulation:
             raise BrokerUnavailableError(f"{verb}: {when}")
 
     def consumer(self) -> Consumer:
-        """A consumer in a process of its own: with its own client of the broker."""
+        """A consumer in its own process: with its own client of the broker."""
         world, driver = self.world, ModelDriver(self.broker, trouble=self.trouble)
         queue = make_queue(driver, clock=self.clock, lease=world.lease)
         dead = make_queue(driver, "dead", clock=self.clock)

@@ -33,7 +33,7 @@ SEEDS = 4000 if os.environ.get("CAMPAIGN") else 150
 
 
 class WallClock:
-    """Of the processes: its wall time is set off. The store has a clock of its own."""
+    """Of the processes: its wall time is set off. The store has its own clock."""
 
     def __init__(self, clock: Clock) -> None:
         self.monotonic, self.boottime, self._time = clock.monotonic, clock.boottime, clock.time

@@ -102,7 +102,7 @@ class World:
         self.state = SharedState(driver, "state", clock)
 
     async def deliver(self, kill_at: int, *, has_key: bool, handle: Callable[[Context], Awaitable[Any]]) -> bool:
-        """Receive one message and handle it, as a process of its own; whether it was acked."""
+        """Receive one message and handle it, as its own process; whether it was acked."""
         got = await self.driver.receive("jobs", 1, 0.0)
         if not got:
             return False

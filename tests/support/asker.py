@@ -1,4 +1,4 @@
-"""A process with a temporary queue of its own, to be killed: ``python -m tests.support.asker <asker as JSON>``."""
+"""A process with its own temporary queue, to be killed: ``python -m tests.support.asker <asker as JSON>``."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def page_of(browser: Browser, **options: Any) -> Iterator[tuple[Page, list[str]]]:
-    """A page in a context of its own, and what it says on its console, errors included."""
+    """A page in its own context, and what it says on its console, errors included."""
     context = browser.new_context(**{"locale": "en-US", "timezone_id": "Asia/Tokyo", **options})
     page, said = context.new_page(), list[str]()
     page.on("console", lambda message: said.append(message.text))

@@ -1,4 +1,4 @@
-"""The project of examples/django in a folder of its own, used as its users do: through manage.py."""
+"""The project of examples/django in its own folder, used as its users do: through manage.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A terminal of a given size for one command: tmux, with a server of its own."""
+"""A terminal of a given size for one command: tmux, with its own server."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ receipts.workers(concurrency=4)
 
 @receipts.task(retry=Retries(5, backoff="1s"))
 def send_receipt(logger: Logger, order_id: int) -> None:
-    """Runs in a worker, in a thread of its own, with a database connection that works."""
+    """Runs in a worker, in its own thread, with a database connection that works."""
     order = Order.objects.get(pk=order_id)
     logger.info("receipt for %s", order.email)  # your mail server comes here
     order.receipt_sent_at = timezone.now()

@@ -30,7 +30,7 @@ class Publishing(TestCase):
 
 
 class WholeWay(TransactionTestCase):
-    """Workers use connections of their own, so they see committed rows only."""
+    """Workers use their own connections, so they see committed rows only."""
 
     def test_the_worker_marks_the_order(self) -> None:
         with TestApp(APP) as t:

@@ -37,6 +37,18 @@ OF_QUEUE = {
     **dict.fromkeys(_DECORATING, _DECORATOR),
     **dict.fromkeys(("get", "pop", "receive"), f"a queue calls its consumers; {_DECORATOR}"),
 }
+_ON_JOB = "write 'await job.result(timeout=…)', or 'job.result(timeout=…)' after send; its queue needs result='1h'"
+_STATUS = "write 'await job.status()', or 'job.status()' after send"
+OF_JOB = {
+    **dict.fromkeys(("get", "wait", "wait_result", "return_value", "get_result", "result_info", "collect"), _ON_JOB),
+    **dict.fromkeys(
+        ("ready", "successful", "failed", "state", "is_finished", "get_status", "is_ready", "info"), _STATUS
+    ),
+    **dict.fromkeys(
+        ("revoke", "abort", "forget", "delete"), "write 'await job.cancel()', or 'job.cancel()' after send"
+    ),
+    **dict.fromkeys(("task_id", "job_id", "message_id"), "write 'job.id'"),
+}
 _HOOKS = {
     "on_begin": ("before_start", "on_message_start", "task_prerun", "pre_execute", "on_job_start"),
     "on_done": ("on_success", "after_success", "task_success", "on_job_end"),
@@ -57,6 +69,8 @@ OF_APP = {
 
 class Guessed:
     """Names that a class lacks, and the remedy for each."""
+
+    __slots__ = ()
 
     guesses: ClassVar[Mapping[str, str]] = {}
 

@@ -124,7 +124,7 @@ def import_target(target: str, kind: type) -> Any:
         module = importlib.import_module(module_name)
     except ImportError as error:
         if "partially initialized module" in str(error):
-            hint = "modules import each other: make the App in a module of its own, which imports none of them"
+            hint = "modules import each other: make the App in its own module, which imports none of them"
             raise TasukiError(f"cannot load {target!r}: {error}; {hint}") from error
         if not _is_part(error.name, module_name):
             raise  # the module is there, and imports something that is not

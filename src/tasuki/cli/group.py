@@ -105,6 +105,16 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click.Group; an option of a command before its name is answered with the order."""
+        words = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            command = next((word for word in words if word in self.commands), "COMMAND")
+            hint = f" Options of a command are written after it: tasuki {command} {error.option_name} …"
+            raise click.UsageError(error.message + hint, ctx) from error
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -24,7 +24,7 @@ _stuck: list[str] = []
 
 
 def run(work: Coroutine[Any, Any, T], *, fast: bool = False) -> T:
-    """Run a command's work on a loop of its own; ``fast``: a worker's, on uvloop if it is installed.
+    """Run a command's work on its own loop; ``fast``: a worker's, on uvloop if it is installed.
 
     Raises:
         KeyboardInterrupt: the user pressed Ctrl-C, and the work did not handle that itself.

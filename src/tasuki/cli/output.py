@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeGuard
 
 import click
 
-from tasuki.observe.plain import cut, escape, escape_json, escape_lines
+from tasuki.observe.plain import cut, escape, escape_json, escape_lines, text_width
 from tasuki.units import format_duration
 
 UNKNOWN = "-"
@@ -71,7 +71,7 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     On a terminal that has no room for the last one, each row becomes lines of names and values.
     """
     cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    widths = [max(map(text_width, column)) for column in zip(headings, *cells, strict=True)]
     if is_terminal(sys.stdout) and sum(widths[:-1]) + 2 * len(widths[:-1]) + min(widths[-1], _LEAST) > _columns():
         for row in cells:
             print_pairs(dict(zip(headings, row, strict=True)))
@@ -89,13 +89,24 @@ def _cell(value: Any) -> str:
 
 def _line(cells: Sequence[str], widths: Sequence[int], is_number: Sequence[bool]) -> str:
     parts = [
-        cell.rjust(width) if number else cell.ljust(width)
+        f"{' ' * (width - text_width(cell))}{cell}" if number else _padded(cell, width)
         for cell, width, number in zip(cells, widths, is_number, strict=True)
     ]
     line = "  ".join(parts).rstrip()
-    if is_terminal(sys.stdout):
-        line = line if len(line) <= _columns() else line[: _columns() - 1] + "…"
+    return _cut(line, _columns()) if is_terminal(sys.stdout) and text_width(line) > _columns() else line
+
+
+def _cut(line: str, most: int) -> str:
+    width = 0
+    for place, letter in enumerate(line):
+        width += text_width(letter)
+        if width >= most:
+            return f"{line[:place]}…"
     return line
+
+
+def _padded(cell: str, width: int) -> str:
+    return cell + " " * (width - text_width(cell))
 
 
 def print_wrapped(word: str, text: str, *, indent: int) -> None:
@@ -110,9 +121,9 @@ def print_wrapped(word: str, text: str, *, indent: int) -> None:
 
 def print_pairs(pairs: Mapping[str, Any]) -> None:
     """Names and values, one a line."""
-    width = max(map(len, pairs), default=0)
+    width = max(map(text_width, pairs), default=0)
     for name, value in pairs.items():
-        click.echo(f"{name.ljust(width)}  {_cell(value)}")
+        click.echo(f"{_padded(name, width)}  {_cell(value)}")
 
 
 def age(seconds: float | None) -> str | None:

@@ -235,7 +235,7 @@ class Driver(Within, ABC):
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases to now + ``lease``; returns the receipts that were stale.
 
-        Called from a thread with an event loop of its own, so that a handler that blocks the main loop keeps its
+        Called from a thread with its own event loop, so that a handler that blocks the main loop keeps its
         leases: it must not use anything bound to the loop that opened the driver.
 
         Must: set the leases, and add nothing to them (11); work after ``undeclare`` (29). May: shorten them. Need not:

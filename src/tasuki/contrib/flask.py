@@ -53,7 +53,7 @@ class Tasuki:
 
 
 def in_context(flask_app: Flask, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function within an application context of its own, which ends with it, as for a request."""
+    """The function within its own application context, which ends with it, as for a request."""
     if inspect.iscoroutinefunction(function):
 
         @functools.wraps(function)

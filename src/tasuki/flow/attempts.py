@@ -1,6 +1,6 @@
 """Attempts: the keys under which a store keeps the records of failed attempts, and how they are read.
 
-Each attempt has a key of its own, so that a failure is one write without a read. The keys of a message take turns: so
+Each attempt has its own key, so that a failure is one write without a read. The keys of a message take turns: so
 there are never more of them than are kept.
 """
 

@@ -25,7 +25,7 @@ _SLACK = 86400.0
 MAX_RESULT = 64 * 1024
 """Bytes of the result of one member."""
 _TOGETHER = 64 * 1024
-"""Bytes of the results that are in the record of their shard; each other one is under a key of its own."""
+"""Bytes of the results that are in the record of their shard; each other one is under its own key."""
 _PACKED = 4
 """How many times as long a value may be in MessagePack as in the codec of a queue: at most 9 bytes for 3."""
 MAX_MEMBERS = 64_000
@@ -108,7 +108,7 @@ class Shard(msgspec.Struct, frozen=True, omit_defaults=True):
     problem: str = ""
     """Why a result is missing."""
     apart: int = 0
-    """Members whose results are under keys of their own."""
+    """Members whose results are under their own keys."""
     size: int = 0
     """Bytes of all results."""
     cancelled: int = 0
@@ -177,7 +177,7 @@ def result_key(id: str, token: str, number: int) -> str:
 
 
 def apart_in(shard: Shard, index: int) -> list[int]:
-    """The members of the shard of this number whose results are under keys of their own."""
+    """The members of the shard of this number whose results are under their own keys."""
     return [index * SHARD + place for place in range(SHARD) if shard.apart & 1 << place]
 
 
@@ -229,7 +229,7 @@ def problem_of(group: Group, shards: list[Shard]) -> str:
 
 
 def results_of(group: Group, shards: list[Shard], apart: Mapping[int, bytes]) -> Any:
-    """What ``then`` is given; ``apart``: the encoded results that are under keys of their own."""
+    """What ``then`` is given; ``apart``: the encoded results that are under their own keys."""
     if not group.needs_results:
         return None
     found: dict[int, Any] = {number: value for shard in shards for number, value in shard.results.items()}

@@ -188,7 +188,7 @@ class Member:
             return after
 
     async def _put_apart(self, group: Group, result: Any) -> None:
-        """Keep its result under a key of its own; the first one counts, also of a worker that died before its bit."""
+        """Keep its result under its own key; the first one counts, also of a worker that died before its bit."""
         key = result_key(self._id, group.token, self._number)
         with suppress(ConflictError):
             await self._store.put(key, encode(result), ttl=group.lasts(self._now), version=0)

@@ -89,7 +89,7 @@ def check_name(name: object, used: Mapping[str, int], done: Mapping[str, object]
         raise invalid(f"a step's name is text of 1 to 200 characters, not {name!r:.80}")
     if name in used:
         raise invalid(
-            f"step {name!r} is used twice in one run; give each step a name of its own, as in "
+            f"step {name!r} is used twice in one run; give each step its own name, as in "
             f'context.step(f"{name}-{{number}}", …)'
         )
     if name not in done and max(len(done), len(used)) >= MAX_STEPS:

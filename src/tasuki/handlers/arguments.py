@@ -21,7 +21,6 @@ _MOST_SHOWN = 80
 """Characters of a signature in an error."""
 _UNKNOWN = re.compile(r"contains unknown field `(.*)`$", re.DOTALL)
 """How msgspec names an unknown argument; of a field further inside it says the path behind the name."""
-RETRIED = "retried, as a worker of another version may know it"
 
 
 class Bound(dict[str, Any]):
@@ -89,7 +88,7 @@ class Arguments:
         """The same error; one of its own kind for an unknown argument, which a worker of another version may have."""
         if (unknown := _UNKNOWN.search(str(error))) is None:
             return error
-        text = f"the task has no parameter {unknown[1]!r}: {RETRIED}; its arguments here are ({self._signature()})"
+        text = f"the task has no parameter {unknown[1]!r}; its arguments here are ({self._signature()})"
         return UnknownArgumentError(text, kind="Invalid")
 
     def caller(self, function: Callable[..., Any]) -> Callable[[dict[str, Any], Context], Any]:

@@ -45,7 +45,7 @@ def load_path(path: str) -> Any:
 def load_source(source: Path, method: str) -> Any:
     """The function ``method`` of a file.
 
-    The file becomes a module of a name of its own, so it hides no other module whatever it is called; two functions of
+    The file becomes a module of its own name, so it hides no other module whatever it is called; two functions of
     the same file share it, and a changed file is a new module. Its folder is put at the *end* of ``sys.path``: it can
     import its siblings, which hide no other module either. A sibling that was changed is not imported again.
 

@@ -45,6 +45,12 @@ def is_running(task: asyncio.Task[Any] | None) -> bool:
     return task in _running
 
 
+def was_interrupted() -> bool:
+    """Whether the function that this thread runs has been interrupted: what it was doing may be half done."""
+    call: _Call | None = getattr(_here, "call", None)
+    return call is not None and call.is_interrupted
+
+
 def frames_of(task: asyncio.Task[Any] | None) -> list[FrameType]:
     """The frames of the function that a task waits for, in its thread, outermost first; empty if it waits for none."""
     call = _running.get(task)
@@ -200,7 +206,7 @@ class _Call:
         self._lock = threading.Lock()
         self._thread: int | None = None
         """The thread that runs the function; None before and after."""
-        self._is_interrupted = False
+        self.is_interrupted = False
         self._error: type[BaseException] = Interrupted
 
     def run(self) -> Outcome:
@@ -234,7 +240,7 @@ class _Call:
 
     def _end(self) -> None:
         with self._lock:
-            if self._is_interrupted:  # and perhaps not raised yet: that must not hit the next call
+            if self.is_interrupted:  # and perhaps not raised yet: that must not hit the next call
                 _drain()
             self._thread = None
 
@@ -243,7 +249,7 @@ class _Call:
         with self._lock:
             if self._thread is None:
                 return False
-            self._is_interrupted = True
+            self.is_interrupted = True
             _raise_in(self._thread, self._error)
             return True
 

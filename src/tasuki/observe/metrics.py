@@ -28,7 +28,7 @@ _SAMPLED = frozenset("13579bdf")
 class Histogram:
     """Counts of observed seconds per bucket; ``counts`` has one more item than ``bounds``, for greater values.
 
-    ``also`` gets each value too, for those who keep histograms of their own; None: nothing does. ``exemplars``: of a
+    ``also`` gets each value too, for those who keep their own histograms; None: nothing does. ``exemplars``: of a
     bucket the id of the last trace that was sampled, its value, and when that was in Unix seconds. ``least`` and
     ``most``: of the values since ``take_range`` was called last.
     """

@@ -1,4 +1,4 @@
-"""Where log lines go: a stream that is written by a thread of its own, so that a worker never waits for it."""
+"""Where log lines go: a stream that is written by its own thread, so that a worker never waits for it."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _LONG_MEMBER = 128
 """Members that are longer than this go first, as W3C Trace Context asks for."""
 
 APART: Headers = MappingProxyType({})
-"""As the trace that runs now: each message that is published begins a trace of its own."""
+"""As the trace that runs now: each message that is published begins its own trace."""
 
 CURRENT: ContextVar[Headers | None] = ContextVar("tasuki_trace", default=None)
 """The headers of the trace that runs now, as they came: read them with ``handed_on``. None: no trace."""

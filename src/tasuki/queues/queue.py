@@ -331,7 +331,7 @@ class Queue(Inspection):
         return await self._put(messages, limit, connection) if messages else []
 
     def _checked(self, item: Any) -> Envelope[Any]:
-        """The item as an envelope of its own. Raises PolicyDeniedError: its replies may not go where it says."""
+        """The item as its own envelope. Raises PolicyDeniedError: its replies may not go where it says."""
         if not isinstance(item, Envelope):
             return Envelope(body=item)
         self._check_item(item)

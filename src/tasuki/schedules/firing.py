@@ -43,7 +43,7 @@ _SEEN_AT_ONCE = 1000
 _AT_ONCE = 64
 """Queues of one broker that are published to at the same time."""
 _MOST_BEHIND = 100
-"""Queues that are behind, of each of which a record has a mark of its own; of more it has the earliest mark."""
+"""Queues that are behind, of each of which a record has its own mark; of more it has the earliest mark."""
 
 
 class Mark(msgspec.Struct):

@@ -95,7 +95,7 @@ async def is_recorded(state: SharedState, queue: str, ids: Sequence[str]) -> lis
 
 
 async def is_cancelled(state: SharedState, queue: str, id: str) -> bool:
-    """Whether a message is cancelled, by a record of its own or one of several messages."""
+    """Whether a message is cancelled, by its own record or one of several messages."""
     return await cancel_of(state, queue, id) is not None
 
 

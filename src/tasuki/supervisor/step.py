@@ -1,4 +1,4 @@
-"""Run one verb of a service in a task of its own: bounded in time, and contained."""
+"""Run one verb of a service in its own task: bounded in time, and contained."""
 
 from __future__ import annotations
 

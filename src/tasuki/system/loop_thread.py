@@ -1,4 +1,4 @@
-"""LoopThread: a thread with an event loop of its own, which callers on any loop, or on none, give work to."""
+"""LoopThread: a thread with its own event loop, which callers on any loop, or on none, give work to."""
 
 from __future__ import annotations
 

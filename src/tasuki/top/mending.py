@@ -83,7 +83,7 @@ class Mending:
         return await self._reading.carry_out(replace(order, options=options))
 
     async def try_out(self, order: Order) -> None:
-        """Run the handler in a process of its own, and show what it would have done."""
+        """Run the handler in its own process, and show what it would have done."""
         self._say(Foot("told", f"dry run of {line(order.message)} …"))
         try:
             done = await self._reading.ask(partial(self._try, order))

@@ -79,7 +79,7 @@ class QueueTracing:
         hand_on(headers, messages, with_baggage=self._options.baggage)
 
     async def _send(self, messages: Sequence[Outgoing], put: Put, parent: Context | None) -> Answers:
-        """Publish within one span, whose context, or the context of a span of its own, goes into each message."""
+        """Publish within one span, whose context, or the context of its own span, goes into each message."""
         given: list[Headers] = [each.headers for each in messages if TRACEPARENT in each.headers]
         is_origin = not self._options.create and len(given) < len(messages)
         if self._options.create:

@@ -1,1 +1,1 @@
-"""Hostile Lua as data, a runner that gives each attempt a process of its own, and the table made of what happened."""
+"""Hostile Lua as data, a runner that gives each attempt its own process, and the table made of what happened."""

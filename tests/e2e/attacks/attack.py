@@ -23,7 +23,7 @@ class Attack:
     """One attempt.
 
     ``code`` is the inside of a handler with the argument ``body``; it returns ``"escaped"`` if it came out. With
-    ``whole`` it is a script of its own, whose top level is the attack. ``told`` must stand in the error; without it
+    ``whole`` it is its own script, whose top level is the attack. ``told`` must stand in the error; without it
     the attempt ends without an error, and without effect. ``limits``: which limits may end it.
     ``open`` says why no limit ends it in a shared script; ``isolation: process`` does.
     Without ``placed`` the error cannot say the line: no memory is left to find it, or it is too deep in the host.

@@ -80,7 +80,7 @@ BOMBS = [
     # Calls ---------------------------------------------------------------------------------------------------------------
     Attack("call of itself", "a function that calls itself", "local answer, err = funcs.call('app:script', body) if err then error(err:message(), 0) end", "calls are nested deeper than 32 levels"),
     _cpu("calls without end", "a function that calls itself repeatedly", "while true do funcs.call('app:script', body) end"),
-    _cpu("calls that compute", "each level has a limit of its own", "for i = 1, 1e6 do end while true do funcs.call('app:script', body) for i = 1, 1e5 do end end"),
+    _cpu("calls that compute", "each level has its own limit", "for i = 1, 1e6 do end while true do funcs.call('app:script', body) for i = 1, 1e5 do end end"),
     _cpu("calls beside it", "the same with futures", "while true do local f = funcs.async('app:script', body) if f then f:response():receive() end end"),
     # Callbacks of C functions --------------------------------------------------------------------------------------------
     _cpu("sort callback", "an order that never answers", f"table.sort({{3, 1, 2}}, {_SPIN})"),

@@ -1,4 +1,4 @@
-"""Judge: runs attempts, each in a process of its own, and says what must hold after each."""
+"""Judge: runs attempts, each in its own process, and says what must hold after each."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def _child(attack: Attack, isolation: str, out: int) -> None:
 
 
 def attempt(attack: Attack, isolation: str = "shared") -> dict[str, Any]:
-    """What becomes of an attempt in a process of its own; outcome ``died`` or ``hung`` if that does not say."""
+    """What becomes of an attempt in its own process; outcome ``died`` or ``hung`` if that does not say."""
     out, inner = os.pipe()
     pid = os.fork()
     if not pid:

@@ -24,7 +24,7 @@ _INTRODUCTION = """# What was tried against the sandbox
 A shared script is in a box that protects against mistakes; against malice use `isolation: process`. This page says what the
 box holds, and what it does not.
 
-Each attempt runs in a process of its own, in a script that may use 32 MiB, and 100 ms where only the time limit can end
+Each attempt runs in its own process, in a script that may use 32 MiB, and 100 ms where only the time limit can end
 it. Except where **open** is said: nothing comes out, the process lives, and then the same script handles an honest
 message, and another script works beside it. It costs at most twice its limit and 0.5 s of processor time, a neighbour in the
 same process is late by 0.2 s at most, and the process grows by no more than twice its memory and 8 MiB. All of them are tried

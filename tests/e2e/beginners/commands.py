@@ -30,6 +30,10 @@ COMMANDS = [
         ("No such command 'worker'", "Write: tasuki run [TARGET]"), 2,
     ),
     Mistake(
+        "an option before the command", {"jobs.py": JOBS}, "tasuki -p jobs.py queues",
+        ("No such option '-p'.", "Options of a command are written after it: tasuki queues -p …"), 2,
+    ),
+    Mistake(
         "python -m with the project", {"jobs.py": JOBS}, "python -m tasuki jobs:app",
         ("No such command 'jobs:app'", "Try 'tasuki --help'"), 2,
     ),
@@ -89,7 +93,7 @@ COMMANDS = [
     ),
     Mistake(
         "a worker older than the publisher", {"jobs.py": TASK}, RUN,
-        ("this consumer has no task 'mall': retried", "did you mean 'mail'?", "(unknown_task)"), 0,
+        ("this consumer has no task 'mall'; did you mean 'mail'?", "retried, as a worker of", "(unknown_task)"), 0,
         before=("tasuki publish jobs '{\"to\": \"ada\"}' --header message_type=mall",),
     ),
     Mistake(

@@ -60,7 +60,7 @@ DECLARATIONS = [
     ),
     Mistake(
         "two handlers of one queue", {"jobs.py": JOBS + "\n@jobs.consumer\ndef other(body): ...\n"}, CHECK,
-        ("jobs.py:11", "each message goes to one of the two functions", "give each function a queue of its own"), 0,
+        ("jobs.py:11", "each message goes to one of the two functions", "give each function its own queue"), 0,
     ),
     Mistake(
         "a name where the URL belongs", app("shop"), RUN,
@@ -98,7 +98,7 @@ DECLARATIONS = [
     Mistake(
         "modules that import each other",
         {"jobs.py": "import work\n" + QUEUE, "work.py": "from jobs import jobs\n\n@jobs.consumer\ndef w(b): ...\n"},
-        "tasuki run jobs.py", ("cannot import name 'jobs'", "make the App in a module of its own"),
+        "tasuki run jobs.py", ("cannot import name 'jobs'", "make the App in its own module"),
     ),
     Mistake(
         "handlers in a module that is not imported",

@@ -42,7 +42,7 @@ async def test_records_that_the_broker_lost_cost_no_connection(broker: RabbitMQ,
 @pytest.mark.timeout(480)
 async def test_delays_outlive_a_restart_of_the_broker(broker: RabbitMQ, queue: str) -> None:
     # In one delay queue: a message that expires while the broker starts may be tried again only minutes later. So each
-    # delay has a queue of its own: the messages of a delay that was too short may come at any time.
+    # delay has its own queue: the messages of a delay that was too short may come at any time.
     delays = (15.0, 30.0, 60.0, 120.0)
     specs = [QueueSpec(f"{queue}.{delay:.0f}") for delay in delays]
     async with driver_at(broker.port, *specs) as driver:

@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 @pytest.fixture
 def own_marks(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
-    """Marks that no other test makes; the first name has a share of its own."""
+    """Marks that no other test makes; the first name has its own share."""
     monkeypatch.setattr(marks, "NAME", f"tasuki.lanes.{names[0]}")
     monkeypatch.setattr(marks, "crc32", lambda name: int(name == names[0].encode()))
 

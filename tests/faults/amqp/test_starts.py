@@ -32,7 +32,7 @@ async def suspect_of(driver: AMQPDriver, spec: QueueSpec, proxy: Proxy) -> Recei
 
 
 async def again(driver: AMQPDriver, spec: QueueSpec) -> Received:
-    """The message, over a connection of its own if the last one is lost."""
+    """The message, over its own connection if the last one is lost."""
     found: list[Received] = []
 
     async def comes() -> bool:

@@ -49,7 +49,7 @@ ssl_cert_login_from = common_name
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``ca``, and signed by it ``localhost``, ``guest`` and ``stranger``; and ``other``, an authority of its own."""
+    """``ca``, and signed by it ``localhost``, ``guest`` and ``stranger``; and ``other``, its own authority."""
     if shutil.which("openssl") is None:
         missing("openssl", "apt-get install openssl")
     folder = tmp_path_factory.mktemp("certificates")

@@ -74,7 +74,7 @@ def _state(task: Path) -> str:
 
 @asynccontextmanager
 async def a_site(settings: Sequence[str] = ()) -> AsyncIterator[Site]:
-    """A site with a server of its own; ``settings`` are lines of its configuration."""
+    """A site with its own server; ``settings`` are lines of its configuration."""
     broker = NATSBroker()
     broker.settings = settings
     with broker:

@@ -147,7 +147,7 @@ async def connected_to(nodes: Sequence[NATSNode], driver: NATSDriver) -> NATSNod
 
 
 async def deleted(nodes: Sequence[NATSNode], driver: NATSDriver) -> None:
-    """So that the next test begins with a stream of its own."""
+    """So that the next test begins with its own stream."""
     await agreed(lambda: driver.delete(QUEUE))
 
 

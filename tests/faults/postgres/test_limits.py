@@ -38,7 +38,7 @@ async def ids(driver: PostgresDriver, most: int = 100, wait: float = 0.0) -> lis
 
 
 async def left(sql: asyncpg.Connection, schema: str) -> dict[str, int]:
-    """The tables with rows, of those that hold no messages of their own."""
+    """The tables with rows, of those that hold no messages."""
     tables = ("messages", "lanes", "arrivals", "gates")
     counts = {table: await sql.fetchval(f"SELECT count(*) FROM {schema}.{table}") for table in tables}
     return {table: count for table, count in counts.items() if count}

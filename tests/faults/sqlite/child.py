@@ -1,4 +1,4 @@
-"""What the fault tests run in a process of its own: ``python child.py ACT DATABASE [NUMBER]``.
+"""What the fault tests run in its own process: ``python child.py ACT DATABASE [NUMBER]``.
 
 Each act tells what it did by one line at a time on stdout, after the driver has confirmed it.
 """

@@ -1,4 +1,4 @@
-"""A worker of a limited queue, in a process of its own: ``python limited_worker.py DATABASE``.
+"""A worker of a limited queue, in its own process: ``python limited_worker.py DATABASE``.
 
 It tells what it did by one line at a time on stdout, with times of CLOCK_MONOTONIC, which all processes share:
 ``took BEFORE AFTER ID…`` with the times of the call of ``receive``, ``ends TIME ID`` right before it settles one, and

@@ -29,7 +29,7 @@ _starter = ThreadPoolExecutor(1, "brokers")
 
 
 class Broker(ABC):
-    """A broker with a data folder of its own. A subclass says what to run, and when it is ready.
+    """A broker with its own data folder. A subclass says what to run, and when it is ready.
 
     ``shared()`` gives the one of this test process, started at the first call; a child of a test process must not call
     it. A broker that is not installed skips the test, and fails it with ``CI=true``.
@@ -198,7 +198,7 @@ class Broker(ABC):
         self.process.wait(START_TIMEOUT)
 
     def _signal(self, number: signal.Signals) -> None:
-        """To the whole tree: some brokers give each of their processes a group of its own."""
+        """To the whole tree: some brokers give each of their processes its own group."""
         if self.process is not None and self.process.poll() is None:
             for pid in tree(self.process.pid):
                 try:

@@ -1,4 +1,4 @@
-"""Places: how the cases of the conformance suite share one broker, each behind a proxy of its own."""
+"""Places: how the cases of the conformance suite share one broker, each behind its own proxy."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Proxied(Suite):
             yield lambda: not proxy.is_cutting_short
 
     def detour(self, place: Path) -> Path:
-        """A place of the same name, which has a proxy of its own."""
+        """A place of the same name, which has its own proxy."""
         there = place / "detour" / place.name
         there.mkdir(parents=True, exist_ok=True)
         return there

@@ -1,4 +1,4 @@
-"""RabbitMQ: a node of its own with an epmd of its own, so that it meets no other node on the machine."""
+"""RabbitMQ: its own node with its own epmd, so that it meets no other node on the machine."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Seen:
 
 
 class Gate:
-    """Listens on a free loopback port, in a thread of its own; ``rule`` decides, ``seen`` holds what came."""
+    """Listens on a free loopback port, in its own thread; ``rule`` decides, ``seen`` holds what came."""
 
     def __init__(self, target: int) -> None:
         self.target = target

@@ -91,3 +91,9 @@ def label(tag: Tag, suffix: str) -> None:
 @shared_task
 def is_empty() -> bool:
     return False
+
+
+@shared_task
+def keep(what: Any) -> Any:
+    seen.append(what)
+    return what

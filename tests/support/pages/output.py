@@ -17,7 +17,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 def pattern_of(shown: str) -> re.Pattern[str]:
-    """Matches what a page shows. In a line ``…`` stands for any text; a line of its own with ``…``, for any lines."""
+    """Matches what a page shows. In a line ``…`` stands for any text; its own line with ``…``, for any lines."""
     lines = [r"(?:.*\n)*?" if line.strip() == "…" else _line(line) + r" *\n" for line in shown.strip("\n").split("\n")]
     return re.compile("".join(lines))
 

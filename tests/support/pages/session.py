@@ -118,7 +118,7 @@ class Session:
 def environ() -> dict[str, str]:
     """The environment of a reader: no color, no settings of the tests around it, and this Python first.
 
-    Coverage is not measured either: the commands have tests of their own, and these take long enough.
+    Coverage is not measured either: the commands have their own tests, and these take long enough.
     """
     not_theirs = ("PYTEST", "COVERAGE", "TASUKI", "QUEUE_", "COLUMNS", "LINES")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(not_theirs)}

@@ -1,4 +1,4 @@
-"""A command in a terminal of its own, so that it prints what a person sees."""
+"""A command in its own terminal, so that it prints what a person sees."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.unit.app.project import Yaml
 
 @pytest.fixture
 async def make_app(tmp_path: Path) -> AsyncIterator[Callable[..., App]]:
-    """``App(...)`` in virtual time and in a folder of its own, closed at the end."""
+    """``App(...)`` in virtual time and in its own folder, closed at the end."""
     apps: list[App] = []
     clock = asyncio.get_running_loop().clock  # type: ignore[attr-defined]
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from tasuki import App
+from tasuki.app.state.jobs import Job, SyncJob
 
 SENDING = ["delay", "kiq", "send", "enqueue", "apply_async", "send_task"]
 
@@ -45,6 +46,25 @@ def test_a_task_is_published_with_its_arguments(name: str) -> None:
             AttributeError, match=re.escape("write 'await task.publish(…)' with the function's arguments")
         ):
             getattr(owner, name)(3)
+
+
+@pytest.mark.parametrize("kind", [Job, SyncJob])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("get", "job.result(timeout=…)' after send; its queue needs result='1h'"),
+        ("wait_result", "write 'await job.result(timeout=…)'"),
+        ("ready", "write 'await job.status()'"),
+        ("revoke", "write 'await job.cancel()'"),
+        ("task_id", "write 'job.id'"),
+    ],
+)
+def test_a_job_is_asked_by_its_own_verbs(kind: type[Any], name: str, said: str) -> None:
+    job = kind("1", "power")
+    with pytest.raises(AttributeError, match=re.escape(said)):
+        getattr(job, name)
+    assert copy.copy(job) == job
+    assert not hasattr(job, "nonsense")
 
 
 @pytest.mark.parametrize("name", ["task", "shared_task", "actor"])

@@ -1,4 +1,4 @@
-"""Handlers that pause a queue: in Python, in a process of their own and in Lua; and what policies say to that."""
+"""Handlers that pause a queue: in Python, in their own process and in Lua; and what policies say to that."""
 
 from __future__ import annotations
 

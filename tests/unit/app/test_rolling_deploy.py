@@ -47,12 +47,12 @@ async def until_failed(app: App, least: int) -> None:
     [
         (
             {"to": 1, "subject": "new"}, "send", (1, "new"),
-            "the task has no parameter 'subject': retried, as a worker of another version may know it; its arguments "
-            "here are (to: int)",
+            "the task has no parameter 'subject'; its arguments here are (to: int); retried, as a worker of another "
+            "version may know it",
         ),
         (
             {"to": 2}, "added", (2, "added"),
-            "this consumer has no task 'added': retried, as a worker of another version may know it; it has send",
+            "this consumer has no task 'added'; it has send; retried, as a worker of another version may know it",
         ),
     ],
     ids=["argument", "task"],

@@ -1,4 +1,4 @@
-"""Stores from handlers and from the application: async, plain and in a process of their own."""
+"""Stores from handlers and from the application: async, plain and in their own process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeApp = Callable[..., App]
 
 
 def count_up(by: int, context: Context) -> list[Any]:
-    """For a thread, or a process of its own."""
+    """For a thread, or its own process."""
     store = context.sync.store("counts")
     entry = store.put("n", store.get("n", 0) + by)
     return [entry["value"], store.has("n"), store.list("n")["items"][0]["key"], store.info()["backend"]]

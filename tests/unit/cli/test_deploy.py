@@ -87,13 +87,18 @@ def test_an_image_has_the_packages_of_the_project(
     (line,) = [each for each in build["dockerfile_inline"].splitlines() if "pip install" in each]
     words = shlex.split(line)[4:]
     assert [word.partition(";")[0] for word in words] == ["tasuki", *installed]
+    assert ("# No requirements.txt here, and no dependencies" in build["dockerfile_inline"]) != bool(installed)
 
 
-def test_a_pyproject_that_cannot_be_read_is_named(tasuki: CommandLine, project: Path) -> None:
-    (project / "pyproject.toml").write_text("[project")
+@pytest.mark.parametrize(
+    ("text", "told"), [("[project", "Expected"), ("[project]\ndependencies = 'httpx'\n", "must be a list of texts")]
+)
+def test_a_pyproject_that_cannot_be_read_is_named(tasuki: CommandLine, project: Path, text: str, told: str) -> None:
+    (project / "pyproject.toml").write_text(text)
     done = tasuki("deploy", "compose", "-p", ".")
     assert done.returncode != 0
     assert "pyproject.toml" in done.stderr
+    assert told in done.stderr
 
 
 def test_a_file_for_compose(tasuki: CommandLine, project: Path) -> None:

@@ -86,7 +86,7 @@ def test_explain_takes_no_mistyped_name(tasuki: CommandLine) -> None:
         found = tasuki("policy", "explain", *arguments)
         assert found.returncode == 1
         assert problem in found.stderr
-    # Scripts ask for actions of their own: security.can("approve", …).
+    # Scripts ask for their own actions: security.can("approve", …).
     assert tasuki.json("policy", "explain", "--actor", "you", "approve", "order")["policy"] == "app:boss"
     # Ids of queues that are made while it runs are in no project.
     assert tasuki("policy", "explain", "publish", "reply:1").returncode == 0

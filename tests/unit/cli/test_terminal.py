@@ -51,6 +51,15 @@ def test_a_table_is_aligned_and_safe(capsys: pytest.CaptureFixture[str]) -> None
     ]
 
 
+def test_a_table_of_wide_letters_is_aligned_and_cut(terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("QUEUE", "COUNT", "LAST"), [("app:メール", 1, "宛先" * 20), ("app:jobs", 1000, "x")])
+    assert [click.unstyle(line) for line in capsys.readouterr().out.splitlines()] == [
+        "QUEUE       COUNT  LAST",
+        "app:メール      1  " + "宛先" * 5 + "…",
+        "app:jobs     1000  x",
+    ]
+
+
 def test_json_is_safe_to_show_and_means_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     value = {"é\x9b31m": "\x1b[2J\x7f\u202e\u2028\ud800\ufeff\n"}
     print_json(value)

@@ -283,7 +283,7 @@ async def test_nack_false_and_bad_bodies_are_recorded(writes: Writes) -> None:
     async with bench:
         await bench.empty()
     said = sorted(records_in(letter)[0].message for letter in await bench.dead_letters())
-    assert said[1:] == ["nacked by the handler", "the handler returned false"]
+    assert said[1:] == ["nacked by the handler", "the handler returned False, which counts as a failure"]
     assert len(said) == 3
 
 

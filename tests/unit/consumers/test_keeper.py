@@ -1,4 +1,4 @@
-"""The keeper lives in a thread of its own, so these tests are in real time, with leases as short as they can be."""
+"""The keeper lives in its own thread, so these tests are in real time, with leases as short as they can be."""
 
 from __future__ import annotations
 

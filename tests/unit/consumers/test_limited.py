@@ -49,7 +49,7 @@ class Here:
 
 @dataclass
 class Shop:
-    """Workers of one queue, each a consumer of its own, on one broker."""
+    """Workers of one queue, each its own consumer, on one broker."""
 
     limit: Limit
     run: Any = None

@@ -21,7 +21,7 @@ POLICY = RetryPolicy(STEADY, 3, True, max_delay=3600, clock=FakeClock())
 NOON = datetime.fromtimestamp(EPOCH, timezone(timedelta(hours=9)))
 LIMIT = 2.0
 
-FALSE = "the handler returned false"
+FALSE = "the handler returned False, which counts as a failure"
 TIMEOUT = "the handler ran longer than handler_timeout (2s)"
 CAUSES: tuple[Cause | None, ...] = (None, "timeout", "stop")
 

@@ -92,7 +92,7 @@ async def test_a_dry_run_is_off_until_a_policy_allows_it(app: App, program: Prog
     assert "off until a policy allows" in refused["detail"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a process of its own: once is enough")
+@pytest.mark.skipif(sys.platform != "linux", reason="its own process: once is enough")
 async def test_a_dry_run_says_what_would_happen(tmp_path: Path) -> None:
     (tmp_path / "_index.yaml").write_text(PROJECT + POLICY)
     async with App.load(tmp_path) as app:

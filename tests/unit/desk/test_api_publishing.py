@@ -1,4 +1,4 @@
-"""Publishing over HTTP: at a rate of its own, checked as any publish is, and the result fetched by its id."""
+"""Publishing over HTTP: at its own rate, checked as any publish is, and the result fetched by its id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A driver on a thread of its own: what a cancelled, blocked, forked or foreign caller leaves behind."""
+"""A driver on its own thread: what a cancelled, blocked, forked or foreign caller leaves behind."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class TestThreads:
         assert cancelled
 
     def test_an_interrupted_one_leaves_a_traced_interpreter_alive(self) -> None:
-        # In a process of its own: an interpreter that stands still takes no signal either.
+        # In its own process: an interpreter that stands still takes no signal either.
         ended = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=100, check=True)
         assert ended.stdout.split() == ["Interrupted", "went", "on"]
 

@@ -46,7 +46,7 @@ MISTAKES = {
     "too_long": r"is made once for all messages, and needs 'app:of_message', .* for one | give 'app:too_long' scope",
     "no_message": r"is made once for all messages, but its parameter 'message' is the message of one | remove it",
     "unsaid": r"does not say what it provides | annotate its result",
-    "too_common": r"provides str, which bodies and arguments are too | give it a type of its own",
+    "too_common": r"provides str, which bodies and arguments are too | give it its own type",
     "twice": r"provides the same type as 'app:engine' | remove one of them",
     "lacks": r"has a parameter 'absent' \(.*Absent\) that nothing provides | declare a provider of that type",
     "not_async": r"is no async function, as a middleware must be | write it with 'async def'",

@@ -115,6 +115,6 @@ def test_queues_of_one_name_in_one_store_are_told(project: Make) -> None:
     found = warnings_of(project(DRIVERS + TWO.format(name="jobs")))
     [warning] = [each for each in found if "the same store" in each.problem]
     assert str(warning).startswith("p.yaml:13:53: app:others: 'app:jobs' has the same name at its broker, 'jobs', ")
-    assert "give one a queue_name or a store of its own" in warning.hint
+    assert "give one a queue_name or its own store" in warning.hint
     found = warnings_of(project(DRIVERS + TWO.format(name="other")))
     assert not [each for each in found if "the same store" in each.problem]

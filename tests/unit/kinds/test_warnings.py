@@ -199,7 +199,7 @@ def test_consumers_of_one_queue_with_different_functions_share_its_messages(proj
     assert warnings_of(project(TWO % "f")) == []
     assert [str(warning) for warning in warnings_of(project(TWO % "g"))] == [
         "p.yaml:8:5: app:b: app:q has the consumer app:a too: each message goes to one of the two functions; "
-        "give each function a queue of its own, or call both in one function"
+        "give each function its own queue, or call both in one function"
     ]
 
 

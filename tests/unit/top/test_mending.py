@@ -100,7 +100,7 @@ async def test_a_dry_run_shows_what_the_handler_would_do(tmp_path: Path, sit: Si
         await seat.refresh()
         await seat.press("enter")
         assert "d dry run" in seat.foot
-        assert "in a process of its own?" in await seat.press("d")
+        assert "in its own process?" in await seat.press("d")
         report = await seat.press("enter")
         assert "Dry run: retry" in report
         assert "no [red]way[/red]" in report

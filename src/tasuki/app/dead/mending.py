@@ -59,7 +59,7 @@ class Mending:
 
         Args:
             dead_letters: the queue that the letter is in.
-            id: of the letter. The new message gets an id of its own; its header ``x_edited_from`` says this one.
+            id: of the letter. The new message gets its own id; its header ``x_edited_from`` says this one.
             body: the new body: a value, or bytes as they travel.
             text: the new body as JSON, in place of ``body``; its numbers keep their digits.
             headers: headers that change; None takes one away.
@@ -111,7 +111,7 @@ class Mending:
     ) -> DryRun:
         """Call the handler of a waiting message or a dead letter, and record what it would do; nothing is settled.
 
-        The app is loaded in a process of its own, with a store in memory in the place of each broker: what the handler
+        The app is loaded in its own process, with a store in memory in the place of each broker: what the handler
         publishes, requests, writes to stores, signals, cancels and measures is recorded there, and its transactions are
         rolled back. The message stays as it is, for consumers too. Calls that the code makes itself (HTTP, SQL outside
         Tasuki) really happen.

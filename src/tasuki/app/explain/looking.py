@@ -63,7 +63,7 @@ async def explain_in(live: Assembly, clock: Clock, queue: str, id: str) -> Expla
 async def search(live: Assembly, clock: Clock, queues: Sequence[str], id: str) -> Explanation:
     """Why a message of one of these queues does not run; the first queue that knows it counts.
 
-    A queue that cannot be reached is a cause of its own, unless another one has the message.
+    A queue that cannot be reached is its own cause, unless another one has the message.
     Raises PolicyDeniedError: the application may not see a queue.
     """
     looks = [look_for_application(live, clock, queue, id) for queue in queues]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
 LATE = 3
-"""Minutes that are read again, since processes write late, and by clocks of their own."""
+"""Minutes that are read again, since processes write late, and by their own clocks."""
 _PAGE = 100
 _ASK = 600.0
 """Seconds after which the workers are asked again to count waits."""

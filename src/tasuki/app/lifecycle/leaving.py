@@ -113,6 +113,6 @@ def _refusal(driver: Driver, counts: dict[Queue, int], why: str) -> LifecycleErr
     queues = ", ".join(f"{count} in queue {queue.id!r}" for queue, count in counts.items())
     return LifecycleError(
         f"driver {driver.name!r} cannot be changed while messages wait ({queues}): {why}; let them be handled first, "
-        "or keep this entry and give the new driver an entry of its own",
+        "or keep this entry and give the new driver its own entry",
         service=driver.name,
     )

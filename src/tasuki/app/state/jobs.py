@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import msgspec
 
+from tasuki.app.guesses import OF_JOB, Guessed
 from tasuki.app.state.fate import know
 from tasuki.app.state.finding import needed_state
 from tasuki.contracts.state.jobs import CancelOutcome, JobStatus, Progress
@@ -35,8 +37,10 @@ def _told(confirmed: Confirmed) -> tuple[object, ...]:
     return confirmed.id, confirmed.durability, confirmed.outcome, confirmed.instead_of
 
 
-class _OfQueue(Confirmed, Generic[T], frozen=True, eq=False, gc=True):
+class _OfQueue(Guessed, Confirmed, Generic[T], frozen=True, eq=False, gc=True):
     """A published message by its id; equal to another result of a publish that says the same."""
+
+    guesses: ClassVar[Mapping[str, str]] = OF_JOB
 
     queue: str = ""
     """Id of its queue."""

@@ -34,7 +34,7 @@ def policy_of(config: ConsumerConfig, queue: Queue, clock: Clock) -> RetryPolicy
 
 
 def idempotency_of(config: ConsumerConfig) -> dict[str | None, Idempotency]:
-    """By which keys a consumer works once: for each task with a rule of its own, and, by None, for all else."""
+    """By which keys a consumer works once: for each task with its own rule, and, by None, for all else."""
     rules: dict[str | None, Idempotency] = {} if config.idempotency is None else {None: config.idempotency.rule()}
     rules.update({name: task.idempotency.rule() for name, task in config.funcs.items() if task.idempotency})
     return rules

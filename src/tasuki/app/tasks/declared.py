@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class DeclaredTasks:
     """The tasks of an app, and the consumers that have them.
 
-    A queue's consumer is called ``<queue>.workers``, the function of a task ``<queue>.task.<name>``: a name of its own,
+    A queue's consumer is called ``<queue>.workers``, the function of a task ``<queue>.task.<name>``: its own name,
     as a task may be called like another queue's last part (``dead``).
     """
 

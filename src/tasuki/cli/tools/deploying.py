@@ -26,7 +26,7 @@ _AFTER = 10
 _HOME = "/srv/app"
 _UID = 10001
 """A user of no name, and no one else's."""
-_HEALTH = "/tmp/alive"  # noqa: S108 - in a container of its own
+_HEALTH = "/tmp/alive"  # noqa: S108 - in its own container
 
 
 _CONFINED = """\
@@ -53,6 +53,11 @@ SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 """
 """What workers of any project do without."""
+
+
+_NONE_NAMED = """\
+        # No requirements.txt here, and no dependencies of [project] in pyproject.toml: write one of them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +270,7 @@ def _image(plan: Plan, image: str | None) -> str:
       context: .
       dockerfile_inline: |
         # Secrets and files of this machine stay out of the image; .dockerignore keeps them out of the build too.
-        FROM python:3.13-slim AS project
+{"" if own else _NONE_NAMED}        FROM python:3.13-slim AS project
         WORKDIR {_HOME}
         COPY . .
         RUN rm -rf .env .env.* .git .venv .tasuki
@@ -286,12 +291,13 @@ def _dependencies(folder: Path) -> Sequence[str]:
         return ["-r requirements.txt"]
     path = folder / "pyproject.toml"
     try:
-        named = tomllib.loads(path.read_text("utf-8"))["project"]["dependencies"] if path.is_file() else []
-    except KeyError:
-        named = []
+        project = tomllib.loads(path.read_text("utf-8")).get("project", {}) if path.is_file() else {}
     except (OSError, ValueError) as error:
         raise CommandError(f"cannot read the dependencies of {path}: {error}") from error
-    return [quote(each) for each in named if isinstance(each, str) and each.strip() != "tasuki"]
+    named = project.get("dependencies", []) if isinstance(project, dict) else []
+    if not (isinstance(named, list) and all(isinstance(each, str) for each in named)):
+        raise CommandError(f"cannot read the dependencies of {path}: project.dependencies must be a list of texts")
+    return [quote(each) for each in named if each.strip() != "tasuki"]
 
 
 def _inside(plan: Plan, folder: Path) -> str:

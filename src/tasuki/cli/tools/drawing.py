@@ -22,7 +22,7 @@ def _branches(graph: Graph, id: str, indent: str) -> list[str]:
     for edge in edges:
         is_last = edge is edges[-1]
         lines.append(f"{indent}{'└─ ' if is_last else '├─ '}{_label(graph, edge)}")
-        if edge.what not in ASIDE:  # that end has a branch of its own
+        if edge.what not in ASIDE:  # that end has its own branch
             lines += _branches(graph, edge.end, indent + ("   " if is_last else "│  "))
     return lines
 

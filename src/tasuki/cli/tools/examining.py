@@ -66,7 +66,7 @@ def extras() -> dict[str, str]:
 
 
 def warnings(project: Project) -> Iterator[Finding]:
-    """What ``check`` warns of; a missing client of a driver that has queues is a failure of its own."""
+    """What ``check`` warns of; a missing client of a driver that has queues is its own failure."""
     from tasuki.kinds.check.warnings import warnings_of
 
     for warning in warnings_of(project):

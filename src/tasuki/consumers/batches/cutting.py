@@ -17,7 +17,7 @@ class Batching:
 def cut(suspects: Sequence[bool], size: int, *, is_due: bool) -> list[int]:
     """The sizes of the batches to hand over now, from the first message on; the messages after them wait on.
 
-    A full batch is always handed over, a smaller one when it is due. A suspect is a batch of its own, so that a message
+    A full batch is always handed over, a smaller one when it is due. A suspect is its own batch, so that a message
     that kills its worker takes no other with it. It does not wait, and neither do the messages before it, so that the
     order is kept.
 

@@ -19,7 +19,7 @@ class Gatherer:
     """
 
     def __init__(self, pool: Pool, batching: Batching, *, has_suspects: bool) -> None:
-        """``has_suspects``: whether a suspect is a batch of its own."""
+        """``has_suspects``: whether a suspect is its own batch."""
         self._pool = pool
         self._size, self._wait = batching.size, batching.wait
         self._has_suspects = has_suspects

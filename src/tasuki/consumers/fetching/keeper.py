@@ -1,4 +1,4 @@
-"""Keeper: renews the leases of all held deliveries, from a thread of its own.
+"""Keeper: renews the leases of all held deliveries, from its own thread.
 
 The thread has its own loop, on which the drivers' ``extend`` runs, so a handler that blocks the main loop keeps its
 messages.

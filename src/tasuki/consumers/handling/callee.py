@@ -11,7 +11,6 @@ from tasuki.contracts.context import Reach
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import UnknownTaskError
-from tasuki.handlers.arguments import RETRIED
 from tasuki.message import CONTENT_TYPE, MESSAGE_TYPE
 from tasuki.queues.queue import Queue
 from tasuki.registry.references import did_you_mean
@@ -67,7 +66,7 @@ def refusing(received: Received, known: Collection[str], holder: Holder, reach: 
         error = UnknownTaskError(f"the message names no task: its header {MESSAGE_TYPE!r} must be one of {names}")
     else:
         hint = did_you_mean(str(name), known) or f"it has {names}"
-        text = f"this consumer has no task {str(name)[:_MOST_SHOWN]!r}: {RETRIED}; {hint}"
+        text = f"this consumer has no task {str(name)[:_MOST_SHOWN]!r}; {hint}"
         error = UnknownTaskError(text, kind="NotFound")
 
     def refuse(*args: object) -> NoReturn:

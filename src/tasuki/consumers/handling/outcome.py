@@ -22,6 +22,7 @@ from tasuki.errors import (
     safe_text,
     text_of,
 )
+from tasuki.queues.dead_letter import Reason
 from tasuki.units import format_duration
 
 Cause = Literal["timeout", "cancel", "stop"]
@@ -52,6 +53,7 @@ RULES: dict[Outcome, tuple[Rule, Rule, Rule, Rule]] = {
     "error":          ("fail",         "time_out", "discard", "release"),
 }  # fmt: skip
 """An error that a cancelled handler raises instead of CancelledError counts as its cancellation."""
+_RETRIED = "retried, as a worker of another version may know it"
 _COLUMNS: dict[Cause, int] = {"timeout": 1, "cancel": 2, "stop": 3}
 
 
@@ -107,10 +109,12 @@ def conclusion(policy: RetryPolicy, ending: Ending, cause: Cause | None) -> Conc
 
 def failed(policy: RetryPolicy, attempt: int, text: str, error: BaseException | None = None) -> Conclusion:
     """A failure: retried unless its error or the rules exclude that."""
-    if isinstance(error, UnknownTaskError):  # the rules are about the function, which has not run
-        verdict = policy.failed(attempt, text, reason="unknown_task")
-    elif isinstance(error, UnknownArgumentError):
-        verdict = policy.failed(attempt, text, reason="invalid")
+    if isinstance(
+        error, UnknownTaskError | UnknownArgumentError
+    ):  # the rules are about the function, which has not run
+        reason: Reason = "unknown_task" if isinstance(error, UnknownTaskError) else "invalid"
+        if (verdict := policy.failed(attempt, text, reason=reason)).action == "nack":
+            verdict = policy.failed(attempt, text := f"{text}; {_RETRIED}", reason=reason)
     elif error is None or policy.rules.allow(error):
         verdict = policy.failed(attempt, text)
     else:
@@ -125,7 +129,7 @@ def failed(policy: RetryPolicy, attempt: int, text: str, error: BaseException | 
 def _fail(policy: RetryPolicy, ending: Ending) -> Conclusion:
     error = ending.error
     if error is None:
-        text = "the handler returned false"
+        text = "the handler returned False, which counts as a failure"
     elif ending.outcome == "cancelled":
         text = "the handler was cancelled from within"
     elif ending.outcome == "task_cancelled":

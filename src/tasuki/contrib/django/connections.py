@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,12 +16,19 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections, connections, reset_queries
 
+from tasuki.handlers.threads import was_interrupted
+
+_log = logging.getLogger("tasuki.django")
+
 _running: set[object] = set()
 """The async handlers that run now."""
 
 
 def closing_connections(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that closes broken connections, and those past CONN_MAX_AGE, before and after the given one."""
+    """A function that closes broken connections, and those past CONN_MAX_AGE, before and after the given one.
+
+    After an interruption it closes all of its thread: no error of the database says in which state they are.
+    """
     if inspect.iscoroutinefunction(function):
         return _closing_async(function)
 
@@ -33,7 +41,10 @@ def closing_connections(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **named)
         finally:
-            close_old_connections()
+            if was_interrupted():  # perhaps in the middle of a question to the database
+                connections.close_all()
+            else:
+                close_old_connections()
 
     return run
 
@@ -79,8 +90,13 @@ def _committing() -> Iterator[None]:
     finally:
         for alias, count in before.items():
             while len(left := connections[alias].run_on_commit) > count:
-                _, call, *_ = left.pop(count)
-                call()
+                _, call, is_robust = left.pop(count)
+                try:
+                    call()
+                except Exception:
+                    if not is_robust:
+                        raise
+                    _log.exception("%s of on_commit(…, robust=True) failed", getattr(call, "__qualname__", call))
 
 
 def _begin() -> None:

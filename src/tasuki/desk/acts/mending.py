@@ -82,7 +82,7 @@ async def undo_edit(site: Site, dead: str, id: str, session: Session) -> str:
 
 
 async def try_out(site: Site, message: Message, queue: str, session: Session) -> DryRun:
-    """A dry run of a message, in a process of its own.
+    """A dry run of a message, in its own process.
 
     Raises:
         AwayError: another one is under way. HandlerError: no consumer of this project gets it. LifecycleError: the app

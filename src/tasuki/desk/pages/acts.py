@@ -28,7 +28,7 @@ _OF_ENTRIES = tuple(act for act in ACTS if act not in _OF_MESSAGES)
 
 
 async def confirm(view: View) -> Response:
-    """Ask: a page of its own, which the script shows as a dialog."""
+    """Ask: its own page, which the script shows as a dialog."""
     fields, ids = view.query, list[str]()
     if view.request.method == "POST":  # a selection: its ids may be too long for an address
         try:

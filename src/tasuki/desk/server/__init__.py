@@ -1,1 +1,1 @@
-"""The desk's own server: uvicorn in a thread with an event loop of its own, with bounds for every connection."""
+"""The desk's own server: uvicorn in a thread with its own event loop, with bounds for every connection."""

@@ -52,7 +52,7 @@ class BoundedProtocol(H11Protocol):
             self._late = self.loop.call_later(PATIENCE, self._give_up)
         before = self.cycle
         super().data_received(data)
-        if self.cycle is not before:  # its header is complete; a form has a time of its own
+        if self.cycle is not before:  # its header is complete; a form has its own time
             self._idle_since = None
             self._in_time()
 

@@ -1,4 +1,4 @@
-"""The server, in a thread of its own or in the running loop."""
+"""The server, in its own thread or in the running loop."""
 
 from __future__ import annotations
 

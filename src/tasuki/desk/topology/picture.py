@@ -5,13 +5,13 @@ Schedules → queues → consumers → functions → dead letters. The wider a c
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log10
 
 from tasuki.desk.looks import numbers
 from tasuki.desk.topology.lines import Kind, Line
+from tasuki.observe.plain import text_width
 
 WIDTH = 1180
 _COLUMNS: dict[Kind, int] = {"schedule": 0, "queue": 1, "consumer": 2, "function": 3, "dead": 4}
@@ -131,7 +131,7 @@ def shortened(text: str, most: int) -> str:
     """The end of a long text, which tells entries of one namespace apart; letters of East Asia are two wide."""
     width, kept = 0, list[str]()
     for letter in reversed(text):
-        width += 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        width += text_width(letter)
         if width > most - 1:
             return "…" + "".join(reversed(kept))
         kept.append(letter)

@@ -3,12 +3,12 @@
 ==============  =====================================================================================================
 durability      ``power``: quorum queues by default, and confirmed means that the broker has synced it. ``broker`` with
                 ``queue_type: classic``, ``process`` if that is not durable
-publishing      on a connection of its own, mandatory and with confirms; an unroutable message, a full queue and a
+publishing      on its own connection, mandatory and with confirms; an unroutable message, a full queue and a
                 broker that is low on memory are errors, message by message
 consuming       on other connections, as many as the queues need for their channels: the broker pushes only as many
                 messages as the receives ask for; half a second after the last receive the consumers end, and the
                 client returns its unused messages
-held            bound to the connection, which runs in a thread of its own: a handler that blocks the loop loses
+held            bound to the connection, which runs in its own thread: a handler that blocks the loop loses
                 nothing. A dead process releases its messages at once, a frozen one after two heartbeats
 place in line   by publishing; by priority first where the queue ``requires: [priority]`` (a lane each); a returned
                 message, released or put off, is first of its priority (``<queue>.returned``)

@@ -7,7 +7,7 @@ a queue         one stream ``<prefix>+<queue>`` that discards new messages when 
 place in line   the stream's order; returned messages are delivered before all new ones, in order within a settle
 priority        a lane for each level, asked from the highest down; only where the queue was declared for it
 order per key   a fixed number of partitions, each a lane with at most one delivery at a time; strict, also past nacks
-unique          each key has a subject of its own, on which the server stores a message only while there is no other; a
+unique          each key has its own subject, on which the server stores a message only while there is no other; a
                 lane of its own, which the first unique message makes, without priority and order per key
 delay           a nack with delay is the server's own; a first delay is delivered once and put off until its time
 attempt         1 plus the failures in the records: nacks, and starts that were recorded and ended with nothing

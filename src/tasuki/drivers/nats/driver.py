@@ -260,7 +260,7 @@ class NATSDriver(Driver):
         return stale
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
-        """Set the leases, over a connection of its own; safe in any thread with a loop."""
+        """Set the leases, over its own connection; safe in any thread with a loop."""
         self._guard.get(queue)
         found = self._queues.found(queue)
         if found is None:
@@ -306,7 +306,7 @@ class NATSDriver(Driver):
         await self._temporary.forget(connection, queue)
 
     def store(self, name: str) -> NATSStore:
-        """A store in a stream of its own."""
+        """A store in its own stream."""
         return NATSStore(name, self.name, self._ways)
 
     async def _inspector(self, queue: str) -> Inspector:

@@ -1,4 +1,4 @@
-"""Publishing: a batch goes out at once, and each message has an answer of its own."""
+"""Publishing: a batch goes out at once, and each message has its own answer."""
 
 from __future__ import annotations
 

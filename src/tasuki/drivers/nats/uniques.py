@@ -1,6 +1,6 @@
 """Uniques: a message that is the only one of its key until it is done.
 
-Each key has a subject of its own in the queue's stream, and its message is published with "no message is on this
+Each key has its own subject in the queue's stream, and its message is published with "no message is on this
 subject". A work queue forgets a message when it is acked, removed or purged, so nothing has to give the key free; a
 message that is held, delayed or returned stays where it is.
 

@@ -232,7 +232,7 @@ class PostgresDriver(WithinPostgres):
         return await move_together(self.name, queue, batch, refuse=partial(refusal, self.name), run=run)
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
-        """Set the leases; from another loop by a connection in a thread of its own."""
+        """Set the leases; from another loop by a connection in its own thread."""
         session, _ = self._holding_session(queue)
         is_ours = asyncio.get_running_loop() is session.loop
         ask = session.ask if is_ours else session.fetch_aside

@@ -68,7 +68,7 @@ async def expedite(session: Session, queue: str, ids: Sequence[str]) -> int:
 async def purge(session: Session, queue: str, connector: Connector) -> int:
     """Remove the messages; returns how many. Raises what the client raises, and DriverError.
 
-    The cursor has a connection of its own: the removals are committed meanwhile on others.
+    The cursor has its own connection: the removals are committed meanwhile on others.
     """
     await session.fetch(queue, _REMOVE, queue, [])  # raises for a queue that is not there
     (number,) = (await session.fetch(queue, _NUMBER, queue))[0]

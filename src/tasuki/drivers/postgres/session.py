@@ -57,7 +57,7 @@ T = TypeVar("T")
 
 
 class Session:
-    """For the event loop that opens it. Every verb runs in a task of its own, which a cancelled caller leaves alone."""
+    """For the event loop that opens it. Every verb runs in its own task, which a cancelled caller leaves alone."""
 
     def __init__(
         self,
@@ -246,7 +246,7 @@ class Session:
         return usual if self.hears else min(usual, POLL)
 
     def stored(self, queue: str) -> None:
-        """This process has put something into the queue: wake a receive of its own, unless the server does it."""
+        """This process has put something into the queue: wake its own receive, unless the server does it."""
         if not self.hears:
             self.waiting.stir(queue)
 

@@ -238,7 +238,7 @@ class RedisDriver(Driver):
         return not self._session.is_cluster or source.slot == target.slot
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
-        """Set the leases; in any thread with a loop, which gets a connection of its own."""
+        """Set the leases; in any thread with a loop, which gets its own connection."""
         if not 0 <= lease < inf:
             problem = f"a lease of {lease} seconds: give 0 or more, and a finite number"
             raise UnsupportedError(problem, driver=self.name, queue=queue)

@@ -1,4 +1,4 @@
-"""One client an event loop, made when the loop first calls: the keeper of leases has a loop of its own."""
+"""One client an event loop, made when the loop first calls: the keeper of leases has its own loop."""
 
 from __future__ import annotations
 
@@ -142,5 +142,5 @@ class Clients:
 
 @functools.cache
 def _descriptions(path: str | None) -> Any:
-    """What botocore knows of Amazon's services, read once: a session of its own would read it for each client."""
+    """What botocore knows of Amazon's services, read once; a session for each client would read it again."""
     return create_loader(path)

@@ -144,7 +144,7 @@ class Declaring:
         }
         if is_fifo:
             attributes["FifoQueue"] = "true"
-            if spec.dedup_window is None:  # its ids are random: let each group have a throughput of its own
+            if spec.dedup_window is None:  # its ids are random: let each group have its own throughput
                 attributes |= {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
         name = broker_name(spec.name, is_fifo=is_fifo)
         try:

@@ -1,4 +1,4 @@
-"""Python functions in processes of their own (``isolation: process``), so that their faults stay theirs."""
+"""Python functions in their own processes (``isolation: process``), so that their faults stay theirs."""
 
 from tasuki.handlers.isolated.handler import IsolatedPythonHandler
 from tasuki.handlers.isolated.target import PythonTarget

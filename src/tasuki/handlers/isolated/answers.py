@@ -155,7 +155,7 @@ class PythonHost:
         return exact_failure_of(error)
 
     def note(self, context: Context | None, args: list[Any]) -> None:
-        """Write a log record of the child: into the log of its message, or of a logger of its own."""
+        """Write a log record of the child: into the log of its message, or of its own logger."""
         name, level, text, fields = args
         logger = logging.getLogger(name) if context is None else context.logger
         logger.log(level, "%s", text, extra={f"{key}_" if key in _OWN else key: fields[key] for key in fields})

@@ -1,6 +1,6 @@
 """A Python function in its child process: the part that runs there.
 
-The main thread has the event loop of the function; the way to the worker has a thread of its own, so that a function
+The main thread has the event loop of the function; the way to the worker has its own thread, so that a function
 may block its loop and still ask.
 """
 

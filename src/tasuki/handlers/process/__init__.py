@@ -1,1 +1,1 @@
-"""Handlers in processes of their own: frames, confinement, the child's side and the pool of children."""
+"""Handlers in their own processes: frames, confinement, the child's side and the pool of children."""

@@ -127,7 +127,7 @@ def _check_type(function: Callable[..., Any], type_: Any) -> None:
         raise _wrong(
             function,
             f"provides {_name(type_)}, which bodies and arguments are too",
-            f"give it a type of its own: a class, a NewType, or Annotated[{_name(type_)}, …]",
+            f"give it its own type: a class, a NewType, or Annotated[{_name(type_)}, …]",
         )
 
 

@@ -195,6 +195,6 @@ class Supply:
 def same_problem(provider: Provider, other: Provider) -> str:
     """The problem of two providers of one type, and the remedy."""
     return (
-        f"{provider.place} provides the same type as {other.id!r}; remove one of them, or give one a type of its own, "
+        f"{provider.place} provides the same type as {other.id!r}; remove one of them, or give one another type, "
         "as a NewType or with Annotated"
     )

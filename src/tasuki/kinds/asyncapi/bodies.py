@@ -145,7 +145,7 @@ class Bodies:
     def _function(self, id: str) -> Any:
         """The Python function of an entry, imported if that is needed to read its annotations; None: there is none.
 
-        Functions with ``isolation: process`` are not imported: their modules belong into processes of their own.
+        Functions with ``isolation: process`` are not imported: their modules belong into their own processes.
         """
         config = self._project.configs.get(id)
         if not isinstance(config, PythonFunctionConfig) or config.isolation == "process":

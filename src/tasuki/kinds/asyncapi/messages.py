@@ -103,7 +103,7 @@ def message_objects(bodies: Bodies, names: Names, queues: dict[str, QueueConfig]
 
 
 def header_schema() -> dict[str, Any]:
-    """A copy of the schema of headers, for a document of its own."""
+    """A copy of the schema of headers, for its own document."""
     return copy.deepcopy(HEADERS)
 
 

@@ -104,7 +104,7 @@ def _publishers(project: Project) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for id in project.of(QueueConfig):
         declared = entries[id].target
-        # Without a type of its own a queue has the type that its consumers read, and the place of the first of them.
+        # Without its own type a queue has the type that its consumers read, and the place of the first of them.
         if isinstance(declared, BodyType) and declared.place not in places.get(id, ()):
             found.setdefault(id, []).append("type")
         if id in with_tasks:

@@ -20,7 +20,7 @@ from tasuki.registry.source import Source
 from tasuki.scalars import Substituted
 
 _ANYTHING = frozenset({"__getattr__", "globals", "locals", "exec", "vars", "setattr", "modules", "__dict__"})
-"""A module that mentions one of these, if only in a decorator of its own, may have any name."""
+"""A module that mentions one of these, if only in its own decorator, may have any name."""
 
 
 def problems_of_code(project: Project) -> list[ConfigError]:

@@ -32,7 +32,7 @@ def _of_names(registry: Registry, configs: Mapping[str, Config], kinds: Mapping[
         yield _problem(registry, configs[id], id, "queue_name", f"is already taken by {first!r}{why}")
     ids = {place: id for id, place in at.items()}
     for id, config in queues.items():
-        # Some drivers make several queues at the broker for one, each with a name of its own.
+        # Some drivers make several queues at the broker for one, each with its own name.
         whole_of = getattr(getattr(kinds.get(config.driver), "queue_options", None), "whole_of", None)
         whole = ids.get((at[id][0], whole_of(config.queue_name))) if whole_of else None
         if whole is not None:

@@ -220,7 +220,7 @@ class _Checker:
         return config.model_copy(update={"max_message_size": most})
 
     def _names_store(self, config: QueueConfig) -> bool:
-        """Whether the queue, or its driver for all of its queues, has its state in a store of its own choice."""
+        """Whether the queue, or its driver for all of its queues, has its state in its own store choice."""
         return config.state is not None or getattr(self.configs.get(config.driver), "state", None) is not None
 
     def _check_delay(self, entry: Entry, config: QueueConfig, driver: DriverKind) -> None:

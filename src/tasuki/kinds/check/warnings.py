@@ -135,7 +135,7 @@ def _competing(project: Project) -> Iterator[ConfigWarning]:
         other, function = first.setdefault(config.queue, (id, config.func))
         if function != config.func and not config.funcs:
             problem = f"{config.queue} has the consumer {other} too: each message goes to one of the two functions"
-            hint = "give each function a queue of its own, or call both in one function"
+            hint = "give each function its own queue, or call both in one function"
             yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)
 
 

@@ -11,7 +11,7 @@ from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.registry.entry import KeyPath
 
 Shared = Mapping[str, tuple[str, WorkerConfig]]
-"""Queue → its shared workers, as entry id and fields; without the queues whose consumers have workers of their own."""
+"""Queue → its shared workers, as entry id and fields; without the queues whose consumers have their own workers."""
 
 Finding = tuple[str, KeyPath, str, str]
 """Entry, place in it, problem and remedy."""

@@ -94,7 +94,7 @@ class LuaLimits(Config):
 
 
 class PythonLimits(Config):
-    """Limits of a Python function in a process of its own."""
+    """Limits of a Python function in its own process."""
 
     memory: PositiveSize | None = None
     """Most memory of its process, besides Python's own; not given: no limit."""
@@ -121,7 +121,7 @@ class LuaFunctionConfig(LuaLibraryConfig):
     limits: LuaLimits = LuaLimits()
     """Limits of one run."""
     isolation: Isolation = "shared"
-    """shared: in the worker's process; process: in processes of their own, for scripts of strangers."""
+    """shared: in the worker's process; process: in their own processes, for scripts of strangers."""
     pool: Pool | None = None
     """Number of threads or processes that run it; default: the worker's own thread, and one beside it when a step has
     computed for more than 20 ms; or up to 8 processes, as needed."""
@@ -193,7 +193,7 @@ class PythonFunctionConfig(PythonCodeConfig):
     """A function in Python: a method of a source file, a target to import, or an object declared in code."""
 
     isolation: Isolation = "shared"
-    """shared: in the worker's process; process: in processes of their own, whose faults stay theirs."""
+    """shared: in the worker's process; process: in their own processes, whose faults stay theirs."""
     limits: PythonLimits | None = None
     """What one run may use; with isolation: process."""
     pool: Pool | None = None

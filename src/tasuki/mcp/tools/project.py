@@ -56,7 +56,7 @@ own(DocsFound, "searched")
 
 
 async def check_project(source: Source, _: arguments.Arguments) -> Checked:
-    """Check the project's files as they are now, in a process of its own: all mistakes and warnings, with their places.
+    """Check the project's files as they are now, in its own process: all mistakes and warnings, with their places.
 
     The other tools show the project as it was when this server started.
     """

@@ -28,7 +28,7 @@ _TAB_HINT = "a tab indents this line; indent with spaces"
 class Document:
     """What a text says: ``value`` is None if it could not be read, and then ``errors`` says why.
 
-    Values reached through aliases are shared: treat them as immutable. They have no positions of their own.
+    Values reached through aliases are shared: treat them as immutable. They have no positions.
     """
 
     value: Any = None

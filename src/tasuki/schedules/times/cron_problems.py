@@ -136,4 +136,5 @@ def _allowed(field: _Field) -> str:
         "day of month": ", L (the last day), LW (the last weekday)",
         "day of week": ", 5L (the last Friday), 2#2 (the second Tuesday)",
     }.get(field.name, "")
-    return f"write *, numbers from {field.first} to {field.last}{named}, lists (1,2), ranges (1-5), steps (*/2){more}"
+    numbers = f"numbers from {field.first} to {field.last}{named}"
+    return f"write *, random, {numbers}, lists (1,2), ranges (1-5), steps (*/2){more}"

@@ -9,7 +9,7 @@
             return MyDriver("mine", url="...", prefix=place.name)
 
 That is all. ``takes_clock = False`` if your driver cannot be given a clock; ``broken`` and ``restart`` if the suite can
-stop your broker. The cases are plain synchronous tests, each with a loop of its own, so any test runner will do. A case
+stop your broker. The cases are plain synchronous tests, each with its own loop, so any test runner will do. A case
 that needs a capability which the driver does not claim is skipped, and says so.
 """
 

@@ -333,7 +333,7 @@ async def _run(suite: Suite, function: Case, capabilities: tuple[str, ...]) -> N
 
 @asynccontextmanager
 async def open_rig(suite: Suite, capabilities: Sequence[str] = ()) -> AsyncIterator[Rig]:
-    """A rig with a place of its own for the time of the block. Raises SkipTest for a capability that is not there."""
+    """A rig with its own place for the time of the block. Raises SkipTest for a capability that is not there."""
     with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
         rig = Rig(suite, Path(place), ShiftedClock())
         for capability in capabilities:

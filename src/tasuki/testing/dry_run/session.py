@@ -141,7 +141,7 @@ class DrySession(Session):
     name = "a dry run"
 
     def __init__(self, app: App, clock: FakeClock, recorder: Recorder, real: RealStores) -> None:
-        super().__init__(app, clock, 86_400.0)  # its caller has a limit of its own
+        super().__init__(app, clock, 86_400.0)  # its caller has its own limit
         self._recorder = recorder
         self._real = real
 

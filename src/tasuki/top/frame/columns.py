@@ -13,7 +13,7 @@ Cell = tuple[str, str]
 _MARKS = 2
 """Cells before the first column: a sign and a blank."""
 _LEAST = 8
-"""Least cells of a column without a width of its own."""
+"""Least cells of a column without its own width."""
 
 
 @dataclass(frozen=True, slots=True)

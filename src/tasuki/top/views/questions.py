@@ -38,7 +38,7 @@ def of_letters(key: Key, count: int, queues: Sequence[str], *, is_all: bool = Tr
 
 def of_trial(order: Order) -> str:
     """The question before a dry run."""
-    return f"Call the handler of message {line(order.message)} in a process of its own?"
+    return f"Call the handler of message {line(order.message)} in its own process?"
 
 
 def of_selected(key: Key, dead: str, rows: Sequence[tuple[str, int]]) -> list[Order]:

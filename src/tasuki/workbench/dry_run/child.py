@@ -166,7 +166,7 @@ async def _ended_always(process: asyncio.subprocess.Process) -> AsyncIterator[No
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:
-    """End it and its descendants: it leads a group of its own."""
+    """End it and its descendants: it leads its own group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
 

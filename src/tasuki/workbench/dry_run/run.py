@@ -53,7 +53,7 @@ def trial_of(live: Assembly, loading: Loading, message: Message, queue: str, now
 
 
 async def dry_run(trial: Trial, answer: Answer, *, actor: str, limit: float = LIMIT) -> DryRun:
-    """Call the handler in a process of its own; nothing of the message is settled. ``answer``: see ``entries``."""
+    """Call the handler in its own process; nothing of the message is settled. ``answer``: see ``entries``."""
     facts = {"message_id": trial.message, "queue": trial.queue, "actor": actor}
     _log.info("dry run of message %s of %s, by %s", trial.message, trial.queue, actor, extra=facts)
     ended = await run_child(trial.order, limit, answer)

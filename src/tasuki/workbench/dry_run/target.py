@@ -37,7 +37,7 @@ def loading_of(app: App, source: Source) -> Loading:
         target = str(source.target.resolve())
     if target is None:
         raise LifecycleError(
-            "a dry run loads the app in a process of its own, and this one is made within a function: make it at the "
+            "a dry run loads the app in its own process, and this one is made within a function: make it at the "
             "top level of a module (app = App(…))"
         )
     return Loading(target, list(app.overrides), environ, path)

@@ -37,7 +37,7 @@ class Record(msgspec.Struct, frozen=True):
     """Its first part."""
     headers: dict[str, HeaderValue]
     more: int = 0
-    """Parts of the body under keys of their own."""
+    """Parts of the body under their own keys."""
     at: float = 0.0
     """When the new message was sent, Unix seconds."""
     can_undo: bool = True

@@ -1,4 +1,4 @@
-"""What handlers count: in Python, in a process of their own, and in Lua; by one function, under one name."""
+"""What handlers count: in Python, in their own process, and in Lua; by one function, under one name."""
 
 from __future__ import annotations
 

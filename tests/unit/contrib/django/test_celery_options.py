@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
 from tasuki.contrib.django import celery, project
-from tasuki.contrib.django.celery import Celery, MaxRetriesExceededError, Retry, Task, shared_task, task_failure
+from tasuki.contrib.django.celery import (
+    Celery,
+    MaxRetriesExceededError,
+    Retry,
+    Task,
+    chain,
+    names,
+    shared_task,
+    task_failure,
+)
 from tasuki.contrib.django.celery.options import rules_of
 from tasuki.contrib.django.config import Config
 from tasuki.contrib.django.project import make_app, project_app
+from tasuki.contrib.django.transactions import DjangoSync
+from tasuki.ids import name_for
 from tasuki.testing import TestApp
 from tests.support.django_site import bridged
 from tests.support.django_site.shared import seen
@@ -103,7 +115,7 @@ def test_a_message_that_has_expired_is_not_run(twin: TestApp) -> None:
     ("options", "told"),
     [
         ({"link": None}, "has no option 'link'; write chain"),
-        ({"queue": "other"}, r"whose queue is 'post'; give the task its queue: shared_task\(queue='other'\)"),
+        ({"queue": "other"}, r"has the queue 'post'; give the task its queue: shared_task\(queue='other'\)"),
         ({"time_limit": 3}, r"give it to the task: shared_task\(time_limit=…\)"),
         ({"nonsense": 3}, "has no option 'nonsense'; remove it"),
     ],
@@ -183,8 +195,12 @@ def test_options_may_be_attributes_of_the_base_class_and_settings() -> None:
             rules_of("x", {}, Task)
 
 
+def entry_of(schedule: str) -> Any:
+    return project_app().load_entries().registry.entries[f"app:{name_for(schedule)}.schedule"]
+
+
 def test_a_periodic_task_of_the_app_is_a_schedule() -> None:
-    leap: Any = project_app().load_entries().registry.entries["app:leap-day.schedule"].data
+    leap: Any = entry_of("leap day").data
     assert (leap["cron"], leap["body"], leap["headers"]) == ("0 0 29 2 *", {"to": "ada"}, {"expires_after": 60.0})
     assert leap["queue"] == "app:post"
 
@@ -205,11 +221,55 @@ def test_periodic_tasks_without_names_get_the_same_in_every_process(monkeypatch:
         app.add_periodic_task(None, bridged.mail.s("ada"))
 
 
+def test_schedules_of_any_name_are_apart_and_have_the_options_of_their_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(project, "_app", made := make_app(Config("memory://")))
+    app = Celery("another")
+    for name in ("毎晩の掃除", "毎朝の掃除", "a b", "a-b"):
+        app.add_periodic_task(timedelta(hours=1), bridged.mail.s("ada"), name=name)
+    app.add_periodic_task(60, bridged.mail.s("ada"), name="soon", expires=timedelta(seconds=5), queue="post")
+    loaded = made.load_entries()
+    assert not loaded.errors
+    found = {entry.id: entry.data for entry in loaded.registry if entry.kind == "queue.schedule"}
+    assert [data["headers"] for data in found.values()] == [{"expires_after": 60.0}] * 4 + [{"expires_after": 5.0}]
+    assert "app:毎晩の掃除.schedule" in found
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"queue": "other"}, "a schedule has queue='other', and task .*mail has the queue 'post'; give the task its"),
+        ({"priority": 3}, "a schedule of task .*mail has no option 'priority'; remove it"),
+        ({"expire": 3}, "has no option 'expire'; did you mean 'expires'"),
+        ({"expires": datetime(2030, 1, 1)}, "is a time, and a task or a schedule has a length"),
+    ],
+)
+def test_an_option_that_a_schedule_cannot_have_is_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        Celery("another").add_periodic_task(60.0, bridged.mail.s("ada"), name="refused", **options)
+    with pytest.raises(TypeError, match="publishes one task, not a chain"):
+        Celery("another").add_periodic_task(60.0, cast("Any", chain(bridged.mail.s("ada"))))
+
+
+def test_the_packages_themselves_may_be_discovered() -> None:
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        Celery("another").autodiscover_tasks(["nowhere"], related_name=None)
+    Celery("another").autodiscover_tasks(["tests.support.django_site"], related_name=None)
+
+
+def test_what_a_hint_says_to_write_exists() -> None:
+    hints = " ".join(hint for name, hints in vars(names).items() if name.startswith("OF_") for hint in hints.values())
+    used = re.findall(r"app\.sync\.(\w+)", hints)
+    assert used
+    assert not [verb for verb in used if not hasattr(DjangoSync, verb)]
+
+
 @pytest.mark.parametrize(
     ("use", "told"),
     [
-        (lambda: Celery("x", broker="redis://h"), r"write it in Django's settings, as TASUKI = \{'URL': …\}"),
-        (lambda: Celery("x", timezone="UTC"), "as CELERY_TIMEZONE"),
+        (lambda: Celery("x", broker="redis://h"), r"write TASUKI = \{'URL': …\} in Django's settings"),
+        (lambda: Celery("x", timezone="UTC"), "write CELERY_TIMEZONE in Django's settings"),
+        (lambda: Celery("x", include=["shop.reports"]), r"write app.autodiscover_tasks\(\['shop.reports'\]"),
+        (lambda: Celery("x", strict_typing=True), "remove it: it has no effect here"),
         (lambda: Celery("x").config_from_object("shop.celeryconfig"), "with the prefix CELERY_"),
         (
             lambda: Celery("x").conf,
@@ -217,7 +277,14 @@ def test_periodic_tasks_without_names_get_the_same_in_every_process(monkeypatch:
         ),
         (lambda: Celery("x").send_task, r"import the task and write task\.apply_async"),
         (lambda: Celery("x").nonsense, "coming-from-paperless.md lists all names"),
-        (lambda: shared_task(rate_limit="10/m"), "give the task a queue of its own"),
+        (lambda: shared_task(rate_limit="10/m"), "give the task its own queue"),
+        (lambda: cast("Any", bridged.mail).update_state(state="PROGRESS"), r"take a parameter context: Context"),
+        (lambda: cast("Any", bridged.mail.request).hostname, r"write socket.gethostname\(\)"),
+        (lambda: cast("Any", bridged.mail.s("ada")).link(None), r"write chain\(task.s\(…\), other.s\(\)\)"),
+        (lambda: cast("Any", bridged.mail.apply(("ada",))).ready(), "it has run: read state"),
+        (lambda: shared_task(autoretry_for=OSError)(print), r"write autoretry_for=\(OSError,\)"),
+        (lambda: bridged.mail.apply_async(("a",), cuntdown=3), "did you mean 'countdown'"),
+        (lambda: bridged.mail.apply_async(("a",), expires=datetime(2030, 1, 1)), "must be a datetime with a time zone"),
         (lambda: shared_task(max_retrys=3), "did you mean 'max_retries'"),
         (lambda: shared_task(base=int)(print), "is no subclass of tasuki.contrib.django.celery.Task"),
     ],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 
+import django.db
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import close_old_connections, connection
 
 from tasuki.contrib.django import connections
-from tasuki.contrib.django.project import project_app
+from tasuki.contrib.django.config import Config
+from tasuki.contrib.django.project import make_app, project_app
 from tasuki.testing import TestApp
 from tests.support.django_site.tasks import seen, send, send_async
 
@@ -35,6 +38,28 @@ def test_around_a_plain_function_in_its_thread(closed: list[tuple[int, int]]) ->
     assert (to, answer) == ("ada", (1,))
     assert closed == [(thread, 0), (thread, 1)]
     assert thread != threading.get_ident()
+
+
+def test_connections_of_an_interrupted_function_are_closed(
+    closed: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(django.db.connections, "close_all", lambda: told.append(threading.get_ident()))
+    threads: list[int] = []
+    app = make_app(Config("memory://"))
+    jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
+
+    @jobs.task(handler_timeout="50ms")
+    def late() -> None:
+        threads.append(threading.get_ident())
+        while True:
+            time.sleep(0.001)
+
+    with TestApp(app) as twin:
+        twin.sync.publish(jobs, {}, {"message_type": "late"})
+        assert twin.sync.drain().dead == 1
+    assert told == threads
+    assert [thread for thread, _ in closed] == threads  # before it alone
 
 
 def test_around_an_async_function_in_the_thread_of_the_database(closed: list[tuple[int, int]]) -> None:

@@ -180,13 +180,15 @@ ORDER = "minute, hour, day of month, month, day of week"
         ),
         (
             "0 9 * * monday",
-            "cron '0 9 * * monday': 'monday' cannot be read in the field day of week; write *, numbers from 0 to 7 "
+            "cron '0 9 * * monday': 'monday' cannot be read in the field day of week; write *, random, numbers "
+            "from 0 to 7 "
             "or names from sun to sat, lists (1,2), ranges (1-5), steps (*/2), 5L (the last Friday), "
             "2#2 (the second Tuesday)",
         ),
         (
             "0 9 15W * *",
-            "cron '0 9 15W * *': '15W' cannot be read in the field day of month; write *, numbers from 1 to 31, "
+            "cron '0 9 15W * *': '15W' cannot be read in the field day of month; write *, random, numbers "
+            "from 1 to 31, "
             "lists (1,2), ranges (1-5), steps (*/2), L (the last day), LW (the last weekday)",
         ),
         ("0 9 ? * 1", "cron '0 9 ? * 1': '?' has no meaning in the field day of month; write *"),

@@ -170,7 +170,7 @@ async def _undo(app: App, source: str, id: str) -> dict[str, Any]:
 
 
 def _is_limited(queue: Queue) -> bool:
-    """Whether its limit slows a redrive: a batch has a rate of its own instead."""
+    """Whether its limit slows a redrive: a batch has its own rate instead."""
     return queue.spec.limit is not None or queue.spec.lane_limit is not None
 
 

@@ -30,7 +30,7 @@ def _show(done: dict[str, Any]) -> None:
 def command(target: Target, url: str | None, messages: int) -> dict[str, Any]:
     """Measure the driver of URL (memory://, sqlite://, …), or else the first of the project.
 
-    It publishes and consumes messages of 192 bytes with a handler that does nothing, on a queue of its own: for SQLite
+    It publishes and consumes messages of 192 bytes with a handler that does nothing, on its own queue: for SQLite
     in a new file in the same folder. The bare loop decodes as many bodies and awaits a function, without a queue: the
     least that Python costs. CPU is the time of this process, all threads, without the broker's own.
     """

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def command(target: Target, queue: str, id: str, *, limit: str, as_json: bool) -> int:
     """Call the handler of message ID of QUEUE, a dead letter too, and say what it would do.
 
-    It runs in a process of its own, where nothing is published, stored or settled. The message stays as it is. Ends
+    It runs in its own process, where nothing is published, stored or settled. The message stays as it is. Ends
     with 1 if the handler fails.
     """
     from tasuki.units import parse_duration

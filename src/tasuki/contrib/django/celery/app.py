@@ -12,14 +12,15 @@ from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
 
 from tasuki.contrib.django.celery.calls.signature import Signature
-from tasuki.contrib.django.celery.names import OF_APP
+from tasuki.contrib.django.celery.names import OF_APP, OF_CONSTRUCTOR
 from tasuki.contrib.django.celery.schedules import Periodic, declare_schedule
+from tasuki.contrib.django.celery.settings import SETTINGS
 from tasuki.contrib.django.celery.task import Task, shared_task, tasks
 from tasuki.contrib.django.project import project_app
 
 Packages = Iterable[str] | Callable[[], Iterable[str]] | None
 
-_discovered: list[tuple[Packages, str]] = []
+_discovered: list[tuple[Packages, str | None]] = []
 """Packages whose tasks are imported when Django is ready."""
 _waiting: list[tuple[Celery, Callable[..., object]]] = []
 """Receivers of ``on_after_configure`` and ``on_after_finalize``, to be called when Django is ready."""
@@ -33,8 +34,9 @@ class Celery:
     def __init__(self, main: str = "", **options: Any) -> None:
         """Make it. Raises TypeError: an option, which is a setting here."""
         for option in options:
-            where = "TASUKI = {'URL': …}" if option == "broker" else f"CELERY_{option.upper()}"
-            raise TypeError(f"Celery(…) has no option {option!r}: write it in Django's settings, as {where}")
+            kept = f"write CELERY_{option.upper()} in Django's settings" if option.upper() in SETTINGS else ""
+            hint = OF_CONSTRUCTOR.get(option) or kept or "remove it: it has no effect here"
+            raise TypeError(f"Celery(…) has no option {option!r}; {hint}")
         self.main = main
         self.on_after_configure = self.on_after_finalize = _Moment(self)
 
@@ -64,13 +66,13 @@ class Celery:
             )
 
     def autodiscover_tasks(
-        self, packages: Packages = None, related_name: str = "tasks", **options: Any
+        self, packages: Packages = None, related_name: str | None = "tasks", **options: Any
     ) -> None:  # fmt: skip
         """Import ``tasks.py`` of packages when Django is ready; of all installed apps that happens anyway.
 
         Args:
             packages: their names, or a function that returns them; None: the installed apps.
-            related_name: of the modules.
+            related_name: of the modules; None: the packages themselves.
             options: have nothing to change here.
         """
         _discovered.append((packages, related_name))
@@ -98,8 +100,13 @@ class Celery:
 
         Raises:
             ImproperlyConfigured: the schedule is none.
+            TypeError: ``sig`` is no call of one task, or an option has no counterpart.
         """
-        app, call = project_app(), sig if isinstance(sig, Signature) else sig.s()
+        app, call = project_app(), sig if isinstance(sig, Signature) else getattr(sig, "s", lambda: None)()
+        if call is None:
+            raise TypeError(
+                f"add_periodic_task publishes one task, not a {type(sig).__name__}: write a task that publishes it"
+            )
         if name is None:
             _unnamed[call.task.name] += 1
             number = _unnamed[call.task.name]
@@ -133,11 +140,11 @@ def import_discovered() -> None:
     found, _discovered[:] = _discovered[:], []
     for packages, related_name in found:
         if packages is None:
-            autodiscover_modules(related_name)
+            autodiscover_modules(related_name or "tasks")
             continue
         for package in packages() if callable(packages) else packages:
             module = f"{importlib.import_module(package).__name__}.{related_name}"
-            if importlib.util.find_spec(module) is not None:
+            if related_name is not None and importlib.util.find_spec(module) is not None:
                 importlib.import_module(module)
 
 

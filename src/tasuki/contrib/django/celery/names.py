@@ -4,13 +4,74 @@ from __future__ import annotations
 
 _RESULTS = (
     "results are in a queue of Tasuki: declare the task with queue('jobs', result='1h').task, and read "
-    "'app.sync.result(id, queue='jobs')' of tasuki.contrib.django.app (docs/how-to/results.md)"
+    "'app.sync.job(id, queue='jobs').result()' of tasuki.contrib.django.app (docs/how-to/results.md)"
 )
 _CALL = "import the task and write task.s(…)"
 _WORKER = "manage.py tasuki runs the workers and the schedules"
 _INSPECT = "write ping(), 'manage.py tasuki workers', or tasuki.contrib.django.app.sync.cancel(id, queue='celery')"
 _STATE = "write task_postrun, whose state is SUCCESS"
 _LOGGING = "remove it: the workers keep Django's LOGGING"
+
+_NO_GROUP = "write chord([task.s(…), …], other.s())"
+_STEPS = "write chain(task.s(…), other.s())"
+
+OF_CONSTRUCTOR = {
+    "broker": "write TASUKI = {'URL': …} in Django's settings",
+    "broker_url": "write TASUKI = {'URL': …} in Django's settings",
+    "include": "write app.autodiscover_tasks(['shop.reports'], related_name='jobs')",
+    "imports": "write app.autodiscover_tasks(['shop.reports'], related_name='jobs')",
+    "backend": _RESULTS,
+    "result_backend": _RESULTS,
+    "task_cls": "give each task its base: @app.task(base=…)",
+    "config_source": "write config_from_object('django.conf:settings', namespace='CELERY')",
+}
+"""Of the constructor of the app."""
+
+OF_TASK = {
+    "update_state": "declare the task with queue('jobs', result='1h').task, and take a parameter context: Context for "
+    "context.progress(done, total) (docs/how-to/results.md)",
+    "AsyncResult": _RESULTS,
+    "backend": _RESULTS,
+    "app": "import it from the module that makes it; the App of Tasuki is tasuki.contrib.django.app",
+    "signature": "write task.s(…)",
+    "subtask": "write task.s(…)",
+    "signature_from_request": "write raise self.retry(…)",
+    "replace": "publish the other task and return, or " + _STEPS,
+    "add_to_chord": _NO_GROUP,
+    "map": "write group(task.s(each) for each in items)",
+    "starmap": "write group(task.s(*each) for each in items)",
+    "chunks": "write group(task.s(part) for part in parts)",
+    "send_event": "write logging.getLogger(__name__).info(…)",
+    "rate_limit": "give the task its own queue: queue('mails', limit='10/m').task (docs/how-to/limits.md)",
+}
+"""Of a task."""
+
+OF_REQUEST = {
+    "task": "write self.name",
+    "hostname": "write socket.gethostname()",
+    "delivery_info": "the queue is self.queue",
+    **dict.fromkeys(("root_id", "parent_id", "group", "group_index", "chord", "chain"), "see docs/how-to/traces.md"),
+}
+"""Of the request of a task."""
+
+OF_CALL = {
+    "link": _STEPS,
+    "link_error": "write chord([task.s(…)], other.s()).on_error(warn.si(…)), or on_failure of the task",
+    "on_error": "write chord([task.s(…)], other.s()).on_error(warn.si(…)), or on_failure of the task",
+    "freeze": "write apply_async(task_id=…)",
+    "type": "write signature.task",
+    "options": "write set(countdown=…)",
+}
+"""Of a signature, a chain and a group."""
+
+OF_RESULT = {
+    "ready": "it has run: read state",
+    "status": "read state",
+    "task_id": "read id",
+    "traceback": "read result, which is the error in the state FAILURE",
+    "revoke": "it has run",
+}
+"""Of the result of an eager run."""
 
 OF_APP = {
     "conf": "write its values in Django's settings with the prefix CELERY_: CELERY_BEAT_SCHEDULE = {…}",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tasuki.contracts.context import Retries
@@ -54,7 +55,7 @@ _WITHOUT_EFFECT = (
 OPTIONS = ("name", "bind", "base", *_OF_CLASS, *HOOKS, *_WITHOUT_EFFECT)
 
 _ELSEWHERE = {
-    "rate_limit": "give the task a queue of its own: queue('mails', limit='10/m').task (docs/how-to/limits.md)",
+    "rate_limit": "give the task its own queue: queue('mails', limit='10/m').task (docs/how-to/limits.md)",
     "backend": "results are in a queue of Tasuki: queue('jobs', result='1h').task (docs/how-to/results.md)",
     "result_extended": "results are in a queue of Tasuki: queue('jobs', result='1h').task (docs/how-to/results.md)",
     "exchange": "write queue='…'",
@@ -71,6 +72,8 @@ _OF_CALL = {
     "exchange": "give the task its queue: shared_task(queue='…')",
     "routing_key": "give the task its queue: shared_task(queue='…')",
 }
+_OF_SENDER = {"countdown": "delay", "eta": "at", "task_id": "id", "priority": "priority", "headers": "headers"}
+"""Options of a call that its message has, and Tasuki's names for them."""
 _OF_CALL_WITHOUT_EFFECT = (
     "retry",
     "retry_policy",
@@ -94,17 +97,34 @@ def refuse_unknown_options(options: Mapping[str, Any]) -> None:
             raise TypeError(f"shared_task(…) has no option {name!r}; {hint}")
 
 
-def refuse_options_of_call(name: str, queue: str, options: Mapping[str, Any]) -> None:
-    """Raise TypeError for an option of ``apply_async`` that has no counterpart; it says what to write."""
+def options_of_call(name: str, queue: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a call of a task (``apply_async``, ``set``) as its message has them; ``expires``: seconds.
+
+    Raises:
+        TypeError: an option has no counterpart; it says what to write.
+    """
+    _refuse("apply_async(…)", name, queue, options, (*_OF_SENDER, "expires"))
+    found = {_OF_SENDER[each]: options[each] for each in _OF_SENDER if options.get(each) is not None}
+    expires = seconds_left(options.get("expires"))
+    return found if expires is None else {**found, "expires": expires}
+
+
+def refuse_options_of_schedule(name: str, queue: str, options: Mapping[str, Any]) -> None:
+    """Raise TypeError for an option of a schedule that has no counterpart; ``expires`` and ``headers`` are taken."""
+    _refuse("a schedule", name, queue, options, ())
+
+
+def _refuse(what: str, name: str, queue: str, options: Mapping[str, Any], known: tuple[str, ...]) -> None:
     for option, value in options.items():
         if option == "queue":
             if value not in (None, queue):
                 raise TypeError(
-                    f"apply_async(queue={value!r}) of task {name}, whose queue is {queue!r}; give the task its queue: "
+                    f"{what} has queue={value!r}, and task {name} has the queue {queue!r}; give the task its queue: "
                     f"shared_task(queue={value!r}), or CELERY_TASK_ROUTES = {{{name!r}: {{'queue': {value!r}}}}}"
                 )
-        elif option not in _OF_CALL_WITHOUT_EFFECT:
-            raise TypeError(f"apply_async(…) has no option {option!r}; {_OF_CALL.get(option, 'remove it')}")
+        elif option not in (*known, *_OF_CALL_WITHOUT_EFFECT):
+            hint = _OF_CALL.get(option) or did_you_mean(option, (*known, "expires", "headers", "queue")) or "remove it"
+            raise TypeError(f"{what} of task {name} has no option {option!r}; {hint}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +168,8 @@ def rules_of(name: str, given: Mapping[str, Any], base: type) -> Rules:
         name,
         str(options.get("queue") or queue_of(name)),
         retries_of(retrying),
-        tuple(options.get("autoretry_for", ())),
-        tuple(options.get("dont_autoretry_for", ())),
+        errors_of(options, "autoretry_for"),
+        errors_of(options, "dont_autoretry_for"),
         retrying.get("max_retries", _MAX_RETRIES),
         seconds(retrying.get("default_retry_delay", _DELAY)) or 0.0,
         limit if (options.get("time_limit") or options.get("soft_time_limit")) else None,
@@ -160,18 +180,26 @@ def rules_of(name: str, given: Mapping[str, Any], base: type) -> Rules:
 
 def retries_of(options: Mapping[str, Any]) -> Retries:
     """The retry rules that the options of a task mean."""
-    errors, most = tuple(options.get("autoretry_for", ())), options.get("max_retries", _MAX_RETRIES)
+    errors, most = errors_of(options, "autoretry_for"), options.get("max_retries", _MAX_RETRIES)
     attempts = _UNBOUNDED if most is None else most + 1
     if not errors:  # ``self.retry()`` alone; deaths of workers have the bound of the queue
         return Retries(attempts if attempts > MAX_ATTEMPTS else None, never=(Exception,))
     if any(issubclass(SoftTimeLimitExceeded, error) for error in errors):
         errors = (*errors, HandlerTimeoutError)
-    never, backoff = tuple(options.get("dont_autoretry_for", ())), options.get("retry_backoff", False)
+    never, backoff = errors_of(options, "dont_autoretry_for"), options.get("retry_backoff", False)
     if not backoff:
         delay = seconds(options.get("default_retry_delay", _DELAY)) or 0.0
         return Retries(attempts, on=errors, never=never, backoff=delay, max_delay=delay)
     longest = options.get("retry_backoff_max", _LONGEST)
     return Retries(attempts, on=errors, never=never, backoff=float(max(backoff, 1.0)), max_delay=longest)
+
+
+def errors_of(options: Mapping[str, Any], name: str) -> tuple[type[BaseException], ...]:
+    """The errors that an option lists. Raises TypeError: it is one class, and no tuple."""
+    found = options.get(name, ())
+    if isinstance(found, type):
+        raise TypeError(f"{name}={found.__qualname__} must be a tuple of errors: write {name}=({found.__qualname__},)")
+    return tuple(found)
 
 
 def _renamed(retry_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,6 +211,22 @@ def _renamed(retry_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return {names[each]: value for each, value in retry_kwargs.items()}
 
 
+def seconds_left(expires: float | timedelta | datetime | None) -> float | None:
+    """Seconds until a call expires. Raises TypeError: a time without a zone."""
+    if not isinstance(expires, datetime):
+        return seconds(expires)
+    if expires.tzinfo is None:
+        raise TypeError(
+            f"expires must be a datetime with a time zone, not {expires!r}; write django.utils.timezone.now() + "
+            "timedelta(hours=1), or the seconds"
+        )
+    return expires.timestamp() - time.time()
+
+
 def seconds(value: float | timedelta | None) -> float | None:
-    """A length of time in seconds."""
-    return value.total_seconds() if isinstance(value, timedelta) else value
+    """A length of time in seconds. Raises TypeError: it is none."""
+    if isinstance(value, datetime):
+        raise TypeError(f"{value!r} is a time, and a task or a schedule has a length: seconds, or a timedelta")
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return None if value is None else float(value)

@@ -13,10 +13,12 @@ from django.core.exceptions import ImproperlyConfigured
 
 from tasuki import App
 from tasuki.contrib.django.celery.calls.running import EXPIRES
+from tasuki.contrib.django.celery.options import refuse_options_of_schedule, seconds
 from tasuki.contrib.django.celery.queue import shared_queue
 from tasuki.contrib.django.celery.settings import beat_schedule, timezone
 from tasuki.contrib.django.config import settings_place
 from tasuki.contrib.django.project import project_app
+from tasuki.ids import name_for
 from tasuki.registry.references import did_you_mean
 from tasuki.system.caller import declared_at
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from tasuki.contrib.django.celery.calls.signature import Called
 
 Field = str | int | Iterable[str | int]
+_LONG = re.compile(r"\b(mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|jun|jul|aug|sep|oct|nov|dec)[a-z]+", re.IGNORECASE)
+"""Days and months that are written out, as Celery allows it."""
+_FIELDS = ("task", "schedule", "args", "kwargs", "options")
+"""Of an item of the setting."""
 
 _lock = threading.Lock()
 _declared: weakref.WeakSet[App] = weakref.WeakSet()
@@ -52,7 +58,8 @@ def crontab(
 
 
 def _text(field: Field) -> str:
-    return str(field) if isinstance(field, str | int) else ",".join(map(str, field))
+    text = str(field) if isinstance(field, str | int) else ",".join(map(str, field))
+    return _LONG.sub(r"\1", text)
 
 
 class Periodic(NamedTuple):
@@ -81,22 +88,22 @@ def declare_schedules() -> None:
 
 
 def declare_schedule(app: App, name: str, periodic: Periodic) -> None:
-    """Declare one. Raises ImproperlyConfigured: its time is none."""
+    """Declare one. Raises ImproperlyConfigured: its time is none; TypeError: an option that it cannot have."""
     timing, task = periodic.schedule, periodic.task
     if isinstance(timing, bool) or not isinstance(timing, str | int | float | timedelta):
         raise ImproperlyConfigured(
             f"the schedule {name!r} has the time {timing!r}; write crontab(…) of tasuki.contrib.django.celery, "
             "a number of seconds or a timedelta"
         )
-    headers = dict(periodic.options.get("headers") or {})
-    if (expires := periodic.options.get("expires")) is not None:
-        headers[EXPIRES] = float(expires)
+    options = {"expires": task.defaults.get("expires"), **periodic.options}
+    headers = dict(options.pop("headers", None) or {})
+    if (expires := seconds(options.pop("expires"))) is not None:
+        headers[EXPIRES] = expires
+    refuse_options_of_schedule(task.name, task.queue, options)
     when = {"cron": timing, "timezone": timezone()} if isinstance(timing, str) else {"every": timing}
     body = task.own.message(*periodic.args, **periodic.kwargs).body
-    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
-    app.schedule(
-        f"{slug}.schedule", shared_queue(task.queue), task=task.name, body=body, headers=headers, **when
-    )  # fmt: skip
+    id = f"{name_for(name)}.schedule"
+    app.schedule(id, shared_queue(task.queue), task=task.name, body=body, headers=headers, **when)
 
 
 def _declare(app: App, name: str, fields: Mapping[str, Any]) -> None:
@@ -109,5 +116,9 @@ def _declare(app: App, name: str, fields: Mapping[str, Any]) -> None:
             or "import the module that has it in a tasks.py of an installed app"
         )
         raise ImproperlyConfigured(f"CELERY_BEAT_SCHEDULE[{name!r}] names the task {fields.get('task')!r}; {hint}")
+    for field in fields:
+        if field not in _FIELDS:
+            hint = did_you_mean(field, _FIELDS) or f"there are: {', '.join(_FIELDS)}"
+            raise ImproperlyConfigured(f"CELERY_BEAT_SCHEDULE[{name!r}] has no field {field!r}; {hint}")
     args, kwargs, options = (fields.get(each) for each in ("args", "kwargs", "options"))
     declare_schedule(app, name, Periodic(fields.get("schedule"), task, args or (), kwargs or {}, options or {}))

@@ -1,7 +1,6 @@
 """Celery's settings that keep their meaning; their names in Django's settings begin with ``CELERY_``.
 
-``TASK_DEFAULT_QUEUE`` · ``TASK_ROUTES`` · ``TASK_TIME_LIMIT`` · ``TASK_SOFT_TIME_LIMIT`` · ``WORKER_CONCURRENCY`` ·
-``BEAT_SCHEDULE`` · ``TIMEZONE`` · ``TASK_ALWAYS_EAGER`` · ``TASK_EAGER_PROPAGATES``. All others have no effect.
+``SETTINGS`` lists them; all others have no effect.
 """
 
 from __future__ import annotations
@@ -12,6 +11,19 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+
+SETTINGS = (
+    "TASK_DEFAULT_QUEUE",
+    "TASK_ROUTES",
+    "TASK_TIME_LIMIT",
+    "TASK_SOFT_TIME_LIMIT",
+    "WORKER_CONCURRENCY",
+    "BEAT_SCHEDULE",
+    "TIMEZONE",
+    "TASK_ALWAYS_EAGER",
+    "TASK_EAGER_PROPAGATES",
+)
+"""All that keep their meaning."""
 
 
 def setting(name: str, default: Any = None) -> Any:

@@ -6,22 +6,23 @@ import functools
 import inspect
 import logging
 import sys
-import time
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import MethodType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from django.db.models import Model
 
+from tasuki.app.guesses import Guessed
 from tasuki.contracts.handler import Context, Retry
 from tasuki.contrib.django.celery.calls.eager import EagerResult, run_now
 from tasuki.contrib.django.celery.calls.request import Request, current_request, requested
 from tasuki.contrib.django.celery.calls.retrying import Wanted, refuse_others, signal_of
 from tasuki.contrib.django.celery.calls.running import HOOKS, Hooks, give_up, run
 from tasuki.contrib.django.celery.calls.signature import Signature
-from tasuki.contrib.django.celery.options import refuse_options_of_call, refuse_unknown_options, rules_of, seconds
+from tasuki.contrib.django.celery.names import OF_TASK
+from tasuki.contrib.django.celery.options import refuse_unknown_options, rules_of
 from tasuki.contrib.django.celery.queue import shared_queue
 from tasuki.contrib.django.celery.signals import before_task_publish
 from tasuki.message import new_id
@@ -40,11 +41,13 @@ tasks: dict[str, Task] = {}
 """All tasks of this process by name."""
 
 
-class Task(Hooks):
+class Task(Hooks, Guessed):
     """A function that workers run; also the base class of classes for the option ``base``.
 
     Calling it calls the function here and now, as before it was decorated.
     """
+
+    guesses: ClassVar[Mapping[str, str]] = OF_TASK
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         if inspect.iscoroutinefunction(function):
@@ -70,6 +73,9 @@ class Task(Hooks):
             name=self.name, retry=rules.retries, handler_timeout=rules.limit, on_give_up=self._end(wire)
         )(wire)
         tasks[self.name] = self
+
+    def __repr__(self) -> str:
+        return f"<task {self.name} of queue {self.queue}>"
 
     @property
     def request(self) -> Request:
@@ -144,50 +150,30 @@ class Task(Hooks):
         return self.s(*args, **kwargs).delay()
 
     def apply_async(
-        self,
-        args: tuple[Any, ...] | list[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        *,
-        countdown: float | None = None,
-        eta: datetime | None = None,
-        expires: float | timedelta | datetime | None = None,
-        task_id: str | None = None,
-        priority: int | None = None,
-        headers: Mapping[str, Any] | None = None,
-        **others: Any,
+        self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
     ) -> Confirmed | EagerResult:
         """As ``delay``, with options.
 
         Args:
             args: by position.
             kwargs: by name.
-            countdown: seconds until it may run.
-            eta: when it may run, with a time zone.
-            expires: seconds after which it is not run any more, or when, with a time zone.
-            task_id: default a new one.
-            priority: 9 first.
-            headers: of its message.
-            others: options of Celery that have nothing to change here.
+            options: ``countdown``: seconds until it may run. ``eta``: when it may run, with a time zone. ``expires``:
+                seconds or a timedelta after which it is not run any more, or when, with a time zone. ``task_id``:
+                default a new one. ``priority``: 9 first. ``headers`` of its message.
 
         Raises:
             TypeError: an option that has no counterpart; it says what to write.
         """
-        refuse_options_of_call(self.name, self.queue, others)
-        left = expires.timestamp() - time.time() if isinstance(expires, datetime) else seconds(expires)
-        given: dict[str, Any] = {
-            "delay": countdown,
-            "at": eta,
-            "expires": left,
-            "id": task_id,
-            "priority": priority,
-            "headers": headers,
-        }
-        options = {name: value for name, value in given.items() if value is not None}
-        return self.s(*args, **(kwargs or {})).publish(options)
+        return self.s().apply_async(args, kwargs, **options)
 
-    def apply(self, args: tuple[Any, ...] | list[Any] = (), kwargs: Mapping[str, Any] | None = None) -> EagerResult:
-        """Run it here and now, with its signals and its retries."""
-        return run_now(self.s(*args, **(kwargs or {})))
+    def apply(
+        self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, *, throw: bool = False
+    ) -> EagerResult:
+        """Run it here and now, with its signals and its retries. Raises Exception: with ``throw``, of the task."""
+        ran = run_now(self.s(*args, **(kwargs or {})))
+        if throw:
+            ran.get()
+        return ran
 
     def s(self, /, *args: Any, **kwargs: Any) -> Signature:
         """A call for later; after another task it gets that task's result as its first argument."""

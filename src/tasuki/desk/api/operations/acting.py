@@ -135,7 +135,7 @@ async def undo_edit(call: Call) -> Done:
 
 
 async def dry_run(call: Call) -> DryRun:
-    """Call the handler of a message in a process of its own, which records what it would do, for up to 30 s.
+    """Call the handler of a message in its own process, which records what it would do, for up to 30 s.
 
     Calls that the code makes itself (HTTP, SQL outside Tasuki) really happen, so it is off until a policy allows it.
     """

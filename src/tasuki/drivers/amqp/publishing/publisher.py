@@ -1,4 +1,4 @@
-"""Publisher: hands messages to the broker over a connection of its own, and waits until it has answered for each.
+"""Publisher: hands messages to the broker over its own connection, and waits until it has answered for each.
 
 Of its own because the broker stops reading a connection that publishes while it is low on memory or disk; consuming and
 acking go on on another, and make room.

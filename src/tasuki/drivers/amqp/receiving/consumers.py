@@ -19,7 +19,7 @@ _SHARED, _RETURNED, _PARTITION = "s", "r", "k"
 
 
 class Consumers:
-    """Of each shared lane one with an allowance of its own, and of each lane of keys one that gets one at a time."""
+    """Of each shared lane one with its own allowance, and of each lane of keys one that gets one at a time."""
 
     def __init__(self) -> None:
         self.allowed = 0

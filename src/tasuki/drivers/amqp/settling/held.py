@@ -30,7 +30,7 @@ class Held(dict[int, Delivery]):
         return len(self) + len(self._settling)
 
     def hand_out(self, deliveries: Iterable[Delivery]) -> list[Received]:
-        """They are held from now on, each with a receipt of its own."""
+        """They are held from now on, each with its own receipt."""
         return [self._hand_out(delivery) for delivery in deliveries]
 
     def _hand_out(self, delivery: Delivery) -> Received:

@@ -47,7 +47,7 @@ async def remove_if_leaderless(connection: Connection, queue: str) -> None:
 
 
 async def _is_leaderless(connection: Connection, queue: str) -> bool:
-    # On a connection of its own: the broker ends the one on which a consumer waits for a queue that is deleted.
+    # On its own connection: the broker ends the one on which a consumer waits for a queue that is deleted.
     asking = await Hosts(connection.settings).connect()
     answer = asyncio.ensure_future(_answered(asking, queue))
     try:

@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 class NATSStore(Store):
-    """A store in a stream of its own; its clock is the server's."""
+    """A store in its own stream; its clock is the server's."""
 
     def __init__(self, name: str, driver: str, ways: Ways) -> None:
         super().__init__(name, driver)

@@ -123,7 +123,7 @@ class Connector:
         if in_recovery:
             raise BrokerUnavailableError("it is a standby, which takes no writes; give the address of the primary")
         self.level.learn(values)
-        # A pooler answers with a process number of its own when one connects.
+        # A pooler answers with its own process number when one connects.
         return bool(pid != connection.get_server_pid())
 
 
@@ -150,7 +150,7 @@ class Link:
         return bool(self._begin)
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
-        """The rows of one statement in a transaction of its own.
+        """The rows of one statement in its own transaction.
 
         Raises what the client raises, TimeoutError, or UnreplicatedError.
         """

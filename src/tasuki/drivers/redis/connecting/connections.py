@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Connections:
-    """Made on the loop that opens the driver; the lease thread and others come with loops of their own."""
+    """Made on the loop that opens the driver; the lease thread and others come with their own loops."""
 
     def __init__(self, make: Callable[[], Nodes]) -> None:
         self._make = make

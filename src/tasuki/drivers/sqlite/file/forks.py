@@ -21,7 +21,7 @@ PATIENCE = 5.0
 
 
 class FileThread(Protocol):
-    """A thread with a connection of its own."""
+    """A thread with its own connection."""
 
     at_work: threading.Lock
     """It has this while it uses the connection."""

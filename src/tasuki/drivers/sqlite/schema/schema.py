@@ -49,7 +49,7 @@ def _found(connection: sqlite3.Connection, driver: str, path: str) -> Layout | N
     execute = connection.execute
     if execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
         if execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-            problem = f"SQLite file {path!r} belongs to another program; give the driver a file of its own"
+            problem = f"SQLite file {path!r} belongs to another program; give the driver its own file"
             raise DriverError(problem, driver=driver)
         return None
     version = execute("PRAGMA user_version").fetchone()[0]

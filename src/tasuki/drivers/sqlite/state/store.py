@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class SQLiteStore(Store):
-    """Writes in the group commits of the driver's writer, and reads on a thread of its own; see the contract.
+    """Writes in the group commits of the driver's writer, and reads on its own thread; see the contract.
 
     Its clock is the machine's, as for all processes that use the file.
     """

@@ -38,7 +38,7 @@ SWEEP = 1.0
 
 
 class Writer:
-    """Runs requests in groups, in a thread of its own."""
+    """Runs requests in groups, in its own thread."""
 
     _news: News
     """Of the newest connection."""

@@ -154,7 +154,7 @@ def _has_begun(connection: sqlite3.Connection, *, is_last: bool) -> bool:
 
 
 class _Turn:
-    """The turn of the writers, by a descriptor of its own; see ``HolderLocks``."""
+    """The turn of the writers, by its own descriptor; see ``HolderLocks``."""
 
     def __init__(self, path: str) -> None:
         self._path = turn_file(path)

@@ -1,4 +1,4 @@
-"""Batches of ten, as SQS takes them, several at once; each entry gets a result of its own."""
+"""Batches of ten, as SQS takes them, several at once; each entry gets its own result."""
 
 from __future__ import annotations
 

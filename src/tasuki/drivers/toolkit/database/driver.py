@@ -163,7 +163,7 @@ class DatabaseDriver(Driver, Generic[L]):
         return await move_together(self.name, queue, batch, refuse=refuse, run=run)
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
-        """Set the leases; from another loop by a connection in a thread of its own."""
+        """Set the leases; from another loop by a connection in its own thread."""
         session, _ = self._holding(queue)
         run = session.run if asyncio.get_running_loop() is session.loop else session.run_aside
         return await run(queue, lambda store: store.extend(queue, batch, lease)) if batch else ()

@@ -23,7 +23,7 @@ SWEEP_INTERVAL = 60.0
 
 
 class DatabasePolling(Generic[L]):
-    """Of one session, with a connection of its own, which is the sign of life of this process.
+    """Of one session, with its own connection, which is the sign of life of this process.
 
     ``remove_unused`` removes a temporary queue, if it is still unused.
     """

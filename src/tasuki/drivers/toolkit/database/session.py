@@ -29,7 +29,7 @@ Work = Callable[[TableStore], Awaitable[T]]
 
 
 class DatabaseSession(Generic[L]):
-    """For the event loop that opens it. Every verb runs in a task of its own, which a cancelled caller leaves alone."""
+    """For the event loop that opens it. Every verb runs in its own task, which a cancelled caller leaves alone."""
 
     def __init__(self, driver: str, database: DatabaseServer[L], known: KnownQueues[QueueSpec]) -> None:
         self._database = database
@@ -82,7 +82,7 @@ class DatabaseSession(Generic[L]):
         return await self._tasks.run(self._transact(self._transactions, queue, work))
 
     async def run_aside(self, queue: str, work: Work[T]) -> T:
-        """The same from another event loop than the session's, on a thread of its own."""
+        """The same from another event loop than the session's, on its own thread."""
         return await self._leases.run(lambda transactions: self._transact(transactions, queue, work))
 
     async def _transact(self, transactions: Transactions[L], queue: str, work: Work[T]) -> T:

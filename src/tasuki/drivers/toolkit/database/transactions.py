@@ -31,7 +31,7 @@ class BeginAgainError(Exception):
 
 
 class Transactions(Generic[L]):
-    """At most ``size`` transactions at a time, each on a connection of its own.
+    """At most ``size`` transactions at a time, each on its own connection.
 
     Args:
         driver: its name, for errors.

@@ -10,7 +10,7 @@ from tasuki.system.loop_thread import LoopThread
 
 
 class Closable(Protocol):
-    """What a thread has of its own, to reach the broker."""
+    """What its own thread has, to reach the broker."""
 
     async def close(self) -> None:
         """Disconnect."""
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class LeaseThread(Generic[C]):
-    """A thread with a loop and a connection of its own; the first work starts it, and makes the connection.
+    """A thread with a loop and its own connection; the first work starts it, and makes the connection.
 
     If its loop fails, the next one has a new connection. ``make`` is called on the thread.
     """

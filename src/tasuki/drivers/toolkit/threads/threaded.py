@@ -1,4 +1,4 @@
-"""Threaded: any driver, with all its broker I/O on a thread and an event loop of its own.
+"""Threaded: any driver, with all its broker I/O on a thread and its own event loop.
 
 For brokers that bind deliveries to a connection with heartbeats: a handler that blocks the application's loop must not
 stop them. Each call costs two hops between threads; see docs/adr/0008-where-broker-io-runs.md for when that pays.

@@ -121,7 +121,7 @@ local function open(letter)
   return m, n
 end
 
--- The children of a container follow in `parts`; all scalars: they need no letters of their own.
+-- The children of a container follow in `parts`; all scalars: they need no letters.
 local function close(part, at, count)
   out[at] = count
   for i = part + 1, m do

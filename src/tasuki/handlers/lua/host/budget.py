@@ -147,7 +147,7 @@ class Budget:
                 self.go_on()
 
     def in_task(self, work: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
-        """The same for a task of its own, which has its turns while this waits."""
+        """The same for its own task, which has its turns while this waits."""
         return _Measured(list(self._payers()), work)
 
     def _payers(self) -> Iterator[Budget]:

@@ -1,7 +1,7 @@
 """ThreadedLuaHandler: a script in several threads (``pool`` with ``isolation: shared``).
 
 Lua gives up Python's lock while it runs, so scripts that compute use as many cores as there are threads. Each thread
-has a runtime and an event loop of its own, in which a script's own waiting takes place; all that it asks for is done in
+has a runtime and its own event loop, in which a script's own waiting takes place; all that it asks for is done in
 the loop of the worker. Values are converted to Lua and back in the thread that owns the runtime: no other thread may
 touch it.
 """

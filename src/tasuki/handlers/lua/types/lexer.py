@@ -1,6 +1,6 @@
 """The tokens of a Lua source, with the few operators that the type syntax adds; blanks and comments are between them.
 
-``>`` is always a token of its own: in ``local x: List<T>= y`` it closes a list although ``=`` follows at once.
+``>`` is always its own token: in ``local x: List<T>= y`` it closes a list although ``=`` follows at once.
 """
 
 from __future__ import annotations

@@ -60,5 +60,5 @@ def shared_names(configs: Mapping[str, Config]) -> Iterator[Finding]:
         if named is None or (other := first.setdefault((named, config.queue_name), id)) == id:
             continue
         problem = f"{other!r} has the same name at its broker, {config.queue_name!r}, and the same store, {named!r}"
-        hint = "they share pauses, results and the keys of idempotency: give one a queue_name or a store of its own"
+        hint = "they share pauses, results and the keys of idempotency: give one a queue_name or its own store"
         yield id, ("queue_name",), problem, hint

@@ -267,7 +267,7 @@ class Transferring(Suite):
 
 
 def to_other(rig: Rig, source: str, *, id: str | None = None, body: bytes = b"body", **options: Any) -> Transfer:
-    """A transfer to ``other``; without an id of its own the message has the same one."""
+    """A transfer to ``other``; without its own id the message has the same one."""
     return Transfer(source, rig.other, rig.message(body, id=id or source, **options))
 
 

@@ -285,7 +285,7 @@ async def _run(suite: StoreSuite, function: Case, facts: tuple[str, ...]) -> Non
 
 @asynccontextmanager
 async def open_rig(suite: StoreSuite, facts: Sequence[str] = ()) -> AsyncIterator[StoreRig]:
-    """A rig with a place of its own for the time of the block. Raises SkipTest for a fact that is not claimed."""
+    """A rig with its own place for the time of the block. Raises SkipTest for a fact that is not claimed."""
     with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
         rig = StoreRig(suite, Path(place), ShiftedClock())
         if not rig.driver.capabilities.store:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from tasuki.app.guesses import Guessed
 from tasuki.contracts.handler import Retry
 from tasuki.contrib.django.celery.calls.request import Request, requested
 from tasuki.contrib.django.celery.calls.running import Runnable, tell_failure, tell_retry, tell_success
+from tasuki.contrib.django.celery.names import OF_RESULT
 from tasuki.contrib.django.celery.settings import setting
 from tasuki.contrib.django.celery.signals import task_postrun, task_prerun
 from tasuki.contrib.django.celery.states import FAILURE, RETRY, SUCCESS
@@ -18,13 +20,29 @@ EAGER_RETRIES = 100
 """Most retries of an eager run, of a task that has no bound of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class EagerResult:
+@dataclass(frozen=True)
+class EagerResult(Guessed):
     """A task that has run: ``result`` is what it returned, or its error in the state FAILURE."""
+
+    guesses: ClassVar[Mapping[str, str]] = OF_RESULT
 
     id: str
     state: str
     result: Any
+
+    def get(self, timeout: float | None = None, propagate: bool = True) -> Any:
+        """What the task returned. Raises Exception: its error, unless ``propagate`` is False."""
+        if propagate and self.failed():
+            raise self.result
+        return self.result
+
+    def successful(self) -> bool:
+        """Whether the task has returned."""
+        return self.state == SUCCESS
+
+    def failed(self) -> bool:
+        """Whether the task was given up."""
+        return self.state == FAILURE
 
 
 class Call(Protocol):
@@ -80,10 +98,10 @@ def _run_once(signature: Call, id: str, args: tuple[Any, ...], retries: int) -> 
     return EagerResult(id, SUCCESS, value)
 
 
-def run_chain(signatures: Iterable[Call]) -> EagerResult:
-    """Run one after the other, until one fails; the last one that ran."""
+def run_chain(signatures: Iterable[Call], *before: Any) -> EagerResult:
+    """Run one after the other, until one fails; the last that ran. ``before``: the result that the first follows."""
     first, *others = signatures
-    ran = run_now(first)
+    ran = run_now(first, *before)
     for each in others:
         if ran.state == FAILURE:
             break
@@ -91,12 +109,12 @@ def run_chain(signatures: Iterable[Call]) -> EagerResult:
     return ran
 
 
-def run_chord(header: Iterable[Call], body: Call | None, errback: Call | None) -> list[EagerResult]:
+def run_chord(header: Iterable[Call], body: Iterable[Call], errback: Call | None) -> list[EagerResult]:
     """Run all, then ``body``; or ``errback``, if one has failed. What the group ran."""
     ran = [run_now(each) for each in header]
     failed = [each.result for each in ran if each.state == FAILURE]
     if failed and errback is not None:
         run_now(errback, {"kind": type(failed[0]).__name__, "message": str(failed[0])}, None, None)
-    elif not failed and body is not None:
-        run_now(body, [each.result for each in ran])
+    elif not failed and body:
+        run_chain(body, [each.result for each in ran])
     return ran

@@ -6,12 +6,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+
+from tasuki.app.guesses import Guessed
+from tasuki.contrib.django.celery.names import OF_REQUEST
 
 
-@dataclass(slots=True)
-class Request:
+@dataclass
+class Request(Guessed):
     """Of the task that this thread runs; outside of a worker it has no id."""
+
+    guesses: ClassVar[Mapping[str, str]] = OF_REQUEST
 
     id: str | None = None
     retries: int = 0

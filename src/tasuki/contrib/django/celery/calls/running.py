@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from enum import Enum
 from typing import Any, Protocol
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
@@ -24,6 +25,12 @@ EXPIRES = "expires_after"
 """Header of a scheduled message: seconds after which it is not run any more."""
 _TOLD = "_tasuki_told"
 """Attribute of an error for which ``task_failure`` was sent."""
+
+
+class _Result(Enum):
+    """A result that is written as ``False``; ``False`` itself would tell Tasuki that the handler has failed."""
+
+    FALSE = False
 
 
 class ErrorInfo:
@@ -125,7 +132,7 @@ def run(task: Runnable, arguments: dict[str, Any], context: Context) -> Any:
             task_postrun.tell(task, **call, retval=error, state=FAILURE)
         raise
     tell_success(task, call, value)
-    return None if value is False else value  # to Tasuki, False would be a failure
+    return _Result.FALSE if value is False else value
 
 
 def limited(task: Runnable) -> AbstractContextManager[None]:

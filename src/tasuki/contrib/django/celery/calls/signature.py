@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from tasuki.app.guesses import Guessed
 from tasuki.contrib.django.celery.calls.eager import EagerResult, is_eager, run_now
 from tasuki.contrib.django.celery.calls.running import EXPIRES, Runnable
+from tasuki.contrib.django.celery.names import OF_CALL
+from tasuki.contrib.django.celery.options import options_of_call
 
 if TYPE_CHECKING:
     from tasuki.app.flow.planned import Planned
     from tasuki.app.tasks.task import Task as OwnTask
+    from tasuki.contrib.django.celery.calls.canvas import chain
     from tasuki.queues.result import Confirmed
 
 
@@ -21,6 +25,9 @@ class Called(Runnable, Protocol):
     defaults: dict[str, Any]
     queue: str
 
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function here and now."""
+
     def announce(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> str:
         """Send ``before_task_publish`` for a call; returns the id that its message has."""
 
@@ -28,58 +35,105 @@ class Called(Runnable, Protocol):
         """An argument as its message carries it."""
 
 
-class Signature:
-    """One call of a task, for later. An immutable one (``task.si``) ignores the result that it follows."""
+class Signature(Guessed):
+    """One call of a task, for later. An immutable one (``task.si``) ignores the result that it follows.
+
+    ``options``: of its message, by Celery's names.
+    """
+
+    guesses: ClassVar[Mapping[str, str]] = OF_CALL
 
     def __init__(
-        self, task: Called, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, immutable: bool = False
+        self,
+        task: Called,
+        args: Iterable[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        immutable: bool = False,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.task = task
-        self.args = args
+        self.args = tuple(args)
         self.kwargs = dict(kwargs)
         self.immutable = immutable
+        self._given = dict(options or {})
 
-    def delay(self) -> Confirmed | EagerResult:
-        """Publish it, as a part of the transaction that is open."""
-        return self.publish({})
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function here and now, these arguments first; nothing is sent."""
+        call = self.clone(args, kwargs)
+        return call.task(*call.args, **call.kwargs)
 
-    apply_async = delay
+    def __or__(self, other: Any) -> chain:
+        """A chain: the other call gets the result of this one."""
+        from tasuki.contrib.django.celery.calls.canvas import chain
 
-    def publish(self, options: Mapping[str, Any]) -> Confirmed | EagerResult:
-        """Publish it with options of Tasuki's ``with_options``, and ``expires``: seconds."""
+        return chain(self, other)
+
+    def set(self, *, immutable: bool | None = None, **options: Any) -> Signature:
+        """Give its message options of ``apply_async``; returns this call. Raises TypeError: one has no counterpart."""
+        options_of_call(self.task.name, self.task.queue, options)
+        self._given.update(options)
+        self.immutable = self.immutable if immutable is None else immutable
+        return self
+
+    def clone(self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any) -> Signature:
+        """Another call with these arguments before its own ones; an immutable one takes none."""
+        first = () if self.immutable else tuple(args)
+        more = {} if self.immutable else dict(kwargs or {})
+        given = {**self._given, **options}
+        return Signature(
+            self.task, (*first, *self.args), {**self.kwargs, **more}, immutable=self.immutable, options=given
+        )  # fmt: skip
+
+    def delay(self, *args: Any, **kwargs: Any) -> Confirmed | EagerResult:
+        """Publish it, as a part of the transaction that is open; these arguments come first."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Confirmed | EagerResult:
+        """As ``delay``, with options; see ``Task.apply_async``."""
+        call = self.clone(args, kwargs, **options)
+        return call.publish()
+
+    def apply(self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None) -> EagerResult:
+        """Run it here and now, with its signals and its retries."""
+        return run_now(self.clone(args, kwargs))
+
+    def publish(self, then: Planned | None = None) -> Confirmed | EagerResult:
+        """Publish it, with a message that follows it."""
+        options = self._options(then)
         if is_eager():
             return run_now(self)
-        options = self._options(options)
         id = self.task.announce(self.args, self.kwargs, options)
         args, kwargs = self._plain()
         return self.task.own.with_options(**{**options, "id": id}).send(*args, **kwargs)
 
     def member(self) -> Planned:
         """Its message, for a group that is published now."""
-        options = self._options({})
+        options = self._options()
         id = self.task.announce(self.args, self.kwargs, options)
         args, kwargs = self._plain()
         return self.task.own.with_options(**{**options, "id": id}).message(*args, **kwargs)
 
     def following(self, then: Planned | None = None) -> Planned:
         """Its message, after another one whose result it is given."""
-        options = self._options({} if then is None else {"then": then})
-        sender = self.task.own.with_options(**options)
+        sender = self.task.own.with_options(**self._options(then))
         args, kwargs = self._plain()
         return sender.message(*args, **kwargs) if self.immutable else sender.filled(*args, **kwargs)
 
     def on_failure(self) -> Planned:
         """Its message, after a failure: its first argument is the error as a dict, the next two are None."""
+        sender = self.task.own.with_options(**self._options())
         args, kwargs = self._plain()
-        sender = self.task.own
         return sender.message(*args, **kwargs) if self.immutable else sender.filled(None, None, *args, **kwargs)
 
-    def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of its message: the task's, and the given ones; a header says when it expires."""
-        options = {**self.task.defaults, **given}
+    def _options(self, then: Planned | None = None) -> dict[str, Any]:
+        """Tasuki's options of its message: the task's, and its own; a header says when it expires."""
+        options = {**self.task.defaults, **options_of_call(self.task.name, self.task.queue, self._given)}
         if (expires := options.pop("expires", None)) is not None:
             options["headers"] = {**(options.get("headers") or {}), EXPIRES: float(expires)}
-        return options
+        return options if then is None else {**options, "then": then}
 
     def _plain(self) -> tuple[list[Any], dict[str, Any]]:
         plain = self.task.plain

@@ -1,4 +1,4 @@
--- One message wakes one worker. A process that waits at a queue has a row in waiters, and listens to a channel of its own
+-- One message wakes one worker. A process that waits at a queue has a row in waiters, and listens to its own channel
 -- (tasuki:<holder in hex>). A verb that makes messages ready takes as many rows as there are messages, and notifies their
 -- holders. A wake-up may be lost (its process died, or never listened): so the waiting processes check the queue in turns,
 -- a few times a second in all, however many they are. One of them watches: it wakes by itself when the next delay or lease

@@ -77,7 +77,7 @@ def _marks(text: str) -> int:
 
 
 def _count_keys(value: Any, depth: int) -> int:
-    """How many object members there are in all; each has a colon of its own in the text."""
+    """How many object members there are in all; each has its own colon in the text."""
     if type(value) not in _CONTAINERS:
         return 0
     children: Iterable[Any] = value.values() if type(value) is dict else value

@@ -42,7 +42,6 @@ FILES: Final = (
     "e2e/test_isolated_modules.py",
     "e2e/test_largest_letters.py",
     "e2e/test_moving_to_another_broker.py",
-    "e2e/test_old_stores.py",
     "e2e/test_page_runs.py",
     "e2e/test_pausing.py",
     "e2e/test_recycling.py",

@@ -184,7 +184,7 @@ class Client:
 
     async def ack(self, id: str) -> None:
         seq, token = self._tokens[id]
-        sql = f"SELECT {self._schema}.settle('q', $1, $2, null, null)"
+        sql = f"SELECT {self._schema}.settle('q', $1, $2, null, null, false)"
         assert await self.connection.fetchval(sql, [seq], [token]) == []
 
 

@@ -72,16 +72,18 @@ async def every_verb(explainer: Explainer) -> dict[str, list[tuple[str, str, int
     held = await explainer.connection.fetch(RECEIVE)
     seqs, tokens = [row[0] for row in held if row[0]], [row[1] for row in held if row[0]]
     half = len(seqs) // 2
-    settle = "SELECT plans.settle('q', $1, $2, $3, $4)"
+    settle = "SELECT plans.settle('q', $1, $2, $3, $4, false)"
     scans["release"] = await explainer.scans(settle, seqs[:half], tokens[:half], [2] * half, [0.0] * half)
-    scans["ack"] = await explainer.scans("SELECT plans.settle('q', $1, $2, null, null)", seqs[half:], tokens[half:])
+    scans["ack"] = await explainer.scans(
+        "SELECT plans.settle('q', $1, $2, null, null, false)", seqs[half:], tokens[half:]
+    )
     scans["publish"] = await explainer.scans(
         "SELECT plans.publish('q', array['x'], array['']::bytea[], array[null]::bytea[], null, array['k'], null, null, "
         "false, array['k'])"
     )
     scans["next"] = await explainer.scans(RECEIVE)
     scans["look"] = await explainer.scans("SELECT * FROM plans.check_queues(array['q'], 0, true, 1)")
-    scans["peek"] = await explainer.scans("SELECT * FROM plans.show_messages('q', 10, 0)")
+    scans["peek"] = await explainer.scans("SELECT * FROM plans.show_places('q', 10, 0)")
     scans["occupancy"] = await explainer.scans("SELECT * FROM plans.occupancies(array['q'])")
     return scans
 

@@ -230,7 +230,7 @@ async def test_a_queue_without_limits_touches_no_table_of_them(
     async with sql.transaction():
         await driver.publish_within(sql, "q", [*of("a", 0), *of("b", 0, delay=0.01)])
         claimed = await sql.fetch(CLAIM.format(schema), 5)
-        settle = f"SELECT {schema}.settle('q', $1, $2, $3, $4)"
+        settle = f"SELECT {schema}.settle('q', $1, $2, $3, $4, false)"
         seqs, tokens = [row["seq"] for row in claimed], [row["token"] for row in claimed]
         await sql.fetch(settle, seqs, tokens, [2] * len(seqs), [0.0] * len(seqs))
         await sql.fetch(f"SELECT * FROM {schema}.check_queues(array['q'], 0, true, 1)")

@@ -1,4 +1,4 @@
-"""A transaction that holds the tables for long, while the schema is to be brought up to date."""
+"""A transaction that holds the tables for long, while the schema is to be completed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.drivers.postgres.schema import locks
-from tasuki.drivers.postgres.schema import schema as migrating
+from tasuki.drivers.postgres.schema import schema as completing
 from tasuki.errors import BrokerUnavailableError
 from tests.support.brokers.postgres import Postgres
 from tests.support.brokers.rig import fresh, until
@@ -22,7 +22,7 @@ _WAITS = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted"
 
 
 class Site:
-    """An outdated schema with a queue; a transaction that reads it and does not end; a role that owns it."""
+    """A schema that lacks a function; a transaction that reads its queue and does not end; a role that owns it."""
 
     def __init__(self, schema: str, sql: asyncpg.Connection, holder: asyncpg.Connection, owner: asyncpg.Connection):
         self.schema = schema
@@ -36,13 +36,13 @@ class Site:
         database = await self.sql.fetchval("SELECT current_database()")
         await self.sql.execute(f"CREATE ROLE {role}; GRANT CREATE ON DATABASE {database} TO {role}")
         await self.owner.execute(f"SET ROLE {role}")
-        await migrating.migrate(self.owner, self.schema)
+        await completing.complete(self.owner, self.schema)
         await self.sql.execute(f"SELECT {self.schema}.declare_queue('q', 9, NULL, false, NULL, false, NULL)")
-        await self.sql.execute(f"UPDATE {self.schema}.migrations SET version = 16")
+        await self.sql.execute(f"DROP FUNCTION {self.schema}.occupancies")
         await self.holder.execute(f"BEGIN; SELECT lease FROM {self.schema}.queues")
 
     def begin(self) -> None:
-        self.changing = asyncio.create_task(migrating.migrate(self.owner, self.schema, "app:db"))
+        self.changing = asyncio.create_task(completing.complete(self.owner, self.schema, "app:db"))
 
     async def waits(self) -> None:
         await until(lambda: self.sql.fetchval(_WAITS, self.owner.get_server_pid()), "the change waits for the tables")
@@ -80,16 +80,14 @@ async def test_others_pass_a_change_that_waits_and_the_log_names_what_it_waits_f
     await site.waits()
     await site.publish()  # behind the change, which gives way
     line = await logged(caplog)
-    assert line.startswith(
-        f"driver 'app:db': schema '{site.schema}' cannot be brought up to date while its tables are "
-    )
+    assert line.startswith(f"driver 'app:db': schema '{site.schema}' cannot be completed while its tables are ")
     assert f"in use by process {site.holder.get_server_pid()} (user: " in line
     assert ", application: a report" in line
     assert str(site.sql.get_server_pid()) not in line, "a statement that only waited behind the change is not to blame"
     await site.waits()  # once more
     await site.holder.execute("COMMIT")
     await site.changing
-    assert await migrating.check(site.owner, site.schema)
+    assert await completing.check(site.owner, site.schema)
 
 
 async def test_a_change_that_never_gets_its_tables_ends_with_an_error_and_has_changed_nothing(
@@ -105,10 +103,10 @@ async def test_a_change_that_never_gets_its_tables_ends_with_an_error_and_has_ch
     assert len(caplog.records) == 1
     await site.owner.execute("ROLLBACK")
     await site.publish()
-    assert not await migrating.check(site.owner, site.schema)
+    assert not await completing.check(site.owner, site.schema)
     await site.holder.execute("COMMIT")
-    await migrating.migrate(site.owner, site.schema)
-    assert await migrating.check(site.owner, site.schema)
+    await completing.complete(site.owner, site.schema)
+    assert await completing.check(site.owner, site.schema)
 
 
 async def test_other_processes_wait_for_the_one_that_changes_and_not_for_the_tables(site: Site) -> None:
@@ -116,7 +114,7 @@ async def test_other_processes_wait_for_the_one_that_changes_and_not_for_the_tab
     other = await asyncpg.connect(Postgres.shared().url)
     site.begin()
     await site.waits()
-    second = asyncio.create_task(migrating.migrate(other, site.schema))
+    second = asyncio.create_task(completing.complete(other, site.schema))
     waiting = "SELECT locktype FROM pg_locks WHERE pid = $1 AND NOT granted"
     await until(lambda: site.sql.fetchval(waiting, other.get_server_pid()), "the second process waits")
     await until(lambda: _is_between_two_waits(site), "the first one pauses")

@@ -112,7 +112,7 @@ async def every_verb(explainer: Explainer, queue: str) -> dict[str, list[tuple[s
         [b"why"] * half,
     )
     scans["ack"] = await explainer.scans(
-        "SELECT plans.settle($1, $2, $3, null, null)", queue, seqs[half:], tokens[half:]
+        "SELECT plans.settle($1, $2, $3, null, null, false)", queue, seqs[half:], tokens[half:]
     )
     scans["publish"] = await explainer.scans(
         "SELECT plans.publish($1, array['x'], array['']::bytea[], array[null]::bytea[], null, null, null, null, false)",
@@ -124,7 +124,7 @@ async def every_verb(explainer: Explainer, queue: str) -> dict[str, list[tuple[s
         "array[0, 0]::double precision[])",
         queue,
     )
-    scans["peek"] = await explainer.scans("SELECT * FROM plans.show_messages($1, 10, 0)", queue)
+    scans["peek"] = await explainer.scans("SELECT * FROM plans.show_places($1, 10, 0)", queue)
     return scans
 
 
@@ -235,7 +235,7 @@ async def test_a_settle_asks_what_is_ready_only_for_those_that_wait(
     await driver.declare(QueueSpec("settled", ordering="key"))
     await driver.publish("settled", [Outgoing(f"{number}", b"", {}, key=f"{number % 10}") for number in range(20)])
     receive = "SELECT seq, token FROM plans.receive('settled', 10, 1000000, 0, false, false, true, 1)"
-    settle = "SELECT plans.settle('settled', $1, $2, null, null)"
+    settle = "SELECT plans.settle('settled', $1, $2, null, null, false)"
     found = []
     for waiting in (0, 1):
         await explainer.connection.execute(

@@ -98,7 +98,7 @@ async def test_a_plain_publish_does_not_touch_the_table(make: Make, sql: asyncpg
     async with sql.transaction():
         await driver.publish_within(sql, "q", [Outgoing("a", b"", {}), Outgoing("b", b"", {}, delay=5.0)])
         claimed = await sql.fetch(CLAIM.format(schema), 5)
-        settle = f"SELECT {schema}.settle('q', $1, $2, null, null)"
+        settle = f"SELECT {schema}.settle('q', $1, $2, null, null, false)"
         await sql.fetch(settle, [row[0] for row in claimed], [row[1] for row in claimed])
         assert await sql.fetchval(locks) == 0
         await driver.publish_within(sql, "q", [unique("c")])

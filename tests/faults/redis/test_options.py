@@ -89,7 +89,7 @@ async def test_an_unused_queue_expires(broker: Redis) -> None:
     async with driver_at(broker.port, spec=spec(expires=60.0)) as driver:
         await driver.publish("q", messages("a", "b", priority=1))
         (held,) = await driver.receive("q", 1, 0.0)
-        for key in ("{tasuki:q}", "{tasuki:q}:messages", "{tasuki:q}:ready", "{tasuki:q}:leases"):
+        for key in ("{tasuki:q}:queue", "{tasuki:q}:messages", "{tasuki:q}:ready", "{tasuki:q}:leases"):
             assert 0 < await ask(driver, "PTTL", key) <= 60_000
             assert await ask(driver, "PEXPIRE", key, "30000")
         await driver.receive("q", 1, 0.0)

@@ -235,7 +235,7 @@ async def test_a_conversion_goes_on_when_its_process_dies(broker: Redis, orderin
     async with driver_at(broker.port, spec=spec) as dead, driver_at(broker.port, spec=spec) as worker:
         for number in range(30):
             await dead.publish("q", [Outgoing(f"{key}{number}", b"", {}, key=key) for key in "abc"])
-        options = (30_000_000, "", ordering, "", "", "", "", *LAYOUT)
+        options = (30_000_000, "", ordering, "", "", "", "", LAYOUT)
         assert (await dead._session.ask("q", scripts.DECLARE, *options))[-1] == 1, "and it makes no step of its own"
         got: list[str] = []
         async with asyncio.timeout(SECONDS):
@@ -253,6 +253,6 @@ async def test_a_conversion_goes_on_when_its_process_dies(broker: Redis, orderin
 async def test_a_declaration_waits_for_the_conversion_of_another_process(broker: Redis) -> None:
     async with driver_at(broker.port, spec=PLAIN) as one, driver_at(broker.port, spec=PLAIN) as other:
         await publish(one, 100, keys=7)
-        assert (await one._session.ask("q", scripts.DECLARE, 30_000_000, "", "key", "", "", "", "", *LAYOUT))[-1] == 1
+        assert (await one._session.ask("q", scripts.DECLARE, 30_000_000, "", "key", "", "", "", "", LAYOUT))[-1] == 1
         await other.declare(KEYED)
         assert [item.id for item in await other.receive("q", 100, 0.0)] == [str(number) for number in range(7)]

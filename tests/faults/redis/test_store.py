@@ -119,10 +119,12 @@ async def test_versions_rise_after_all_data_was_lost(broker: Redis) -> None:
         assert await store.put("key", b"", version=0) > before
 
 
-async def test_a_store_of_a_newer_version_is_refused(broker: Redis) -> None:
-    broker.ask("HSET", "{tasuki:state}:store", "version", "9", "min_version", "2")
+async def test_a_store_of_another_layout_is_refused(broker: Redis) -> None:
+    broker.ask("HSET", "{tasuki:state}:store", "version", "9")
     async with driver_at(broker.port) as driver:
-        with pytest.raises(DriverError, match="store 'state' at Redis has layout 9"):
+        with pytest.raises(
+            DriverError, match="store 'state' at Redis has layout 9, and this version of Tasuki needs layout 1"
+        ):
             await opened(driver)
 
 

@@ -1,4 +1,4 @@
-"""Messages that are in no set of their queue, as a step of an earlier version left them, are found and ready again."""
+"""Messages that are in no set of their queue, as another program can leave them, are found and ready again."""
 
 from __future__ import annotations
 

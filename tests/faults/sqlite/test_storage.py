@@ -194,15 +194,17 @@ async def test_a_database_of_another_program(tmp_path: Path) -> None:
         await SQLiteDriver("test", parsed(SQLiteSettings, path=path)).open()
 
 
-async def test_a_newer_schema(tmp_path: Path) -> None:
+@pytest.mark.parametrize("found", [2, 10])
+async def test_a_file_of_another_layout_is_refused_and_kept(tmp_path: Path, found: int) -> None:
     path = tmp_path / "queue.db"
     await (await opened(path)).close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("PRAGMA user_version = 99; UPDATE layout SET min_version = 98")
-    with pytest.raises(
-        DriverError, match=r"has layout 99, which needs a Tasuki that knows layout 98; this one knows \d+: upgrade it"
-    ):
+        connection.executescript(f"PRAGMA user_version = {found}")
+    before = path.read_bytes()
+    expected = f"has layout {found}, and this version of Tasuki needs layout 1: drain it with .* or set another path"
+    with pytest.raises(DriverError, match=expected):
         await SQLiteDriver("test", parsed(SQLiteSettings, path=path)).open()
+    assert path.read_bytes() == before
 
 
 async def test_a_file_that_is_removed_is_not_published_into(tmp_path: Path) -> None:

@@ -25,24 +25,24 @@ def _column(limit: Limit | None) -> list[float | None] | None:
 
 
 def in_force(spec: QueueSpec, row: str) -> QueueSpec:
-    """The options of a queue, whose row is given as JSON; a row of an earlier layout lacks columns."""
+    """The options of a queue, whose row is given as JSON."""
     found = msgspec.json.decode(row)
-    own = {name: found[name] for name in _OPTIONS if found.get(name) is not None}
+    own = {name: found[name] for name in _OPTIONS if found[name] is not None}
     others = {name: value for name, value in spec.options.items() if name not in _OPTIONS}
     limit, lane_limit = _limit(found, ""), _limit(found, "lane_")
-    spec = replace(spec, fair=found.get("fair", 0), limit=limit, lane_limit=lane_limit, options={**others, **own})
+    spec = replace(spec, fair=found["fair"], limit=limit, lane_limit=lane_limit, options={**others, **own})
     return options_in_force(
         spec,
         float(found["lease"]),
         found["max_length"],
-        found["by_key"] or found.get("by_lane", False),
+        found["by_key"] or found["by_lane"],
         found["dedup_window"],
-        found.get("temporary", False),
+        found["temporary"],
     )
 
 
 def _limit(row: Mapping[str, Any], of: str) -> Limit | None:
-    rate, concurrency = row.get(f"{of}rate"), row.get(f"{of}concurrency")
+    rate, concurrency = row[f"{of}rate"], row[f"{of}concurrency"]
     return None if rate is None and concurrency is None else Limit(rate, row[f"{of}burst"], concurrency)
 
 

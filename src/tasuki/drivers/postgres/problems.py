@@ -24,7 +24,7 @@ LOCKED = "55P03"
 NO_RIGHT = "42501"
 NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA, NO_COLUMN = "42P01", "42704", "42883", "3F000", "42703"
 MISSING = frozenset({NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA, NO_COLUMN})
-"""A part of the schema is missing, or of an earlier layout; see ``healing.py``."""
+"""A part of the schema is missing; see ``healing.py``."""
 
 _MEANINGS: tuple[tuple[str, type[DriverError], str], ...] = (
     (NO_QUEUE, QueueNotFoundError, "the queue is not in the database; declare it"),

@@ -17,7 +17,7 @@ from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, sql_state, trans
 from tasuki.drivers.postgres.receiving.listener import Listener
 from tasuki.drivers.postgres.receiving.waiting import Waiting
 from tasuki.drivers.postgres.schema.healing import Healing
-from tasuki.drivers.postgres.schema.schema import check, migrate
+from tasuki.drivers.postgres.schema.schema import check, complete
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.upkeep import StoreUpkeep
 from tasuki.drivers.postgres.temporary import Temporary
@@ -48,7 +48,6 @@ BEAT = f"SELECT {VALUES}, {{0}}.beat($1, $2), ARRAY(SELECT {{0}}.unused_queues($
 LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
 DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 CHANGE_STEP = "SELECT {}.change_step($1)"
-# All columns, by no name: a process that looks makes no change, so the queue may be of any earlier layout.
 INSPECT = "SELECT to_jsonb(q) FROM {}.queues q WHERE name = $1"
 SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5, false)"
 SETTLE_WITH_ERRORS = "SELECT {}.settle_with_errors($1, $2, $3, $4, $5, $6)"
@@ -85,12 +84,12 @@ class Session:
         self._temporary = Temporary()
         self._temporary_names: set[str] = set()
         self.held: HeldReceipts[QueueSpec] = HeldReceipts()
-        self._healing = Healing(known, self._migrate, self._declare, self.tasks.start)
+        self._healing = Healing(known, self._complete, self._declare, self.tasks.start)
         self.stores = StoreUpkeep(self.fetch, self.holder, lambda: self.hears)
         self._closing: asyncio.Task[None] | None = None
-        self._is_current = False
-        """Whether the schema has our layout, or a newer one; see ``_bring_up_to_date``."""
-        self._migrating = asyncio.Lock()
+        self._is_whole = False
+        """Whether the schema lacks nothing; see ``_complete_once``."""
+        self._completing = asyncio.Lock()
 
     @property
     def is_closing(self) -> bool:
@@ -103,11 +102,11 @@ class Session:
         return self._closing is None and not self.loop.is_closed()
 
     async def open(self) -> None:
-        """Connect, bring the tables up to date if queues are declared, and declare them. Raises DriverError."""
+        """Connect, make the tables if queues are declared, and declare them. Raises DriverError."""
 
         async def look(link: Link) -> None:
             async with asyncio.timeout(self._settings.timeout):
-                self._is_current = await check(link.connection, self.schema, self._name)
+                self._is_whole = await check(link.connection, self.schema, self._name)
 
         try:
             await self._pool.use(look)
@@ -122,24 +121,24 @@ class Session:
         }
         self._listener = Listener(self._listening.open, channels, self._beat, self._refresh)
 
-    async def _migrate(self) -> None:
+    async def _complete(self) -> None:
         async def work(link: Link) -> None:
             async with asyncio.timeout(MIGRATION_TIMEOUT):
-                await migrate(link.connection, self.schema, self._name)
+                await complete(link.connection, self.schema, self._name)
 
         await self._pool.use(work)
-        self._is_current = True
+        self._is_whole = True
 
-    async def _bring_up_to_date(self) -> None:
-        """Make the tables, or change tables of an earlier layout, once for all queues that are declared together."""
-        async with self._migrating:
-            if not self._is_current:
-                await self._migrate()
+    async def _complete_once(self) -> None:
+        """Make what the schema lacks, once for all queues that are declared together."""
+        async with self._completing:
+            if not self._is_whole:
+                await self._complete()
 
     async def declare(self, spec: QueueSpec) -> None:
-        """Make the queue exist with these options, in a schema of the newest layout."""
-        if not self._is_current:
-            await self.run(spec.name, self._bring_up_to_date())
+        """Make the queue exist with these options."""
+        if not self._is_whole:
+            await self.run(spec.name, self._complete_once())
         ((is_changing,),) = await self.ask(spec.name, DECLARE, *_declaring(spec))
         self._declared(spec)
         if is_changing:

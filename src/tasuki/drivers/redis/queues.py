@@ -12,7 +12,6 @@ from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import in_force
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.session import Session
-from tasuki.drivers.toolkit.layout import Layout
 from tasuki.errors import DriverError
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ class Queues:
     async def inspect(self, where: Place) -> QueueSpec:
         """Know a queue as it is at the server. Raises QueueNotFoundError."""
         session = self._session
-        *options, version, min_version = await session.finish(where, scripts.INSPECT)
-        session.check_layout(Layout(int(version), int(min_version)), where.name)
+        *options, layout = await session.finish(where, scripts.INSPECT)
+        session.check_layout(layout, where.name)
         found = in_force(where.spec, options)
         session.known.inspect(where.name, replace(where, spec=found))
         return found

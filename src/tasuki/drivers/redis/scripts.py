@@ -91,7 +91,7 @@ _SWEEP = (*_LINES, "history", "sweep")
 _CONVERSION = ("laning", "conversion")
 _SWEPT = (*_WATCH, *_SWEEP, "swept")
 
-DECLARE = Script("maxmemory", "wake", "turn", "limits", "changing", "adopt", "declare")
+DECLARE = Script("maxmemory", "wake", "turn", "limits", "changing", "declare")
 CONVERT = Script("maxmemory", *_WATCH, *_LINES, *_CONVERSION, "convert")
 PUBLISH = Script("wake", "publish", "turn", "publish_lane", "maxmemory", *_LIMITS, *_LINES, "publish_options")
 PUBLISH_UNIQUE = Script("maxmemory", *_WATCH, *_LINES, "history", "held", "publish_unique")
@@ -117,8 +117,8 @@ TRANSFER = Script.joined("transfer", publish=PUBLISH, leave=Script(*_SWEPT, "hel
 KEEP = Script.about(_KEYS[:-TIMED], "keep")
 KEPT_KEYS = 1 + len(_KEYS) - TIMED
 """Keys of a queue that the script has."""
-INSPECT = Script("adopt", "inspect")
-DELETE = Script("wake", "adopt", "delete")
+INSPECT = Script("inspect")
+DELETE = Script("wake", "delete")
 
 
 @dataclass(frozen=True, slots=True)

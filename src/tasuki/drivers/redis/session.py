@@ -22,16 +22,15 @@ from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.held import HeldReceipts
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.layout import Layout, is_outdated
+from tasuki.drivers.toolkit.layout import require
 from tasuki.errors import DriverError, UnsupportedError
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link, Word
     from tasuki.drivers.redis.connecting.nodes import Nodes
 
-LAYOUT = Layout(6, 6)
-"""Of the keys and scripts of a queue (ADR 16): 2 has waiting processes and conversions in steps, 3 last errors,
-4 unique messages, 5 limits and lanes, 6 the options under another key, which no process of an earlier layout reads."""
+LAYOUT = 1
+"""Of the keys and scripts of a queue (docs/adr/0065)."""
 KEPT = 600.0
 """Seconds for which an unused temporary queue is kept: much longer than a living process says nothing."""
 
@@ -190,8 +189,8 @@ class Session:
         options = (microseconds(spec.lease), most, spec.ordering, window, span, temporary, wait)
         if keeping.wants_fsync(spec):
             await self._check_fsync(nodes, where)
-        *found, is_converting = await self.run(nodes, where, scripts.DECLARE, *options, *LAYOUT, limits(spec))
-        self.check_layout(Layout(*found), spec.name)
+        found, is_converting = await self.run(nodes, where, scripts.DECLARE, *options, LAYOUT, limits(spec))
+        self.check_layout(found, spec.name)
         while is_converting:  # by this process, or by another one
             is_converting = await self.run(nodes, where, scripts.CONVERT)
 
@@ -199,9 +198,10 @@ class Session:
         """Seconds for which the server keeps the queue without use; 0: for ever."""
         return KEPT if spec.temporary else float(spec.options.get("expires") or 0.0)
 
-    def check_layout(self, found: Layout, queue: str) -> None:
-        """Raise DriverError for a queue that this version cannot work with."""
-        is_outdated(found, LAYOUT, place=f"queue {queue!r} at Redis", driver=self.name)
+    def check_layout(self, found: bytes, queue: str) -> None:
+        """Raise DriverError for a queue of another layout."""
+        place = f"queue {queue!r} at Redis"
+        require(int(found) if found else None, LAYOUT, place=place, instead="prefix", driver=self.name)
 
     async def publish(self, queue: str, script: Script, *words: Word, more_keys: Sequence[bytes] = ()) -> Any:
         """The answer of a script that stores, once its messages are kept as the queue demands. Raises DriverError.

@@ -1,4 +1,4 @@
-"""What needs no server: names, secrets, migrations, and a driver that was not opened."""
+"""What needs no server: names, secrets, and a driver that was not opened."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +11,6 @@ import pytest
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tests.support.settings import parsed
 
@@ -70,11 +68,3 @@ def message(id: str = "m", body: bytes = b"", **options: Any) -> Outgoing:
 
 def connection_of(driver: SQLiteDriver) -> Any:
     return driver._guard.get()._database.connection
-
-
-def write_older(path: Path, version: int, *statements: str) -> None:
-    """Make the file as an older version did; the statements fill it."""
-    steps = [Path(schema.__file__).with_name(name).read_text() for name in schema.STEPS[:version]]
-    pragmas = f"PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {version};"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript("; ".join(["".join(steps), pragmas, *statements]))

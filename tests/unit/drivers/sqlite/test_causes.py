@@ -1,4 +1,4 @@
-"""The index of causes: its entries, its cost, and files of before."""
+"""The index of causes: its entries and its cost."""
 
 from __future__ import annotations
 
@@ -7,24 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tests.support.settings import parsed
-from tests.unit.drivers.sqlite.conftest import connection_of, write_older
+from tasuki.contracts.driver import Ack, Outgoing
+from tests.unit.drivers.sqlite.conftest import connection_of
 
 pytestmark = pytest.mark.anyio
 
 A = "aaaaaaaaaaaa"
-_OLD_QUEUE = "INSERT INTO queues (queue, name, lease, by_key, total, newest) VALUES (1, 'q', 30.0, 0, 2, 2)"
-_OLD_LETTER = (
-    "INSERT INTO messages (seq, queue, rank, id, body, headers, published_at) "
-    "VALUES ({0}, 1, 9, 'old{0}', x'', x'{1}', 1.0); "
-    "INSERT INTO ready (queue, rank, seq, attempts) VALUES (1, 9, {0}, 0)"
-)
 
 
 def letters(*ids: str) -> list[Outgoing]:
@@ -56,30 +46,6 @@ async def test_a_message_without_a_cause_is_in_no_index_and_takes_the_same_state
     got = await driver.receive("q", 3, 1.0)
     await driver.settle("q", [Ack(each.receipt) for each in got])
     assert indexed(path) == []
-
-
-async def test_a_file_of_before_keeps_its_letters_which_say_no_cause(tmp_path: Path) -> None:
-    path = tmp_path / "queue.db"
-    marked = msgspec.msgpack.encode({"x_cause": A}).hex()
-    write_older(path, 9, _OLD_QUEUE, _OLD_LETTER.format(1, "80"), _OLD_LETTER.format(2, marked))
-    driver = SQLiteDriver("sqlite", parsed(SQLiteSettings, path=path))
-    await driver.open()
-    await driver.declare(QueueSpec("q"))
-    found = await driver.causes("q", 10)
-    assert (found.marked, found.unmarked) == (0, 2)
-    await driver.publish("q", letters("new"))
-    found = await driver.causes("q", 10)
-    assert ([(each.cause, each.count) for each in found.counts], found.unmarked) == ([(A, 1)], 2)
-    assert [each.id for each in await driver.peek("q", 10)] == ["old1", "old2", "new"]
-    # A process of the version before goes on: its letters say no cause.
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(f"{_OLD_LETTER.format(9, marked)}; UPDATE queues SET total = 4, newest = 9")
-    found = await driver.causes("q", 10)
-    assert (found.marked, found.unmarked) == (1, 3)
-    got = await driver.receive("q", 10, 1.0)
-    assert [each.id for each in got] == ["old1", "old2", "new", "old9"]
-    assert await driver.settle("q", [Ack(each.receipt) for each in got]) == []
-    await driver.close()
 
 
 async def test_the_groups_are_read_from_the_index_alone(make: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import closing
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -94,47 +93,6 @@ def test_a_folder_drops_its_files(path: Path) -> None:
     assert not folder.is_alive(folder.name)
     folder.remove(folder.name)
     folder.remove("never there")
-
-
-@pytest.mark.parametrize("version", [1, 2, 3])
-def test_a_file_of_an_older_version_is_upgraded_with_what_it_holds(tmp_path: Path, version: int) -> None:
-    path = tmp_path / "queue.db"
-    first, *steps = (
-        resources.files("tasuki.drivers.sqlite.schema").joinpath(name).read_text(encoding="utf-8")
-        for name in schema.STEPS[:version]
-    )
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(
-            f"{first}; PRAGMA application_id = {schema.APPLICATION_ID}; PRAGMA user_version = {version};"
-            "INSERT INTO queues (queue, name, lease, by_key, total, held) VALUES (7, 'old', 30, 0, 2, 1);"
-            "INSERT INTO messages VALUES (1, 7, 9, NULL, 'id', x'62', x'80', 0);"
-            "INSERT INTO ready VALUES (7, 9, 1, 0, NULL);"
-            "INSERT INTO messages VALUES (2, 7, 9, NULL, 'held', x'62', x'80', 0);"
-            "INSERT INTO held VALUES (1, 2, 7, 9, 3, NULL, 1, 0)"
-        )
-        connection.executescript(";".join(steps))
-
-    async def run() -> None:
-        driver = SQLiteDriver("db", parsed(SQLiteSettings, path=path))
-        await driver.open()
-        try:
-            for name in ("old", "new"):
-                await driver.declare(QueueSpec(name, dedup_window=60.0))
-            taken = await driver.receive("old", 10, 0.0)
-            assert [(got.id, got.attempt, got.suspect) for got in taken] == [("id", 1, False), ("held", 4, True)]
-            for queue in ("old", "new"):
-                await driver.publish(queue, [Outgoing("a", b"", {}), Outgoing("a", b"", {})])
-                assert [got.id for got in await driver.receive(queue, 10, 0.0)] == ["a"]
-        finally:
-            await driver.close()
-
-    asyncio.run(run())
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (schema.LAYOUT.version,)
-        assert connection.execute("SELECT queue, name FROM queues ORDER BY queue").fetchall() == [
-            (7, "old"),
-            (8, "new"),
-        ]
 
 
 def test_the_number_of_a_deleted_queue_is_not_used_again(tmp_path: Path) -> None:
@@ -264,3 +222,13 @@ async def test_inspecting_tells_the_options_in_force(make: Any) -> None:
     assert await other.inspect(QueueSpec("r", options={"x": 1})) == spec
     assert await one.inspect(QueueSpec("r")) == QueueSpec("r", 7.0, 3, "key", 60.0)
     assert one._known.find("r") is spec
+
+
+async def test_drivers_that_open_at_once_make_one_file(path: Path) -> None:
+    drivers = [SQLiteDriver(f"d{number}", parsed(SQLiteSettings, path=path)) for number in range(5)]
+    await asyncio.gather(*(driver.open() for driver in drivers))
+    await asyncio.gather(*(driver.declare(QueueSpec("q")) for driver in drivers))
+    for driver in drivers:
+        await driver.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (schema.LAYOUT,)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tasuki.contracts.driver import Ack, Limit, Nack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.store import lanes, statements
-from tasuki.drivers.toolkit.layout import Layout
-from tasuki.errors import DriverError
 from tasuki.testing.clock import FakeClock
-from tests.unit.drivers.sqlite.conftest import connection_of, message, write_older
+from tests.unit.drivers.sqlite.conftest import connection_of, message
 
 pytestmark = pytest.mark.anyio
 
@@ -255,54 +249,6 @@ async def test_a_claim_that_visits_very_many_in_vain_goes_on_later(make: Any, mo
     await driver.declare(QueueSpec("q", fair=1, lane_limit=Limit(rate=SLOW * 2)))
     await driver.publish("q", [message("x", lane="x")])
     assert [received.id for received in await driver.receive("q", 1, 5.0)] == ["x"]
-
-
-async def test_messages_of_an_older_version_are_found(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It stores without a lane, and puts back without bringing the lane into turn."""
-    monkeypatch.setattr(lanes, "SCANNED", 3)
-    clock = FakeClock()
-    driver = await declared(make, clock, fair=1, lane_limit=Limit(concurrency=1))
-    await driver.publish("q", in_lane("a", 10))
-    assert await take(driver) == ["a0"]
-    connection_of(driver).executescript(
-        "BEGIN; INSERT INTO ready (queue, rank, seq, attempts) SELECT queue, rank, seq, attempts FROM held;"
-        "DELETE FROM held; UPDATE queues SET held = 0; COMMIT"
-    )
-    for _ in range(2):
-        clock.advance(2.0)
-        await driver.depth("q")
-    assert await take(driver) == ["a0"]
-
-
-async def test_a_file_of_an_older_version_keeps_its_messages(make: Any, path: Path) -> None:
-    write_older(
-        path,
-        7,
-        "INSERT INTO queues (queue, name, lease, by_key, total, held, newest) VALUES (1, 'q', 30, 0, 3, 1, 3)",
-        "INSERT INTO messages VALUES (1, 1, 9, NULL, 'a', x'', x'80', 0), (2, 1, 9, 'k', 'b', x'', x'80', 0)",
-        "INSERT INTO messages VALUES (3, 1, 9, NULL, 'c', x'', x'80', 0)",
-        "INSERT INTO ready (queue, rank, seq, attempts) VALUES (1, 9, 2, 0), (1, 9, 3, 0)",
-        "INSERT INTO held (seq, queue, rank, attempts, holder, lease_until) VALUES (1, 1, 9, 0, 99, 1e12)",
-    )
-    driver = await make()
-    await driver.declare(QueueSpec("q", fair=1, limit=Limit(concurrency=2)))
-    assert await take(driver) == ["b"]
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-
-
-async def test_an_older_version_starts_unless_a_queue_has_limits(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    driver = await declared(make, limit=Limit(rate=1.0))
-    monkeypatch.setattr(schema, "LAYOUT", Layout(7, 4))
-    with pytest.raises(DriverError, match="needs a Tasuki that knows layout 8"):
-        await make()
-    await driver.publish("q", [message("a")])
-    monkeypatch.undo()
-    await driver.declare(QueueSpec("q"))
-    await driver.declare(QueueSpec("other", fair=1))
-    await driver.delete("other")
-    monkeypatch.setattr(schema, "LAYOUT", Layout(7, 4))
-    assert await take(await make()) == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ async def test_pragmas(make: Any, setting: str, value: int) -> None:
     def read(*_: Any) -> list[Any]:
         return [connection_of(driver).execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
 
-    ours = [schema.LAYOUT.version, schema.APPLICATION_ID]
+    ours = [schema.LAYOUT, schema.APPLICATION_ID]
     assert await driver._guard.get().submit(Call("", read)) == ["wal", value, int(setting == "full"), *ours]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Merged, Nack, Outgoing, QueueSpec, Unique
+from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Unique
 from tasuki.testing.clock import FakeClock
-from tests.unit.drivers.sqlite.conftest import connection_of, message, write_older
+from tests.unit.drivers.sqlite.conftest import connection_of, message
 
 pytestmark = pytest.mark.anyio
 
@@ -87,9 +86,3 @@ async def test_in_a_line_of_its_key(make: Any) -> None:
     await driver.settle("q", [Ack(held.receipt)])
     assert await driver.receive("q", 5, 0.0) == []
     assert [item.id for item in await driver.peek("q", 5)] == ["c"]
-
-
-async def test_a_file_of_an_older_version(make: Any, path: Path) -> None:
-    write_older(path, 6)
-    driver = await make()
-    assert [await driver.publish("q", [unique(id, "k")]) for id in "ab"] == [(), [Merged("kept", "a")]]

@@ -1,1 +1,1 @@
-"""The schema: made, brought up to date, healed."""
+"""The schema: made, completed, healed."""

@@ -17,7 +17,7 @@ PAUSE = 0.5
 
 
 class Healing:
-    """For one session. ``migrate`` makes missing parts of the schema, ``declare`` makes one queue.
+    """For one session. ``complete`` makes missing parts of the schema, ``declare`` makes one queue.
 
     Only the queues that this process has declared are made again, and no temporary ones: those end with their process.
     """
@@ -25,12 +25,12 @@ class Healing:
     def __init__(
         self,
         known: KnownQueues[QueueSpec],
-        migrate: Callable[[], Awaitable[None]],
+        complete: Callable[[], Awaitable[None]],
         declare: Callable[[QueueSpec], Awaitable[None]],
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._known = known
-        self._migrate = migrate
+        self._complete = complete
         self._declare = declare
         self._spawn = spawn
         self._task: asyncio.Task[None] | None = None
@@ -63,7 +63,7 @@ class Healing:
             self._failed_at = asyncio.get_running_loop().time()
 
         with OnFailure(failed):
-            await self._migrate()
+            await self._complete()
             for spec in self._known.declared():
                 if not spec.temporary:
                     await self._declare(spec)

@@ -57,7 +57,7 @@ async def with_short_waits(connection: Any, schema: str, change: Callable[[], Aw
             await connection.execute(_UNDO)
             after = await _holders(connection, schema)
             blockers = "; ".join(text for id, text in after.items() if id in before) or "another transaction"
-            problem = f"schema {schema!r} cannot be brought up to date while its tables are in use by {blockers}"
+            problem = f"schema {schema!r} cannot be completed while its tables are in use by {blockers}"
             if failures == ATTEMPTS:
                 remedy = "end that transaction (pg_terminate_backend) or wait for its end"
                 raise BrokerUnavailableError(f"{problem}; {remedy}", driver=driver) from error

@@ -6,10 +6,9 @@ from binascii import crc_hqx
 from dataclasses import dataclass
 
 from tasuki.drivers.redis.scripts import SLOTS, Script
-from tasuki.drivers.toolkit.layout import Layout
 
-LAYOUT = Layout(1, 1)
-"""Of the keys and scripts of a store (ADR 16)."""
+LAYOUT = 1
+"""Of the keys and scripts of a store (docs/adr/0065)."""
 
 _KEYS = (b"values", b"versions", b"names", b"ends")
 

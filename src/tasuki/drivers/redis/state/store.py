@@ -16,7 +16,7 @@ from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.state import places
 from tasuki.drivers.redis.state.feed import Feed, Listed, listed
 from tasuki.drivers.redis.state.places import bounds, raw, store_place
-from tasuki.drivers.toolkit.layout import Layout, is_outdated
+from tasuki.drivers.toolkit.layout import require
 from tasuki.drivers.toolkit.state.opened import Opened
 from tasuki.errors import ConflictError, MessageTooLargeError, QueueFullError, StoreFullError
 
@@ -54,8 +54,9 @@ class RedisStore(Store):
 
     async def open(self) -> None:
         """Record the layout at the server, or check the recorded one."""
-        found = await self._run(places.OPEN, self._place.keys, *places.LAYOUT)
-        is_outdated(Layout(*found), places.LAYOUT, place=f"store {self.name!r} at Redis", driver=self.driver)
+        found = await self._run(places.OPEN, self._place.keys, places.LAYOUT)
+        place = f"store {self.name!r} at Redis"
+        require(int(found), places.LAYOUT, place=place, instead="prefix", driver=self.driver)
         self._opened.open()
 
     async def exists(self) -> bool:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from tasuki.drivers.sqlite.file.disk_space import MAX_WAL_BYTES
 from tasuki.drivers.sqlite.file.errors import error_name
 from tasuki.drivers.sqlite.file.locks import STEP, HolderLocks, boot_id
-from tasuki.drivers.sqlite.schema.schema import migrate
+from tasuki.drivers.sqlite.schema.schema import create
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import BrokerUnavailableError, DriverError
 
@@ -54,7 +54,7 @@ def connect(driver: str, path: str, settings: SQLiteSettings, name: str) -> tupl
 
 def _prepare(connection: sqlite3.Connection, driver: str, path: str, synchronous: str) -> None:
     execute = connection.execute
-    migrate(connection, driver, path)
+    create(connection, driver, path)
     mode = execute("PRAGMA journal_mode = wal").fetchone()[0]
     if mode != "wal":
         raise DriverError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from math import inf
 from typing import NamedTuple
@@ -26,8 +26,6 @@ VISITED = 300
 """Most lanes that one claim visits in vain, and most that it brings back or forgets; the next one goes on."""
 SWEPT = 5000
 """Most lanes that one sweep forgets."""
-SCANNED = 2000
-"""Receivable messages that a sweep reads in search of those without a lane."""
 
 _NEW = statements.ARRIVE.format(EMPTY)
 _BACK = statements.ARRIVE.format(f"{FULL}, {EMPTY}")
@@ -54,7 +52,6 @@ class Lanes:
         self._clock = clock
         self.limits = its_limits
         self._holder = holder
-        self._scanned: dict[int, tuple[int, int]] = {}
 
     def arrive(self, queue: int, names: Iterable[str], sql: str = _NEW) -> None:
         """Lanes have got messages: those without a row, and the empty ones, come into turn."""
@@ -239,20 +236,11 @@ class Lanes:
             self._reopen(queue, state)
 
     def sweep(self, tally: Tally) -> None:
-        """Forget lanes that are empty, and find some of the messages that an older version has put back without one."""
-        if not self.limits.fair(tally):
-            return
-        queue = tally.queue
-        # What they had may have been removed.
-        sql = statements.FORGET_LANES if tally.ready > 0 else statements.FORGET_ANY_LANES
-        self._execute(sql, {"queue": queue, "now": self._clock.time(), "most": SWEPT})
-        after = self._scanned.get(queue, (-1, -1))
-        rows: Sequence[tuple[int, int, str | None]]
-        rows = self._execute(statements.PLACES, (queue, *after, SCANNED)).fetchall()
-        self._scanned[queue] = rows[-1][:2] if len(rows) == SCANNED else (-1, -1)
-        if strays := [(rank, seq) for rank, seq, lane in rows if lane is None]:
-            self.enter(tally, strays)
-            self._reopen(queue, FULL)  # that version does not bring lanes back whose places it has freed
+        """Forget lanes that are empty."""
+        if self.limits.fair(tally):
+            # What they had may have been removed.
+            sql = statements.FORGET_LANES if tally.ready > 0 else statements.FORGET_ANY_LANES
+            self._execute(sql, {"queue": tally.queue, "now": self._clock.time(), "most": SWEPT})
 
     def _reopen(self, queue: int, state: int) -> None:
         """Bring all lanes that wait in this state into turn."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Limit, QueueSpec
-from tasuki.drivers.sqlite.schema.schema import admit
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.rows import Tally
 from tasuki.drivers.toolkit import limits
@@ -50,7 +49,6 @@ class Limits:
     """One connection's view of the table."""
 
     def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
-        self._connection = connection
         self._execute = connection.execute
         self._executemany = connection.executemany
         self._clock = clock
@@ -110,8 +108,6 @@ class Limits:
     def forget(self, queue: int) -> None:
         """Read the row again when it is needed; it has changed, or has gone with its queue."""
         self._loaded.pop(queue, None)
-        has_limits = self._execute("SELECT 1 FROM limits LIMIT 1").fetchone() is not None
-        admit(self._connection, has_limits=has_limits)
 
     def save(self) -> None:
         """Write the used parts, right before the commit."""

@@ -126,7 +126,7 @@ class Queues:
         return replace(found, **self._lanes.limits.in_force(self.tally(queue)))
 
     def _keep(self, queue: int, spec: QueueSpec) -> None:
-        """Note that a temporary queue lives while this driver does; older versions count its consumers there."""
+        """Note that a temporary queue lives while this driver does."""
         if spec.temporary and self._known.is_kept(spec.name):
             sql = "INSERT OR REPLACE INTO consumers (queue, holder, count) VALUES (?, ?, 1)"
             self._execute(sql, (queue, self._holder))
@@ -196,7 +196,7 @@ class Queues:
         self._execute("DELETE FROM holders WHERE holder = ?", (holder,))
 
     def delete_orphans(self) -> None:
-        """Delete the temporary queues that no driver has declared; an older version made some for late replies."""
+        """Delete the temporary queues that no driver has declared."""
         self._delete_all(self._execute(statements.ORPHANS).fetchall())
 
     def _delete_all(self, rows: Sequence[tuple[str]]) -> None:

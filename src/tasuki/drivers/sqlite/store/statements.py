@@ -1,4 +1,4 @@
-"""The larger SQL statements of the store. Each names its columns: a newer version may have added some."""
+"""The larger SQL statements of the store."""
 
 from __future__ import annotations
 
@@ -64,10 +64,9 @@ RESUME_BEHIND = """
 """
 FAILED = "INSERT OR REPLACE INTO errors (seq, error, failed_at) VALUES (?, ?, ?)"
 FORGET_ERRORS = "DELETE FROM errors WHERE seq IN (SELECT value FROM json_each(?))"
-# An older version leaves the errors of the messages that it removes, and their numbers may come again.
 SHOWN = """
     SELECT m.id, m.body, m.headers, e.error, e.failed_at FROM messages m
-    LEFT JOIN errors e ON e.seq = m.seq AND e.failed_at >= m.published_at WHERE m.seq = ?
+    LEFT JOIN errors e ON e.seq = m.seq WHERE m.seq = ?
 """
 SHOWN_HEAD = SHOWN.replace("m.body, ", "")
 # Of some waiting messages: number, failed attempts, and when each is ready, or 0.
@@ -189,8 +188,6 @@ DISSOLVE_LANES = (
     "UPDATE held SET lane = NULL WHERE queue = ? AND lane IS NOT NULL",
     "DELETE FROM lanes WHERE queue = ?",
 )
-# Places of receivable messages, in part; those that an older version has put there have no lane.
-PLACES = "SELECT rank, seq, lane FROM ready WHERE queue = ? AND (rank, seq) > (?, ?) ORDER BY rank, seq LIMIT ?"
 
 SAVE = """
     UPDATE queues SET total = ?, held = ?, delayed = ?, newest = ?

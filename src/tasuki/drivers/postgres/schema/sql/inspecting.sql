@@ -2,7 +2,7 @@
 -- of the table, picked at random. For people; programs call occupancies.
 create or replace function count_messages(
     queue_name text, out ready bigint, out in_flight bigint, out delayed bigint,
-    out oldest_age double precision, out consumer_count bigint, out is_estimate boolean
+    out oldest_age double precision, out is_estimate boolean
 ) language plpgsql as $$
 declare
     q queues := queue_named(queue_name);
@@ -55,8 +55,6 @@ begin
         oldest := least(oldest, first_at);
     end loop;
     oldest_age := case when oldest is not null then greatest(extract(epoch from at - oldest), 0) end;
-    select coalesce(sum(c.count), 0) into consumer_count from consumers c join holders h using (holder)
-    where c.queue = q.id and is_alive(h, at);
 end $$;
 
 -- Whether queues have ready messages, and held or delayed ones, by the first row of each index. Nulls for a missing queue.
@@ -143,9 +141,3 @@ begin
         select m.id, m.headers, m.body, m.error, m.failed_at from messages m where m.seq = s.seq offset 0
     ) f order by s.part, s.due, s.key, s.lane, s.rank, s.seq;
 end $$;
-
--- For processes of layouts before 21.
-create or replace function show_messages(queue_name text, most integer, after integer)
-returns table (id text, headers bytea, body bytea, error bytea, failed_at double precision) language sql as $$
-    select s.id, s.headers, s.body, s.error, s.failed_at from show_places(queue_name, most, after) s;
-$$;

@@ -125,11 +125,6 @@ begin
     return not is_over;
 end $$;
 
--- For processes of layouts before 23, which call it until it returns null.
-create or replace function enter_all_lanes(queue_name text, after_rank smallint, after_seq bigint) returns bigint[] language sql as $$
-    select case when change_step(queue_name) then array[-1, 0]::bigint[] end
-$$;
-
 -- Brings messages forward whose earlier message was deleted by other means than these functions. Looks at those in some blocks of the
 -- table, picked at random, so that it costs the same however many there are.
 create or replace function find_orphans() returns void language plpgsql as $$
@@ -153,6 +148,7 @@ begin
     end loop;
 end $$;
 
+drop type if exists offer cascade;  -- and the functions that return it
 create type offer as (
     seq bigint, token integer, attempt integer, id text, headers bytea, body bytea, suspect boolean,
     check_in double precision,  -- only if nothing was taken, in a row of nulls: see check_queues; null if it does not wait

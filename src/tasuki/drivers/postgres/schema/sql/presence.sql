@@ -1,10 +1,3 @@
--- A listening process sends heartbeats less often, because its connection shows that it runs. After a power failure the
--- connection may stay for long: then three minutes without a heartbeat are enough.
-create or replace function is_alive(h holders, at timestamptz) returns boolean language sql stable as $$
-    select h.seen > at - case when h.pid is null then interval '20 seconds' else interval '3 minutes' end
-        and (h.pid is null or is_connected(h))
-$$;
-
 -- Notes a heartbeat, and removes processes without one. pid_now: the listening connection, or null. Returns whether the
 -- process was known.
 create or replace function beat(who bigint, pid_now integer) returns boolean language plpgsql as $$
@@ -41,16 +34,6 @@ begin
         end if;
     end loop;
     return was_known;
-end $$;
-
--- For processes of versions that count their consumers here; count_messages tells the number to them alone.
-create or replace function attach(queue_name text, who bigint, consumer_count integer) returns void language plpgsql as $$
-declare
-    q queues := queue_named(queue_name);
-begin
-    insert into holders (holder, seen) values (who, clock_timestamp()) on conflict (holder) do nothing;
-    insert into consumers (queue, holder, count) values (q.id, who, consumer_count)
-    on conflict (queue, holder) do update set count = excluded.count;
 end $$;
 
 create or replace function leave(who bigint) returns void language plpgsql as $$

@@ -165,7 +165,6 @@ begin
         perform lock_queue(q);
         delete from queues where id = q.id;
     end if;
-    delete from consumers where queue = q.id;
     perform wake(q, 1000000, null);  -- their receives end
     delete from waiters where queue = q.id;
     perform delete_rest(q.id);

@@ -122,13 +122,6 @@ begin
     return array(select generate_series(1, cardinality(seqs)) except select unnest(places));
 end $$;
 
--- For processes of layouts before 19.
-create or replace function settle(
-    queue_name text, seqs bigint[], tokens integer[], acts smallint[], delays double precision[]
-) returns integer[] language sql as $$
-    select settle(queue_name, seqs, tokens, acts, delays, false);
-$$;
-
 -- Locks deliveries that the caller's transaction will settle: renewals of their leases leave the rows alone from here on. Raises as
 -- settle_within does. At another level than READ COMMITTED no later statement sees which message follows in its key.
 create or replace function hold_within(queue_name text, seqs bigint[], tokens integer[]) returns integer language plpgsql as $$

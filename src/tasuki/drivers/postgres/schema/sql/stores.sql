@@ -13,7 +13,6 @@ create table if not exists store_entries (
 ) with (fillfactor = 70, vacuum_truncate = off, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
 alter table store_entries alter column value set storage external;
-alter table store_entries alter column version drop identity if exists;  -- of layouts before 23
 create index if not exists store_entries_expires on store_entries (expires) where expires is not null;
 
 -- The keys that were written or deleted within the last two minutes, for watches. Not by version: a row that was numbered first

@@ -10,7 +10,23 @@ create table if not exists queues (
     by_key       boolean not null,
     dedup_window double precision,                   -- seconds
     total        bigint not null default 0,          -- messages, where max_length is set; see changes
-    counted_at   timestamptz not null default '-infinity'
+    counted_at   timestamptz not null default '-infinity',
+    temporary    boolean not null default false,
+    used_at      timestamptz not null default clock_timestamp(),  -- last sign of a temporary queue's process
+    synchronous_commit text,                         -- the setting; null: the session's
+    -- A limit or lanes: limited says whether there are any, or messages that are still in a lane. by_lane: the key of a message is
+    -- its lane, and orders it; by_key is false then.
+    limited      boolean not null default false,
+    rate         double precision,
+    burst        integer not null default 1,
+    concurrency  integer,
+    fair         integer not null default 0,
+    lane_rate    double precision,
+    lane_burst   integer not null default 1,
+    lane_concurrency integer,
+    by_lane      boolean not null default false,
+    -- Where change_step goes on with a change of ordering or lanes: the part, and the place of the last message there; null: no change.
+    change_at    text[]
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200,
         autovacuum_vacuum_cost_delay = 0);
 
@@ -20,14 +36,22 @@ create table if not exists messages (
     queue        integer not null,
     state        smallint not null,
     rank         smallint not null,                  -- 9 - priority: lower is first
-    attempts     integer not null default 0,         -- deliveries that counted
-    token        integer not null default 0,         -- of the last delivery; with seq it is the receipt; see new_token
+    attempts     integer not null default 0,         -- failures, and the recorded start of the open delivery
+    token        integer not null default 0,         -- random for each receive, 0 since a return; with seq it is the receipt; see new_token
     due          timestamptz,                        -- when a delay or a lease ends
     published_at timestamptz not null,
     key          text,
     id           text not null,
     headers      bytea,                              -- JSON; null: none
-    body         bytea not null
+    body         bytea not null,
+    counted      boolean not null default false,     -- whether attempts contains the open delivery
+    suspect      boolean not null default false,     -- whether the last delivery ended without a settlement
+    error        bytea,                              -- of the last nack; UTF-8: an error may contain NUL, text cannot
+    failed_at    timestamptz,                        -- when it came
+    lane         text collate "C",                   -- null for the lane ''
+    place        text collate "C",                   -- the lane in which it takes a place while it is held; null: no limit counts it
+    cause        text collate "C",                   -- why a dead letter died, for those that say it; see causes.sql
+    holder       bigint                              -- who holds it, or held it last: a row of holders, if its process has given a sign
 ) with (fillfactor = 90, vacuum_truncate = off,
         autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
@@ -49,6 +73,10 @@ create index if not exists messages_due on messages (queue, due, seq) where due 
 create index if not exists messages_keys on messages (queue, key, seq) where key is not null and state <> 3;
 create index if not exists messages_behind on messages (queue, key, seq) where key is not null and state = 3;
 create index if not exists messages_held on messages (key, queue) where key is not null and state = 2;
+create index if not exists messages_causes on messages (queue, cause, published_at, seq) where cause is not null and state <> 2;
+create index if not exists messages_lanes on messages (queue, lane, rank, seq) where state = 4;
+create index if not exists messages_places on messages (queue, place) where state = 2 and place is not null;
+create index if not exists queues_temporary on queues (used_at) where temporary;
 
 -- The limit of a queue; see limits.sql. The row serializes the receives of such a queue.
 create table if not exists gates (
@@ -130,91 +158,16 @@ create table if not exists holders (
     holder  bigint primary key,
     seen    timestamptz not null,
     pid     integer,
-    started timestamptz
+    started timestamptz,
+    gone_at timestamptz  -- when its connection was seen to be gone; null: not since it connected last
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
-
--- How many consumers of each driver receive from a queue: for processes of versions that count them here.
-create table if not exists consumers (
-    queue  integer not null,
-    holder bigint not null references holders on delete cascade,
-    count  integer not null,
-    primary key (queue, holder)
-);
 
 -- The processes that wait at an empty queue: NOTIFY takes a lock on all commits of the cluster, so it is sent to them alone.
 create unlogged table if not exists waiters (
     queue  integer not null,
     holder bigint not null,
     until  timestamptz not null,
+    hears  boolean,                                  -- whether its process listens
+    wakes_at timestamptz,                            -- when the process wakes by itself, for a message that is due then
     primary key (queue, holder)
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
-
--- Columns that earlier layouts lack.
-alter table queues
-    add column if not exists temporary boolean not null default false,
-    add column if not exists used_at   timestamptz not null default clock_timestamp(),  -- last sign of a temporary queue's process
-    add column if not exists synchronous_commit text;                                   -- the setting; null: the session's
-create index if not exists queues_temporary on queues (used_at) where temporary;
--- A limit or lanes: limited says whether there are any, or messages that are still in a lane. by_lane: the key of a message is
--- its lane, and orders it; by_key is false then.
-alter table queues
-    add column if not exists limited boolean not null default false,
-    add column if not exists rate double precision,
-    add column if not exists burst integer not null default 1,
-    add column if not exists concurrency integer,
-    add column if not exists fair integer not null default 0,
-    add column if not exists lane_rate double precision,
-    add column if not exists lane_burst integer not null default 1,
-    add column if not exists lane_concurrency integer,
-    add column if not exists by_lane boolean not null default false;
--- Where change_step goes on with a change of ordering or lanes: the part, and the place of the last message there; null: no change.
-alter table queues add column if not exists change_at text[];
--- attempts: failures, and the recorded start of the open delivery. token: random for each receive, 0 since a return.
--- counted: whether attempts contains the open delivery. suspect: whether the last delivery ended without a settlement.
-alter table messages
-    add column if not exists counted boolean not null default false,
-    add column if not exists suspect boolean not null default false,
-    add column if not exists error bytea,             -- of the last nack; UTF-8: an error may contain NUL, text cannot
-    add column if not exists failed_at timestamptz,   -- when it came
-    add column if not exists lane text collate "C",   -- null for the lane ''
-    add column if not exists place text collate "C";  -- the lane in which it takes a place while it is held; null: no limit counts it
--- Why a dead letter died, for those that say it; see causes.sql. Null too where an earlier layout stored the message.
-alter table messages add column if not exists cause text collate "C";
-create index if not exists messages_causes on messages (queue, cause, published_at, seq) where cause is not null and state <> 2;
-create index if not exists messages_lanes on messages (queue, lane, rank, seq) where state = 4;
-create index if not exists messages_places on messages (queue, place) where state = 2 and place is not null;
--- Who holds it, or held it last: a row of holders, if its process has given a sign. Null where an earlier layout handed it out.
-alter table messages add column if not exists holder bigint;
--- When its connection was seen to be gone; null: not since it connected last. Before waiters: leave() locks them in this order.
-alter table holders add column if not exists gone_at timestamptz;
--- hears: whether its process listens. wakes_at: when the process wakes by itself, for a message that is due then.
-alter table waiters add column if not exists hears boolean, add column if not exists wakes_at timestamptz;
-
--- Parts of layouts before 17.
-alter table queues drop column if exists channel;
-drop index if exists messages_by_key, messages_held_keys;
-drop type if exists claimed, delivery, offer cascade;  -- and the functions that return them
-drop function if exists surface, depth, newest, purge, look, peek;
-drop function if exists declare_queue(text, double precision, bigint, boolean, double precision);
-drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean);
-drop function if exists declare_queue(text, double precision, bigint, boolean, double precision, boolean, text);
-
--- Parts of layouts before 19. What calls publish, publish_unique, move and declare_queue with fewer arguments gets the new ones.
-drop function if exists publish(
-    text, text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[], boolean);
-drop function if exists publish_unique(
-    text, text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[], boolean,
-    text[], double precision[], smallint[], double precision[]);
-drop function if exists publish_checked(
-    queues, text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[], boolean, timestamptz);
-drop function if exists move(
-    text, text, bigint[], integer[], integer[], text[], bytea[], bytea[], smallint[], text[], double precision[], boolean[]);
-drop function if exists surface_due(integer, timestamptz, integer);
-
--- Parts of layouts before 24.
-drop function if exists take_one(integer, double precision);
-drop function if exists take_by_key(queues, integer, bigint, timestamptz);
-drop function if exists take_in_turns(queues, integer, bigint, double precision, boolean);
-
--- Parts of layouts before 23.
-drop function if exists straighten, declare_queue, declare_limits, publish_unique, lock_keys, store_watch;

@@ -1,5 +1,5 @@
 -- Remove the queue with all that it holds.
 
-redis.call('UNLINK', OLDER, unpack(KEYS))
+redis.call('UNLINK', unpack(KEYS))
 tell_all()
 return 0

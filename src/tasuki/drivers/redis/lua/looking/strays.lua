@@ -1,5 +1,5 @@
 -- Strays: messages that are in none of READY, DELAYED and LEASES, and behind no other message of their key either. No step of
--- ours leaves one: a step of an earlier layout that failed in the midst of its work did, and another program can. A receive
+-- ours leaves one, and another program can. A receive
 -- looks for some of them every so often, a portion at a time; 'strays' in STATE says when next, and from where on.
 local SEARCHED_EVERY = 30 * 1000000
 local SEARCHED_AGAIN = 200000  -- where some are missing

@@ -82,7 +82,6 @@ end
 -- Call it where keys may have been made, and at each receive: from now on the keys last for the span.
 local function keep(span)
   if span and span ~= '' then
-    redis.call('PEXPIRE', string.sub(KEYS[1], 1, -7), span)  -- OLDER of adopt.lua: it goes with the queue, and not before it
     for index = 1, #KEYS - TIMED do
       redis.call('PEXPIRE', KEYS[index], span)
     end

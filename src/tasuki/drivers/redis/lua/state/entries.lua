@@ -2,7 +2,7 @@
 -- such times too, or the last version and 1 where that is more: so they rise also after the server has lost writes.
 
 local STORE, VALUES, VERSIONS, NAMES, ENDS = unpack(KEYS)
--- STORE     hash    last: the last version given; version and min_version of the layout
+-- STORE     hash    last: the last version given; version: of the layout
 -- VALUES    hash    key -> value
 -- VERSIONS  hash    key -> version
 -- NAMES     zset    keys, all with the score 0, so in the order of their bytes

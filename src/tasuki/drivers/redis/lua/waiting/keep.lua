@@ -9,7 +9,6 @@ for first = 1, #KEYS, size do
     for index = first, first + size - 1 do
       redis.call('PEXPIRE', KEYS[index], span)
     end
-    redis.call('PEXPIRE', string.sub(KEYS[first], 1, -7), span)  -- OLDER
   end
   answers[#answers + 1] = 0
 end

@@ -188,6 +188,19 @@ async def test_the_first_page_after_a_quiet_while_shows_the_minutes_of_now(
     assert past.ends is None
 
 
+async def test_a_client_that_asks_every_forty_seconds_has_the_newest_minute(
+    slow: tuple[App, Past, FakeClock],
+) -> None:
+    app, past, clock = slow
+    for failures in (60, 120, 180):
+        remember(app, mails=Point(failed=failures))
+        await past.latest()
+        assert past.queues["app:mails"].failed_rate == failures / 60
+        clock.advance(40)
+        await past.latest()
+        clock.advance(20)
+
+
 async def test_a_part_that_cannot_be_read_takes_nothing_from_the_others(
     slow: tuple[App, Past, FakeClock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +223,7 @@ async def test_a_part_that_cannot_be_read_takes_nothing_from_the_others(
 async def test_the_first_minutes_of_a_system_do_not_say_that_nothing_happened(tmp_path: Path) -> None:
     app = App("memory://", root=tmp_path)
     mails = app.queue("mails", dead_letter={"queue": "dead", "max_attempts": 1})
+    app.queue("quiet")
     handled = asyncio.Event()
 
     @mails.consumer(name="sender")
@@ -231,4 +245,5 @@ async def test_the_first_minutes_of_a_system_do_not_say_that_nothing_happened(tm
             assert "No full minute is known yet. Since the workers started: 2 done, 1 failed." in text, text
             assert "Nothing happened" not in text
             totals = (await browser.get("/api/v1/overview")).json()["totals"]
-            assert (totals["in_rate"], totals["out_rate"], totals["failed_rate"]) == (None, None, None)
+            assert (totals["in_rate"], totals["out_rate"], totals["failed_rate"]) == (None, None, None), "not 0"
+            assert totals["rates_unknown"] == 1, "the minute of the queue without workers is known"

@@ -113,11 +113,11 @@ async def test_its_return_is_seen_in_the_next_snapshot(app: App, monkeypatch: py
         with monkeypatch.context() as broken:
             broken.setattr(driver, "depth", silence)
             snapshot = await sampler.latest(now=True)
-        assert snapshot.unread == 100
+        assert snapshot.uncounted == 100
         assert snapshot.queues["app:mails"].ready == 1
 
         await asyncio.sleep(2)
-        assert (await sampler.latest()).unread == 0
+        assert (await sampler.latest()).uncounted == 0
         await sampler.close()
     finally:
         await site.close()

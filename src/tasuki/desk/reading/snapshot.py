@@ -171,6 +171,8 @@ class Totals:
     now_failed: float | None = None
     delayed_unknown: int = 0
     """Queues whose delayed messages are unknown: the sum lacks theirs."""
+    rates_unknown: int = 0
+    """Queues whose last minute is unknown: the rates lack theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,14 +214,10 @@ class Snapshot:
         return self.uncounted < len(self.queues) or not self.queues
 
     @cached_property
-    def unread(self) -> int:
-        """Queues that could not be counted; the sums are without them."""
-        return sum(row.depth is None and not row.is_missing for row in self.queues.values())
-
-    @cached_property
     def totals(self) -> Totals:
         """The sums. Dead letters count as dead, not as ready."""
         live = [row for row in self.queues.values() if not row.is_dead_letters]
+        there = [row for row in live if not row.is_missing]
         dead = [row for row in self.queues.values() if row.is_dead_letters]
         delays = [row.delayed for row in live if row.delayed is not None]
         return Totals(
@@ -231,11 +229,12 @@ class Snapshot:
             delayed_unknown=sum(row.depth is not None for row in live) - len(delays),
             dead=sum(row.waiting for row in dead),
             workers=len({(worker.host, worker.pid, round(worker.started)) for worker in self.workers}),
-            in_rate=_sum(row.in_rate for row in live),
-            out_rate=_sum(row.out_rate for row in live),
-            failed_rate=_sum(row.failed_rate for row in live),
-            now_out=None if self.hides else _sum(row.now_out for row in live),
-            now_failed=None if self.hides else _sum(row.now_failed for row in live),
+            in_rate=_sum(row.in_rate for row in there),
+            out_rate=_sum(row.out_rate for row in there),
+            failed_rate=_sum(row.failed_rate for row in there),
+            rates_unknown=sum(not row.knows_past for row in there),
+            now_out=None if self.hides else _of_known(row.now_out for row in live),
+            now_failed=None if self.hides else _of_known(row.now_failed for row in live),
         )
 
     @cached_property
@@ -255,7 +254,13 @@ class Snapshot:
         return all(row.knows_past or row.is_missing for row in self.queues.values())
 
 
-def _sum(rates: Iterable[float | None]) -> float | None:
-    """Of the known ones; None: none is."""
+def _of_known(rates: Iterable[float | None]) -> float | None:
+    """The sum of the known ones; None: none is. Queues without workers have no such rate."""
     known = [rate for rate in rates if rate is not None]
     return sum(known) if known else None
+
+
+def _sum(rates: Iterable[float | None]) -> float | None:
+    """The sum of the known ones; None: none is, or a sum of 0 lacks one and says nothing."""
+    every = list(rates)
+    return _of_known(every) or (None if None in every else _of_known(every))

@@ -32,6 +32,8 @@ class Totals(Answer, frozen=True):
     """Queues that could not be counted: the sums lack theirs."""
     delayed_unknown: int = 0
     """Queues of which the delayed messages are unknown: ``delayed`` lacks theirs."""
+    rates_unknown: int = 0
+    """Queues of which the last full minute is unknown: the rates lack theirs, and are null instead of 0."""
 
 
 class Notice(Answer, frozen=True):

@@ -62,8 +62,9 @@ def _of_worker(worker: Presence, now: float) -> list[Notice]:
     if worker.is_late(now):
         return [Notice("attention.silent", {"worker": worker.name, "age": now - worker.seen}, path)]
     health = worker.health
-    # A worker that starts or stops is not ready, and no trouble.
-    if health is None or health.status not in ("not_live", "not_ready") or health.check == "worker":
+    if health is None or health.status not in ("not_live", "not_ready"):
+        return []
+    if (health.status, health.check) == ("not_ready", "worker"):  # it starts or stops, and is no trouble
         return []
     return [Notice(f"attention.{health.status}", {"worker": worker.name, "why": worker.trouble}, path)]
 

@@ -86,6 +86,8 @@ class Presence(msgspec.Struct, frozen=True):
     """The consumers among them."""
     health: WorkerHealth | None = None
     """None: it does not observe itself, or its version does not say it."""
+    process: str = ""
+    """Of each process another: containers may share the name of a host and the number of a process."""
 
     @property
     def key(self) -> str:
@@ -98,8 +100,8 @@ class Presence(msgspec.Struct, frozen=True):
         return f"{self.host}:{self.pid}"
 
     def is_process(self, other: Presence) -> bool:
-        """Whether both are entries of one process, perhaps by the clocks of two stores."""
-        return self.name == other.name and abs(self.started - other.started) <= 1
+        """Whether both are entries of one process, perhaps in two stores."""
+        return self.process == other.process and self.name == other.name
 
     @property
     def running(self) -> int:

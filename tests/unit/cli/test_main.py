@@ -188,7 +188,7 @@ def test_a_queue_without_a_consumer_waits_for_a_declaration(tasuki: CommandLine)
         file.write("  - {name: alone, kind: queue.queue, driver: driver}\n")
     tasuki("publish", "alone", "1")
     assert tasuki("queues").stderr == "no consumer of this project consumes app:alone; declare one\n"
-    assert [row for row in tasuki.json("queues") if row.get("waits_for_consumer")][0]["queue"] == "app:alone"
+    assert [row["queue"] for row in tasuki.json("queues") if row.get("waits_for_consumer")] == ["app:alone"]
 
 
 def test_letters_that_belong_nowhere_stay(tasuki: CommandLine) -> None:

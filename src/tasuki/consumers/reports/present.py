@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
+from uuid import uuid4
 
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
@@ -13,6 +14,7 @@ from tasuki.state.presence import Presence, PresentConsumer, RunningMessage, Wor
 
 MOST_MESSAGES = 50
 """Running messages of a consumer that are named."""
+_PROCESS = uuid4().hex[:12]
 
 
 class Describer:
@@ -37,6 +39,7 @@ class Describer:
             version=self._version,
             started=now - (here - self._born),
             seen=now,
+            process=_PROCESS,
             # By id, so that all processes leave out the same ones where an entry has no room.
             consumers=[
                 _consumer(each, now, now - here, tells_held=firsts[each.queue] is each)
@@ -69,7 +72,7 @@ def _consumer(consumer: Consumer, now: float, ahead: float, *, tells_held: bool)
         queue=queue.spec.name,
         driver=queue.driver.name,
         concurrency=consumer.concurrency,
-        running=len(running),
+        running=sum(delivery is not None for delivery, _ in busy),  # a handler of a batch has many messages
         done=metrics.acked,
         failed=metrics.failed,
         held=0 if kept is None else kept.held,

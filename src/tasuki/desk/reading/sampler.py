@@ -102,14 +102,14 @@ class Sampler:
             is_waiting |= bool(found.silent or found.trouble)
         now = max((found.now for found in counts.values() if found.now), default=self._clock.time())
         told = [as_of_sign(worker, now) for found in _each(counts) for worker in found.workers]
-        workers = _merged([*told, *here])
+        names = {(queue.driver.name, queue.spec.name): id for id, queue in self._site.live.queues.items()}
+        workers = [each for each in _merged([*told, *here]) if queue_in(each, names) or each.unlisted.consumers]
         taken = self._clock.monotonic()
         self._rates.note(workers, taken)
         await self.past.latest()
         rows = self._rows(counts, workers, unread)
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
-        names = {(queue.driver.name, queue.spec.name): id for id, queue in self._site.live.queues.items()}
         silent = [each for found in _each(counts) for each in found.killed if queue_in(each, names)]
         killed = killed_of(_merged(silent), workers, self.past.processes)
         self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)), killed, self.past.ends)
@@ -161,15 +161,21 @@ def _each(counts: Mapping[str, Counts]) -> list[Counts]:
 
 
 def _merged(workers: list[Presence]) -> list[Presence]:
-    """Each worker once, although each store of its queues has an entry of it."""
-    found: dict[tuple[str, int], Presence] = {}
+    """Each worker once, although each store of its queues has an entry of it.
+
+    Without the ones in whose place another process has started since their last sign: those were killed.
+    """
+    found: dict[tuple[str, str], Presence] = {}
     for worker in workers:
-        before = found.get((worker.host, worker.pid))
-        if before is None or worker.started > before.started + 1:
-            found[worker.host, worker.pid] = worker
-        elif abs(worker.started - before.started) <= 1:
-            found[worker.host, worker.pid] = _joined(before, worker)
-    return sorted(found.values(), key=lambda worker: (worker.host, worker.started, worker.pid))
+        before = found.get((worker.name, worker.process))
+        found[worker.name, worker.process] = worker if before is None else _joined(before, worker)
+    last: dict[str, float] = {}
+    for worker in found.values():
+        last[worker.name] = max(last.get(worker.name, 0.0), worker.started)
+    alive = (
+        worker for worker in found.values() if worker.seen > last[worker.name] or worker.started == last[worker.name]
+    )
+    return sorted(alive, key=lambda worker: (worker.host, worker.started, worker.pid))
 
 
 def _joined(one: Presence, other: Presence) -> Presence:

@@ -228,7 +228,7 @@ class Snapshot:
             delayed=sum(delays) if delays or not live else None,
             delayed_unknown=sum(row.depth is not None for row in live) - len(delays),
             dead=sum(row.waiting for row in dead),
-            workers=len({(worker.host, worker.pid, round(worker.started)) for worker in self.workers}),
+            workers=len(self.workers),
             in_rate=_sum(row.in_rate for row in there),
             out_rate=_sum(row.out_rate for row in there),
             failed_rate=_sum(row.failed_rate for row in there),

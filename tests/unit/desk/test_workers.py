@@ -13,10 +13,12 @@ import pytest
 from tasuki import App
 from tasuki.consumers import consumer
 from tasuki.consumers.reports import long_runs
-from tasuki.desk.reading import attention
+from tasuki.desk.reading import attention, counts
 from tasuki.desk.reading.observed.gone import gone_of, killed_of
+from tasuki.errors import BrokerUnavailableError
 from tasuki.observe.history.hours import Process
 from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, encode
+from tasuki.testing.clock import FakeClock
 from tests.unit.desk.browser import Browser, words
 from tests.unit.desk.conftest import MakeBrowser
 
@@ -165,6 +167,37 @@ async def test_each_live_worker_of_the_project_counts_once(tmp_path: Path) -> No
             (row,) = (await browser.get("/api/v1/queues")).json()["items"]
             assert (row["workers"], row["running"]) == (4, 4)
             assert len((await browser.get("/api/v1/workers")).json()["items"]) == 4
+
+
+async def test_a_store_that_is_back_has_killed_no_worker_before_their_next_signs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, clock = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path), FakeClock()
+    app.queue("mails").consumer(name="sender")(nothing)
+    async with app:
+        await app.publish("mails", 1)
+        state = app.live_assembly().state_of("app:mails")
+        assert state is not None
+        store = await state.store()
+        now = await store.time()
+        worker = Presence("web", 7, "1", now - 900, now - 60, [PresentConsumer("app:sender", "mails", "app:driver", 1)])
+        await store.put(worker.key, encode(worker))
+        sampler = app.desk(is_open=True).tools.sampler
+        monkeypatch.setattr(sampler, "_clock", clock)
+
+        async def codes() -> set[str]:
+            clock.advance(10)
+            return {each.key.partition(".")[2] for each in attention.notices_of(await sampler.latest(now=True))}
+
+        with monkeypatch.context() as away:
+            away.setattr(counts, "crew_of", silent)
+            assert await codes() == {"problem"}
+        assert await codes() == set(), "it may live, and give its next sign within five seconds"
+        assert await codes() == {"none_alive", "killed", "no_worker"}
+
+
+async def silent(*_: object) -> None:
+    raise BrokerUnavailableError("the store is silent")
 
 
 async def nothing(body: Any) -> None: ...

@@ -38,6 +38,8 @@ def notices_of(snapshot: Snapshot) -> list[Notice]:
 def of_workers(snapshot: Snapshot) -> list[Notice]:
     """The ones about what cannot be read, and about workers: they are of no queue, so no row can show them."""
     found = [Notice("attention.problem", {"text": text}, ("queues",)) for text in snapshot.problems]
+    if snapshot.age:
+        found.append(Notice("attention.stale", {"age": snapshot.age}, ("queues",)))
     found += _of_all_workers(snapshot)
     for worker in snapshot.workers:
         found += _of_worker(worker, snapshot.now)
@@ -69,7 +71,7 @@ def _of_worker(worker: Presence, now: float) -> list[Notice]:
     return [Notice(f"attention.{health.status}", {"worker": worker.name, "why": worker.trouble}, path)]
 
 
-_FAILURES = frozenset({"attention.problem", "attention.none_alive", "attention.not_live"})
+_FAILURES = frozenset({"attention.problem", "attention.stale", "attention.none_alive", "attention.not_live"})
 
 
 def is_failed(notices: Iterable[Notice]) -> bool:

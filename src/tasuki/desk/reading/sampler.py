@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,10 @@ from tasuki.desk.reading.observed.gone import killed_of, queue_in
 from tasuki.desk.reading.observed.past import Past
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.rows import Facts, row_of
-from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.desk.reading.snapshot import STALE, QueueRow, Snapshot
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import TasukiError
-from tasuki.state.presence import Presence, Unlisted, as_of_sign
+from tasuki.state.presence import TTL, Presence, Unlisted, as_of_sign
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -28,7 +29,8 @@ _AGE = 1.5
 _FIRST = 8.0
 """Seconds that the first page waits for the first snapshot."""
 _SOON, _OLD, _LATER = 0.25, 6.0, 2.0
-"""Seconds that a page waits for a new snapshot; those from which on the last one is old; and then waits."""
+"""Seconds that a page waits for a new snapshot; those from which on the last one is old; and then waits. It waits for
+``_FIRST`` where the last one is ``STALE``, as after a while without viewers."""
 _SHARE = 5
 """A snapshot that takes long is taken more seldom: it may take one part of so many of the time."""
 _LONGEST = 10.0
@@ -44,6 +46,8 @@ class Sampler:
         self.past = Past(site, clock)
         self._last = Snapshot(float("-inf"), 0.0)
         self._took = 0.0
+        self._silent_at: dict[str, float] = {}
+        """When the store of a queue did not answer last, by the clock of ``taken``."""
         self._task: asyncio.Task[Snapshot] | None = None
 
     async def latest(self, *, now: bool = False) -> Snapshot:
@@ -63,13 +67,14 @@ class Sampler:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._take(), name="desk snapshot")
         is_first = now or not self._last.queues
-        patience = _FIRST if is_first else _SOON if age < _OLD else _LATER
+        patience = _FIRST if is_first or age >= STALE else _SOON if age < _OLD else _LATER
         await asyncio.wait([self._task], timeout=patience)
         if self._task.done():
             return self._task.result()
         if is_first:
             raise AwayError("the brokers have not answered yet; the page is loaded again by itself")
-        return self._last
+        age = self._clock.monotonic() - self._last.taken
+        return replace(self._last, age=age) if age >= STALE else self._last
 
     async def close(self) -> None:
         """End a read under way."""
@@ -107,11 +112,16 @@ class Sampler:
         taken = self._clock.monotonic()
         self._rates.note(workers, taken)
         await self.past.latest()
-        rows = self._rows(counts, workers, unread)
+        for id in self._site.queues:
+            if id not in counts or id not in counts[id].asked:
+                self._silent_at[id] = taken
+        doubtful = {id for id, at in self._silent_at.items() if taken - at < TTL}
+        rows = self._rows(counts, workers, unread, doubtful)
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
         silent = [each for found in _each(counts) for each in found.killed if queue_in(each, names)]
         killed = killed_of(_merged(silent), workers, self.past.processes)
+        killed = [each for each in killed if queue_in(each, names) not in doubtful]
         self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)), killed, self.past.ends)
         # To wait for a broker that is away costs it nothing, and its return is to be seen soon.
         self._took = 0.0 if is_waiting else self._clock.monotonic() - began
@@ -124,8 +134,9 @@ class Sampler:
         return found, [present] if present is not None else []
 
     def _rows(
-        self, counts: Mapping[str, Counts], workers: list[Presence], unread: Mapping[str, str]
+        self, counts: Mapping[str, Counts], workers: list[Presence], unread: Mapping[str, str], doubtful: Set[str]
     ) -> dict[str, QueueRow]:
+        """``doubtful``: queues whose store was silent just now: living workers may not have given a sign since."""
         live = self._site.live
         states = {id: live.state_of(id) for id in self._site.queues}
         with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}
@@ -145,6 +156,7 @@ class Sampler:
                 past.get(id),
                 knows_past=id in known,
                 ends=ends,
+                is_doubtful=id in doubtful,
             )
         return facts.with_dead(rows)
 

@@ -12,6 +12,9 @@ from tasuki.observe.history.hours import added
 from tasuki.state.pauses import Pause, Scale
 from tasuki.state.presence import Presence, RunningMessage
 
+STALE = 15.0
+"""Seconds from which on a snapshot is not shown as the present any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConsumerRow:
@@ -192,6 +195,8 @@ class Snapshot:
     """The ones that have not stopped in order in the last 15 minutes, without signs since; as their last signs say."""
     minute_ends: float | None = None
     """Unix time of the end of the last minute that is known; None: none is."""
+    age: float = 0.0
+    """Seconds since it was taken, from ``STALE`` on."""
 
     @property
     def knows_workers(self) -> bool:

@@ -54,6 +54,8 @@ class Overview(Answer, frozen=True):
     """The worst first, 100 at most."""
     problems: list[str]
     """What could not be read."""
+    age: float
+    """Seconds since all this was read, from 15 on, while the brokers do not answer; else 0."""
 
 
 class Consumer(Answer, frozen=True):

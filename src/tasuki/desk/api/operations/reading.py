@@ -39,6 +39,7 @@ async def overview(call: Call) -> answers.Overview:
         queues=len(snapshot.queues),
         notices=[_notice(each) for each in notices[:_MOST_NOTICES]],
         problems=list(snapshot.problems),
+        age=snapshot.age,
     )
 
 

@@ -88,6 +88,8 @@ class Presence(msgspec.Struct, frozen=True):
     """None: it does not observe itself, or its version does not say it."""
     process: str = ""
     """Of each process another: containers may share the name of a host and the number of a process."""
+    overlap: int = 0
+    """Places that count more than once in its consumers, as they share workers."""
 
     @property
     def key(self) -> str:
@@ -111,7 +113,7 @@ class Presence(msgspec.Struct, frozen=True):
     @property
     def concurrency(self) -> int:
         """Handlers that may run at the same time."""
-        return sum(consumer.concurrency for consumer in self.consumers) + self.unlisted.concurrency
+        return sum(consumer.concurrency for consumer in self.consumers) + self.unlisted.concurrency - self.overlap
 
     @property
     def done(self) -> int:

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.handling.shared import SharedWorkers
 from tasuki.message import PARTITION_KEY
 from tasuki.state.presence import Presence, PresentConsumer, RunningMessage, WorkerHealth
 
@@ -46,7 +47,17 @@ class Describer:
                 for each in sorted(consumers, key=lambda each: each.id)
             ],
             health=self._health(),
+            overlap=_overlap(consumers),
         )
+
+
+def _overlap(consumers: Sequence[Consumer]) -> int:
+    """Places of shared workers that count in more than one consumer."""
+    places: dict[SharedWorkers, int] = {}
+    for each in consumers:
+        if each.share is not None:
+            places[each.share.workers] = places.get(each.share.workers, 0) + each.concurrency
+    return sum(max(count - workers.concurrency, 0) for workers, count in places.items())
 
 
 def _consumer(consumer: Consumer, now: float, ahead: float, *, tells_held: bool) -> PresentConsumer:

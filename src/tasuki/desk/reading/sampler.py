@@ -200,6 +200,7 @@ def _joined(one: Presence, other: Presence) -> Presence:
         left_out=one.left_out + other.left_out,
         unlisted=_added(one.unlisted, other.unlisted),
         health=one.health or other.health,
+        overlap=one.overlap + other.overlap,
     )
 
 

@@ -229,7 +229,7 @@ class Snapshot:
             ready=sum(row.ready for row in live),
             running=sum(row.busy for row in self.queues.values()) + sum(each.unlisted.running for each in self.workers),
             places=sum(row.places for row in self.queues.values())
-            + sum(each.unlisted.concurrency for each in self.workers),
+            + sum(each.unlisted.concurrency - each.overlap for each in self.workers),
             delayed=sum(delays) if delays or not live else None,
             delayed_unknown=sum(row.depth is not None for row in live) - len(delays),
             dead=sum(row.waiting for row in dead),

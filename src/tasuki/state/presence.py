@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tasuki.moments import Moment
+
 PRESENCE = "presence/"
 """Prefix of the keys: one for each worker process."""
 TTL = 15.0
@@ -27,7 +29,7 @@ class RunningMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     function: str
-    since: float
+    since: Moment
     key: str = ""
     """Its order key, in a queue that keeps an order per key."""
     bound: float = 0.0

@@ -19,6 +19,7 @@ from tasuki.app.history.writing import Kept
 from tasuki.desk.looks.charts import chart, path
 from tasuki.desk.reading.observed.past import Past
 from tasuki.desk.site import AwayError
+from tasuki.moments import unix
 from tasuki.observe.history.minutes import Minute, Point, encode
 from tasuki.observe.metrics import BUCKETS
 from tasuki.testing.clock import FakeClock
@@ -133,8 +134,9 @@ async def test_the_api_has_each_minute(app: App, browse: MakeBrowser) -> None:
     own = [each for each in await app.history("mails") if each.published]
 
     assert len(found) == 60
-    assert [each["at"] for each in found] == [found[0]["at"] + 60 * number for number in range(60)]
-    busy = {each["at"]: each for each in found if each["published"]}
+    starts = [unix(each["at"]) for each in found]
+    assert starts == [starts[0] + 60 * number for number in range(60)]
+    busy = {unix(each["at"]): each for each in found if each["published"]}
     assert max(busy) < now * 60, "a minute that is not over is left out"
     for each in own:
         if (minute := busy.get(each.at)) is not None:

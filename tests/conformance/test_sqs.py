@@ -89,6 +89,11 @@ class TestSQS(Proxied, DriverConformance):
         await other.delete(rig.queue)
         assert await session._declaring.find_suspects(source.spec, source.url) is None
 
+    async def test_its_counts_are_called_estimates(self, rig: Rig) -> None:
+        await rig.publish(rig.message())
+        assert (await rig.driver.depth(rig.queue)).is_estimate, "SQS calls each of its numbers approximate"
+        await rig.ack(await rig.one())
+
     @case("ordering_key")
     async def test_another_process_cannot_switch_the_ordering(self, rig: Rig) -> None:
         """SQS decides the ordering when a queue is made: another ordering is another queue, refused with messages."""

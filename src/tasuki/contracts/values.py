@@ -282,7 +282,8 @@ class Depth:
     """Messages of all processes whose delays are not over; None: unknown."""
     oldest_age: float | None = None
     is_estimate: bool = False
-    """Whether the numbers are about right: there were too many to count, or processes told some of them."""
+    """Whether the numbers are about right: the broker counts approximately, there were too many to count, or processes
+    reported some of them."""
 
     @property
     def waiting(self) -> int:

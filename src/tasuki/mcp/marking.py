@@ -13,6 +13,7 @@ import msgspec
 
 from tasuki.app.explain.rule import Cause
 from tasuki.desk.api import answers
+from tasuki.moments import iso, moments_in
 from tasuki.observe.plain import cut, escape_lines
 from tasuki.observe.redact import masked, redact
 from tasuki.state.presence import PresentConsumer, RunningMessage, WorkerHealth
@@ -100,7 +101,9 @@ def _struct(value: msgspec.Struct, known: Collection[str]) -> dict[str, Any]:
     found = {}
     for field in msgspec.structs.fields(type(value)):
         item = getattr(value, field.name)
-        if item is not msgspec.UNSET:
+        if field.name in moments_in(type(value)):
+            found[field.encode_name] = None if item is None else iso(item)
+        elif item is not msgspec.UNSET:
             found[field.encode_name] = _ours(item, known) if field.name in ours else _theirs(item, known)
     return found
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from tasuki.moments import Moment
 from tasuki.observe.plain import escape
 from tasuki.state.controls import Controls
 
@@ -26,9 +27,9 @@ MOST_TEXT = 500
 class Pause(msgspec.Struct, frozen=True):
     """Since when, until when, by whom and why something is paused."""
 
-    at: float
+    at: Moment
     """When it was ordered, in Unix seconds of the store's clock."""
-    until: float | None = None
+    until: Moment | None = None
     """When it ends by itself, by the same clock; None: never."""
     actor: str = ""
     reason: str = ""
@@ -55,7 +56,7 @@ class Scale(msgspec.Struct, frozen=True):
 
     concurrency: int
     """0: none, as if the consumer were paused."""
-    at: float
+    at: Moment
     """When it was ordered, in Unix seconds of the store's clock."""
     actor: str = ""
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from tasuki.moments import Moment
+
 PRESENCE = "presence/"
 """Prefix of the keys: one for each worker process."""
 TTL = 15.0
@@ -27,7 +29,7 @@ class RunningMessage(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     function: str
-    since: float
+    since: Moment
     key: str = ""
     """Its order key, in a queue that keeps an order per key."""
     bound: float = 0.0
@@ -86,6 +88,10 @@ class Presence(msgspec.Struct, frozen=True):
     """The consumers among them."""
     health: WorkerHealth | None = None
     """None: it does not observe itself, or its version does not say it."""
+    process: str = ""
+    """Of each process another: containers may share the name of a host and the number of a process."""
+    overlap: int = 0
+    """Places that count more than once in its consumers, as they share workers."""
 
     @property
     def key(self) -> str:
@@ -98,8 +104,8 @@ class Presence(msgspec.Struct, frozen=True):
         return f"{self.host}:{self.pid}"
 
     def is_process(self, other: Presence) -> bool:
-        """Whether both are entries of one process, perhaps by the clocks of two stores."""
-        return self.name == other.name and abs(self.started - other.started) <= 1
+        """Whether both are entries of one process, perhaps in two stores."""
+        return self.process == other.process and self.name == other.name
 
     @property
     def running(self) -> int:
@@ -109,7 +115,7 @@ class Presence(msgspec.Struct, frozen=True):
     @property
     def concurrency(self) -> int:
         """Handlers that may run at the same time."""
-        return sum(consumer.concurrency for consumer in self.consumers) + self.unlisted.concurrency
+        return sum(consumer.concurrency for consumer in self.consumers) + self.unlisted.concurrency - self.overlap
 
     @property
     def done(self) -> int:

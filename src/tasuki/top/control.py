@@ -154,7 +154,7 @@ class Control:
             _log.exception("top: view %s failed", place.view.crumb)
             self.scene.problems = [line(f"{type(error).__name__}: {error}")]
         else:
-            self._is_away = 0 < len(snapshot.queues) == snapshot.unread
+            self._is_away = 0 < len(snapshot.queues) == snapshot.uncounted
             self.acting.snapshot = self.scene.snapshot = snapshot
             self.scene.problems = [line(tell("en", each.key, each.values)) for each in of_workers(snapshot)]
             place.show(content)

@@ -13,10 +13,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from mcp import Client, StdioServerParameters, stdio_client
 
-from tests.e2e.truth.world import QUEUES, World
+from tests.e2e.truth.world import World
 from tests.support.process import TASUKI, environ, run
 from tests.unit.desk.browser import words
 
@@ -27,7 +28,7 @@ Numbers = dict[tuple[str, str], float | None]
 """By queue and name: ready, in_flight, delayed, running, dead, workers, done, failed."""
 
 _ROW = re.compile(r'<tr id="q-([^"]+)">(.*?)</tr>', re.DOTALL)
-_CELL = re.compile(r'data-name="([^"]+)">(.*?)</td>', re.DOTALL)
+_CELL = re.compile(r'data-name="([^"]+)"[^>]*>(.*?)</t[dh]>', re.DOTALL)
 _TOTAL = re.compile(r"<dt>([^<]+)</dt><dd>(.*?)</dd>", re.DOTALL)
 _UNKNOWN = ("–", "-", "")
 _SHOWN = ("ready", "running", "delayed", "dead", "workers")
@@ -74,22 +75,22 @@ async def info_command(world: World) -> Numbers:
 
 
 async def queues_table(world: World) -> Numbers:
-    return _table(command(world, "queues"), {"READY": "ready", "IN FLIGHT": "in_flight", "DELAYED": "delayed"})
+    return _table(world, command(world, "queues"), {"READY": "ready", "IN FLIGHT": "in_flight", "DELAYED": "delayed"})
 
 
 async def top(world: World) -> Numbers:
     names = {"READY": "ready", "RUN": "running", "DELAY": "delayed", "DEAD": "dead", "WORKERS": "workers"}
-    return _table(command(world, "top", "--once"), names)
+    return _table(world, command(world, "top", "--once"), names)
 
 
-def _table(text: str, names: Mapping[str, str]) -> Numbers:
+def _table(world: World, text: str, names: Mapping[str, str]) -> Numbers:
     """A table whose columns are two spaces apart."""
     head, *rows = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if line.strip()]
     return {
         (row[0], names[title]): _number(cell)
         for row in rows
         for title, cell in zip(head, row, strict=False)
-        if row[0] in QUEUES and title in names and not (title in ("DEAD", "WORKERS") and cell in _UNKNOWN)
+        if row[0] in world.names and title in names and not (title in ("DEAD", "WORKERS") and cell in _UNKNOWN)
     }
 
 
@@ -106,7 +107,12 @@ async def dead_command(world: World) -> Numbers:
 
 
 async def api(world: World) -> Numbers:
-    return _overview(json.loads(get(world, "/api/v1/overview"))) | _queues(json.loads(get(world, "/api/v1/queues")))
+    numbers, cursor = _overview(json.loads(get(world, "/api/v1/overview"))), ""
+    while cursor is not None:
+        page = json.loads(get(world, f"/api/v1/queues?limit=200&cursor={quote(cursor)}"))
+        numbers |= _queues(page)
+        cursor = page["next"]
+    return numbers
 
 
 def _overview(found: Mapping[str, Any]) -> Numbers:
@@ -126,10 +132,12 @@ async def desk(world: World) -> Numbers:
     numbers: Numbers = {
         (ALL, name.lower()): _number(cell) for name, cell in _TOTAL.findall(page) if name.lower() in _SHOWN
     }
-    for id, row in _ROW.findall(page):
-        for name, cell in _CELL.findall(row):
-            if name.lower() in _SHOWN and not (name == "Dead" and _number(cell) is None):
-                numbers[html.unescape(id), name.lower()] = _number(cell)
+    while rows := _ROW.findall(page):
+        for id, row in rows:
+            for name, cell in _CELL.findall(row):
+                if name.lower() in _SHOWN and not (name == "Dead" and _number(cell) is None):
+                    numbers[html.unescape(id), name.lower()] = _number(cell)
+        page = get(world, f"/queues?from={len({id for id, _ in numbers if id != ALL})}")
     if "app:dead" not in world.names:
         return numbers
     letters = re.search(r"Dead letters: ([\d,]+)", words(get(world, "/dead")))
@@ -153,12 +161,17 @@ async def mcp(world: World) -> Numbers:
     with open(os.devnull, "w") as nowhere:
         async with Client(stdio_client(server, errlog=nowhere)) as client:
 
-            async def ask(tool: str) -> Any:
-                (content,) = (await client.call_tool(tool, {})).content
+            async def ask(tool: str, arguments: dict[str, Any]) -> Any:
+                (content,) = (await client.call_tool(tool, arguments)).content
                 assert content.type == "text"
                 return json.loads(content.text)
 
-            return _overview(await ask("overview")) | _queues(await ask("list_queues"))
+            numbers, cursor = _overview(await ask("overview", {})), ""
+            while cursor is not None:
+                page = await ask("list_queues", {"limit": 100, "cursor": cursor})
+                numbers |= _queues(page)
+                cursor = page["next"]
+            return numbers
 
 
 GREEN = "nothing needs attention"
@@ -196,3 +209,18 @@ FACES: Mapping[str, Face] = {
     "metrics": metrics,
     "MCP": mcp,
 }
+_COUNTS = frozenset({"ready", "in_flight", "delayed"})
+_ROWS = frozenset({"ready", "running", "delayed", "dead", "workers"})
+SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
+    "tasuki queues --json": (_COUNTS, frozenset()),
+    "tasuki queues": (_COUNTS, frozenset()),
+    "tasuki info": (frozenset(), frozenset()),
+    "tasuki top --once": (_ROWS - {"workers"}, frozenset()),
+    "tasuki workers": (frozenset(), frozenset({"done", "failed", "workers"})),
+    "tasuki dead": (frozenset(), frozenset({"dead"})),
+    "API": (_ROWS | _COUNTS, _ROWS),
+    "desk": (_ROWS, _ROWS),
+    "metrics": (frozenset(), frozenset()),
+    "MCP": (_ROWS | _COUNTS, _ROWS),
+}
+"""What each face must say of each queue, and of all together; ``metrics`` are of the process that reads the depths."""

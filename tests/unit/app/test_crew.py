@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tasuki import App
 from tasuki.app.state.workers import crew_of, workers_of
 from tasuki.clock import SystemClock
+from tasuki.consumers.reports.present import Describer
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.state.presence import KEPT, TTL, Presence, encode
 from tasuki.state.shared import SharedState
@@ -57,3 +61,21 @@ async def test_a_store_whose_clock_was_set_kills_no_worker(
     await sign(state, 1)
     crew = await crew_of(state)
     assert ([worker.pid for worker in crew.alive], crew.killed) == ([1], [])
+
+
+async def test_shared_workers_are_as_many_places_as_handlers_may_run(tmp_path: Path) -> None:
+    app = App("memory://", root=tmp_path)
+    queues = [app.queue(name) for name in ("mails", "reports", "imports")]
+    for queue in queues[:2]:
+        queue.consumer(name=f"of_{queue.id.partition(':')[2]}")(nothing)
+    queues[2].consumer(name="own", concurrency=3)(nothing)
+    app.worker_pool("pool", queues[:2], concurrency=4)
+    async with app.worker():
+        sign = Describer("1", app.clock)(list(app.live_assembly().consumers.values()), 0.0)
+        assert [each.concurrency for each in sign.consumers] == [4, 4, 3]
+        assert sign.concurrency == 7
+        desk = app.desk(is_open=True)
+        assert (await desk.tools.sampler.latest(now=True)).totals.places == 7
+
+
+async def nothing(body: Any) -> None: ...

@@ -46,7 +46,12 @@ def test_the_body_of_a_probe_has_what_is_wrong_and_verbose_all() -> None:
     brief, verbose = (json.loads(respond(found, "readyz", verbose=each)[1]) for each in (False, True))
     assert [check["name"] for check in brief["checks"]] == ["check 1"]
     assert [check["name"] for check in verbose["checks"]] == ["check 0", "check 1"]
-    assert brief["checks"][0] == {"name": "check 1", "status": "not_ready", "since": 100.0, "text": "why"}
+    assert brief["checks"][0] == {
+        "name": "check 1",
+        "status": "not_ready",
+        "since": "1970-01-01T00:01:40.000Z",
+        "text": "why",
+    }
     assert problems(found, asks_ready=False) == []
     assert problems(found, asks_ready=True) == ["check 1: why"]
 

@@ -16,6 +16,7 @@ from tasuki.app.health.health_file import PERIOD
 from tasuki.contracts.driver import Depth, Received
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, StopTimeoutError
+from tasuki.moments import unix
 from tasuki.system.helper_threads import HelperThread
 from tests.unit.app.pulse import GREEN, WITHIN, consuming, document, looking, pulsing, texts, until
 
@@ -56,7 +57,7 @@ async def test_a_consumer_that_stands_still_is_not_live(
         (why,) = texts(told, "not_live")
         assert why.startswith("consumer app:handle.consumer: messages are ready, 1 free places, nothing received for 1")
         assert (told["status"], told["live"], told["ready"]) == ("not_live", False, False)
-        assert age(file) < told["time"]  # as old as the last time that it was live
+        assert age(file) < unix(told["time"])  # as old as the last time that it was live
         assert f"messages do not move: {why}" in caplog.text
         assert "the newest events of app:handle.consumer:" in caplog.text
         old = age(file)

@@ -13,6 +13,7 @@ import pytest
 from tasuki.app.health.report import Sheet
 from tasuki.app.health.rules import STARTING, Finding, Level
 from tasuki.cli.worker.fleet_health import LOOK, FleetHealth
+from tasuki.moments import unix
 from tasuki.supervisor.children.asking import Answer
 
 pytestmark = pytest.mark.anyio
@@ -117,7 +118,7 @@ async def test_the_file_holds_all(fakes: Fakes, tmp_path: Path) -> None:
     await health.look()
     told = json.loads(file.read_text())
     assert (told["live"], sorted(told["processes"])) == (True, ["1", "2"])
-    assert told["time"] <= time.time()
+    assert unix(told["time"]) <= time.time()
 
 
 async def test_without_a_file_it_asks_from_the_first_reading_on(fakes: Fakes) -> None:

@@ -177,6 +177,20 @@ def test_people_see_tables(tasuki: CommandLine) -> None:
     assert len(tasuki.json("peek", "tasks", "--limit", "1")) == 1
 
 
+def test_delayed_messages_wait_for_a_worker_too(tasuki: CommandLine) -> None:
+    tasuki("publish", "tasks", '{"n": 1}', "--delay", "1h")
+    assert tasuki("queues").stderr == "no worker consumes app:tasks; start one: tasuki run\n"
+
+
+def test_a_queue_without_a_consumer_waits_for_a_declaration(tasuki: CommandLine) -> None:
+    """``tasuki run`` would consume nothing from it."""
+    with (tasuki.folder / "_index.yaml").open("a") as file:
+        file.write("  - {name: alone, kind: queue.queue, driver: driver}\n")
+    tasuki("publish", "alone", "1")
+    assert tasuki("queues").stderr == "no consumer of this project consumes app:alone; declare one\n"
+    assert [row["queue"] for row in tasuki.json("queues") if row.get("waits_for_consumer")] == ["app:alone"]
+
+
 def test_letters_that_belong_nowhere_stay(tasuki: CommandLine) -> None:
     tasuki("publish", "dead", "1")
     done = tasuki("redrive", "dead")

@@ -12,6 +12,7 @@ from tasuki.consumers.batches.cutting import Batching
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.suspects import Gate
+from tasuki.consumers.reports.present import Describer
 from tasuki.contracts.handler import Context, Reject, Retry, Snooze
 from tasuki.errors import HandlerError, ResultError, StopTimeoutError
 from tasuki.message import DEAD_LETTER_REASON, LAST_ERROR, REPLY_TO
@@ -61,6 +62,20 @@ async def test_a_batch_stays_open_while_no_worker_is_free() -> None:
         assert bench.consumer.unsettled == 0
         await bench.empty()
         assert bodies(bench) == [[0, 1, 2], [3]]
+
+
+async def test_a_batch_is_one_running_handler_with_many_messages() -> None:
+    async def handle(body: Any, context: Context) -> None:
+        await asyncio.sleep(30)
+
+    bench = await bench_of(handle)
+    await bench.queue.publish_many(range(3))
+    async with bench:
+        await asyncio.sleep(10)
+        (sign,) = Describer("1", bench.consumer.clock)([bench.consumer], 0.0).consumers
+        assert (sign.running, sign.concurrency) == (bench.consumer.running, bench.consumer.concurrency)
+        assert (sign.running, len(sign.messages)) == (1, 3)
+        await bench.empty()
 
 
 async def test_messages_join_a_late_batch_until_a_worker_is_free() -> None:

@@ -154,7 +154,7 @@ async def test_old_numbers_say_how_old_they_are(app: App, browse: MakeBrowser, m
     desk = browser.desk
     monkeypatch.setattr(driver_of(app), "depth", silent)
     monkeypatch.setattr(sampler, "_SOON", 0.01)
-    monkeypatch.setattr(sampler, "_LATER", 0.01)
+    monkeypatch.setattr(sampler, "_FIRST", 0.01)
     taken = desk.tools.sampler._last
     object.__setattr__(taken, "taken", taken.taken - 25)
 

@@ -19,6 +19,7 @@ from tasuki.app.history.writing import Kept
 from tasuki.desk.looks.charts import chart, path
 from tasuki.desk.reading.observed.past import Past
 from tasuki.desk.site import AwayError
+from tasuki.moments import unix
 from tasuki.observe.history.minutes import Minute, Point, encode
 from tasuki.observe.metrics import BUCKETS
 from tasuki.testing.clock import FakeClock
@@ -133,8 +134,9 @@ async def test_the_api_has_each_minute(app: App, browse: MakeBrowser) -> None:
     own = [each for each in await app.history("mails") if each.published]
 
     assert len(found) == 60
-    assert [each["at"] for each in found] == [found[0]["at"] + 60 * number for number in range(60)]
-    busy = {each["at"]: each for each in found if each["published"]}
+    starts = [unix(each["at"]) for each in found]
+    assert starts == [starts[0] + 60 * number for number in range(60)]
+    busy = {unix(each["at"]): each for each in found if each["published"]}
     assert max(busy) < now * 60, "a minute that is not over is left out"
     for each in own:
         if (minute := busy.get(each.at)) is not None:
@@ -188,6 +190,19 @@ async def test_the_first_page_after_a_quiet_while_shows_the_minutes_of_now(
     assert past.ends is None
 
 
+async def test_a_client_that_asks_every_forty_seconds_has_the_newest_minute(
+    slow: tuple[App, Past, FakeClock],
+) -> None:
+    app, past, clock = slow
+    for failures in (60, 120, 180):
+        remember(app, mails=Point(failed=failures))
+        await past.latest()
+        assert past.queues["app:mails"].failed_rate == failures / 60
+        clock.advance(40)
+        await past.latest()
+        clock.advance(20)
+
+
 async def test_a_part_that_cannot_be_read_takes_nothing_from_the_others(
     slow: tuple[App, Past, FakeClock], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,6 +225,7 @@ async def test_a_part_that_cannot_be_read_takes_nothing_from_the_others(
 async def test_the_first_minutes_of_a_system_do_not_say_that_nothing_happened(tmp_path: Path) -> None:
     app = App("memory://", root=tmp_path)
     mails = app.queue("mails", dead_letter={"queue": "dead", "max_attempts": 1})
+    app.queue("quiet")
     handled = asyncio.Event()
 
     @mails.consumer(name="sender")
@@ -231,4 +247,5 @@ async def test_the_first_minutes_of_a_system_do_not_say_that_nothing_happened(tm
             assert "No full minute is known yet. Since the workers started: 2 done, 1 failed." in text, text
             assert "Nothing happened" not in text
             totals = (await browser.get("/api/v1/overview")).json()["totals"]
-            assert (totals["in_rate"], totals["out_rate"], totals["failed_rate"]) == (None, None, None)
+            assert (totals["in_rate"], totals["out_rate"], totals["failed_rate"]) == (None, None, None), "not 0"
+            assert totals["rates_unknown"] == 1, "the minute of the queue without workers is known"

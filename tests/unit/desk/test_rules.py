@@ -279,6 +279,7 @@ def keys_of(snapshot: Snapshot) -> list[str]:
         (WorkerHealth("not_ready", "worker", "stopping, 1 running"), []),
         (WorkerHealth("not_ready", "consumer app:a", "it has given up"), ["not_ready"]),
         (WorkerHealth("not_live", "loop", "blocked for 9 s"), ["not_live"]),
+        (WorkerHealth("not_live", "worker", "no sign of life for 25 s"), ["not_live"]),
     ],
 )
 def test_a_worker_that_is_not_live_or_not_ready_needs_attention(health: WorkerHealth | None, keys: list[str]) -> None:

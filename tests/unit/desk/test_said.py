@@ -95,7 +95,7 @@ def test_events_acts_and_their_results_have_words() -> None:
     ("english", "japanese"),
     [
         ("behind 1 other", "ほかの1件のあと"),
-        ("behind 3 others, about 30s at the current rate", "ほかの3件のあと。今の速さで約30秒"),
+        ("behind 3 others, about 30s at the current rate", "ほかの3件のあと。今の速度で約30秒"),
         ("no worker", None),
         ("every 90s", "1分30秒ごと"),
         (

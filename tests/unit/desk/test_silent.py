@@ -13,6 +13,7 @@ from tasuki import App
 from tasuki.app.schedules.statuses import statuses_seen
 from tasuki.clock import SystemClock
 from tasuki.desk.dead.board import Board
+from tasuki.desk.reading.attention import is_failed, notices_of
 from tasuki.desk.reading.counts import count
 from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.reading.sampler import Sampler
@@ -113,11 +114,33 @@ async def test_its_return_is_seen_in_the_next_snapshot(app: App, monkeypatch: py
         with monkeypatch.context() as broken:
             broken.setattr(driver, "depth", silence)
             snapshot = await sampler.latest(now=True)
-        assert snapshot.unread == 100
+        assert snapshot.uncounted == 100
         assert snapshot.queues["app:mails"].ready == 1
 
         await asyncio.sleep(2)
-        assert (await sampler.latest()).unread == 0
+        assert (await sampler.latest()).uncounted == 0
+        await sampler.close()
+    finally:
+        await site.close()
+
+
+async def test_numbers_from_before_a_silence_are_not_shown_as_the_present(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(reader_of(app), app, opens=True)
+    await site.open()
+    try:
+        sampler = Sampler(site, LoopClock())
+        before = await sampler.latest(now=True)
+        assert "attention.stale" not in {each.key for each in notices_of(before)}
+        with monkeypatch.context() as broken:
+            broken.setattr(sampler, "_take", silence)
+            await asyncio.sleep(30)
+            stale = await sampler.latest()
+        assert stale.queues is before.queues, "nothing newer is known yet"
+        (notice,) = (each for each in notices_of(stale) if each.key == "attention.stale")
+        assert notice.values["age"] >= 30
+        assert is_failed(notices_of(stale))
         await sampler.close()
     finally:
         await site.close()

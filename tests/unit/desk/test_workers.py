@@ -13,10 +13,12 @@ import pytest
 from tasuki import App
 from tasuki.consumers import consumer
 from tasuki.consumers.reports import long_runs
-from tasuki.desk.reading import attention
+from tasuki.desk.reading import attention, counts
 from tasuki.desk.reading.observed.gone import gone_of, killed_of
+from tasuki.errors import BrokerUnavailableError
 from tasuki.observe.history.hours import Process
 from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, encode
+from tasuki.testing.clock import FakeClock
 from tests.unit.desk.browser import Browser, words
 from tests.unit.desk.conftest import MakeBrowser
 
@@ -53,7 +55,7 @@ def test_a_killed_worker_is_gone_also_where_it_never_handled_a_message() -> None
 def test_a_silent_entry_is_of_a_killed_worker_unless_another_store_or_its_history_knows_better() -> None:
     silent = [msgspec.structs.replace(present(pid), seen=NOW - 100 * pid) for pid in (1, 2, 3, 4)]
     elsewhere = msgspec.structs.replace(present(2), started=NOW - 100.4)
-    again = msgspec.structs.replace(present(4), started=NOW - 1)
+    again = msgspec.structs.replace(present(4), started=NOW - 1, process="another")
     stopped = Process("host", 3, MINUTE - 2, True, True)
     killed = killed_of(silent, [elsewhere, again], [stopped, Process("host", 1, MINUTE - 2, True, False)])
     assert [worker.pid for worker in killed] == [1, 4], "one that follows with its number is another worker"
@@ -135,6 +137,67 @@ async def test_a_killed_worker_stays_on_its_page_until_it_is_acknowledged(tmp_pa
             assert [(each["act"], each["target"]) for each in audit] == [("acknowledge", "app:mails")]
         kept = [entry.key for entry in (await store.list(PRESENCE)).entries]
         assert kept == [alive.key, stranger.key]
+
+
+async def test_each_live_worker_of_the_project_counts_once(tmp_path: Path) -> None:
+    """Containers with the network of their host have one name; a store may be of several projects."""
+    app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
+    app.queue("mails").consumer(name="sender", lifecycle={"auto_start": False})(nothing)
+    async with app:
+        await app.publish("mails", 1)
+        state = app.live_assembly().state_of("app:mails")
+        assert state is not None
+        store = await state.store()
+        now = await store.time()
+        ours, others = ([PresentConsumer(f"app:{queue}", queue, "app:driver", 2, 1)] for queue in ("mails", "others"))
+        for each in (
+            Presence("node", 1, "1", now - 900, now - 1, ours, process="a"),
+            Presence("node", 1, "1", now - 60, now - 2, ours, process="b"),
+            Presence("node", 1, "1", now - 59.8, now - 3, ours, process="c"),
+            Presence("web", 7, "1", now - 900, now - 9, ours, process="killed and started again"),
+            Presence("web", 7, "1", now - 8, now - 1, ours, process="d"),
+            Presence("web", 8, "1", now - 900, now - 1, others, process="of another project"),
+        ):
+            await store.put(each.key, encode(each))
+        desk = app.desk(is_open=True)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
+            browser = Browser(client, desk)
+            totals = (await browser.get("/api/v1/overview")).json()["totals"]
+            assert (totals["workers"], totals["running"], totals["places"]) == (4, 4, 8)
+            (row,) = (await browser.get("/api/v1/queues")).json()["items"]
+            assert (row["workers"], row["running"]) == (4, 4)
+            assert len((await browser.get("/api/v1/workers")).json()["items"]) == 4
+
+
+async def test_a_store_that_is_back_has_killed_no_worker_before_their_next_signs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, clock = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path), FakeClock()
+    app.queue("mails").consumer(name="sender")(nothing)
+    async with app:
+        await app.publish("mails", 1)
+        state = app.live_assembly().state_of("app:mails")
+        assert state is not None
+        store = await state.store()
+        now = await store.time()
+        worker = Presence("web", 7, "1", now - 900, now - 60, [PresentConsumer("app:sender", "mails", "app:driver", 1)])
+        await store.put(worker.key, encode(worker))
+        sampler = app.desk(is_open=True).tools.sampler
+        monkeypatch.setattr(sampler, "_clock", clock)
+
+        async def codes() -> set[str]:
+            clock.advance(10)
+            return {each.key.partition(".")[2] for each in attention.notices_of(await sampler.latest(now=True))}
+
+        with monkeypatch.context() as away:
+            away.setattr(counts, "crew_of", silent)
+            assert await codes() == {"problem"}
+        assert await codes() == set(), "it may live, and give its next sign within five seconds"
+        assert await codes() == {"none_alive", "killed", "no_worker"}
+
+
+async def silent(*_: object) -> None:
+    raise BrokerUnavailableError("the store is silent")
 
 
 async def nothing(body: Any) -> None: ...

@@ -40,7 +40,7 @@ def test_an_id_and_a_queue_that_a_publisher_chose_are_wrapped() -> None:
 def test_names_and_values_of_headers_are_wrapped_together_and_secrets_masked() -> None:
     message = answers.Message(
         ID, "app:a", "waiting", "", 0, None, None, {ORDER: "x", "api_key": "hunter2", "n": "password=hunter2"}, "", "",
-        "", None, None, [], [Cause("dead", f"dead ({ORDER})", "redrive it")],
+        "", False, None, None, [], [Cause("dead", f"dead ({ORDER})", "redrive it")],
     )  # fmt: skip
     found = marked(message, {"app:a"})
     assert found["headers"] == {"untrusted": {ORDER: "x", "api_key": "***", "n": "password=***"}}

@@ -187,3 +187,11 @@ def test_a_message_runs_only_if_it_had_run_for_longer_than_the_sign_is_old() -> 
         [consumer] = as_of_sign(worker, now).consumers
         assert [each.id for each in consumer.messages] == ids
         assert consumer.running == 3, "the count is as of the sign"
+
+
+def test_two_containers_may_have_one_host_and_one_number() -> None:
+    """As with the network of the host, where each process is number 1 of its container."""
+    one, other = (Presence("node", 1, "1", started, 9.0, process=name) for name, started in (("a", 5.0), ("b", 5.5)))
+    again = msgspec.structs.replace(one, started=65.0)  # by the clock of another store
+    assert not one.is_process(other)
+    assert one.is_process(again)

@@ -22,6 +22,7 @@ from tasuki.app.health.report import Report, Sheet, stale
 from tasuki.app.health.rules import Finding
 from tasuki.app.health.status import status_of
 from tasuki.clock import SystemClock
+from tasuki.moments import iso
 from tasuki.observe.plain import cut
 from tasuki.state.presence import WorkerHealth
 from tasuki.system.helper_threads import HelperThread
@@ -195,7 +196,8 @@ class Health:
     def _document(self, report: Report) -> dict[str, Any]:
         status = self._status()
         for id, consumer in status["consumers"].items():
-            consumer["moved_at"] = self.examiner.moved_at.get(id)
+            at = self.examiner.moved_at.get(id)
+            consumer["moved_at"] = None if at is None else iso(at)
         return {"pid": os.getpid(), **report.as_dict(), **status}
 
     def _status(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def read(file: Path) -> Document | None:
         document = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return document if isinstance(document, dict) and isinstance(document.get("time"), int | float) else None
+    return document if isinstance(document, dict) and isinstance(document.get("time"), str) else None
 
 
 def touched_at(file: Path) -> float:

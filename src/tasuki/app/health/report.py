@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from tasuki.app.health.rules import LEVELS, Finding, Level
+from tasuki.moments import iso, unix
 
 Probe = Literal["livez", "readyz"]
 
@@ -56,13 +57,15 @@ class Report:
         return [f"{check.name}: {check.text}" for check in self.checks if check.status in statuses]
 
     def as_dict(self, *, is_whole: bool = True) -> dict[str, Any]:
-        """As plain data; not ``is_whole``: only the checks that are not ok."""
-        checks = [check._asdict() for check in self.checks if is_whole or check.status != "ok"]
+        """As plain data with dates; not ``is_whole``: only the checks that are not ok."""
+        checks = [
+            check._asdict() | {"since": iso(check.since)} for check in self.checks if is_whole or check.status != "ok"
+        ]
         return {
             "status": self.status,
             "live": self.is_live,
             "ready": self.is_ready,
-            "time": self.time,
+            "time": iso(self.time),
             "checks": checks,
         }
 
@@ -71,8 +74,8 @@ def report_of(document: object) -> Report | None:
     """The report that ``as_dict`` has written; None: it is none."""
     try:
         checks: Any = document["checks"]  # type: ignore[index]
-        found = tuple(Check(each["name"], each["status"], float(each["since"]), each["text"]) for each in checks)
-        report = Report(float(document["time"]), found)  # type: ignore[index]
+        found = tuple(Check(each["name"], each["status"], unix(each["since"]), each["text"]) for each in checks)
+        report = Report(unix(document["time"]), found)  # type: ignore[index]
         return report if all(check.status in LEVELS for check in found) else None
     except (KeyError, TypeError, ValueError):
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasuki.app.assembly import Assembly
 from tasuki.kinds.entries.worker import WorkerConfig
+from tasuki.moments import plain
 from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample
 from tasuki.observe.metrics import Histogram
 
@@ -41,7 +42,7 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
                 "running": consumer.running,
                 "held": consumer.held,
                 "concurrency": consumer.concurrency,
-                "paused": None if consumer.pause is None else consumer.pause.as_dict(),
+                "paused": None if consumer.pause is None else plain(consumer.pause),
                 **consumer.metrics.as_dict(),
             }
             for id, consumer in consumers

@@ -19,7 +19,7 @@ from tasuki.app.history.keys import TTL, WANTED, key_of
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError
-from tasuki.observe.history.hours import RING, by_step
+from tasuki.observe.history.hours import RING, next_step_in, step_at
 from tasuki.observe.history.minutes import MINUTE, STEP, STEPS, Minute, Queues, encode
 from tasuki.observe.history.recorder import Gauges, Name, Recorder
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics
@@ -90,7 +90,7 @@ class History:
         loop = asyncio.get_running_loop()
         if self._timer is None or self._loop is not loop:
             self._minute, self._loop = self._now(), loop
-            self._timer = loop.call_later(STEP, self._tick)
+            self._timer = loop.call_later(next_step_in(self._app.clock.time()), self._tick)
 
     async def stop(self) -> None:
         """Write the unfinished minute where the stores are open and answer; then end. It can begin again."""
@@ -100,7 +100,7 @@ class History:
         self._timer = None
         for task in self._writes:
             task.cancel()
-        self._recorder.step(by_step(self._app.clock.time))
+        self._recorder.step(STEPS if self._now() > self._minute else step_at(self._app.clock.time()))
         last = self._close_minute()
         self._pending += [
             (state, self._minute_of(queues, has_ended=True))
@@ -122,10 +122,11 @@ class History:
         if self._app.assembly is None or self._loop is not loop:
             self._timer = None  # it has ended without being closed
             return
-        self._timer = loop.call_later(STEP, self._tick)
-        now = self._now()
+        at = self._app.clock.time()
+        self._timer = loop.call_later(next_step_in(at), self._tick)
+        now = int(at // MINUTE)
         if now == self._minute:
-            self._recorder.step(by_step(self._app.clock.time))
+            self._recorder.step(step_at(at - STEP / 2))  # the one that has just ended; a timer may be early
             return
         self._recorder.step(STEPS)  # it belongs to the end of the minute that is over
         closed = self._close_minute()

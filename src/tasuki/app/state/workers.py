@@ -120,14 +120,13 @@ class Census:
 
     async def not_live(self, queue: str) -> list[Presence]:
         """The workers that consume from a queue and are not live, by their last signs; empty: unknown too."""
-        assembly = self._assembly
-        state, spec = assembly.state_of(queue), assembly.queues[queue].spec
+        live, state = self._assembly.queues[queue], self._assembly.state_of(queue)
         others = None if state is None or not state.driver.capabilities.multi_process else await self._others_in(state)
         return [
             worker
             for worker in others or ()
             if worker.health is not None and worker.health.status == "not_live"
-            and any(each.queue == spec.name for each in worker.consumers)
+            and any((each.driver, each.queue) == (live.driver.name, live.spec.name) for each in worker.consumers)
         ]  # fmt: skip
 
     async def _others_in(self, state: SharedState) -> list[Presence] | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
+from uuid import uuid4
 
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.handling.shared import SharedWorkers
 from tasuki.message import PARTITION_KEY
 from tasuki.state.presence import Presence, PresentConsumer, RunningMessage, WorkerHealth
 
 MOST_MESSAGES = 50
 """Running messages of a consumer that are named."""
+_PROCESS = uuid4().hex[:12]
 
 
 class Describer:
@@ -37,13 +40,24 @@ class Describer:
             version=self._version,
             started=now - (here - self._born),
             seen=now,
+            process=_PROCESS,
             # By id, so that all processes leave out the same ones where an entry has no room.
             consumers=[
                 _consumer(each, now, now - here, tells_held=firsts[each.queue] is each)
                 for each in sorted(consumers, key=lambda each: each.id)
             ],
             health=self._health(),
+            overlap=_overlap(consumers),
         )
+
+
+def _overlap(consumers: Sequence[Consumer]) -> int:
+    """Places of shared workers that count in more than one consumer."""
+    places: dict[SharedWorkers, int] = {}
+    for each in consumers:
+        if each.share is not None:
+            places[each.share.workers] = places.get(each.share.workers, 0) + each.concurrency
+    return sum(max(count - workers.concurrency, 0) for workers, count in places.items())
 
 
 def _consumer(consumer: Consumer, now: float, ahead: float, *, tells_held: bool) -> PresentConsumer:
@@ -69,7 +83,7 @@ def _consumer(consumer: Consumer, now: float, ahead: float, *, tells_held: bool)
         queue=queue.spec.name,
         driver=queue.driver.name,
         concurrency=consumer.concurrency,
-        running=len(running),
+        running=sum(delivery is not None for delivery, _ in busy),  # a handler of a batch has many messages
         done=metrics.acked,
         failed=metrics.failed,
         held=0 if kept is None else kept.held,

@@ -15,6 +15,7 @@ from tasuki.desk.api.answers import Problem
 from tasuki.desk.api.idempotency import MOST_KEY
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
 from tasuki.desk.security.problems import TYPE
+from tasuki.moments import FORMAT as MOMENT
 
 _REF = "#/components/schemas/{name}"
 _ALWAYS = (400, 401, 404, 405, 409, 421, 429, 500, 503)
@@ -56,7 +57,20 @@ def document(root: str = "") -> Schema:
         },
     }
     plain: Schema = msgspec.json.decode(msgspec.json.encode(made))  # a default may be a tuple
+    _date(plain)
     return plain
+
+
+def _date(schema: Any) -> None:
+    """Moments are numbers for msgspec, and dates in the answers."""
+    if isinstance(schema, dict):
+        if schema.get("format") == MOMENT:
+            schema["type"] = "string"
+        for each in schema.values():
+            _date(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            _date(each)
 
 
 def _operation(operation: Operation, query: list[Schema]) -> Schema:

@@ -23,6 +23,7 @@ from tasuki.desk.security.gate import SESSION
 from tasuki.desk.security.problems import problem
 from tasuki.desk.security.session import Session
 from tasuki.desk.tools import Tools
+from tasuki.moments import plain
 
 _log = logging.getLogger("tasuki.desk")
 
@@ -110,7 +111,7 @@ class Api:
             await self._tools.site.follow()  # a right that a reload took away is gone for the next request
         answer: Answer = await operation.call(call)
         status = 503 if isinstance(answer, Health) and not answer.ready else 200
-        return Response(msgspec.json.encode(answer), status, media_type=_JSON)
+        return Response(msgspec.json.encode(plain(answer)), status, media_type=_JSON)
 
 
 def _is_json(request: Request) -> bool:

@@ -38,6 +38,8 @@ def notices_of(snapshot: Snapshot) -> list[Notice]:
 def of_workers(snapshot: Snapshot) -> list[Notice]:
     """The ones about what cannot be read, and about workers: they are of no queue, so no row can show them."""
     found = [Notice("attention.problem", {"text": text}, ("queues",)) for text in snapshot.problems]
+    if snapshot.age:
+        found.append(Notice("attention.stale", {"age": snapshot.age}, ("queues",)))
     found += _of_all_workers(snapshot)
     for worker in snapshot.workers:
         found += _of_worker(worker, snapshot.now)
@@ -62,13 +64,14 @@ def _of_worker(worker: Presence, now: float) -> list[Notice]:
     if worker.is_late(now):
         return [Notice("attention.silent", {"worker": worker.name, "age": now - worker.seen}, path)]
     health = worker.health
-    # A worker that starts or stops is not ready, and no trouble.
-    if health is None or health.status not in ("not_live", "not_ready") or health.check == "worker":
+    if health is None or health.status not in ("not_live", "not_ready"):
+        return []
+    if (health.status, health.check) == ("not_ready", "worker"):  # it starts or stops, and is no trouble
         return []
     return [Notice(f"attention.{health.status}", {"worker": worker.name, "why": worker.trouble}, path)]
 
 
-_FAILURES = frozenset({"attention.problem", "attention.none_alive", "attention.not_live"})
+_FAILURES = frozenset({"attention.problem", "attention.stale", "attention.none_alive", "attention.not_live"})
 
 
 def is_failed(notices: Iterable[Notice]) -> bool:

@@ -92,10 +92,12 @@ def row_of(
     *,
     knows_past: bool = False,
     ends: float | None = None,
+    is_doubtful: bool = False,
 ) -> QueueRow:
     """The row of a queue; ``seen``: what its app has counted, None: nothing, for this ``problem``.
 
-    ``knows_past``: whether its last hour was read, up to the time ``ends``.
+    ``knows_past``: whether its last hour was read, up to the time ``ends``; ``is_doubtful``: whether living workers may
+    not have given a sign yet.
     """
     name, driver = queue.spec.name, queue.driver.name
     is_private, has_store = not queue.driver.capabilities.multi_process, id in facts.with_store
@@ -115,7 +117,11 @@ def row_of(
         now_failed=failed,
         dead_letters=facts.dead_letters.get(id, ""),
         tags=_tags(queue),
-        knows_workers=seen is not None and id in seen.asked and (is_private or has_store) and not may_hide,
+        knows_workers=seen is not None
+        and id in seen.asked
+        and (is_private or has_store)
+        and not may_hide
+        and not (is_doubtful and not present),
         wants_workers=id in facts.starting,
         past=past,
         knows_past=knows_past and (ends is None or not _began_since(present, ends - MINUTE)),

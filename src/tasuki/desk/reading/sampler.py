@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,10 @@ from tasuki.desk.reading.observed.gone import killed_of, queue_in
 from tasuki.desk.reading.observed.past import Past
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.rows import Facts, row_of
-from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.desk.reading.snapshot import STALE, QueueRow, Snapshot
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import TasukiError
-from tasuki.state.presence import Presence, Unlisted, as_of_sign
+from tasuki.state.presence import TTL, Presence, Unlisted, as_of_sign
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -28,7 +29,8 @@ _AGE = 1.5
 _FIRST = 8.0
 """Seconds that the first page waits for the first snapshot."""
 _SOON, _OLD, _LATER = 0.25, 6.0, 2.0
-"""Seconds that a page waits for a new snapshot; those from which on the last one is old; and then waits."""
+"""Seconds that a page waits for a new snapshot; those from which on the last one is old; and then waits. It waits for
+``_FIRST`` where the last one is ``STALE``, as after a while without viewers."""
 _SHARE = 5
 """A snapshot that takes long is taken more seldom: it may take one part of so many of the time."""
 _LONGEST = 10.0
@@ -44,6 +46,8 @@ class Sampler:
         self.past = Past(site, clock)
         self._last = Snapshot(float("-inf"), 0.0)
         self._took = 0.0
+        self._silent_at: dict[str, float] = {}
+        """When the store of a queue did not answer last, by the clock of ``taken``."""
         self._task: asyncio.Task[Snapshot] | None = None
 
     async def latest(self, *, now: bool = False) -> Snapshot:
@@ -63,13 +67,14 @@ class Sampler:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._take(), name="desk snapshot")
         is_first = now or not self._last.queues
-        patience = _FIRST if is_first else _SOON if age < _OLD else _LATER
+        patience = _FIRST if is_first or age >= STALE else _SOON if age < _OLD else _LATER
         await asyncio.wait([self._task], timeout=patience)
         if self._task.done():
             return self._task.result()
         if is_first:
             raise AwayError("the brokers have not answered yet; the page is loaded again by itself")
-        return self._last
+        age = self._clock.monotonic() - self._last.taken
+        return replace(self._last, age=age) if age >= STALE else self._last
 
     async def close(self) -> None:
         """End a read under way."""
@@ -102,16 +107,21 @@ class Sampler:
             is_waiting |= bool(found.silent or found.trouble)
         now = max((found.now for found in counts.values() if found.now), default=self._clock.time())
         told = [as_of_sign(worker, now) for found in _each(counts) for worker in found.workers]
-        workers = _merged([*told, *here])
+        names = {(queue.driver.name, queue.spec.name): id for id, queue in self._site.live.queues.items()}
+        workers = [each for each in _merged([*told, *here]) if queue_in(each, names) or each.unlisted.consumers]
         taken = self._clock.monotonic()
         self._rates.note(workers, taken)
         await self.past.latest()
-        rows = self._rows(counts, workers, unread)
+        for id in self._site.queues:
+            if id not in counts or id not in counts[id].asked:
+                self._silent_at[id] = taken
+        doubtful = {id for id, at in self._silent_at.items() if taken - at < TTL}
+        rows = self._rows(counts, workers, unread, doubtful)
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
-        names = {(queue.driver.name, queue.spec.name): id for id, queue in self._site.live.queues.items()}
         silent = [each for found in _each(counts) for each in found.killed if queue_in(each, names)]
         killed = killed_of(_merged(silent), workers, self.past.processes)
+        killed = [each for each in killed if queue_in(each, names) not in doubtful]
         self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)), killed, self.past.ends)
         # To wait for a broker that is away costs it nothing, and its return is to be seen soon.
         self._took = 0.0 if is_waiting else self._clock.monotonic() - began
@@ -124,8 +134,9 @@ class Sampler:
         return found, [present] if present is not None else []
 
     def _rows(
-        self, counts: Mapping[str, Counts], workers: list[Presence], unread: Mapping[str, str]
+        self, counts: Mapping[str, Counts], workers: list[Presence], unread: Mapping[str, str], doubtful: Set[str]
     ) -> dict[str, QueueRow]:
+        """``doubtful``: queues whose store was silent just now: living workers may not have given a sign since."""
         live = self._site.live
         states = {id: live.state_of(id) for id in self._site.queues}
         with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}
@@ -145,6 +156,7 @@ class Sampler:
                 past.get(id),
                 knows_past=id in known,
                 ends=ends,
+                is_doubtful=id in doubtful,
             )
         return facts.with_dead(rows)
 
@@ -161,15 +173,21 @@ def _each(counts: Mapping[str, Counts]) -> list[Counts]:
 
 
 def _merged(workers: list[Presence]) -> list[Presence]:
-    """Each worker once, although each store of its queues has an entry of it."""
-    found: dict[tuple[str, int], Presence] = {}
+    """Each worker once, although each store of its queues has an entry of it.
+
+    Without the ones in whose place another process has started since their last sign: those were killed.
+    """
+    found: dict[tuple[str, str], Presence] = {}
     for worker in workers:
-        before = found.get((worker.host, worker.pid))
-        if before is None or worker.started > before.started + 1:
-            found[worker.host, worker.pid] = worker
-        elif abs(worker.started - before.started) <= 1:
-            found[worker.host, worker.pid] = _joined(before, worker)
-    return sorted(found.values(), key=lambda worker: (worker.host, worker.started, worker.pid))
+        before = found.get((worker.name, worker.process))
+        found[worker.name, worker.process] = worker if before is None else _joined(before, worker)
+    last: dict[str, float] = {}
+    for worker in found.values():
+        last[worker.name] = max(last.get(worker.name, 0.0), worker.started)
+    alive = (
+        worker for worker in found.values() if worker.seen > last[worker.name] or worker.started == last[worker.name]
+    )
+    return sorted(alive, key=lambda worker: (worker.host, worker.started, worker.pid))
 
 
 def _joined(one: Presence, other: Presence) -> Presence:
@@ -182,6 +200,7 @@ def _joined(one: Presence, other: Presence) -> Presence:
         left_out=one.left_out + other.left_out,
         unlisted=_added(one.unlisted, other.unlisted),
         health=one.health or other.health,
+        overlap=one.overlap + other.overlap,
     )
 
 

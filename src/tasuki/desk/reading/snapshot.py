@@ -12,6 +12,9 @@ from tasuki.observe.history.hours import added
 from tasuki.state.pauses import Pause, Scale
 from tasuki.state.presence import Presence, RunningMessage
 
+STALE = 15.0
+"""Seconds from which on a snapshot is not shown as the present any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConsumerRow:
@@ -171,6 +174,8 @@ class Totals:
     now_failed: float | None = None
     delayed_unknown: int = 0
     """Queues whose delayed messages are unknown: the sum lacks theirs."""
+    rates_unknown: int = 0
+    """Queues whose last minute is unknown: the rates lack theirs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +195,8 @@ class Snapshot:
     """The ones that have not stopped in order in the last 15 minutes, without signs since; as their last signs say."""
     minute_ends: float | None = None
     """Unix time of the end of the last minute that is known; None: none is."""
+    age: float = 0.0
+    """Seconds since it was taken, from ``STALE`` on."""
 
     @property
     def knows_workers(self) -> bool:
@@ -212,30 +219,27 @@ class Snapshot:
         return self.uncounted < len(self.queues) or not self.queues
 
     @cached_property
-    def unread(self) -> int:
-        """Queues that could not be counted; the sums are without them."""
-        return sum(row.depth is None and not row.is_missing for row in self.queues.values())
-
-    @cached_property
     def totals(self) -> Totals:
         """The sums. Dead letters count as dead, not as ready."""
         live = [row for row in self.queues.values() if not row.is_dead_letters]
+        there = [row for row in live if not row.is_missing]
         dead = [row for row in self.queues.values() if row.is_dead_letters]
         delays = [row.delayed for row in live if row.delayed is not None]
         return Totals(
             ready=sum(row.ready for row in live),
             running=sum(row.busy for row in self.queues.values()) + sum(each.unlisted.running for each in self.workers),
             places=sum(row.places for row in self.queues.values())
-            + sum(each.unlisted.concurrency for each in self.workers),
+            + sum(each.unlisted.concurrency - each.overlap for each in self.workers),
             delayed=sum(delays) if delays or not live else None,
             delayed_unknown=sum(row.depth is not None for row in live) - len(delays),
             dead=sum(row.waiting for row in dead),
-            workers=len({(worker.host, worker.pid, round(worker.started)) for worker in self.workers}),
-            in_rate=_sum(row.in_rate for row in live),
-            out_rate=_sum(row.out_rate for row in live),
-            failed_rate=_sum(row.failed_rate for row in live),
-            now_out=None if self.hides else _sum(row.now_out for row in live),
-            now_failed=None if self.hides else _sum(row.now_failed for row in live),
+            workers=len(self.workers),
+            in_rate=_sum(row.in_rate for row in there),
+            out_rate=_sum(row.out_rate for row in there),
+            failed_rate=_sum(row.failed_rate for row in there),
+            rates_unknown=sum(not row.knows_past for row in there),
+            now_out=None if self.hides else _of_known(row.now_out for row in live),
+            now_failed=None if self.hides else _of_known(row.now_failed for row in live),
         )
 
     @cached_property
@@ -255,7 +259,13 @@ class Snapshot:
         return all(row.knows_past or row.is_missing for row in self.queues.values())
 
 
-def _sum(rates: Iterable[float | None]) -> float | None:
-    """Of the known ones; None: none is."""
+def _of_known(rates: Iterable[float | None]) -> float | None:
+    """The sum of the known ones; None: none is. Queues without workers have no such rate."""
     known = [rate for rate in rates if rate is not None]
     return sum(known) if known else None
+
+
+def _sum(rates: Iterable[float | None]) -> float | None:
+    """The sum of the known ones; None: none is, or a sum of 0 lacks one and says nothing."""
+    every = list(rates)
+    return _of_known(every) or (None if None in every else _of_known(every))

@@ -122,7 +122,7 @@ class Session:
         urls = [source.url] if source.suspects_url is None else [source.url, source.suspects_url]
         counts = [await self._declaring.counts(source.spec.name, url) for url in urls]
         ready, in_flight, delayed = map(sum, zip(*counts, strict=True))
-        return Depth(ready, in_flight, delayed)
+        return Depth(ready, in_flight, delayed, is_estimate=True)
 
     async def undeclare(self, queue: str) -> None:
         """Forget a queue, but for its open deliveries; messages that still arrive are returned."""

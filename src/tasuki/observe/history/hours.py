@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tasuki.observe.exposition.snapshots import quantile
@@ -227,6 +227,11 @@ def added(columns: Iterable[Sequence[int]]) -> list[int]:
     return total
 
 
-def by_step(seconds: Callable[[], float]) -> int:
-    """The number of the step within its minute now, by Unix time."""
-    return int(seconds() % MINUTE // STEP)
+def step_at(seconds: float) -> int:
+    """The number, within its minute, of the step with this Unix time."""
+    return int(seconds % MINUTE // STEP)
+
+
+def next_step_in(seconds: float) -> float:
+    """Seconds from this Unix time until the next step: all processes end their minutes with the minute."""
+    return STEP - seconds % STEP

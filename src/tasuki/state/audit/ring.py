@@ -11,6 +11,7 @@ import msgspec
 
 from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.errors import ConflictError
+from tasuki.moments import Moment
 
 MOST = 1000
 """Acts that a store keeps; the next one takes the place of the oldest."""
@@ -27,7 +28,7 @@ _MOST_TEXT = 500
 class AuditRecord(msgspec.Struct, frozen=True, rename={"client": "from"}):
     """One act: who did what to what, and what came of it."""
 
-    time: float
+    time: Moment
     """When it ended, in Unix seconds of the store's clock."""
     actor: str
     client: str

@@ -28,20 +28,23 @@ def totals(snapshot: Snapshot | None, width: int, signs: Signs) -> Line:
     if snapshot is None:
         return fit_line([("reading the queues …" if not signs.is_ascii else "reading the queues ...", "dim")], width)
     sums = snapshot.totals
-    knows_any = snapshot.unread < len(snapshot.queues) or not snapshot.queues
-    more_of = "+" if snapshot.unread else ""  # in the queues that could not be read
+    more_of = "+" if snapshot.uncounted else ""  # in the queues that could not be read
 
     def number(value: int | None, more_of: str = more_of) -> str:
-        return amounts.count(value) + more_of if knows_any and value is not None else signs.none
+        return amounts.count(value) + more_of if snapshot.knows_counts and value is not None else signs.none
+
+    def rate(value: float | None) -> str:
+        return amounts.rate(value) + ("+" if sums.rates_unknown and value is not None else "")
 
     pairs: list[tuple[str, str, str]] = [
         ("READY", number(sums.ready), ""),
-        ("RUN", f"{sums.running}/{sums.places}" if knows_any else signs.none, "ok" if sums.running else ""),
+        ("RUN", f"{sums.running}/{sums.places}" if snapshot.knows_counts and snapshot.knows_workers else signs.none,
+         "ok" if sums.running else ""),
         ("DELAY", number(sums.delayed, "+" if sums.delayed_unknown else more_of), ""),
         ("DEAD", number(sums.dead), "warn" if sums.dead else ""),
-        *([("IN", amounts.rate(sums.in_rate), "")] if sums.in_rate is not None else []),
-        ("OUT", amounts.rate(sums.out_rate), ""),
-        ("FAIL", amounts.rate(sums.failed_rate), "bad" if sums.failed_rate else ""),
+        *([("IN", rate(sums.in_rate), "")] if sums.in_rate is not None else []),
+        ("OUT", rate(sums.out_rate), ""),
+        ("FAIL", rate(sums.failed_rate), "bad" if sums.failed_rate else ""),
         ("WORKERS", amounts.count(sums.workers) if snapshot.knows_workers else signs.none,
          "" if sums.workers or not snapshot.knows_workers else "warn"),
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from tasuki import App
 from tasuki.app.history.keys import PREFIX, WANTED
 from tasuki.app.history.writing import History
 from tasuki.contracts.state.store import Entry
-from tasuki.testing.clock import FakeClock
+from tasuki.testing.clock import FakeClock, VirtualTimeLoop, virtual_time
 
 pytestmark = pytest.mark.anyio
 
@@ -173,3 +173,23 @@ async def test_a_loop_that_has_ended_ends_the_clock(tmp_path: Path, clock: FakeC
         await app.publish("mail", 1)
         await pass_a_minute(app, clock)
         assert len(await entries(app)) == 1
+
+
+def test_a_minute_has_what_happened_in_it(tmp_path: Path) -> None:
+    """Also in a process that has started in the middle of a step."""
+
+    async def main() -> list[int]:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        await asyncio.sleep(57.5 - loop.clock.time() % 60)
+        app = App("memory://", root=tmp_path, clock=loop.clock)
+        app.queue("mail")
+        async with app:
+            await app.publish("mail", 1)
+            await asyncio.sleep(3.5)  # the next minute is a second old
+            await app.live_queue("mail").publish_many([2, 3])
+            await asyncio.sleep(60)
+            return [each.published for each in (await app.history("mail"))[-3:-1]]
+
+    with virtual_time() as runner:
+        assert runner.run(main()) == [1, 2]

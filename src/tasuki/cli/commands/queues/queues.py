@@ -32,8 +32,10 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for text in dict.fromkeys(text for row in rows for text in row.get("not_live", ())):
         worker, _, trouble = text.partition(" ")
         click.echo(escape(f"worker {worker} is not live: {trouble}"), err=True)
-    if idle := [row["queue"] for row in rows if "waits_for_worker" in row]:
+    if idle := [row["queue"] for row in rows if row.get("waits_for_worker")]:
         click.echo(f"no worker consumes {', '.join(idle)}; start one: tasuki run", err=True)
+    if alone := [row["queue"] for row in rows if row.get("waits_for_consumer")]:
+        click.echo(f"no consumer of this project consumes {', '.join(alone)}; declare one", err=True)
 
 
 def _counts(row: dict[str, Any]) -> list[Any]:
@@ -49,6 +51,7 @@ def _count(number: int | None, *, is_estimate: bool) -> object:
 @project_options()
 def command(target: Target) -> list[dict[str, Any]]:
     """List the queues of the project. Counts of memory queues and of queues that do not exist yet stay empty."""
+    from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
 
     app = target.load()
@@ -59,8 +62,9 @@ def command(target: Target) -> list[dict[str, Any]]:
     if shared := [id for id in queues if is_shared(project.driver_of(id))]:
         infos, orders = loop.run(_infos(app, project, shared))
     dead = {config.dead_letter.queue for config in queues.values() if config.dead_letter is not None}
+    consumed = {config.queue for config in project.of(ConsumerConfig).values()}
     rows = [_row(id, config.driver, infos.get(id, {})) | orders.get(id, {}) for id, config in queues.items()]
-    return [{**row, **_waiting(infos.get(row["queue"], {}), dead)} for row in rows]
+    return [{**row, **_waiting(infos.get(row["queue"], {}), dead, consumed)} for row in rows]
 
 
 async def _infos(
@@ -79,14 +83,16 @@ async def _infos(
         return infos, await orders_by_queue(app, project, infos)
 
 
-def _waiting(info: dict[str, Any], dead: set[str]) -> dict[str, Any]:
-    """``waits_for_worker`` where messages are ready and no process consumes them; dead letters wait for a person.
+def _waiting(info: dict[str, Any], dead: set[str], consumed: set[str]) -> dict[str, Any]:
+    """``waits_for_worker`` where messages wait and no process consumes them; dead letters wait for a person.
 
-    ``not_live``: the workers of the queue that are not, each as ``host:pid`` and its worst check.
+    ``waits_for_consumer``: no consumer of the queue is declared either. ``not_live``: the workers of the queue that are
+    not, each as ``host:pid`` and its worst check.
     """
-    is_idle = bool(info.get("ready")) and info["consumer_count"] == 0  # None: unknown
-    stuck = {"not_live": info["not_live"]} if info.get("not_live") else {}
-    return {"waits_for_worker": True} if is_idle and info["queue"] not in dead else stuck
+    is_idle = bool(info.get("ready") or info.get("delayed")) and info["consumer_count"] == 0  # None: unknown
+    if is_idle and info["queue"] not in dead:
+        return {"waits_for_worker" if info["queue"] in consumed else "waits_for_consumer": True}
+    return {"not_live": info["not_live"]} if info.get("not_live") else {}
 
 
 def _row(id: str, driver: str, info: dict[str, Any]) -> dict[str, Any]:

@@ -37,11 +37,9 @@ def command(file: Path, *, asks_ready: bool, as_json: bool) -> int:
     report = stale(found, now, STALE)
     why = problems(report, asks_ready=asks_ready)
     if as_json:
-        from tasuki.cli.output import iso, print_json
+        from tasuki.cli.output import print_json
 
-        document = report.as_dict()
-        checks = [{**check, "since": iso(check["since"])} for check in document["checks"]]
-        print_json({**document, "time": iso(document["time"]), "checks": checks})
+        print_json(report.as_dict())
     elif why:
         click.echo("\n".join(why), file=sys.stderr)
     else:

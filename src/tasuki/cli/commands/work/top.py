@@ -54,7 +54,7 @@ def _print(snapshot: Snapshot) -> None:
     from tasuki.desk.reading.attention import of_workers
 
     print_table(_HEADINGS, [_cells(row) for row in snapshot.queues.values()])
-    if 0 < len(snapshot.queues) == snapshot.unread:
+    if 0 < len(snapshot.queues) == snapshot.uncounted:
         raise CommandError("; ".join(snapshot.problems) or "no queue could be read", code=UNREACHABLE)
     for notice in of_workers(snapshot):
         click.echo(escape(tell("en", notice.key, notice.values)), err=True)

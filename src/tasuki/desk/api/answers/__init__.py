@@ -1,4 +1,4 @@
-"""What the API answers. Times are Unix seconds by the clock of the stores; null means that a value is not known."""
+"""What the API answers. Times are dates (ISO 8601) by the clock of the stores; null: a value is not known."""
 
 from tasuki.desk.api.answers.common import (
     Acts as Acts,

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from tasuki.moments import Moment
 from tasuki.state.audit.ring import AuditRecord
 
 
@@ -39,7 +40,7 @@ class Check(Answer, frozen=True):
 
     name: str
     status: str
-    since: float
+    since: Moment
     text: str
 
 
@@ -49,7 +50,7 @@ class Health(Answer, frozen=True):
     status: str
     live: bool
     ready: bool
-    time: float
+    time: Moment
     checks: list[Check]
 
 

@@ -1,8 +1,9 @@
-"""What the API answers about dead letters and batches. Times are Unix seconds of the stores; null: not known."""
+"""What the API answers about dead letters and batches. Times are of the stores; null: not known."""
 
 from __future__ import annotations
 
 from tasuki.desk.api.answers.common import Answer
+from tasuki.moments import Moment
 
 
 class Group(Answer, frozen=True):
@@ -12,8 +13,8 @@ class Group(Answer, frozen=True):
     """The id of their dead-letter queue."""
     key: str
     count: int
-    first: float | None
-    last: float | None
+    first: Moment | None
+    last: Moment | None
     trend: list[int]
     """How many died in each twelfth of the last hour, the latest last."""
     queue: str
@@ -57,7 +58,7 @@ class Letter(Answer, frozen=True):
     place: str
     cause: str
     error: str
-    at: float | None
+    at: Moment | None
     attempts: int | None
     body: str
 
@@ -98,8 +99,8 @@ class Batch(Answer, frozen=True):
     actor: str
     state: str
     """running, paused, cancelled, stopped (by its canary), done, undoing, undone, failed."""
-    begun: float
-    ended: float | None
+    begun: Moment
+    ended: Moment | None
     total: int | None
     there: int | None
     done: int

@@ -1,4 +1,4 @@
-"""What the API answers about messages. Times are Unix seconds of the stores; null: not known."""
+"""What the API answers about messages. Times are of the stores; null: not known."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tasuki.app.explain.rule import Cause
 from tasuki.contracts.state.jobs import JobStatus, Progress
 from tasuki.desk.api.answers.common import Answer
 from tasuki.desk.api.answers.queues import Running
+from tasuki.moments import Moment
 
 
 class MessageItem(Answer, frozen=True):
@@ -19,14 +20,14 @@ class MessageItem(Answer, frozen=True):
     queue: str
     state: Literal["waiting", "delayed", "retrying", "running", "dead"]
     place: int | None
-    published: float | None
+    published: Moment | None
     attempts: str
     priority: str
     key: str
     type: str
     error: str
     reason: str
-    died: float | None
+    died: Moment | None
     body: str
     """Its beginning, on one line; values of telling names are masked."""
 
@@ -68,8 +69,10 @@ class Message(Answer, frozen=True):
     traceback: str
     stack: str
     """Of a running one: where its handler is, as its worker tells; empty: it does not."""
-    cancel_requested: float | None
-    """Of a running one: when its cancellation was ordered, Unix seconds; 0: at an unknown time; null: it was not."""
+    is_cancel_requested: bool
+    """Whether it runs, and its cancellation was ordered."""
+    cancel_requested: Moment | None
+    """When; null: it was not, or the time is unknown."""
     progress: Progress | None
     running: list[Running]
     causes: list[Cause]
@@ -92,7 +95,7 @@ class Result(Answer, frozen=True):
     queue: str
     status: JobStatus
     """``done``, ``failed``, ``dead``, ``expired`` and ``cancelled`` are final."""
-    at: float | None
+    at: Moment | None
     """When that was recorded."""
     attempt: int | None
     value: Body | None

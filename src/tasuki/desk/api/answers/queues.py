@@ -1,10 +1,11 @@
-"""What the API answers about queues, their last hour and consumers. Times are Unix seconds; null: not known."""
+"""What the API answers about queues, their last hour and consumers. Times are of the stores; null: not known."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tasuki.desk.api.answers.common import Answer
+from tasuki.moments import Moment
 from tasuki.state.pauses import Pause, Scale
 from tasuki.state.presence import RunningMessage
 
@@ -27,11 +28,13 @@ class Totals(Answer, frozen=True):
     now_out: float | None
     """Of some seconds before ``now``, as ``now_failed``."""
     now_failed: float | None
-    minute_ends: float | None
+    minute_ends: Moment | None
     uncounted: int = 0
     """Queues that could not be counted: the sums lack theirs."""
     delayed_unknown: int = 0
     """Queues of which the delayed messages are unknown: ``delayed`` lacks theirs."""
+    rates_unknown: int = 0
+    """Queues of which the last full minute is unknown: the rates lack theirs, and are null instead of 0."""
 
 
 class Notice(Answer, frozen=True):
@@ -45,13 +48,15 @@ class Notice(Answer, frozen=True):
 class Overview(Answer, frozen=True):
     """Whether messages move."""
 
-    now: float
+    now: Moment
     totals: Totals
     queues: int
     notices: list[Notice]
     """The worst first, 100 at most."""
     problems: list[str]
     """What could not be read."""
+    age: float
+    """Seconds since all this was read, from 15 on, while the brokers do not answer; else 0."""
 
 
 class Consumer(Answer, frozen=True):
@@ -126,7 +131,7 @@ class Queue(Answer, frozen=True):
 class Minute(Answer, frozen=True):
     """One minute of a queue, over all processes; times in seconds, null where there was none."""
 
-    at: float
+    at: Moment
     """When it began."""
     published: int
     done: int
@@ -151,8 +156,8 @@ class History(Answer, frozen=True):
     items: list[Minute]
     is_known: bool
     """False: not all processes that have the queue are known to have written their minutes."""
-    ends: float | None
-    """Unix time of the end of the last minute; null: unknown."""
+    ends: Moment | None
+    """The end of the last minute; null: unknown."""
 
 
 class Running(Answer, frozen=True):

@@ -1,8 +1,9 @@
-"""What the API answers about workers and schedules. Times are Unix seconds of the stores; null: not known."""
+"""What the API answers about workers and schedules. Times are of the stores; null: not known."""
 
 from __future__ import annotations
 
 from tasuki.desk.api.answers.common import Answer
+from tasuki.moments import Moment
 from tasuki.state.pauses import Pause
 from tasuki.state.presence import PresentConsumer, WorkerHealth
 
@@ -15,8 +16,8 @@ class Worker(Answer, frozen=True):
     host: str
     pid: int
     version: str
-    started: float
-    seen: float
+    started: Moment
+    seen: Moment
     running: int
     done: int
     failed: int
@@ -34,7 +35,7 @@ class Killed(Answer, frozen=True):
 
     id: str
     """``host:pid``."""
-    last: float
+    last: Moment
     """When its last sign came."""
 
 
@@ -44,7 +45,7 @@ class Workers(Answer, frozen=True):
     items: list[Worker]
     next: str | None
     count: int
-    now: float
+    now: Moment
     killed: list[Killed]
     """In the last 15 minutes, and not acknowledged."""
 
@@ -52,7 +53,7 @@ class Workers(Answer, frozen=True):
 class Event(Answer, frozen=True):
     """What happened to a message."""
 
-    at: float
+    at: Moment
     kind: str
     message: str | None
     attempt: int | None
@@ -72,8 +73,8 @@ class Schedule(Answer, frozen=True):
     id: str
     queue: str
     timing: str
-    next: float | None
-    last: float | None
+    next: Moment | None
+    last: Moment | None
     is_enabled: bool
     is_known: bool
     is_late: bool

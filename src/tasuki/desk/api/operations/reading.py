@@ -39,6 +39,7 @@ async def overview(call: Call) -> answers.Overview:
         queues=len(snapshot.queues),
         notices=[_notice(each) for each in notices[:_MOST_NOTICES]],
         problems=list(snapshot.problems),
+        age=snapshot.age,
     )
 
 
@@ -266,4 +267,6 @@ async def audit(call: Call) -> answers.Acts:
 
 async def health(call: Call) -> answers.Health:
     """Whether messages move in this process; not ready is 503, with the same document."""
-    return msgspec.convert(call.tools.watched.report().as_dict(), answers.Health)
+    report = call.tools.watched.report()
+    checks = [answers.Check(*check) for check in report.checks]
+    return answers.Health(report.status, report.is_live, report.is_ready, report.time, checks)

@@ -27,7 +27,7 @@ _AGE = 10.0
 _OLD = 60.0
 """Seconds after which a read is not shown as the present any more."""
 _FIRST = 2.0
-"""Seconds that a page waits for it, where there is nothing that could be shown."""
+"""Seconds that a snapshot waits for it."""
 _SETTLED = 20.0
 """Seconds after its end in which a minute is written by all processes."""
 _RECENT = 5
@@ -117,7 +117,7 @@ class Past:
             return
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._read(), name="desk history")
-        if self._tried_at == float("-inf") or now - self._tried_at > _OLD:  # a first visit, or one after a quiet while
+        if now - self._tried_at > _AGE:  # a first visit, or one after a while: a client that asks once has no next page
             await asyncio.wait([self._task], timeout=_FIRST)
 
     @property

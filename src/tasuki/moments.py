@@ -1,0 +1,56 @@
+"""Moments: Unix seconds in the program, ISO 8601 in the JSON that people and other programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Annotated, Any, get_args, get_type_hints
+
+import msgspec
+
+FORMAT = "date-time"
+"""Of a moment in JSON Schema."""
+Moment = Annotated[float, msgspec.Meta(extra_json_schema={"format": FORMAT})]
+"""Unix seconds; ``plain`` writes them as a date."""
+_YEAR_9999 = 253370764800.0
+
+
+def iso(at: float) -> str | None:
+    """``2026-12-02T09:30:00.250Z``; None for a number that is no time of people."""
+    if not 0 <= at < _YEAR_9999:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def unix(value: str | float) -> float:
+    """The Unix seconds of a date that ``iso`` has written, or of a number. Raises ValueError."""
+    return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else float(value)
+
+
+@cache
+def moments_in(of: type[msgspec.Struct]) -> frozenset[str]:
+    """The fields of a struct that are moments."""
+    hints = get_type_hints(of, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if Moment in (hint, *get_args(hint)))
+
+
+def plain(value: Any) -> Any:
+    """A struct as data for JSON, with its moments as dates."""
+    if isinstance(value, msgspec.Struct):
+        return _plain(value)
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _plain(value: msgspec.Struct) -> dict[str, Any]:
+    moments, found = moments_in(type(value)), dict[str, Any]()
+    for field in msgspec.structs.fields(type(value)):
+        item = getattr(value, field.name)
+        if item is msgspec.UNSET or (value.__struct_config__.omit_defaults and item == field.default):
+            continue
+        found[field.encode_name] = iso(item) if field.name in moments and item is not None else plain(item)
+    return found

@@ -31,7 +31,7 @@ _NO_CODE: Final = {
 
 
 class Row(NamedTuple):
-    """What is counted, how much there is, and how much there may be."""
+    """A count, and its budget."""
 
     what: str
     found: int

@@ -21,11 +21,11 @@ settings.load_profile("tasuki")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--every", action="store_true", help="run what tests/tiers.py leaves to the night, too")
+    parser.addoption("--every", action="store_true", help="run the files of tests/tiers.py, too")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Not even import what is left to the night, unless its file is named."""
+    """Do not even import a nightly file, unless it is named."""
     is_named = any(collection_path.name in argument for argument in config.args)
     if config.option.every or is_named or not collection_path.is_relative_to(HERE):
         return None

@@ -18,7 +18,7 @@ def require(found: int | None, needed: int, *, place: str, instead: str, driver:
     ``instead``: the setting that has the driver make its store elsewhere.
 
     Raises:
-        DriverError: says what was found, what is needed, and what to do.
+        DriverError: names the found layout, the one that is needed, and the remedy.
     """
     if found != needed:
         has = "no layout" if found is None else f"layout {found}"

@@ -1,4 +1,4 @@
-"""What a look at some messages costs in a queue with many delayed ones."""
+"""The cost of showing some messages of a queue with many delayed ones."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tasuki.contracts.context import Retries
 from tasuki.contracts.driver import Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError, StorageFullError, TasukiError
-from tasuki.message import GROUP, RULES, TIMESTAMP, HeaderValue, new_id
+from tasuki.message import GROUP, TIMESTAMP, HeaderValue, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.observe.trace import CURRENT, Headers, hand_on
 from tasuki.queues.batcher import Batcher
@@ -25,7 +25,6 @@ from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.messages.message_builder import Envelope, GroupEnvelope, MessageBuilder, seconds
 from tasuki.queues.messages.reply_to import check_reply_to
-from tasuki.queues.messages.rules import rules_header
 from tasuki.queues.messages.signature import Signer
 from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
 from tasuki.queues.observing import of_stored, tell
@@ -189,8 +188,7 @@ class Queue(Inspection):
         if not unique is unique_for is on_conflict is unique_max is None:
             asked = Asked(unique, unique_for, on_conflict, unique_max)
         message = self._builder.build(body, headers, delay, ttl, priority, key, id, asked)
-        if not handler_timeout is retries is None:
-            message.headers[RULES] = rules_header(handler_timeout, retries)
+        self._builder.give_rules(message, handler_timeout, retries)
         return await self._send(message, seconds("publish_timeout", publish_timeout), connection)
 
     def _permit(self, guard: Guard, headers: Mapping[str, HeaderValue] | None) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from tasuki import App, Context, Envelope, Retries
 from tasuki.app.typed.entries import DeadLetterFields
-from tasuki.errors import ProjectError
+from tasuki.errors import ProjectError, PublishError
+from tasuki.queues.result import Rejected
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -163,3 +164,22 @@ async def test_a_timeout_of_a_publish_and_of_a_request_have_names_of_their_own(m
             await site.plain.request({}, timeout=5)  # type: ignore[call-arg]
         with pytest.raises(ValueError, match=r"Retries\(0\): attempts must be a whole number from 1 on"):
             Retries(0)
+
+
+async def test_a_number_of_attempts_is_refused_where_no_message_is_ever_given_up(make_app: MakeApp) -> None:
+    """Without a dead-letter queue a message is tried for ever, so the number would be confirmed and mean nothing."""
+    app = make_app()
+    queue = app.queue("endless")
+
+    @queue.consumer
+    async def handle(body: str) -> None:
+        """It succeeds."""
+
+    async with app.worker():
+        for retries in (1, Retries(3)):
+            with pytest.raises(PublishError, match=r"'app:endless' has no dead_letter.*give the queue a dead_letter"):
+                await queue.publish("one", retries=retries)
+            (found,) = await queue.publish_many([Envelope(body="one", retries=retries)])
+            assert isinstance(found, Rejected)
+            assert isinstance(found.error, PublishError)
+        await queue.publish("one", handler_timeout="1m", retries=Retries(backoff="1s"))

@@ -10,7 +10,7 @@ from tasuki import Retries
 from tasuki.backoff import Backoff
 from tasuki.errors import PublishError
 from tasuki.message import RULES
-from tasuki.queues.messages.rules import MessageRules, rules_header, rules_of
+from tasuki.queues.messages.rules import MessageRules, header_of, rules_for, rules_of
 from tasuki.queues.retry_rules import RetryRules
 
 
@@ -19,18 +19,18 @@ def read(text: Any) -> MessageRules | None:
 
 
 def test_a_time_and_a_number_of_attempts_are_all_that_is_said() -> None:
-    rules = read(rules_header("2m", 3))
+    rules = read(header_of(rules_for("2m", 3)))
     assert rules == MessageRules(120.0, 3)
     assert (rules.delays, rules.failures) == (None, None)
-    assert read(rules_header("2m", None)) == MessageRules(120.0)
-    assert read(rules_header(None, 3)) == MessageRules(None, 3)
+    assert read(header_of(rules_for("2m", None))) == MessageRules(120.0)
+    assert read(header_of(rules_for(None, 3))) == MessageRules(None, 3)
     assert rules_of({}) is None
 
 
 @pytest.mark.parametrize("as_fields", [False, True])
 def test_retries_say_delays_and_errors_too(as_fields: bool) -> None:
     retries = Retries(4, on=(OSError,), never=("NotFound",), backoff="10s", max_delay="1m")
-    rules = read(rules_header(None, retries.fields() if as_fields else retries))
+    rules = read(header_of(rules_for(None, retries.fields() if as_fields else retries)))
     assert rules is not None
     assert (rules.attempts, rules.delays) == (4, Backoff(10.0, 60.0))
     assert rules.failures == RetryRules(frozenset({"NotFound"}), frozenset({"builtins.OSError"}))
@@ -49,7 +49,7 @@ def test_retries_say_delays_and_errors_too(as_fields: bool) -> None:
 )
 def test_a_rule_that_is_none_is_refused(timeout: Any, retries: Any, says: str) -> None:
     with pytest.raises(PublishError, match=says):
-        rules_header(timeout, retries)
+        header_of(rules_for(timeout, retries))
 
 
 @pytest.mark.parametrize(

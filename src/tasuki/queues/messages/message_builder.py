@@ -30,7 +30,7 @@ from tasuki.message import (
 from tasuki.queues.messages.codec import BYTES, JSON, Codecs, unchanged
 from tasuki.queues.messages.compression import Compression
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
-from tasuki.queues.messages.rules import rules_header
+from tasuki.queues.messages.rules import Asking, header_of, rules_for
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.unique.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
 from tasuki.units import Duration, check_time, format_duration, parse_duration
@@ -192,6 +192,18 @@ class MessageBuilder:
         name = headers.get(CONTENT_TYPE)
         return self._codecs.get(name) if isinstance(name, str) else None
 
+    def give_rules(self, message: Outgoing, handler_timeout: Duration | None, retries: Asking) -> None:
+        """Put the rules of the message in its headers, if it has some. Raises PublishError: a rule is none."""
+        if handler_timeout is retries is None:
+            return
+        rules = rules_for(handler_timeout, retries)
+        if rules.attempts is not None and self._policy.dead_letter is None:
+            raise PublishError(
+                f"queue {self._queue!r} has no dead_letter, so a message is tried until it succeeds, and retries "
+                "cannot bound it: give the queue a dead_letter, or leave the number of attempts out"
+            )
+        message.headers[RULES] = header_of(rules)
+
     def check_task(self, headers: Mapping[str, HeaderValue], body: object = None) -> None:
         """Raise PublishError: the message names no task, and the queue has nothing else for it."""
         if self._policy.tasks and MESSAGE_TYPE not in headers:
@@ -298,8 +310,7 @@ class MessageBuilder:
             item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id, asked,
             is_recorded=own is not None and own.is_recorded,
         )  # fmt: skip
-        if not item.handler_timeout is item.retries is None:
-            message.headers[RULES] = rules_header(item.handler_timeout, item.retries)
+        self.give_rules(message, item.handler_timeout, item.retries)
         if own is not None and own.group:
             message.headers[GROUP] = own.group
         return message

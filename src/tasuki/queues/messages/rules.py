@@ -43,8 +43,12 @@ class MessageRules(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
 _read = msgspec.json.Decoder(MessageRules).decode
 
 
-def rules_header(handler_timeout: Duration | None, retries: int | Retries | Mapping[str, Any] | None) -> str:
-    """The header. Raises PublishError: a rule is none."""
+Asking = int | Retries | Mapping[str, Any] | None
+"""The retries that a publisher asks for: a number of attempts, or all rules."""
+
+
+def rules_for(handler_timeout: Duration | None, retries: Asking) -> MessageRules:
+    """The rules that a publisher asks for. Raises PublishError: one is none."""
     rules = MessageRules(None if handler_timeout is None else _seconds("handler_timeout", handler_timeout))
     if isinstance(retries, int):
         retries = Retries(_attempts(retries))
@@ -57,6 +61,11 @@ def rules_header(handler_timeout: Duration | None, retries: int | Retries | Mapp
         rules = msgspec.structs.replace(
             rules, attempts=fields.get("max_attempts"), backoff=delays, on=(*fields["on"],), never=(*fields["never"],)
         )
+    return rules
+
+
+def header_of(rules: MessageRules) -> str:
+    """The header of a message with these rules. Raises PublishError: it is too long."""
     text = msgspec.json.encode(rules)
     if len(text) > _MOST:
         raise PublishError(f"retries: the names of the errors have more than {_MOST} bytes; give them to the task")

@@ -1,4 +1,4 @@
-"""The cost of a check of some messages in a queue with many delayed ones."""
+"""The cost of showing some messages of a queue with many delayed ones."""
 
 from __future__ import annotations
 

@@ -168,7 +168,8 @@ async def mcp(world: World) -> Numbers:
 
             numbers, cursor = _overview(await ask("overview", {})), ""
             while cursor is not None:
-                page = await ask("list_queues", {"limit": 100, "cursor": cursor})
+                page = await ask("list_queues", {"limit": 25, "cursor": cursor})
+                assert "cut" not in page, "a cut page has no next one"
                 numbers |= _queues(page)
                 cursor = page["next"]
             return numbers

@@ -90,7 +90,7 @@ def _table(world: World, text: str, names: Mapping[str, str]) -> Numbers:
         (row[0], names[title]): _number(cell)
         for row in rows
         for title, cell in zip(head, row, strict=False)
-        if row[0] in world.names and title in names and not (title in ("DEAD", "WORKERS") and cell in _UNKNOWN)
+        if row[0] in world.names and title in names and not (title == "DEAD" and cell in _UNKNOWN)
     }
 
 
@@ -216,7 +216,7 @@ SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "tasuki queues --json": (_COUNTS, frozenset()),
     "tasuki queues": (_COUNTS, frozenset()),
     "tasuki info": (frozenset(), frozenset()),
-    "tasuki top --once": (_ROWS - {"workers"}, frozenset()),
+    "tasuki top --once": (_ROWS, frozenset()),
     "tasuki workers": (frozenset(), frozenset({"done", "failed", "workers"})),
     "tasuki dead": (frozenset(), frozenset({"dead"})),
     "API": (_ROWS | _COUNTS, _ROWS),

@@ -11,12 +11,15 @@ full installation, of one with many dead letters, and of a shop.
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -109,6 +112,17 @@ def take_shop(browser: Any, address: str, names: list[str]) -> None:
                 page.screenshot(path=SHOTS / f"shop-{name}-{way}.png", **_extent(page))
 
 
+def until_rates(address: str) -> None:
+    """Wait for the first full minute of the worker, two minutes after its start; its rates are unknown before."""
+    for _ in range(300):
+        with urlopen(f"{address}/api/v1/overview") as answer:  # noqa: S310 - ours
+            totals = json.load(answer)["totals"]
+        if totals["in_rate"] and not totals["rates_unknown"]:
+            return
+        time.sleep(1)
+    raise SystemExit("the rates of the shop are not known after five minutes")
+
+
 def _extent(page: Any) -> dict[str, Any]:
     """As high as the page, but no higher than the window."""
     width, height = page.evaluate("[innerWidth, Math.min(innerHeight, document.body.getBoundingClientRect().bottom)]")
@@ -142,6 +156,8 @@ def main(names: list[str], *, for_docs: bool) -> None:
         of_shop = [name for name in SHOP if not names or f"shop-{name}" in names]
         if of_shop:
             with shop(Path(folder) / "shop") as address:
+                if for_docs:
+                    until_rates(address)
                 take_shop(browser, address, of_shop)
         pages = {name: path for name, path in PAGES_OF_LETTERS.items() if not names or f"letters-{name}" in names}
         if pages:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, get_args, get_type_hints
@@ -54,3 +54,13 @@ def _plain(value: msgspec.Struct) -> dict[str, Any]:
             continue
         found[field.encode_name] = iso(item) if field.name in moments and item is not None else plain(item)
     return found
+
+
+def dated(value: Any, names: Collection[str]) -> Any:
+    """Plain data with dates in place of the Unix seconds under these names."""
+    if isinstance(value, Mapping):
+        return {
+            key: iso(item) if key in names and isinstance(item, int | float) else dated(item, names)
+            for key, item in value.items()
+        }
+    return [dated(item, names) for item in value] if isinstance(value, list | tuple) else value

@@ -89,6 +89,7 @@ class TestSQS(Proxied, DriverConformance):
         await other.delete(rig.queue)
         assert await session._declaring.find_suspects(source.spec, source.url) is None
 
+    @case()
     async def test_its_counts_are_called_estimates(self, rig: Rig) -> None:
         await rig.publish(rig.message())
         assert (await rig.driver.depth(rig.queue)).is_estimate, "SQS calls each of its numbers approximate"

@@ -133,7 +133,7 @@ asyncio.run(main())
 
 @contextmanager
 def shop(folder: Path) -> Iterator[str]:
-    """The desk's address, once its rates are known."""
+    """The desk's address, once the first letters are there."""
     (folder / "bank.away").touch()
     for name, text in {"jobs.py": JOBS, "bank.py": BANK, "customers.py": CUSTOMERS}.items():
         (folder / name).write_text(text)

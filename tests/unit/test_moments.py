@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tasuki.desk.api import answers
-from tasuki.moments import iso, moments_in, plain, unix
+from tasuki.moments import dated, iso, moments_in, plain, unix
 from tasuki.state.pauses import Pause
 from tasuki.state.presence import RunningMessage
 
@@ -54,3 +54,15 @@ def test_fields_whose_text_is_a_time_are_moments() -> None:
         if isinstance(of, type) and issubclass(of, msgspec.Struct):
             floats = {field.name for field in msgspec.structs.fields(of) if "float" in str(field.type)}
             assert names & floats <= moments_in(of), of
+
+
+def test_only_the_named_fields_of_plain_data_are_dates() -> None:
+    rows = [{"seen": 60, "seen_ago": 3.0, "health": {"since": 60.0}, "until": None}]
+    assert dated(rows, ("seen", "since", "until")) == [
+        {
+            "seen": "1970-01-01T00:01:00.000Z",
+            "seen_ago": 3.0,
+            "health": {"since": "1970-01-01T00:01:00.000Z"},
+            "until": None,
+        }
+    ]

@@ -11,6 +11,7 @@ import click
 
 from tasuki.cli.output import print_json
 from tasuki.cli.project import Target
+from tasuki.moments import dated
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,14 +31,20 @@ def secrets_option(function: F) -> F:
     return click.option("--secrets", "shows_secrets", is_flag=True, help=text)(function)
 
 
-def printing(show: Callable[[Any], object]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """``--json``: the command returns a document, which ``show`` prints for people."""
+def printing(show: Callable[[Any], object], *moments: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``--json``: the command returns a document, which ``show`` prints for people.
+
+    ``moments``: the fields that are dates in JSON, and Unix seconds before.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def command(*args: Any, as_json: bool, **named: Any) -> None:
             document = function(*args, **named)
-            (print_json if as_json else show)(document)
+            if as_json:
+                print_json(dated(document, moments))
+            else:
+                show(document)
 
         return json_option(command)
 

@@ -90,7 +90,7 @@ def _table(world: World, text: str, names: Mapping[str, str]) -> Numbers:
         (row[0], names[title]): _number(cell)
         for row in rows
         for title, cell in zip(head, row, strict=False)
-        if row[0] in world.names and title in names and not (title in ("DEAD", "WORKERS") and cell in _UNKNOWN)
+        if row[0] in world.names and title in names and not (title == "DEAD" and cell in _UNKNOWN)
     }
 
 
@@ -168,7 +168,8 @@ async def mcp(world: World) -> Numbers:
 
             numbers, cursor = _overview(await ask("overview", {})), ""
             while cursor is not None:
-                page = await ask("list_queues", {"limit": 100, "cursor": cursor})
+                page = await ask("list_queues", {"limit": 25, "cursor": cursor})
+                assert "cut" not in page, "a cut page has no next one"
                 numbers |= _queues(page)
                 cursor = page["next"]
             return numbers
@@ -215,7 +216,7 @@ SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "tasuki queues --json": (_COUNTS, frozenset()),
     "tasuki queues": (_COUNTS, frozenset()),
     "tasuki info": (frozenset(), frozenset()),
-    "tasuki top --once": (_ROWS - {"workers"}, frozenset()),
+    "tasuki top --once": (_ROWS, frozenset()),
     "tasuki workers": (frozenset(), frozenset({"done", "failed", "workers"})),
     "tasuki dead": (frozenset(), frozenset({"dead"})),
     "API": (_ROWS | _COUNTS, _ROWS),

@@ -306,13 +306,32 @@ def test_while_a_worker_hides_consumers_none_is_said_to_be_missing() -> None:
 
 
 def test_a_rate_is_the_gain_of_workers_that_were_there_before() -> None:
-    def present(pid: int, done: int, failed: int) -> Presence:
-        return Presence("host", pid, "1", 0.0, 0.0, [PresentConsumer("c", "q", "d", 1, done=done, failed=failed)])
-
     rates = Rates()
-    rates.note([present(1, 100, 0)], 0.0)
+    rates.note([counted(1, 100.0, 100, 0)], 0.0)
     assert rates.of("d", "q") == (None, None)
-    rates.note([present(1, 150, 10), present(2, 1000, 1000)], 10.0)
+    rates.note([counted(1, 110.0, 150, 10), counted(2, 110.0, 1000, 1000)], 10.0)
 
     assert rates.of("d", "q") == (5.0, 1.0)
     assert rates.of("d", "other") == (0.0, 0.0)
+
+
+def test_a_rate_is_over_the_time_between_two_signs() -> None:
+    """A snapshot comes up to five seconds after a sign: of 13 a second it would have made 7."""
+    rates = Rates()
+    rates.note([counted(1, 99.0, 0, 0)], 0.0)
+    rates.note([counted(1, 99.0, 0, 0)], 5.5)
+    assert rates.of("d", "q") == (None, None), "its next sign may come yet"
+    rates.note([counted(1, 104.0, 65, 0)], 9.0)
+    assert rates.of("d", "q") == (13.0, 0.0)
+
+
+def test_a_worker_without_a_new_sign_for_two_periods_has_done_nothing() -> None:
+    rates = Rates()
+    for at in (0.0, 6.0, 11.0):
+        rates.note([counted(1, 99.0, 7, 0)], at)
+    assert rates.of("d", "q") == (0.0, 0.0)
+
+
+def counted(pid: int, seen: float, done: int, failed: int) -> Presence:
+    """A worker and its counters at a sign."""
+    return Presence("host", pid, "1", 0.0, seen, [PresentConsumer("c", "q", "d", 1, done=done, failed=failed)])

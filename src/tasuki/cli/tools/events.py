@@ -9,6 +9,7 @@ import click
 
 from tasuki.cli.exits import CommandError
 from tasuki.cli.output import print_json, print_table
+from tasuki.moments import dated
 from tasuki.observe.events import STACK
 from tasuki.observe.plain import escape_lines
 
@@ -65,7 +66,7 @@ def _is_in(app: App, consumer: str, state: object) -> bool:
 def show_events(found: Found, *, as_json: bool) -> None:
     """Print them."""
     if as_json:
-        print_json(found)
+        print_json(dated(found, ("at",)))
         return
     lines = [(consumer, event) for consumer, events in sorted(found.items()) for event in events]
     rows = [

@@ -8,11 +8,12 @@ from tasuki.state.presence import PERIOD, Presence
 
 _Key = tuple[str, str, str]
 """Worker, driver, queue at the broker."""
-_Counts = dict[_Key, tuple[int, int]]
+_Counts = dict[_Key, tuple[float, int, int]]
+"""By the time of the worker's sign: messages done, and failures."""
 
 
 class Rates:
-    """A worker renews its counters every few seconds, so two snapshots are compared that are further apart."""
+    """A worker renews its counters with each sign: its gain is over the time between two signs, not two snapshots."""
 
     def __init__(self) -> None:
         self._samples: list[tuple[float, _Counts]] = []
@@ -23,8 +24,8 @@ class Rates:
         for worker in workers:
             for consumer in worker.consumers:
                 key = (worker.key, consumer.driver, consumer.queue)
-                done, failed = counts.get(key, (0, 0))
-                counts[key] = (done + consumer.done, failed + consumer.failed)
+                _, done, failed = counts.get(key, (0.0, 0, 0))
+                counts[key] = (worker.seen, done + consumer.done, failed + consumer.failed)
         self._samples = [(when, each) for when, each in self._samples if at - when < 4 * PERIOD]
         self._samples.append((at, counts))
 
@@ -33,9 +34,14 @@ class Rates:
         (first, before), (last, now) = self._samples[0], self._samples[-1]
         if last - first < PERIOD:
             return None, None
-        done = failed = 0
-        for key, (is_done, has_failed) in now.items():
-            if key[1:] == (driver, queue) and key in before:
-                done += max(is_done - before[key][0], 0)
-                failed += max(has_failed - before[key][1], 0)
-        return done / (last - first), failed / (last - first)
+        done = failed = 0.0
+        for key, (seen, is_done, has_failed) in now.items():
+            if key[1:] != (driver, queue) or key not in before:
+                continue
+            since, was_done, had_failed = before[key]
+            if seen > since:
+                done += max(is_done - was_done, 0) / (seen - since)
+                failed += max(has_failed - had_failed, 0) / (seen - since)
+            elif last - first < 2 * PERIOD:  # its next sign may come yet; after that time nothing has changed
+                return None, None
+        return done, failed

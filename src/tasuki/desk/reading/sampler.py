@@ -112,10 +112,7 @@ class Sampler:
         taken = self._clock.monotonic()
         self._rates.note(workers, taken)
         await self.past.latest()
-        for id in self._site.queues:
-            if id not in counts or id not in counts[id].asked:
-                self._silent_at[id] = taken
-        doubtful = {id for id, at in self._silent_at.items() if taken - at < TTL}
+        doubtful = self._doubtful(counts, taken)
         rows = self._rows(counts, workers, unread, doubtful)
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
@@ -127,6 +124,13 @@ class Sampler:
         self._took = 0.0 if is_waiting else self._clock.monotonic() - began
         return self._last
 
+    def _doubtful(self, counts: Mapping[str, Counts], taken: float) -> Set[str]:
+        """The queues whose store was silent just now: living workers may not have given a sign since."""
+        for id in self._site.queues:
+            if id not in counts or id not in counts[id].asked:
+                self._silent_at[id] = taken
+        return {id for id, at in self._silent_at.items() if taken - at < TTL}
+
     async def _read(self, ids: list[str], live: Assembly) -> tuple[Counts, list[Presence]]:
         found = await count(live, ids)
         private = [id for id in ids if self._site.is_private(id)]
@@ -136,7 +140,6 @@ class Sampler:
     def _rows(
         self, counts: Mapping[str, Counts], workers: list[Presence], unread: Mapping[str, str], doubtful: Set[str]
     ) -> dict[str, QueueRow]:
-        """``doubtful``: queues whose store was silent just now: living workers may not have given a sign since."""
         live = self._site.live
         states = {id: live.state_of(id) for id in self._site.queues}
         with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}

@@ -113,7 +113,7 @@ class QueuesView(View):
             (amounts.rate(queue.out_rate) if queue.consumers else "", "" if queue.out_rate else "dim"),
             (amounts.rate(queue.failed_rate) if queue.consumers else "", "bad" if queue.failed_rate else "dim"),
             (amounts.age(queue.run_p95) if queue.run_p95 is not None else "", ""),
-            (amounts.count(queue.workers) if queue.consumers else "", "" if queue.workers else "dim"),
+            (amounts.count(queue.workers), "" if queue.workers else "dim"),
             (_hour(queue, signs), "bars"),
             (queue.driver, "dim"),
         ]

@@ -41,7 +41,7 @@ def _cell(value: object) -> object:
 
 @click.command("audit")
 @click.option("-n", "--newest", type=click.IntRange(1, 1000), default=1000, help="So many acts; default: all.")
-@printing(_show)
+@printing(_show, "time")
 @project_options()
 def command(target: Target, newest: int) -> list[dict[str, Any]]:
     """List the last 1,000 acts of people and programs on this project, the newest last; with --json the newest first.

@@ -26,7 +26,7 @@ def _show(done: dict[str, Any]) -> None:
 @click.option("--for", "duration", metavar="TIME", help="End the pause after this time, as in 10m.")
 @click.option("--until", metavar="WHEN", callback=read_time, help="End it then, as in 2026-12-24T18:00+09:00.")
 @click.option("--reason", default="", help="Why, for those who see it.")
-@printing(_show)
+@printing(_show, "at", "until")
 @project_options()
 def command(target: Target, name: str, duration: str | None, until: datetime | None, reason: str) -> dict[str, Any]:
     """Let all workers stop receiving from a queue or for a consumer, or a schedule stop publishing.

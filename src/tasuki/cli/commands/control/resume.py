@@ -24,7 +24,7 @@ def _show(done: dict[str, Any]) -> None:
 
 @click.command("resume")
 @click.argument("name", metavar="QUEUE|CONSUMER|SCHEDULE")
-@printing(_show)
+@printing(_show, "at", "until")
 @project_options()
 def command(target: Target, name: str) -> dict[str, Any]:
     """End the pause of a queue, a consumer or a schedule."""

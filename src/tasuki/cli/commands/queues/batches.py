@@ -44,7 +44,7 @@ def _row(batch: dict[str, Any]) -> list[Any]:
 @click.option("--cancel", "order", flag_value="cancel", help="End it; what it has moved stays where it is.")
 @click.option("--undo", "order", flag_value="undo", help="End it, and take back what still waits.")
 @click.option("--background", is_flag=True, help=BACKGROUND)
-@printing(_show)
+@printing(_show, "begun", "ended")
 @project_options()
 def command(target: Target, id: str | None, order: str | None, background: bool) -> Any:
     """Show the last ten batches, begun by redrive and discard, by the desk or by code; or the one with this ID.

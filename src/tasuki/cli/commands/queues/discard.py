@@ -33,7 +33,7 @@ def _show(done: dict[str, Any]) -> None:
 @click.option("--rate", type=click.FloatRange(min=0), default=0, metavar="N", help="At most N messages a second.")
 @click.option("--background", is_flag=True, help=BACKGROUND)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@printing(_show)
+@printing(_show, "begun", "ended")
 @project_options()
 def command(
     target: Target, dead_letters: str, where: str, ids: tuple[str, ...], yes: bool, background: bool, **chosen: Any

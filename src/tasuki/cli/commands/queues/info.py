@@ -32,7 +32,7 @@ def shown(info: dict[str, Any]) -> dict[str, Any]:
 
 @click.command("info")
 @click.argument("queue")
-@printing(_show)
+@printing(_show, "at", "until")
 @project_options()
 def command(target: Target, queue: str) -> dict[str, Any]:
     """Show how many messages QUEUE holds, and how many consumers work on it."""

@@ -47,7 +47,7 @@ def _count(number: int | None, *, is_estimate: bool) -> object:
 
 
 @click.command("queues")
-@printing(_show)
+@printing(_show, "at", "until")
 @project_options()
 def command(target: Target) -> list[dict[str, Any]]:
     """List the queues of the project. Counts of memory queues and of queues that do not exist yet stay empty."""

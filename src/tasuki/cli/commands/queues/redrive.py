@@ -86,7 +86,7 @@ def _show(done: dict[str, Any]) -> None:
 @click.option("--without-header", "without", multiple=True, metavar="NAME", help="With --edit: a header to remove.")
 @click.option("--keep", is_flag=True, help="With --edit: leave the old message in DLQ too.")
 @click.option("--undo-edit", "undone", metavar="ID", help="Take the edited message ID back, and restore the old one.")
-@printing(_show)
+@printing(_show, "begun", "ended")
 @project_options()
 def command(
     target: Target,

@@ -65,7 +65,7 @@ def _cells(row: QueueRow) -> tuple[object, ...]:
         return (row.id, *[UNKNOWN] * 5, UNKNOWN, row.driver)
     sign = "~" if row.depth.is_estimate else ""
     dead = UNKNOWN if row.dead is None else row.dead
-    workers = UNKNOWN if row.workers is None or not row.consumers else row.workers
+    workers = UNKNOWN if row.workers is None else row.workers
     delayed = UNKNOWN if row.delayed is None else f"{sign}{row.delayed}"
     oldest = age(row.oldest) if row.oldest else UNKNOWN
     running = f"{row.busy}/{row.places}" if row.knows_workers else UNKNOWN

@@ -13,6 +13,7 @@ from tasuki.cli.output import age, print_json, print_table
 from tasuki.cli.project import Target
 from tasuki.cli.tools.events import events_of, is_named, show_events
 from tasuki.errors import UnsupportedError
+from tasuki.moments import dated
 from tasuki.observe.events import NEWEST
 from tasuki.observe.plain import escape
 
@@ -99,8 +100,10 @@ def command(
         show_events(loop.run(events_of(target.load(), worker, newest)), as_json=as_json)
         return
     rows = loop.run(_workers(target.load(), worker))
-    show = print_json if as_json else _show_running if is_of_running else _show
-    show(rows)
+    if as_json:
+        print_json(dated(rows, ("now", "started", "seen", "since")))
+        return
+    (_show_running if is_of_running else _show)(rows)
 
 
 async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:

@@ -125,4 +125,4 @@ async def test_the_page_says_so_where_the_worker_tells_nothing(tmp_path: Path, m
     async with running("memory", tmp_path) as (browser, path):
         monkeypatch.setattr("tasuki.desk.reading.observed.recorded.message_as_events", lambda *_: [])
         text = await browser.text(path)
-    assert "Its worker has not told of its body, headers and stack yet." in text
+    assert "Its worker has not reported its body, headers and stack yet." in text

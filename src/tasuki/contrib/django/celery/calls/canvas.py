@@ -89,6 +89,6 @@ def _members(calls: Iterable[Any]) -> list[Signature]:
     for each in found:
         if not isinstance(each, Signature):
             raise TypeError(
-                f"a {type(each).__name__} cannot be a task of a chord, which takes calls of one task each: write task.s(…)"
+                f"a {type(each).__name__} cannot be a task of a chord, which takes calls of one task: write task.s(…)"
             )
     return found

@@ -68,10 +68,7 @@ async def running(way: str, root: Path, queue: str = "mails") -> AsyncIterator[t
                 yield browser, f"/messages/app:{queue}/{job.id}"
             finally:
                 gate.over.set()
-                await desk.tools.sampler.close()
-                await desk.tools.asked.close()
-                await desk.tools.held.close()
-                await desk.site.close()
+                await desk.close()
 
 
 async def told(browser: Browser, path: str) -> str:

@@ -49,6 +49,10 @@ PHRASES = {
     r"treat(?:s|ed|ing)?(?! (?:\S+ ){1,6}(?:as|like))(?! as| like)": "handle",
     r"what (?:is|was|are|were)": "name the thing: a confirmed message, the missing field",
     r"who only": "a process that only",
+    r"tells? of": "reports",
+    r"lately": "recently, the latest …",
+    r"die[ds]? of": "failed with, the cause",
+    r"(?:has|have|had|gets?|needs?|with|in|on|under|over) an? \w+ of its own(?! (?:choice|kind|making))": "its own …",
 }
 """What to avoid (a pattern; a space stands for any white space), and what to write."""
 

@@ -95,7 +95,7 @@ async def until_empty(app: App, name: str, total: int = 0) -> None:
 
 
 async def dead_letters(app: App) -> dict[str, int]:
-    """How many files died of which error."""
+    """How many files failed with which error."""
     queue = app.queue("survey:broken")
     dead = await queue.peek((await queue.depth()).ready)
     # Many errors end in the place, as (name.py, line 3): without it, like errors count together.

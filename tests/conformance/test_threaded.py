@@ -1,4 +1,4 @@
-"""A driver on a thread of its own keeps the contract as it does without."""
+"""A driver on its own thread keeps the contract as it does without."""
 
 from __future__ import annotations
 

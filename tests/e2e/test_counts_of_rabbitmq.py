@@ -65,9 +65,7 @@ async def faces(fleet: Fleet) -> dict[str, tuple[Any, ...]]:
             ]
             page = (await client.get("/queues/app:tasks", headers={"accept": "text/html"})).text
     finally:
-        await desk.tools.sampler.close()
-        await desk.tools.asked.close()
-        await desk.site.close()
+        await desk.close()
     async with App.load(fleet.folder, overrides=fleet.changes) as app:
         depth = await app.live_queue("tasks").depth()
         reader = DepthReader(app)

@@ -16,22 +16,12 @@ from tasuki.contracts.driver import Outgoing
 from tasuki.desk.making import alone
 from tasuki.desk.security.access import Access
 from tests.support.brokers.everywhere import DRIVERS, overrides
+from tests.support.desk_project import mails
 from tests.unit.desk.browser import Browser, form_of, words
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 
-PROJECT = """
-version: "1.0"
-namespace: app
-entries:
-  - {name: driver, kind: queue.driver.sqlite}
-  - {name: mails, kind: queue.queue, driver: driver, queue_name: %(id)s_mails, dead_letter: {queue: dead}}
-  - {name: dead, kind: queue.queue, driver: driver, queue_name: %(id)s_dead%(state)s}
-"""
-STATE = """
-  - {name: file, kind: queue.driver.sqlite, path: state.db}
-  - {name: state, kind: store.sqlite, driver: file}
-"""
+STATE = ("{name: file, kind: queue.driver.sqlite, path: state.db}", "{name: state, kind: store.sqlite, driver: file}")
 COUNT = 60
 
 
@@ -52,8 +42,8 @@ async def bury(app: App) -> None:
 @pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver not in ("memory", "valkey")])
 async def test_dead_letters_on_a_driver(driver: str, tmp_path: Path) -> None:
     has_own = driver not in ("amqp", "sqs")
-    text = PROJECT % {"id": f"d{uuid4().hex[:8]}", "state": "" if has_own else ", state: state"}
-    (tmp_path / "_index.yaml").write_text(text if has_own else text + STATE)
+    more, dead = ((), "") if has_own else (STATE, ", state: state")
+    (tmp_path / "_index.yaml").write_text(mails(*more, driver="sqlite", suffix=uuid4().hex[:8], dead=dead))
     desk = alone(load(tmp_path, driver), Access(is_open=True))
     transport = httpx.ASGITransport(desk)
     async with (
@@ -65,9 +55,7 @@ async def test_dead_letters_on_a_driver(driver: str, tmp_path: Path) -> None:
         try:
             await check(Browser(client, desk), app)
         finally:
-            await desk.tools.sampler.close()
-            await desk.tools.library.close()
-            await desk.site.close()
+            await desk.close()
         for queue in ("app:mails", "app:dead"):
             await app.live_queue(queue).delete()
 
@@ -109,7 +97,7 @@ async def check(browser: Browser, app: App) -> None:
 async def test_three_thousand_letters_of_rabbitmq_are_told_and_grouped_as_the_command_line_has_them(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "_index.yaml").write_text(PROJECT % {"id": f"d{uuid4().hex[:8]}", "state": ""})
+    (tmp_path / "_index.yaml").write_text(mails(driver="sqlite", suffix=uuid4().hex[:8]))
     many = 3012
     desk = alone(load(tmp_path, "amqp"), Access(is_open=True))
     async with (
@@ -141,9 +129,7 @@ async def test_three_thousand_letters_of_rabbitmq_are_told_and_grouped_as_the_co
             groups = [(group["key"], group["count"]) for group in answer["groups"]]
             assert groups == [(group.key, group.count) for group in told.groups]
         finally:
-            await desk.tools.sampler.close()
-            await desk.tools.library.close()
-            await desk.site.close()
+            await desk.close()
         for queue in ("app:mails", "app:dead"):
             await app.live_queue(queue).delete()
 
@@ -171,7 +157,7 @@ async def bury_many(app: App, count: int) -> None:
 
 @pytest.mark.parametrize("driver", ["amqp", "sqs"])
 async def test_an_act_on_many_says_that_it_needs_a_state(driver: str, tmp_path: Path) -> None:
-    (tmp_path / "_index.yaml").write_text(PROJECT % {"id": f"d{uuid4().hex[:8]}", "state": ""})
+    (tmp_path / "_index.yaml").write_text(mails(driver="sqlite", suffix=uuid4().hex[:8]))
     async with load(tmp_path, driver) as app:
         await bury(app)
         transport = httpx.ASGITransport(app.desk(is_open=True))

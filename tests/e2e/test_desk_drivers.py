@@ -14,20 +14,15 @@ from tasuki.desk.making import alone
 from tasuki.desk.security.access import Access
 from tasuki.testing.clock import FakeClock
 from tests.support.brokers.everywhere import DRIVERS, overrides
+from tests.support.desk_project import mails
 from tests.unit.desk.browser import Browser, words
 
 pytestmark = [pytest.mark.e2e, pytest.mark.anyio]
 
-PROJECT = """
-version: "1.0"
-namespace: app
-entries:
-  - {name: driver, kind: queue.driver.sqlite}
-  - {name: mails, kind: queue.queue, driver: driver, queue_name: %(mails)s, dead_letter: {queue: dead}}
-  - {name: dead, kind: queue.queue, driver: driver, queue_name: %(dead)s}
-  - {name: func, kind: function.lua, source: "return function() end"}
-  - {name: sender, kind: queue.consumer, queue: mails, func: func}
-"""
+MORE = (
+    '{name: func, kind: function.lua, source: "return function() end"}',
+    "{name: sender, kind: queue.consumer, queue: mails, func: func}",
+)
 PURGE = "/confirm?act=purge&kind=queue&id=app:mails"
 
 
@@ -38,7 +33,7 @@ def load(folder: Path, driver: str) -> App:
 @pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver != "memory"])
 async def test_the_desk_on_a_driver(driver: str, tmp_path: Path) -> None:
     id = uuid4().hex[:8]
-    (tmp_path / "_index.yaml").write_text(PROJECT % {"mails": f"mails_{id}", "dead": f"dead_{id}"})
+    (tmp_path / "_index.yaml").write_text(mails(*MORE, driver="sqlite", suffix=id))
     desk = alone(load(tmp_path, driver), Access(is_open=True))
     transport = httpx.ASGITransport(desk)
     async with (
@@ -53,15 +48,13 @@ async def test_the_desk_on_a_driver(driver: str, tmp_path: Path) -> None:
             await check(browser, app)
             await app.live_queue("app:mails").delete()
         finally:
-            await desk.tools.sampler.close()
-            await desk.tools.asked.close()
-            await desk.site.close()
+            await desk.close()
 
 
 @pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver not in ("memory", "amqp", "sqs")])
 async def test_the_history_of_two_processes(driver: str, tmp_path: Path) -> None:
     id = uuid4().hex[:8]
-    (tmp_path / "_index.yaml").write_text(PROJECT % {"mails": f"mails_{id}", "dead": f"dead_{id}"})
+    (tmp_path / "_index.yaml").write_text(mails(*MORE, driver="sqlite", suffix=id))
     clock = FakeClock(time.time())
     apps = [App.load(tmp_path, overrides=overrides(driver, "app:driver", tmp_path), clock=clock) for _ in range(2)]
     async with apps[0], apps[1]:

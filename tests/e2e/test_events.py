@@ -1,4 +1,4 @@
-"""``tasuki workers ID --events``: what happened lately in another process."""
+"""``tasuki workers ID --events``: the latest events in another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bad day: thousands of messages die of three causes; they are found, one is mended, and all others are sent back.
+"""A bad day: thousands of messages fail with three causes; they are found, one is fixed, and all others are sent back.
 
 The process that sends them back is killed in the middle, while consumers run.
 """

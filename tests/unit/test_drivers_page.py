@@ -106,7 +106,7 @@ def test_cells() -> None:
     ]
     assert cells == [("refused", "native"), ("refused", "emulated"), ("refused", "native"), ("emulated", "emulated")]
     limits = Capabilities(store=True), Capabilities(limits=frozenset({"rate"}))
-    assert [by_name["`limit`: so many in a time"].cell(each) for each in (nothing, *limits)] == [
+    assert [by_name["`limit`: messages in a time"].cell(each) for each in (nothing, *limits)] == [
         "with a store", "emulated", "native",
     ]  # fmt: skip
 

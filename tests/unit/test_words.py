@@ -39,6 +39,10 @@ def found(path: str, text: str) -> list[tuple[int, str]]:
         "what is",
         "what was",
         "who only",
+        "tells of",
+        "lately",
+        "died of",
+        "in a thread of its own",
     ],
 )
 def test_each_phrase_is_found(phrase: str) -> None:
@@ -56,6 +60,8 @@ def test_each_phrase_is_found(phrase: str) -> None:
         "telling",
         "bellows",
         "what a queue needs",
+        "a name of its own choice",
+        "a queue of its own",
     ],
 )
 def test_a_phrase_of_plain_english_is_not_found(text: str) -> None:

@@ -59,6 +59,8 @@ class App(Declaring):
     blocks = 0  # and runs that hold the app open now; the end of the last one closes it
     reads_only = False
     """Whether it is open for inspection alone."""
+    works = False
+    """Whether its consumers run, or it only publishes."""
     _is_brief = False
 
     def __init__(
@@ -246,7 +248,7 @@ class App(Declaring):
                 with self._starting():
                     if self.assembly is not None and self.assembly.hooks is not None:
                         await self.assembly.hooks.start()
-                    self._unused.is_certain = False
+                    self._unused.is_certain, self.works = False, True
                     await self.supervisor.start()
 
     async def close(self, timeout: Duration | None = None) -> None:
@@ -284,7 +286,7 @@ class App(Declaring):
         try:
             await self.supervisor.stop()
         finally:
-            self.assembly = self.loop = None
+            self.assembly, self.loop, self.works = None, None, False
             self._end_health()
             if assembly.hooks is not None:
                 await assembly.hooks.stop()
@@ -294,6 +296,7 @@ class App(Declaring):
         """Mark the app as closed without closing anything, for a forked child; returns the parent's objects."""
         forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter, self._health, self._history)
         self.assembly = self.loop = self._meter = self._health = self._history = None
+        self.works = False
         self.keeper = Keeper(self.clock)
         self.additions.forget()
         return forgotten

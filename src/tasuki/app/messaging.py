@@ -217,11 +217,11 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         Args:
             dead_letters: the queue that they are in.
             to: the queue that gets them.
-            limit: at most so many.
+            limit: the largest number.
             progress: called with how many have been moved so far.
             where: only those that this expression holds for; see :meth:`dead_letters`.
             ids: only those with one of these ids; it ends when it has one of each.
-            rate: at most so many a second.
+            rate: the largest number a second.
             dry_run: move none, and return how many would be; of the newest 10,000 letters, or 256 MiB, of the queue or
                 of the one cause that ``where`` asks for.
 
@@ -243,7 +243,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
     async def dead_letters(
         self, queue: str | QueueHandle[Any] = "", *, by: str = "cause", where: str = ""
     ) -> DeadLetters:
-        """Dead letters, grouped by what they died of; none is taken, and at most 10,000 of each queue are read.
+        """Dead letters, grouped by cause; none is taken, and at most 10,000 of each queue are read.
 
         Groups of a cause count all letters, also those that are not read, where the driver keeps an index of causes.
 

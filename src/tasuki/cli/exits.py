@@ -28,6 +28,9 @@ LATE = 5
 INTERRUPTED = 130
 TERMINATED = 143
 
+_MOST_SHOWN = 100
+"""Problems of a project; a folder of many projects has thousands."""
+
 _CODES: dict[tuple[type[TasukiError], ...], int] = {
     (ProjectError, ConfigError): CONFIG,
     (BrokerUnavailableError, BrokerTimeoutError): UNREACHABLE,
@@ -70,8 +73,11 @@ def show_error(error: TasukiError) -> None:
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         click.echo(escape_lines(redact("".join(traceback.format_exception(error)))), err=True, nl=False)
     colour = has_colour(sys.stderr)
-    text, word = escape_lines(redact(str(error))), click.style("error", fg="red", bold=True)
+    word = click.style("error", fg="red", bold=True)
     if isinstance(error, ProjectError):
+        shown, left = ProjectError(error.errors[:_MOST_SHOWN]), len(error.errors) - _MOST_SHOWN
+        more = f"\n… and {left:,} more; is this folder the project? name it with -p" if left > 0 else ""
+        text = escape_lines(redact(str(shown))) + more
         click.echo(f"{text}\n{word}: {count(len(error.errors), 'problem')}", err=True, color=colour)
     else:
-        click.echo(f"{word}: {text}", err=True, color=colour)
+        click.echo(f"{word}: {escape_lines(redact(str(error)))}", err=True, color=colour)

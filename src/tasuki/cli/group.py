@@ -56,7 +56,7 @@ SECTIONS = {
         "publish": "Publish one message, or a file of them.",
         "queues": "List the queues and how full they are.",
         "info": "Show the counts of one queue.",
-        "dead": "Show what messages died of, in groups.",
+        "dead": "Show dead letters in groups of one cause.",
         "peek": "Show waiting messages without taking them.",
         "show": "Show one waiting message, or make a test of it.",
         "redrive": "Send dead letters back to where they came from.",

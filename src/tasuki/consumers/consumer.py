@@ -204,7 +204,7 @@ class Consumer(Definition):
         return 0.0 if self.run is None else self.run.holding.late(self.clock.monotonic())
 
     def recent(self) -> list[Event]:
-        """What happened to it and its messages lately, oldest first; from any thread."""
+        """The latest events of it and its messages, oldest first; from any thread."""
         return events_of(self.events) if self.run is None else self.run.recent()
 
     def overdue(self) -> list[Worker]:

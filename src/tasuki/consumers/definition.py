@@ -77,7 +77,7 @@ class Definition:
     """Admits one suspect at a time."""
     metrics: ConsumerMetrics = field(init=False)
     events: EventRing = field(init=False)
-    """What happened lately, over all its lives."""
+    """The latest events, over all its lives."""
 
     def __post_init__(self) -> None:
         self.metrics = ConsumerMetrics(consumer=self.id, queue=self.queue.id, driver=self.queue.driver.name)

@@ -221,7 +221,7 @@ class Run:
             delivery.conclude(RELEASE)
 
     def recent(self) -> list[Event]:
-        """What happened lately to the consumer and its messages, oldest first; from any thread."""
+        """The latest events of the consumer and its messages, oldest first; from any thread."""
         return events_of(self.events, list(self.holding.deliveries.copy().values()))
 
     @property

@@ -115,6 +115,11 @@ class Desk:
         else:
             await self._gate(scope, receive, send)
 
+    async def close(self) -> None:
+        """End what it reads beside requests, and close its site."""
+        for each in (self.tools.sampler, self.tools.library, self.tools.asked, self.tools.held, self.site):
+            await each.close()
+
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = segments_of(scope)
         if path and len(path) == 1 and path[0] in self._probes:

@@ -166,7 +166,7 @@ class Site:
         return [(app, ids) for app, ids in found if ids]
 
     def present_here(self, live: Assembly, queues: Sequence[str], now: float) -> Presence | None:
-        """This process as a worker of queues in its memory, which no store tells of; None: it consumes none of them."""
+        """This process as a worker of queues in its memory, which no store reports; None: it consumes none of them."""
         ids = set(queues)
         here = [each for each in live.consumers.values() if each.queue.id in ids and each.queue.consumer_count]
         return self._describe(here, now) if here else None

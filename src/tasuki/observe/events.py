@@ -1,4 +1,4 @@
-"""Events: the flight recorder of a consumer. What happened to its messages lately, in a ring of fixed size.
+"""Events: the flight recorder of a consumer. The latest events of its messages, in a ring of fixed size.
 
 The hot path adds whole batches, which ``zip`` and ``map`` take apart: a message costs one slot, and no Python code of
 its own. Its arrival, and the start and the end of its handler, stand in the slot of its settlement; :func:`events_of`
@@ -53,7 +53,7 @@ class Event(NamedTuple):
 
 
 class Handled(Protocol):
-    """A delivery, as far as events tell of it; ``received`` has an ``id`` and an ``attempt``."""
+    """A delivery, as far as events report it; ``received`` has an ``id`` and an ``attempt``."""
 
     received_at: float
     """Monotonic time at which it came; negative: it is not known."""

@@ -83,8 +83,8 @@ class Inspection:
         """Its ids and counts: what :class:`Depth` says, their sum as ``message_count``, and ``consumer_count``.
 
         ``message_count`` is the sum of the known numbers: ``in_flight`` or ``delayed`` is None where it is unknown.
-        ``consumer_count``: the consumers of all processes that the queue's state tells of, or this process's own where
-        it has none; None: unknown, as this process has none and no state tells of others.
+        ``consumer_count``: the consumers of all processes that the queue's state reports, or this process's own where
+        it has none; None: unknown, as this process has none and no state reports others.
         ``is_estimate`` is there, and true, only if there were too many messages to count; ``paused`` only while the
         queue is paused: ``until`` (Unix seconds, or None), ``actor``, ``at``, ``reason``; ``is_pause_unknown`` is set,
         and true, only if the store does not answer within two seconds; ``limit`` and ``fair`` only if the queue has

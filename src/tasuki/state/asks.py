@@ -1,4 +1,4 @@
-"""Asks: the question of another process what happened lately to the messages of a worker, and the answers.
+"""Asks: the question of another process for the latest events of a worker's messages, and the answers.
 
 The question is a control, so that it comes by the watch that each worker has anyway; each consumer answers for itself.
 """
@@ -34,7 +34,7 @@ class Ask(msgspec.Struct, frozen=True):
     stacks: bool = False
     """Whether to tell, as events of the kind ``stack`` at the end, where the running handlers stand."""
     message: str = ""
-    """Id of a running message to tell of, as an event of the kind ``held``, with its stack; empty: of none."""
+    """Id of a running message to report, as an event of the kind ``held``, with its stack; empty: of none."""
 
 
 class Worker(NamedTuple):

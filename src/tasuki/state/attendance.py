@@ -45,7 +45,7 @@ class Attendance(Generic[M]):
         """Of the thread's loop: consumers have come or gone."""
 
     async def join(self, state: SharedState, consumer: M) -> None:
-        """A consumer has started; its worker's entry tells of it soon."""
+        """A consumer has started; its worker's entry has it soon."""
         self._present[state] = [*self._present.get(state, ()), consumer]
         if state.opened is None:
             with suppress(DriverError):

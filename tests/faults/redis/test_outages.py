@@ -122,7 +122,7 @@ async def test_a_waiting_receive_lives_through_a_cut(broker: Redis, proxy: Proxy
 
 
 async def got_of(consumer: RedisDriver, waiting: Awaitable[Sequence[Received]]) -> Sequence[Received]:
-    """What it gets, or what the next receive gets: one that was just asking for messages tells of a lost connection."""
+    """What it gets, or what the next receive gets: one that was just asking for messages reports a lost connection."""
     while True:
         try:
             return await waiting

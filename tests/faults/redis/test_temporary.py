@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 
 async def converse(requester: RedisDriver, responder: RedisDriver, number: int) -> None:
-    """One requester with a queue of its own comes, gets its reply, and goes; a second reply is too late."""
+    """One requester with its own queue comes, gets its reply, and goes; a second reply is too late."""
     spec = QueueSpec(f"reply.{number}", temporary=True)
     await requester.declare(spec)
     waiting = asyncio.create_task(requester.receive(spec.name, 1, SECONDS))

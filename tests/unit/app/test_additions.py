@@ -53,6 +53,45 @@ async def test_a_consumer_of_a_queue_that_is_in_force_starts(make_app: MakeApp) 
         await seen.until(1)
 
 
+async def test_an_app_that_only_publishes_starts_no_consumer_and_no_schedule(make_app: MakeApp) -> None:
+    app, seen = make_app(), Seen()
+    jobs = app.queue("jobs")
+
+    @jobs.task
+    def known(number: int) -> None:
+        seen.append(number)
+
+    async with app:
+        await known.publish(1)
+
+        @jobs.task  # changes the consumer of the queue
+        def later(number: int) -> None:
+            seen.append(number)
+
+        other = app.queue("other")
+        other.consumer(name="late")(seen.append)
+        app.schedule("often", other, every="1s", body=0)
+        await later.publish(2)
+        await other.publish(3)
+        await app.reload()
+        await asyncio.sleep(30)
+        assert seen == []
+        assert ((await jobs.depth()).ready, (await other.depth()).ready) == (2, 1)
+        await app.start()
+        async with asyncio.timeout(60):
+            while not {0, 1, 2, 3} <= {*seen}:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_schedule_is_listed_as_soon_as_it_is_declared(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app:
+        app.schedule("often", app.queue("jobs"), every="1h", body=0)
+        assert [status.id for status in await app.schedules()] == ["app:often"]
+        app.schedule("seldom", app.queue("jobs"), every="2h", body=0)
+        assert await app.run_now("seldom")
+
+
 async def test_a_schedule_fires(make_app: MakeApp) -> None:
     app, seen = make_app(), Seen()
     jobs = app.queue("jobs")

@@ -1,4 +1,4 @@
-"""consumer_count: this process's own consumers, and other processes' consumers as the stores tell of them."""
+"""consumer_count: this process's own consumers, and other processes' consumers as the stores report them."""
 
 from __future__ import annotations
 

@@ -377,7 +377,7 @@ async def test_a_queue_that_keeps_no_results(make_app: Callable[..., App]) -> No
         assert await job.status() == "waiting"
         assert await job.progress() is None
         with pytest.raises(
-            UnsupportedError, match=r"queue 'app:jobs' keeps no results: write 'result: {ttl: 1h}' at it"
+            UnsupportedError, match=r"queue 'app:jobs' keeps no results: write result: 1h at it \(result='1h' in code\)"
         ):
             await job.result()
         await job.cancel()

@@ -252,7 +252,7 @@ async def test_a_run_in_which_nothing_will_be_handled_says_why(
         task.cancel()
         await asyncio.wait([task])
         said.append([record.getMessage() for record in caplog.records if "nothing will be" in record.getMessage()])
-    assert "needs version, namespace and entries" in said[0][0]
+    assert "or in YAML a namespace and entries" in said[0][0]
     assert "write '@queue.consumer()' above a function, and import its module in" in said[1][0]
     assert "give app:later lifecycle: {auto_start: true}" in said[2][0]
     assert not said[3]

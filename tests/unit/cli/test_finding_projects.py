@@ -28,7 +28,7 @@ READING = (["queues"], ["info", "numbers"], ["peek", "numbers"], ["redrive", "nu
 
 @pytest.fixture
 def shop(tmp_path: Path, tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an App in a module of its own name; the command line is in it."""
+    """A folder with an App in its own module name; the command line is in it."""
     monkeypatch.delenv("TASUKI_PROJECT", raising=False)
     name = f"jobs_{tmp_path.name.replace('-', '_')}"
     tasuki.folder = write(tmp_path / "shop", {f"{name}.py": JOBS})

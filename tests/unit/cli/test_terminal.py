@@ -68,6 +68,14 @@ def test_json_is_safe_to_show_and_means_the_same(capsys: pytest.CaptureFixture[s
     assert json.loads(shown) == value
 
 
+def test_the_problems_of_a_wrong_folder_are_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(ProjectError([ConfigError(f"problem {number}") for number in range(1_200)]))
+    *_, last, more, count = capsys.readouterr().err.splitlines()
+    assert last == "problem 99"
+    assert more == "… and 1,100 more; is this folder the project? name it with -p"
+    assert count == "error: 1200 problems"
+
+
 def test_an_error_keeps_its_lines_and_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     place = Position("a.yaml", 2, 3)
     show_error(ProjectError([ConfigError("x\x1b[2J", position=place, entry="app:a\x9b31m"), ConfigError("y")]))

@@ -14,6 +14,7 @@ from tasuki.app.audit.audited import acts_of
 from tasuki.desk.api import decoding
 from tasuki.desk.api.operations.table import OPERATIONS
 from tasuki.desk.security.problems import TYPE
+from tests.support.desk_project import mails, policy
 from tests.unit.desk.conftest import MakeBrowser
 from tests.unit.desk.test_attacks import TOKEN, ask, is_paused
 
@@ -266,22 +267,7 @@ async def test_after_ten_wrong_tokens_wrong_ones_wait_and_the_right_one_passes(
 
 
 async def test_an_act_without_its_right_is_403_and_not_in_the_audit(tmp_path: Any) -> None:
-    (tmp_path / "_index.yaml").write_text(
-        """
-version: "1.0"
-namespace: app
-entries:
-  - {name: driver, kind: queue.driver.memory}
-  - {name: mails, kind: queue.queue, driver: driver}
-  - name: operators
-    kind: security.policy
-    policy:
-      actions: [queue.admin.pause]
-      resources: "*"
-      effect: allow
-      conditions: [{field: actor.id, operator: eq, value: kana}]
-"""
-    )
+    (tmp_path / "_index.yaml").write_text(mails(policy("kana", ["pause"])))
     async with App.load(tmp_path) as app:
         client = httpx.AsyncClient(
             transport=httpx.ASGITransport(app.desk(actor="kana", is_open=True)), base_url="http://localhost"

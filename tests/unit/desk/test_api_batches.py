@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tasuki import App
+from tests.support.desk_project import mails, policy
 from tests.unit.desk.conftest import MakeBrowser
 from tests.unit.desk.test_api import V1, Program, ready
 from tests.unit.desk.test_pages import fail
@@ -95,23 +96,7 @@ async def test_a_batch_stands_still_and_goes_on(app: App, program: Program) -> N
 
 
 async def test_one_needs_the_right_of_its_act(tmp_path: Any) -> None:
-    (tmp_path / "_index.yaml").write_text(
-        """
-version: "1.0"
-namespace: app
-entries:
-  - {name: driver, kind: queue.driver.memory}
-  - {name: mails, kind: queue.queue, driver: driver, dead_letter: {queue: dead}}
-  - {name: dead, kind: queue.queue, driver: driver}
-  - name: operators
-    kind: security.policy
-    policy:
-      actions: [queue.admin.redrive]
-      resources: app:dead
-      effect: allow
-      conditions: [{field: actor.id, operator: eq, value: kana}]
-"""
-    )
+    (tmp_path / "_index.yaml").write_text(mails(policy("kana", ["redrive"], "app:dead")))
     async with App.load(tmp_path) as app:
         transport = httpx.ASGITransport(app.desk(actor="kana", is_open=True))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:

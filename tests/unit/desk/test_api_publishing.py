@@ -131,4 +131,4 @@ async def test_a_result_that_is_not_there_says_why(app: App, program: Program) -
     assert (late["status"], late["value"], late["at"]) == ("delayed", None, None)
     assert "its time is over" in never["detail"]
     assert keeps_none["code"] == "unsupported"
-    assert "write 'result: {ttl: 1h}'" in keeps_none["detail"]
+    assert "write result: 1h at it" in keeps_none["detail"]

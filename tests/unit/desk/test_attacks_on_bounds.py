@@ -13,6 +13,7 @@ from tasuki import App
 from tasuki.desk.api.decoding import without_body
 from tasuki.desk.desk import Desk
 from tasuki.desk.pages import events
+from tests.support.desk_project import mails, policy
 from tests.unit.desk.browser import form_of
 from tests.unit.desk.conftest import MakeBrowser
 from tests.unit.desk.letters import bury
@@ -152,21 +153,7 @@ def _denies(actor: str, act: str, id: str) -> None:
     raise PolicyDeniedError(f"{actor} may not", actor=actor, action=act, resource=id)
 
 
-POLICY = """
-version: "1.0"
-namespace: app
-entries:
-  - {name: driver, kind: queue.driver.sqlite, path: queue.db}
-  - {name: mails, kind: queue.queue, driver: driver, dead_letter: {queue: dead}}
-  - {name: dead, kind: queue.queue, driver: driver}
-  - name: kana_retries
-    kind: security.policy
-    policy:
-      actions: [queue.admin.redrive, queue.admin.pause]
-      resources: "*"
-      effect: allow
-      conditions: [{field: actor.id, operator: eq, value: kana}]
-"""
+POLICY = mails(policy("kana", ["redrive", "pause"]), driver="sqlite")
 
 
 @pytest.fixture

@@ -11,41 +11,18 @@ import pytest
 from tasuki import App
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
+from tests.support.desk_project import mails, policy
 from tests.unit.desk.browser import Browser, form_of, words
 from tests.unit.desk.test_rights import client_of
 
 pytestmark = pytest.mark.anyio
 
-PROJECT = """
-version: "1.0"
-namespace: app
-entries:
-  - {name: driver, kind: queue.driver.memory}
-  - {name: mails, kind: queue.queue, driver: driver, dead_letter: {queue: dead}}
-  - {name: payments, kind: queue.queue, driver: driver}
-  - {name: dead, kind: queue.queue, driver: driver}
-  - name: kana_moves
-    kind: security.policy
-    policy:
-      actions: [queue.admin.peek, queue.admin.move, queue.admin.redrive]
-      resources: [app:dead, app:mails]
-      effect: allow
-      conditions: [{field: actor.id, operator: eq, value: kana}]
-  - name: mika_reads
-    kind: security.policy
-    policy:
-      actions: [queue.admin.peek]
-      resources: "*"
-      effect: allow
-      conditions: [{field: actor.id, operator: eq, value: mika}]
-  - name: ren_watches
-    kind: security.policy
-    policy:
-      actions: [queue.admin.pause]
-      resources: "*"
-      effect: allow
-      conditions: [{field: actor.id, operator: eq, value: ren}]
-"""
+PROJECT = mails(
+    "{name: payments, kind: queue.queue, driver: driver}",
+    policy("kana", ["peek", "move", "redrive"], "[app:dead, app:mails]"),
+    policy("mika", ["peek"]),
+    policy("ren", ["pause"]),
+)
 DEAD = "/dead/app:dead"
 
 

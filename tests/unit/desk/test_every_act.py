@@ -18,29 +18,17 @@ from tasuki.desk.acts.bulk import ACT_OF, Bulk
 from tasuki.desk.security.session import Session
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.metrics import PROCESS
+from tests.support.desk_project import mails, policy
 from tests.unit.desk.letters import bury
 from tests.unit.desk.test_rights import client_of
 
 pytestmark = pytest.mark.anyio
 
-PROJECT = """
-version: "1.0"
-namespace: app
-entries:
-  - {name: driver, kind: queue.driver.memory}
-  - {name: mails, kind: queue.queue, driver: driver, dead_letter: {queue: dead}}
-  - {name: dead, kind: queue.queue, driver: driver}
-  - {name: func, kind: function.lua, source: "return function() end"}
-  - {name: sender, kind: queue.consumer, queue: mails, func: func, lifecycle: {auto_start: false}}
-  - {name: hourly, kind: queue.schedule, queue: mails, every: 1h}
-  - name: kana_may
-    kind: security.policy
-    policy:
-      actions: [%s]
-      resources: "*"
-      effect: allow
-      conditions: [{field: actor.id, operator: eq, value: kana}]
-"""
+MORE = (
+    '{name: func, kind: function.lua, source: "return function() end"}',
+    "{name: sender, kind: queue.consumer, queue: mails, func: func, lifecycle: {auto_start: false}}",
+    "{name: hourly, kind: queue.schedule, queue: mails, every: 1h}",
+)
 NAMES = {"queue": "app:dead", "consumer": "app:sender", "schedule": "app:hourly"}
 ALL = {*(RIGHTS.get(act, act) for act in ACTS), "peek", "secrets", "audit"}
 PAGES = (
@@ -58,7 +46,7 @@ OF_PROGRAMS = {"acknowledge", "publish", "delete", "export", "borrow", "undo_edi
 @asynccontextmanager
 async def project(folder: Path, rights: Collection[str]) -> AsyncIterator[App]:
     """A project at whose desk kana has these rights."""
-    (folder / "_index.yaml").write_text(PROJECT % ", ".join(f"queue.admin.{right}" for right in sorted(rights)))
+    (folder / "_index.yaml").write_text(mails(*MORE, policy("kana", sorted(rights))))
     async with App.load(folder) as app:
         await bury(app, "1", "2")
         await app.publish("app:mails", {"n": 1}, id="w")

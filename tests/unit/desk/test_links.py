@@ -1,4 +1,4 @@
-"""The link that a desk with a token of its own prints: it logs in, and the token goes no further."""
+"""The link that a desk with its own token prints: it logs in, and the token goes no further."""
 
 from __future__ import annotations
 

@@ -12,8 +12,9 @@ import pytest
 from tasuki import App
 from tasuki.desk.reading import sampler
 from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, RunningMessage
+from tests.support.desk_project import mails, policy
 from tests.unit.desk.browser import Browser, words
-from tests.unit.desk.test_every_act import PROJECT
+from tests.unit.desk.test_every_act import MORE
 from tests.unit.desk.test_rights import browser as browser_of
 
 pytestmark = pytest.mark.anyio
@@ -37,7 +38,7 @@ WORKER = Presence(
 @asynccontextmanager
 async def desk_of(folder: Path, rights: Collection[str], more: str = "") -> AsyncIterator[tuple[App, Browser]]:
     """The desk of kana, who has these rights."""
-    text = PROJECT % ", ".join(f"queue.admin.{right}" for right in rights)
+    text = mails(*MORE, policy("kana", rights))
     (folder / "_index.yaml").write_text(text + more)
     async with App.load(folder) as app:
         yield app, browser_of(app, "kana")

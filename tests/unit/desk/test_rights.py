@@ -221,8 +221,7 @@ async def test_a_right_that_a_reload_takes_away_is_gone_for_the_next_request(ope
         assert (await kana.post(action, fields)).status_code == 403
         assert not await is_paused(opened)
     finally:
-        await desk.tools.sampler.close()
-        await desk.site.close()
+        await desk.close()
 
 
 @pytest.mark.parametrize("opened", [FOR_ALL], indirect=True)
@@ -245,8 +244,7 @@ async def test_the_desk_of_several_processes_follows_a_reload_that_they_were_tol
         fleet.version = object()
         assert (await kana.get(PAUSE)).status_code == 403
     finally:
-        await desk.tools.sampler.close()
-        await desk.site.close()
+        await desk.close()
 
 
 def client_of(desk: Desk, headers: dict[str, str] | None = None) -> Browser:

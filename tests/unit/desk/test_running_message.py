@@ -70,10 +70,7 @@ async def running(way: str, root: Path, queue: str = "mails") -> AsyncIterator[t
                 yield browser, f"/messages/app:{queue}/{job.id}"
             finally:
                 gate.over.set()
-                await desk.tools.sampler.close()
-                await desk.tools.asked.close()
-                await desk.tools.held.close()
-                await desk.site.close()
+                await desk.close()
 
 
 async def told(browser: Browser, path: str) -> str:
@@ -129,4 +126,4 @@ async def test_the_page_says_so_where_the_worker_tells_nothing(tmp_path: Path, m
     async with running("memory", tmp_path) as (browser, path):
         monkeypatch.setattr("tasuki.desk.reading.observed.recorded.message_as_events", lambda *_: [])
         text = await browser.text(path)
-    assert "Its worker has not told of its body, headers and stack yet." in text
+    assert "Its worker has not reported its body, headers and stack yet." in text

@@ -63,8 +63,7 @@ async def test_where_a_handler_stands(way: str, tmp_path: Path) -> None:
                 events = await browser.get(f"/api/v1/workers/{worker['id']}/events")
             finally:
                 gate.set()
-                await desk.tools.sampler.close()
-                await desk.site.close()
+                await desk.close()
     assert [each["kind"] for each in events.json()["consumers"]["app:sender"]][:2] == ["received", "started"]
     assert "No handler runs now." in idle
     assert f"/messages/app:mails/{job.id}" in busy

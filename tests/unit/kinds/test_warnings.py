@@ -148,7 +148,8 @@ def test_a_driver_needs_its_client(name: str) -> None:
 
 def test_a_project_without_entries(project: Make) -> None:
     assert [str(warning) for warning in warnings_of(project("  []\n"))] == [
-        "nothing will be handled: there are no entries; a project's file needs version, namespace and entries"
+        "nothing will be handled: there are no entries; write jobs = app.queue('jobs') and @jobs.consumer, or in "
+        "YAML a namespace and entries"
     ]
 
 

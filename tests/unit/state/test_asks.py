@@ -1,4 +1,4 @@
-"""Questions of another process what happened lately, through a store."""
+"""Questions to another process for the latest events, through a store."""
 
 from __future__ import annotations
 

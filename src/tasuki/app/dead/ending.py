@@ -20,7 +20,7 @@ async def end_of(peek: Peek, guess: int, known: int = 0) -> int:
     Args:
         peek: reads messages; about ten times.
         guess: the estimate.
-        known: what it was lately; asked first, and then only that.
+        known: its last one; asked first, and then only that.
 
     Raises: what ``peek`` raises.
     """

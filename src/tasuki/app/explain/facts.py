@@ -47,7 +47,7 @@ Events = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """What the flight recorder of a worker tells of the message last; ``at``: Unix time of that worker."""
+    """The last report of a worker's flight recorder on the message; ``at``: Unix time of that worker."""
 
     worker: str
     stage: Stage
@@ -144,7 +144,7 @@ class Facts:
 
     @property
     def unexplained(self) -> int:
-        """How many messages of the queue are held, beyond those that its workers tell of."""
+        """How many messages of the queue are held, beyond those that its workers report."""
         held = 0 if self.depth is None else self.depth.in_flight or 0
         return max(held - len(_held_by_workers(self.workers)), 0)
 
@@ -160,7 +160,7 @@ def _held_by_workers(workers: Iterable[AtWork]) -> set[str]:
 
 
 def lives_of(id: str, workers: Iterable[AtWork]) -> list[Life]:
-    """What each worker tells of a message, the newest first."""
+    """Each worker's report on a message, the newest first."""
     found = [life for each in workers if (life := _life_in(id, each)) is not None]
     return sorted(found, key=lambda life: life.at, reverse=True)
 
@@ -194,7 +194,7 @@ def rate_of(facts: Facts) -> float | None:
 
 
 def next_token(facts: Facts) -> float | None:
-    """Seconds until the queue's rate allows the next message, as the workers tell of those they were given.
+    """Seconds until the queue's rate allows the next message, as the workers report it.
 
     None: the rate is not used up.
     """

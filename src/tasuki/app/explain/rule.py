@@ -291,7 +291,7 @@ def _in_line(facts: Facts) -> Iterator[Cause]:
 
 
 def _unseen(facts: Facts) -> tuple[Cause, bool | None]:
-    """No worker and no page of waiting messages tells of it: what its status says, and whether it is found."""
+    """No worker and no page of waiting messages reports it: what its status says, and whether it is found."""
     known = facts.known
     status = None if known is None or facts.is_missing else status_of(known)
     if facts.is_missing:
@@ -304,13 +304,13 @@ def _unseen(facts: Facts) -> tuple[Cause, bool | None]:
     lease = format_duration(facts.lease)
     if status == "waiting":
         text = (
-            "a worker holds it, and does not tell of it: a dead one has it until its death is seen or its lease of "
+            "a worker holds it, and does not report it: a dead one has it until its death is seen or its lease of "
             f"{lease} ends"
         )
         return Cause("held", text, "ask again after the lease"), True
     if status is not None:
         text = (
-            "its handler has started, and no worker tells of it: a dead one has it until its death is seen or its "
+            "its handler has started, and no worker reports it: a dead one has it until its death is seen or its "
             f"lease of {lease} ends"
         )
         return Cause("held", text, "ask again after the lease"), True
@@ -345,7 +345,7 @@ def _untold(facts: Facts) -> tuple[Cause, bool | None]:
         return Cause("too deep", text, "ask again when the queue is shorter"), None
     if count := facts.unexplained:
         text = (
-            f"it does not wait; {count} of the queue are held, and no worker tells of them: a dead one has it until "
+            f"it does not wait; {count} of the queue are held, and no worker reports them: a dead one has it until "
             f"its death is seen or its lease of {format_duration(facts.lease)} ends"
         )
         return Cause("held", text, "ask again after the lease"), None

@@ -19,8 +19,8 @@ class Explaining:
     async def explain(self, queue: str | QueueHandle[Any] | None, id: str) -> Explanation:
         """Why a message does not run now: the first cause that holds, then the others, each with what changes it.
 
-        The first 10,000 waiting messages are looked through, and workers are asked what they did lately; they have two
-        seconds to answer.
+        It reads the first 10,000 waiting messages, and asks the workers for their latest events; they have two seconds
+        to answer.
 
         Args:
             queue: by id, name or handle; None: all queues are searched, and the first one that knows it counts. One

@@ -136,7 +136,9 @@ async def _swap_services(app: App, new: Assembly, old: Assembly) -> None:
         supervisor.update(*(specs[id] for id in kept))
         await supervisor.replace(*(specs[id] for id in changed), check=lambda: refuse_dropping(old, new))
         is_replaced = True
-        await supervisor.start([id for id in (*added, *changed) if specs[id].auto_start])
+        # An app that only publishes has drivers, and no consumer or scheduler that runs.
+        starting = [id for id in (*added, *changed) if app.works or id in new.drivers]
+        await supervisor.start([id for id in starting if specs[id].auto_start])
     except BaseException:
         supervisor.update(*(old_specs[id] for id in kept))
         if is_replaced:

@@ -32,7 +32,7 @@ class UnusedConsumers:
         self._app = weakref.ref(app)
         self._file = file
         self.is_certain = True
-        """False once a consumer has run, here or in another process, or where no store tells of them."""
+        """False once a consumer has run, here or in another process, or where no store reports them."""
         if file == getattr(sys.modules.get("__main__"), "__file__", None):
             atexit.register(self._note)
         else:

@@ -46,7 +46,7 @@ class Measured:
         return self._meter
 
     def known_depths(self) -> dict[str, Reading]:
-        """What this process has read lately of its queues, by their ids; nothing unless metrics were asked for."""
+        """What this process has last read of its queues, by their ids; nothing unless metrics were asked for."""
         return {} if self._meter is None else self._meter.depths.known()
 
     def recent_history(self) -> History | None:

@@ -41,7 +41,7 @@ class Purge(msgspec.Struct, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a store tells of the processes that have its queues."""
+    """A store's report on the processes that have its queues."""
 
     workers: Sequence[Presence] = ()
     delays: Sequence[Delays] = ()

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
+    from tasuki.app.lifecycle.additions import Additions
     from tasuki.app.schedules.status import ScheduleStatus
 
 
 class Scheduling:
     """Acts for all processes of the app, whether or not they run now."""
 
+    additions: Additions
     assembly: Assembly | None
 
     async def schedules(self) -> list[ScheduleStatus]:
@@ -22,6 +24,7 @@ class Scheduling:
         """
         from tasuki.app.schedules.statuses import statuses_of
 
+        await self.additions.applied()
         return await statuses_of(self._live())
 
     async def run_now(self, schedule: str) -> str:
@@ -37,6 +40,7 @@ class Scheduling:
         """
         from tasuki.app.schedules.statuses import find_schedule, publish_now
 
+        await self.additions.applied()
         live = self._live()
         return await publish_now(live, find_schedule(live.project, schedule), live.rights.application)
 

@@ -90,7 +90,7 @@ async def _found(on: Queue, id: str, now: float) -> Where | None:
 
 
 async def _beside(live: Assembly, known: Known, on: Queue, id: str) -> Known:
-    """What tells of a message without a record that does not wait, as far as its broker says."""
+    """The fate of a message without a record that does not wait, as far as its broker says."""
     state = needed_state(live, on.id, "the status of a message")
     asked: list[Awaitable[bool]] = [is_cancelled(state, on.spec.name, id), _is_running(state, on, id)]
     letters = live.queues.get(on.policy.dead_letter or "")

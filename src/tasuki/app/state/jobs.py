@@ -82,7 +82,7 @@ class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
         if status is None:
             raise UnsupportedError(
                 f"queue {self.queue!r} keeps no results, and driver {queue.driver.name!r} does not say where message "
-                f"{self.id!r} is: write 'result: {{ttl: 1h}}' at the queue",
+                f"{self.id!r} is: write result: 1h at the queue (result='1h' in code)",
                 driver=queue.driver.name,
                 queue=self.queue,
             )
@@ -114,7 +114,7 @@ class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
         live, queue = self._live()
         if queue.policy.result is None:
             raise UnsupportedError(
-                f"queue {self.queue!r} keeps no results: write 'result: {{ttl: 1h}}' at it",
+                f"queue {self.queue!r} keeps no results: write result: 1h at it (result='1h' in code)",
                 driver=queue.driver.name,
                 queue=self.queue,
             )

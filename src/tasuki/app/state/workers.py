@@ -62,7 +62,7 @@ _AHEAD = 1.0
 
 
 async def told_in(assembly: Assembly, state: SharedState, workers: list[Presence]) -> Told:
-    """What a state tells of the other processes; ``workers``: the other ones. Raises DriverError."""
+    """A state's report on the other processes; ``workers``: the other ones. Raises DriverError."""
     store = await state.store()
     notes = await notes_in(store, assembly.delays.process)
     return Told(workers, notes.delays, notes.purges, await store.time())

@@ -44,7 +44,7 @@ class Controlled(Protocol):
         """What cancels its messages; None: nothing does."""
 
     def recent(self) -> list[Event]:
-        """What happened lately."""
+        """The latest events."""
 
     def release_unstarted(self) -> None:
         """Release the messages that have not started."""

@@ -1,4 +1,4 @@
-"""Answering: tells another process what happened lately to the messages of a consumer here."""
+"""Answering: sends another process the latest events of the messages of a consumer here."""
 
 from __future__ import annotations
 
@@ -53,4 +53,4 @@ class EventAnswers:
                 events += message_as_events(self._workers(), ask.message, self._state.clock)
             await answer(store, ask.asker, self._consumer, events)
         except DriverError as error:
-            _log.debug("cannot say what happened lately to %s: %s", self._consumer, error)
+            _log.debug("cannot report the latest events of %s: %s", self._consumer, error)

@@ -156,7 +156,7 @@ class StoreHandle:
         return found
 
     async def take(self, key: str, tokens: int = 1, *, rate: float, burst: int) -> Grant:
-        """Take up to so many tokens of a bucket that holds ``burst`` and gains ``rate`` a second.
+        """Take up to ``tokens`` tokens of a bucket that holds ``burst`` and gains ``rate`` a second.
 
         Returns how many were granted; if none, ``wait``: the seconds until there is one. Buckets and places are beside
         the entries: a key may be both.

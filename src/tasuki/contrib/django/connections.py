@@ -81,6 +81,11 @@ def is_of_test_case(connection: Any) -> bool:
     return bool(blocks) and all(block._from_testcase for block in blocks)  # noqa: SLF001 - as Django's ``durable`` does
 
 
+def never_commits(connection: Any) -> bool:
+    """Whether a connection is in the transaction around a test, and perhaps in others within it."""
+    return any(block._from_testcase for block in connection.atomic_blocks)  # noqa: SLF001 - as above
+
+
 @contextmanager
 def _committing() -> Iterator[None]:
     """Call what the block leaves to ``on_commit``, in the transaction of a TestCase, whose commit never comes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -16,7 +17,7 @@ from tasuki.app.sync.running import SyncApp
 from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.following import Follower, Later, StartedGroup, ids_of
-from tasuki.contrib.django.connections import is_of_test_case
+from tasuki.contrib.django.connections import is_of_test_case, never_commits
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import new_id
 from tasuki.queues.queue import Envelope, Queue
@@ -28,12 +29,17 @@ if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers
 
+_log = logging.getLogger("tasuki.django")
+
 T = TypeVar("T")
 Way = Literal["now", "within", "after"]
 
 
 class AfterCommit(SyncJob[Any], frozen=True, eq=False, gc=True):
     """Not published yet: Django publishes the message as soon as the transaction commits; a rollback drops it."""
+
+    def __repr__(self) -> str:
+        return f"AfterCommit(id={self.id!r}, queue={self.queue!r}, published at the commit)"
 
 
 def way_of(*, in_transaction: bool, joins: bool, has_connection: bool) -> Way:
@@ -63,6 +69,7 @@ class DjangoSync(SyncApp):
         self._database = database
         self._alias = database or "default"
         self._name = self._name_now()
+        self._has_warned = False
 
     def publish(
         self, queue: str | QueueHandle[T], body: T, headers: Headers = None, **options: Unpack[ChainOptions]
@@ -146,11 +153,8 @@ class DjangoSync(SyncApp):
         return str(connections[self._alias].settings_dict["NAME"])
 
     def _way(self, queue: str | QueueHandle[Any], connection: object) -> Way:
-        if self._database is not None and self._app.owner is None and self._name_now() != self._name:
-            raise LifecycleError(
-                f"the database {self._alias!r} is {self._name_now()!r} now, as in a test of Django, and the queues are "
-                f"in {self._name!r}: put the test into 'with TestApp(\"tasuki.contrib.django:app\")'"
-            )
+        if self._app.owner is None and self._name_now() != self._name:
+            self._leaves_test()
         database = connections[self._alias]
         if self._app.owner is not None and is_of_test_case(database):  # no transaction of the code under test
             return "now"
@@ -158,6 +162,16 @@ class DjangoSync(SyncApp):
         in_transaction = bool(database.in_atomic_block or is_manual)
         joins = in_transaction and self._database is not None and self._can_join(queue)
         return way_of(in_transaction=in_transaction, joins=joins, has_connection=connection is not None)
+
+    def _leaves_test(self) -> None:
+        """A test of Django publishes to the queues of the project. Raises LifecycleError: they are in its database."""
+        now = f"the database {self._alias!r} is {self._name_now()!r} now, as in a test of Django"
+        remedy = "put the test into 'with TestApp(\"tasuki.contrib.django:app\")'"
+        if self._database is not None:
+            raise LifecycleError(f"{now}, and the queues are in {self._name!r}: {remedy}")
+        if not self._has_warned and not never_commits(connections[self._alias]):
+            self._has_warned = True
+            _log.warning("%s, and its messages go to the queues of the project: %s", now, remedy)
 
     def _can_join(self, queue: str | QueueHandle[Any]) -> bool:
         return type(self._live(queue).driver).publish_within is not Driver.publish_within

@@ -156,7 +156,7 @@ class BatchOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: Annotated[float, Meta(ge=0, le=1_000_000)] = 100.0
     """Letters a second; 0: as fast as possible."""
     canary: Annotated[int, Meta(ge=0, le=50)] | None = 10
-    """Of a retry: stop if more than so many of the first 50 come back; null: never."""
+    """Of a retry: stop if more than this number of the first 50 come back; null: never."""
 
 
 class PublishOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -44,7 +44,7 @@ async def workers(view: View) -> Response:
 
 
 async def worker(view: View) -> Response:
-    """One worker: its consumers, what runs now, and what happened lately."""
+    """One worker: its consumers, what runs now, and its latest events."""
     snapshot, key = await view.tools.sampler.latest(), PRESENCE + view.path[1]
     found = next((each for each in snapshot.workers if each.key == key), None)
     if found is None:

@@ -28,7 +28,7 @@ PATIENCE = looking.PATIENCE + 0.5
 
 
 class Asked:
-    """What workers have told of the messages that are looked at; for the loop of the desk."""
+    """What workers have reported of the messages that are looked at; for the loop of the desk."""
 
     def __init__(self, site: Site, clock: Clock) -> None:
         self._site, self._clock = site, clock

@@ -32,7 +32,7 @@ class Facts:
     present: Mapping[tuple[str, str], Sequence[tuple[Presence, PresentConsumer]]]
     """Driver and queue at the broker → who works there."""
     with_store: Set[str]
-    """The queues whose workers a store tells of."""
+    """The queues whose workers a store reports."""
     hides: bool
     """Whether a worker has consumers that it does not list."""
 

@@ -60,11 +60,7 @@ async def serve(desk: Desk, listening: socket.socket) -> None:
             await server.shutdown(sockets=[listening])
         raise
     finally:
-        await desk.tools.sampler.close()
-        await desk.tools.library.close()
-        await desk.tools.asked.close()
-        await desk.tools.held.close()
-        await desk.site.close()
+        await desk.close()
         listening.close()
 
 

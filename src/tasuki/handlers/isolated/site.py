@@ -102,7 +102,7 @@ class PythonSite:
 
 
 class _Known:
-    """What the function runs for, as far as records tell of it."""
+    """What the function runs for, as far as records report it."""
 
     def __init__(self, known: Circumstances) -> None:
         self.ended = False

@@ -41,7 +41,7 @@ HEADERS: dict[str, Any] = {
         header.DEAD_LETTER_TIME: {**_TIME, "description": _OURS + "Since when it is one."},
         header.LAST_ERROR: {**_TEXT, "description": _OURS + "The error of its last attempt."},
         header.LAST_TRACEBACK: {**_TEXT, "description": _OURS + "The lines of code of that error."},
-        header.CAUSE: {**_TEXT, "description": _OURS + "The same for dead letters that died of the same."},
+        header.CAUSE: {**_TEXT, "description": _OURS + "The same for dead letters with the same cause."},
         header.ERROR_TYPE: {**_TEXT, "description": _OURS + "The type of the error of a dead letter."},
         header.PLACE: {**_TEXT, "description": _OURS + "The file and the function that it was raised in."},
         header.LEFT_OUT: {**_TEXT, "description": _OURS + "what it leaves out, as its queue takes no larger message."},

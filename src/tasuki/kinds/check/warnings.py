@@ -101,7 +101,7 @@ def _nothing_declared(project: Project) -> Iterator[ConfigWarning]:
         hint = "write namespace: app at the top of the file if it is part of the project"
         yield ConfigWarning("these entries are skipped: the file has no namespace", place, "", hint)
     if not project.configs:
-        hint = "a project's file needs version, namespace and entries"
+        hint = "write jobs = app.queue('jobs') and @jobs.consumer, or in YAML a namespace and entries"
         yield ConfigWarning("nothing will be handled: there are no entries", None, "", hint)
 
 

@@ -83,7 +83,7 @@ async def explain(source: Source, given: arguments.Explained) -> answers.Explain
 
 
 async def dead_groups(source: Source, given: arguments.Groups) -> answers.Groups:
-    """What messages died of: dead letters in groups of one cause, the largest first, each with a sample and ids."""
+    """Dead letters in groups of one cause, the largest first, each with a sample and ids."""
     return await letters.groups(source.call({}, asked.GroupsQuery(given.queue, given.by, given.where)))
 
 

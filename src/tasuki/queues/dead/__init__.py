@@ -1,1 +1,1 @@
-"""Dead letters: what they died of, and groups of them."""
+"""Dead letters: their causes, and groups of them."""

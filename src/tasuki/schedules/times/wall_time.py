@@ -33,7 +33,7 @@ class _Span(NamedTuple):
     start: int
     end: int
     change: Change
-    """The last change, if there was one lately."""
+    """The last change, if it is recent."""
 
     def first_wall(self, cron: Cron) -> int:
         """The first wall time of a job that belongs to this span.

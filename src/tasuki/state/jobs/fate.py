@@ -24,7 +24,7 @@ class Known:
     here: Stage | None = None
     """A worker of this process has it."""
     keeps_records: bool = False
-    """Whether a record tells of each message from its publish on, or from its start on where the broker locates it."""
+    """Whether a record reports each message from its publish on, or from its start on where the broker locates it."""
     record: JobRecord | None = None
     is_purged: bool = False
     """Whether its queue was purged after its record was written."""

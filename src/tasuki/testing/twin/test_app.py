@@ -98,7 +98,7 @@ class TestApp(Faulty):
         """Handle everything that is due now, and all that follows from it; delayed messages stay.
 
         Raises:
-            NotSettled: after so many deliveries there is still more to handle, or nothing happened for ``patience``;
+            NotSettled: after ``steps`` deliveries there is still more to handle, or nothing happened for ``patience``;
                 the message says why each waits.
             LifecycleError: a drain is under way already.
             HandlerError: a handler cannot be loaded.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class MessageView(View):
-    """A text; what workers tell of the message follows with the next refresh."""
+    """A text; the report of the workers on the message follows with the next refresh."""
 
     keys = (
         Key("r", "retry", "send a dead letter back to the queue where it failed"),

@@ -87,8 +87,8 @@ class Batches:
             ids: only those with one of these ids; 10,000 at most.
             group: only letters of one group: the name of the grouping, and the group's key: ``("cause", "9f3a…")``.
             rate: letters a second; 0: as fast as possible.
-            canary: of a retry: stop if more than so many of the first 50 letters are dead letters again; None: never.
-            limit: at most so many.
+            canary: of a retry: stop if more than this many of the first 50 letters are dead letters again; None: never.
+            limit: the largest number.
             drive: False: leave it to the workers.
             words: what the letters of the group have in common, for people who look at the batch.
 

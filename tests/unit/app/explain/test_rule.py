@@ -166,8 +166,8 @@ def test_what_its_broker_says_is_held_is_found_though_no_worker_tells_of_it() ->
     runs = explain(facts(work(), known=recorded("running"), can_look=False))
 
     assert (held.found, runs.found) == (True, True)
-    assert held.causes[0].text.startswith("a worker holds it, and does not tell of it: a dead one has it until")
-    assert runs.causes[0].text.startswith("its handler has started, and no worker tells of it: a dead one has it")
+    assert held.causes[0].text.startswith("a worker holds it, and does not report it: a dead one has it until")
+    assert runs.causes[0].text.startswith("its handler has started, and no worker reports it: a dead one has it")
 
 
 def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:

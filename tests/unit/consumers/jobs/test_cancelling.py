@@ -309,7 +309,7 @@ async def test_a_strict_queue_reads_the_record_before_each_start() -> None:
         assert bench.handler.seen == [(1, 1)]
         state = bench.consumer.state
         assert state is not None
-        await state.close(bench.queue.driver)  # its watch tells of nothing any more
+        await state.close(bench.queue.driver)  # its watch reports nothing any more
         await cancel_in(bench, "a", "c")
         for id in ("a", "c", "d"):
             await bench.queue.publish(id, id=id)

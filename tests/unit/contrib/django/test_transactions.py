@@ -12,7 +12,8 @@ from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
 from tasuki.app.state.jobs import SyncJob
-from tasuki.contrib.django.project import project_app
+from tasuki.contrib.django.config import Config
+from tasuki.contrib.django.project import make_app, project_app
 from tasuki.contrib.django.transactions import AfterCommit, DjangoSync, way_of
 from tasuki.errors import (
     BodyTypeError,
@@ -204,3 +205,24 @@ def test_a_test_without_a_twin_does_not_reach_the_real_queues(twin: TestApp, mon
     with pytest.raises(LifecycleError, match="with TestApp"):
         sync.publish_many("mails", [Envelope[Any](body={"to": "ada"}, headers=SEND)])
     monkeypatch.undo()
+
+
+def test_a_test_without_a_twin_that_reaches_other_queues_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = make_app(Config("memory://"))
+    other = app.queue("other")
+    monkeypatch.setitem(connection.settings_dict, "NAME", "test_shop")
+    try:
+        with transaction.atomic():
+            connection.atomic_blocks[-1]._from_testcase = True
+            waits = app.sync.publish(other, {})  # the transaction of a TestCase, which never commits
+            transaction.set_rollback(True)
+        assert repr(waits) == f"AfterCommit(id={waits.id!r}, queue='app:other', published at the commit)"
+        assert caplog.messages == []
+        app.sync.publish(other, {})
+        app.sync.publish(other, {})
+    finally:
+        app.sync.close()
+    (said,) = caplog.messages
+    assert "'test_shop' now, as in a test of Django, and its messages go to the queues of the project: put" in said

@@ -1,4 +1,4 @@
-"""``tasuki dead``: what messages died of, in groups; and the letters of one group."""
+"""``tasuki dead``: dead letters in groups of one cause, and the letters of one group."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def command(
     *,
     shows_secrets: bool,
 ) -> dict[str, Any]:
-    """Show what messages died of: dead letters in groups of one cause, the largest first. None is taken.
+    """Show dead letters in groups of one cause, the largest first. None is taken.
 
     QUEUE: a dead-letter queue, or a queue that has one; without it all of the project. EXPR is in the language of
     policies; its names: id, queue, reason, type, place, cause, error, task, consumer, day, age (seconds), attempts,

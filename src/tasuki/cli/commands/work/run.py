@@ -47,7 +47,7 @@ _log = logging.getLogger("tasuki.cli")
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 1000),
-    help="Handle so many messages at a time of all consumed queues together, which take turns.",
+    help="Handle this number of messages at a time of all consumed queues together, which take turns.",
 )
 @click.option("--reload", "reloads", is_flag=True, help="Follow changes of the source files.")
 @click.option("--until-empty", is_flag=True, help="End when no consumed queue holds a message, delayed ones included.")

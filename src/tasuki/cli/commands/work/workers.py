@@ -79,7 +79,7 @@ def _show_running(rows: list[dict[str, Any]]) -> None:
 
 @click.command("workers")
 @click.argument("worker", required=False, metavar="[ID]")
-@click.option("--events", "is_of_events", is_flag=True, help="Show what happened lately to the messages of worker ID.")
+@click.option("--events", "is_of_events", is_flag=True, help="Show the latest events of the messages of worker ID.")
 @click.option(
     "--newest", type=click.IntRange(1, 1024), default=NEWEST, show_default=True, help="Events of each consumer."
 )

@@ -49,7 +49,11 @@ async def _find(app: App, id: str, queues: list[str]) -> Job[Any]:
         except UnsupportedError:
             untold.append(queue)
     where = ", ".join(queues) or "there is none"
-    unsure = f"; {', '.join(untold)} may have it, but keeps no results: write 'result: {{ttl: 1h}}'" if untold else ""
+    unsure = (
+        f"; {', '.join(untold)} may have it, but keeps no results: write result: 1h (result='1h' in code)"
+        if untold
+        else ""
+    )
     raise CommandError(
         f"no queue with a state knows message {id!r}: {where}{unsure}; tasuki explain looks for it everywhere"
     )

@@ -12,9 +12,9 @@ from typing import NoReturn
 from tasuki.contracts.handler import Retry
 from tasuki.contrib.django.celery import states
 from tasuki.contrib.django.celery.app import Celery
-from tasuki.contrib.django.celery.calls.canvas import chain, chord, group
+from tasuki.contrib.django.celery.calls.canvas import chord, group
 from tasuki.contrib.django.celery.calls.exceptions import MaxRetriesExceededError, SoftTimeLimitExceeded
-from tasuki.contrib.django.celery.calls.signature import Signature
+from tasuki.contrib.django.celery.calls.signature import Signature, chain
 from tasuki.contrib.django.celery.names import OF_MODULE
 from tasuki.contrib.django.celery.schedules import crontab
 from tasuki.contrib.django.celery.signals import (

@@ -157,7 +157,7 @@ async def result(call: Call) -> answers.Result:
     call.require("peek", row.id)
     id, live = call.names["id"], call.site.live.queues[row.id]
     if live.policy.result is None:
-        text = f"queue {row.id} keeps no results: write 'result: {{ttl: 1h}}' at it"
+        text = f"queue {row.id} keeps no results: write result: 1h at it (result='1h' in code)"
         raise ProblemError(409, text, "unsupported")
     known = await call.site.at(row.id, lambda assembly: know(assembly, row.id, id))
     status, record = status_of(known), known.record

@@ -216,7 +216,7 @@ def _ids_of(call: Call) -> Mapping[tuple[str, str], str]:
 
 
 async def events(call: Call) -> answers.Events:
-    """What happened lately to the messages of a worker; it has two seconds to answer."""
+    """The latest events of the messages of a worker; it has two seconds to answer."""
     worker = await _named(call)
     for queue in _queues_of(call, worker):  # events tell ids of messages, and their errors
         call.require("peek", queue)

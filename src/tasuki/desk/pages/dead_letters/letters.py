@@ -54,7 +54,7 @@ def filter_of(view: View, fields: Sequence[tuple[str, str]]) -> Filter:
 
 
 async def groups(view: View) -> Response:
-    """What messages died of: one row a group, the largest first."""
+    """The causes of dead letters: one row a group, the largest first."""
     snapshot = await view.tools.sampler.latest()
     asked = filter_of(view, view.request.query_params.multi_items())
     queues = queues_of_letters(snapshot)

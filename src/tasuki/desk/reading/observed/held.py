@@ -1,4 +1,4 @@
-"""What the worker of a running message tells of it, and whether its cancellation was asked for."""
+"""A running message as its worker reports it, and whether its cancellation was asked for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SOON = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A running message as its worker tells of it; the body may be its beginning only."""
+    """A running message as its worker reports it; the body may be its beginning only."""
 
     message: Message
     size: int

@@ -1,4 +1,4 @@
-"""What happened lately to the messages of a worker, as its flight recorder tells."""
+"""The latest events of the messages of a worker, as its flight recorder tells."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Parsed(msgspec.Struct, gc=False):
     id: str
     headers: dict[str, HeaderValue]
     failures: int
-    """Those that the message itself tells of; others may be recorded beside it, see ``records``."""
+    """Those that the message itself has; others may be recorded beside it, see ``records``."""
     priority: int
     key: str | None = None
     suspect: bool = False

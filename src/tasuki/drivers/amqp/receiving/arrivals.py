@@ -11,7 +11,7 @@ from tasuki.message import new_id
 
 
 def arrived(deliver: Deliver, properties: bytes, body: bytes, number: int) -> Delivery:
-    """A delivery, the ``number``-th of its channel, as the message itself tells of it; see ``lookups`` for the rest."""
+    """A delivery, the ``number``-th of its channel, as the message describes it; see ``lookups`` for the rest."""
     try:
         parsed = decode(properties, deliver.payload)
     except UNREADABLE:

@@ -1,6 +1,6 @@
 """Receivers: which processes receive from a queue, kept in the records and renewed while they live.
 
-The server tells of a delivered message only that it is not acked: a living process may hold it, or it is on its way
+The server says of a delivered message only that it is not acked: a living process may hold it, or it is on its way
 back. So a process that inspects a queue must know whether any other one receives from it.
 """
 

@@ -266,7 +266,7 @@ class Feed:
                 self._news.set()
 
     async def _expire(self) -> None:
-        """Ask for keys whose time is over; tell of those that are gone, and remove them."""
+        """Ask for keys whose time is over; report those that are gone, and remove them."""
         due = self._deadlines.due(self._clock + self._loop.time())
         versions = {key: self._versions.pop(key) for key in due if key in self._versions}
         prefixes = tuple(watch.watcher.prefix for watch in self._watches)

@@ -1,4 +1,4 @@
-"""Publishing: which messages of a batch can be stored, which were, and what to tell of the others."""
+"""Publishing: which messages of a batch can be stored, which were, and what to report of the others."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class _Looking:
         return self._connection.execute(_PLACES.format(self._but, way, way), wanted).fetchall()
 
     def seen(self, group: CauseCount, now: float) -> CauseCount | None:
-        """A group with its newest message, and how many came lately; None: others have it."""
+        """A group with its newest message, and how many came recently; None: others have it."""
         newest = self.places(group.cause, NEWEST_IDS, newest_first=True)
         if not newest:
             return None

@@ -62,7 +62,7 @@ class Watcher:
     def tell_all(self, entries: Iterable[Entry]) -> None:
         """These are all keys of the prefix now, also before the first time, and after a time without news.
 
-        A store that hears of changes while it reads the list tells of them after it: the list may be older.
+        A store that receives changes while it reads the list reports them after it: the list may be older.
         """
         with self._lock:
             gone = dict(self._known)

@@ -42,7 +42,7 @@ class LimitConfig(Config):
     """How fast the messages of a queue are handled, and how many at once, over all workers and machines."""
 
     rate: Rate | None = None
-    """Messages in a time: 10/s, 100/m, 5/h; a number is so many a second. Not given: no limit."""
+    """Messages in a time: 10/s, 100/m, 5/h; a bare number counts per second. Not given: no limit."""
     burst: Count | None = None
     """Most messages at once after a pause; default: what the rate gives in 100ms, at least 1."""
     concurrency: Count | None = None

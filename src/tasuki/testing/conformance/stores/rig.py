@@ -247,7 +247,7 @@ class Reader:
         await self.until(lambda: self.before is not None, "CURRENT")
 
     async def has(self, values: dict[str, bytes], patience: float | None = None) -> None:
-        """Read until the watch has told of just these entries."""
+        """Read until the watch has reported just these entries."""
         await self.until(lambda: self.values == values, f"the {len(values)} entries of the store", patience)
 
     async def ended(self) -> None:

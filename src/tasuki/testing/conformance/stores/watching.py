@@ -16,7 +16,7 @@ _TRIES = 8
 
 
 class Watching(StoreSuite):
-    """A watch tells of all entries, then of what changes."""
+    """A watch reports all entries, then each change."""
 
     @case()
     async def test_12_first_the_entries_then_current_then_changes(self, rig: StoreRig) -> None:

@@ -1,1 +1,1 @@
-"""Worker processes: all of them, one with what it runs, and what happened lately."""
+"""Worker processes: all of them, one with what it runs, and its latest events."""

@@ -1,4 +1,4 @@
-"""What happened lately to the messages of a worker, on any machine: its flight recorder, asked through the store."""
+"""The latest events of the messages of a worker, on any machine: its flight recorder, asked through the store."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class WorkerView(View):
 
     def asides(self) -> Sequence[tuple[str, str, str]]:
         """See :class:`View`."""
-        return (("o", "events", "what happened lately to the messages of this worker"),)
+        return (("o", "events", "the latest events of the messages of this worker"),)
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""

@@ -141,7 +141,7 @@ def limited(task: Runnable) -> AbstractContextManager[None]:
 
 
 def give_up(task: Runnable, error: BaseException, arguments: dict[str, Any], context: Context) -> None:
-    """Tell of a task that ends without its own code: its worker died, or its time was over."""
+    """Report a task that ends without its own code: its worker died, or its time was over."""
     if any(getattr(each, _TOLD, False) for each in (error, error.__cause__)):
         return
     if isinstance(error, HandlerTimeoutError) and task.has_soft_limit:

@@ -1,4 +1,4 @@
-"""Signature: one call of a task, for later."""
+"""Signature and chain: one call of a task, for later, and calls that follow each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tasuki.app.guesses import Guessed
-from tasuki.contrib.django.celery.calls.eager import EagerResult, is_eager, run_now
+from tasuki.contrib.django.celery.calls.eager import EagerResult, is_eager, run_chain, run_now
 from tasuki.contrib.django.celery.calls.running import EXPIRES, Runnable
 from tasuki.contrib.django.celery.names import OF_CALL
 from tasuki.contrib.django.celery.options import options_of_call
@@ -14,7 +14,6 @@ from tasuki.contrib.django.celery.options import options_of_call
 if TYPE_CHECKING:
     from tasuki.app.flow.planned import Planned
     from tasuki.app.tasks.task import Task as OwnTask
-    from tasuki.contrib.django.celery.calls.canvas import chain
     from tasuki.queues.result import Confirmed
 
 
@@ -65,8 +64,6 @@ class Signature(Guessed):
 
     def __or__(self, other: Any) -> chain:
         """A chain: the other call gets the result of this one."""
-        from tasuki.contrib.django.celery.calls.canvas import chain
-
         return chain(self, other)
 
     def set(self, *, immutable: bool | None = None, **options: Any) -> Signature:
@@ -138,3 +135,67 @@ class Signature(Guessed):
     def _plain(self) -> tuple[list[Any], dict[str, Any]]:
         plain = self.task.plain
         return [plain(each) for each in self.args], {name: plain(each) for name, each in self.kwargs.items()}
+
+
+class chain(Guessed):  # noqa: N801 - Celery's name
+    """Calls that run one after the other; each one gets the result of the one before as its first argument."""
+
+    guesses: ClassVar[Mapping[str, str]] = OF_CALL
+
+    def __init__(self, *calls: Signature | chain | Iterable[Signature | chain]) -> None:
+        self.tasks = [each for call in calls_of(calls) for each in steps(call)]
+
+    def __or__(self, other: Any) -> chain:
+        """A chain with one more call at its end."""
+        return chain(self, other)
+
+    def delay(self, *args: Any, **kwargs: Any) -> Confirmed | EagerResult:
+        """Publish the first one; the others follow. Raises TypeError: there is none."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Confirmed | EagerResult:
+        """As ``delay``, with arguments and options of the first one; see ``Task.apply_async``."""
+        if not self.tasks:
+            raise TypeError("a chain needs a task")
+        first = self.tasks[0].clone(args, kwargs, **options)
+        if is_eager():
+            return run_chain([first, *self.tasks[1:]])
+        return first.publish(_following(self.tasks[1:]))
+
+    __call__ = delay
+
+    def following(self) -> Planned:
+        """The message of its first call, after another one whose result it is given. Raises TypeError: it has none."""
+        if (found := _following(self.tasks)) is None:
+            raise TypeError("a chain needs a task")
+        return found
+
+
+def calls_of(calls: Iterable[Any]) -> list[Any]:
+    """The arguments of a chain or a group, which may be one list of them."""
+    found: list[Any] = []
+    for each in calls:
+        found += each if isinstance(each, Iterable) else [each]
+    return found
+
+
+def steps(call: Any) -> list[Signature]:
+    """The calls of a chain, one after the other. Raises TypeError: something else."""
+    if isinstance(call, chain):
+        return call.tasks
+    if isinstance(call, Signature):
+        return [call]
+    raise TypeError(
+        f"a {type(call).__name__} cannot be a step of a chain, which takes calls of one task each: write task.s(…); "
+        "after a group, chord([task.s(…), …], other.s())"
+    )
+
+
+def _following(calls: list[Signature]) -> Planned | None:
+    """The message of the first of some calls, which the others follow; None: there is none."""
+    then: Planned | None = None
+    for each in reversed(calls):
+        then = each.following(then)
+    return then

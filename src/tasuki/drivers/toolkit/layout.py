@@ -16,7 +16,7 @@ def require(found: int | None, needed: int, *, place: str, instead: str, driver:
     ``instead``: the setting that has the driver make its store elsewhere.
 
     Raises:
-        DriverError: says what was found, what is needed, and what to do.
+        DriverError: it names the found and the needed layout, and the remedy.
     """
     if found != needed:
         has = "no layout" if found is None else f"layout {found}"

@@ -126,9 +126,8 @@ The verbs of :class:`tasuki.contracts.driver.Driver` say which of them each must
 54. After the broker's data was put back to an earlier state, as from a backup, a receipt from before then is stale: it
     settles, moves, extends and starts no delivery of a message that was published afterwards. A driver that is open
     meanwhile goes on, and no message that is confirmed afterwards is lost.
-55. A process of an earlier layout, which does not know how messages are kept now, is refused by what it reads at the
-    broker, before it changes a queue. A message that a failed step has left where no receive finds it is found by the
-    workers of its queue within minutes, and is ready again.
+55. Records of another layout than the driver's are refused before it changes any of them. A message that a failed step
+    has left where no receive finds it is found by the workers of its queue within minutes, and is ready again.
 56. A ``publish`` of several messages waits for no transaction of a caller's that keeps a unique key (39): the message
     of that key is answered with KeyBusyError, which names it, and the others are stored at once. One of a single
     message may wait for a second. Where one transaction writes at a time (``one_writer``), each publish waits for it.

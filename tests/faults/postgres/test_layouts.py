@@ -87,7 +87,7 @@ async def test_a_change_of_the_schema_lets_running_verbs_end(
     schema = fresh("layouts")
     await completing.complete(connection, schema)
     for options in ("'bounded', 9, 5, false, 9", "'free', 9, NULL, true, NULL"):
-        await connection.execute(f"SELECT {schema}.declare_queue({options}, false, NULL)")
+        await connection.execute(f"SELECT {schema}.declare_queue({options}, false, NULL, 0, NULL, NULL)")
     await connection.execute(f"DROP FUNCTION {schema}.occupancies")
     await verb.execute(f"BEGIN; {first.format(schema)}")
     async with asyncio.TaskGroup() as tasks:

@@ -37,7 +37,9 @@ class Site:
         await self.sql.execute(f"CREATE ROLE {role}; GRANT CREATE ON DATABASE {database} TO {role}")
         await self.owner.execute(f"SET ROLE {role}")
         await completing.complete(self.owner, self.schema)
-        await self.sql.execute(f"SELECT {self.schema}.declare_queue('q', 9, NULL, false, NULL, false, NULL)")
+        await self.sql.execute(
+            f"SELECT {self.schema}.declare_queue('q', 9, NULL, false, NULL, false, NULL, 0, NULL, NULL)"
+        )
         await self.sql.execute(f"DROP FUNCTION {self.schema}.occupancies")
         await self.holder.execute(f"BEGIN; SELECT lease FROM {self.schema}.queues")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from tasuki.drivers.toolkit.layout import Layout, is_outdated
+from tasuki.drivers.toolkit.layout import require
 from tasuki_mariadb.connecting import Connector, Link
 from tasuki_mariadb.settings import MariaDbSettings
 from tasuki_mariadb.store import MariaDbStore, columns
 
-LAYOUT = Layout(1, 1)
+LAYOUT = 1
 LOCK = "SELECT {}_LOCK(MD5(CONCAT('tasuki ', DATABASE(), ' ', %s)){})"
 
 
@@ -27,16 +27,16 @@ class MariaDb(Connector):
         return MariaDbStore(link, self._prefix, self._name, self._alone)
 
     async def check(self, link: Link) -> None:
-        found = await link.rows(f"SELECT version, min_version FROM {self._prefix}_layout ORDER BY version DESC LIMIT 1")
-        if found:
-            is_outdated(Layout(*found[0]), LAYOUT, place=f"prefix {self._prefix!r}", driver=self._name)
+        found = await link.rows(f"SELECT max(version) FROM {self._prefix}_layout")
+        if found[0][0] is not None:  # MariaDB commits a new table at once, and its process may have died before the row
+            require(found[0][0], LAYOUT, place=f"prefix {self._prefix!r}", instead="prefix", driver=self._name)
 
-    async def migrate(self, link: Link) -> None:
+    async def create(self, link: Link) -> None:
         await link.rows(LOCK.format("GET", ", 60"), self._prefix)
         try:
             for sql in (files(__package__) / "schema.sql").read_text("utf-8").format(self._prefix).split(";\n"):
                 await link.rows(sql)
-            await link.rows(f"INSERT IGNORE INTO {self._prefix}_layout VALUES (%s, %s)", *LAYOUT)
+            await link.rows(f"INSERT IGNORE INTO {self._prefix}_layout VALUES (%s)", LAYOUT)
             await link.commit()
         finally:
             await link.rows(LOCK.format("RELEASE", ""), self._prefix)

@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS {0}_ids (
     KEY by_time (queue, published_at)
 ) ENGINE = InnoDB;
 
--- The processes that keep a temporary queue; an earlier version counted its consumers here.
+-- The processes that keep a temporary queue.
 CREATE TABLE IF NOT EXISTS {0}_consumers (
     queue  INT UNSIGNED NOT NULL,
     holder VARCHAR(64) CHARACTER SET ascii NOT NULL,
@@ -51,4 +51,4 @@ CREATE TABLE IF NOT EXISTS {0}_consumers (
 ) ENGINE = InnoDB;
 
 -- The last one: where it is, all are.
-CREATE TABLE IF NOT EXISTS {0}_layout (version INT PRIMARY KEY, min_version INT NOT NULL) ENGINE = InnoDB
+CREATE TABLE IF NOT EXISTS {0}_layout (version INT PRIMARY KEY) ENGINE = InnoDB

@@ -36,10 +36,8 @@ MOST_PARTITIONS = 64
 """Most lanes over which the keys of a queue are spread."""
 _PRIORITIES = [f"p{priority}" for priority in range(1, MAX_PRIORITY + 1)]
 _PARTITIONS = [f"k{number}" for number in range(MOST_PARTITIONS)]
-_PARTS = dict.fromkeys(["returned", "consumers", "active", *_PRIORITIES, *_PARTITIONS])
-"""What follows the name of a queue, and a dot, in the names of its parts at the broker.
-
-Only an older version makes ``consumers``."""
+_PARTS = dict.fromkeys(["returned", "active", *_PRIORITIES, *_PARTITIONS])
+"""What follows the name of a queue, and a dot, in the names of its parts at the broker."""
 LONGEST_NAME = 194
 """Bytes of a queue's name: the names of its parts are longer, and 255 are the broker's most."""
 

@@ -19,6 +19,6 @@ max_length      exact; publishes in callers' transactions may exceed it by their
 transactions    a message can be published within a transaction of the caller's: it is there if and when that commits
 temporary       removed by the beat of any process when its own gave no sign of it for ten minutes
 stores          a function a verb, by the server's clock; a poll every 0.4 s serves all watches of a store
-tables          made and brought up to date by the first process that opens the schema
+tables          made by the first process that declares a queue or opens a store
 ==============  =====================================================================================================
 """

@@ -15,7 +15,7 @@ from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, deman
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import DELAYED, MADE_LATER, PLAIN, UNIQUE, Lane, Plan, merged, plan_in, plan_of
 from tasuki.drivers.nats.queues.names import Names
-from tasuki.drivers.nats.records.layout import bring_up_to_date
+from tasuki.drivers.nats.records import layout
 from tasuki.errors import QueueConflictError
 
 _TEMPORARY = "tasuki.temporary"
@@ -54,7 +54,7 @@ async def make_records_stream(connection: Connection, names: Names, storage: Sto
     (answer,) = await demand(connection, "", (f"STREAM.INFO.{names.records_stream}", {}), unless=is_stream_missing)
     if "error" in answer:
         await demand(connection, "", (f"STREAM.CREATE.{names.records_stream}", config))
-    await bring_up_to_date(connection, names)
+    await layout.record(connection, names)
 
 
 async def make_queue(
@@ -77,7 +77,7 @@ async def make_queue(
         plan = await _changed_plan(connection, names, spec, plan_in(kept), plan)
         config = {**info["config"], **_changing(names, spec, plan)}
         others = {name: value for name, value in kept.items() if name not in _IF_GIVEN}
-        config["metadata"] = {**others, **config["metadata"]}  # also what a newer version has added
+        config["metadata"] = {**others, **config["metadata"]}  # also those that another program has added
         if config != info["config"]:
             (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
             info, plan = await _with_later(connection, names, spec, info, plan, ack_wait)

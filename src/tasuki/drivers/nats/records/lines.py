@@ -27,8 +27,6 @@ _REMEMBERED = 2.0
 """Seconds for which one that did not answer is not asked again."""
 _RETURNS = 0.2
 """Share of ``SILENCE`` within which a living process that has lost its connection is back."""
-_EARLIER_LASTS = 7.0
-"""Seconds for which the report of an earlier version counts, which does not say it."""
 
 
 class Said(NamedTuple):
@@ -165,10 +163,10 @@ class Report:
         try:
             word = json.loads(data_of(self._message))
             self.consumers = int(word["consumers"])
-            self._lasts = float(word.get("lasts", _EARLIER_LASTS))
-            self.has_line = bool(word.get("line"))
+            self._lasts = float(word["lasts"])
+            self.has_line = bool(word["line"])
         except (ValueError, KeyError, TypeError, AttributeError):  # another program wrote it
-            self.consumers, self._lasts, self.has_line = 0, _EARLIER_LASTS, False
+            self.consumers, self._lasts, self.has_line = 0, 0.0, False
 
     @property
     def number(self) -> int:
@@ -185,5 +183,5 @@ class Report:
 
 
 def word(consumers: int, lasts: float, *, has_line: bool) -> bytes:
-    """The content of a report. Versions that count consumers read the number."""
+    """The content of a report."""
     return json.dumps({"consumers": consumers, "lasts": lasts, "line": has_line}).encode()

@@ -24,7 +24,7 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.nats.state.records import MARKED, Record, headers_of, new_mark, record_in, version_of
 from tasuki.drivers.nats.state.subjects import StoreSubjects
-from tasuki.drivers.toolkit.layout import Layout, is_outdated
+from tasuki.drivers.toolkit.layout import require
 from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -37,9 +37,10 @@ from tasuki.errors import (
     StoreLimitError,
 )
 
-LAYOUT = Layout(1, 1)
-"""Of a store's stream (ADR 16); kept in its metadata."""
-_LAYOUT = ("tasuki.layout", "tasuki.min_layout")
+LAYOUT = 1
+"""Of a store's stream (docs/adr/0065)."""
+_LAYOUT = "tasuki.layout"
+"""Of the stream's metadata; a stream that an administrator has made may lack it."""
 _PAUSE = 0.06
 """Seconds of the pause, at most, after another caller was faster; shorter each time, so that no caller waits long."""
 _SHORTEST_PAUSE = 0.004
@@ -113,9 +114,8 @@ class StoreStream:
             (info,) = await self._demand(connection, create, unless=is_name_taken)
         if "error" in info:  # another process was faster
             (info,) = await self._demand(connection, (f"STREAM.INFO.{stream}", {}))
-        kept = info["config"].get("metadata") or {}
-        layout = Layout(*(int(kept.get(name, number)) for name, number in zip(_LAYOUT, LAYOUT, strict=True)))
-        is_outdated(layout, LAYOUT, place=f"stream {stream!r}", driver=self._driver)
+        found = int((info["config"].get("metadata") or {}).get(_LAYOUT, LAYOUT))
+        require(found, LAYOUT, place=f"stream {stream!r}", instead="stream_prefix", driver=self._driver)
         self._removes_itself = bool(info["config"].get("allow_msg_ttl"))
 
     def _config(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class StoreStream:
             # (nats-io/nats-server#6753).
             **({"first_seq": time.time_ns() // 1000} if self._storage.kind == "memory" else {}),
             "allow_msg_ttl": True,
-            "metadata": dict(zip(_LAYOUT, map(str, LAYOUT), strict=True)),
+            "metadata": {_LAYOUT: str(LAYOUT)},
         }
 
     async def read(self, connection: Connection, *subjects: str) -> tuple[list[Record | None], float]:

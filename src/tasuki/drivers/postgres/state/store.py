@@ -53,7 +53,7 @@ class PostgresStore(Store):
     async def open(self) -> None:
         """Make the tables, if they are missing."""
         session = self._sessions.get()
-        await session.ask("", GET, self.name, "")  # a missing part makes the session bring the schema up to date
+        await session.ask("", GET, self.name, "")  # the session makes missing parts of the schema again
         session.stores.start()
         self._session = session
 

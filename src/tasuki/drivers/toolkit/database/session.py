@@ -68,7 +68,7 @@ class DatabaseSession(Generic[L]):
         except DriverError as error:
             if not self._database.has_no_tables(error.__cause__):
                 raise
-            await self._tasks.run(self._transactions.run(self._database.migrate, timeout=MIGRATION_TIMEOUT))
+            await self._tasks.run(self._transactions.run(self._database.create, timeout=MIGRATION_TIMEOUT))
             await self.run(spec.name, lambda store: store.declare(spec))
         if spec.temporary:
             await self.keep(spec.name)

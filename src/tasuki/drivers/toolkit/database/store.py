@@ -132,7 +132,7 @@ class DatabaseServer(Protocol[L]):
         """Whether this error of the client means that a table is missing."""
 
     async def check(self, link: L) -> None:
-        """Refuse tables that only a newer driver can work with; raises what the client raises if there are none."""
+        """Refuse tables of another layout; raises what the client raises if there are none."""
 
-    async def migrate(self, link: L) -> None:
+    async def create(self, link: L) -> None:
         """Make the tables that are missing, once for all processes that start together."""

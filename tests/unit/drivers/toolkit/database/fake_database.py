@@ -116,7 +116,7 @@ class FakeDatabase:
     def __init__(self) -> None:
         self.tables: Tables = {}
         self.has_tables = True
-        self.migrations = self.statements = self.rollbacks = 0
+        self.creations = self.statements = self.rollbacks = 0
         self.asked: list[list[str]] = []
         """The queues of each poll."""
         self.numbers = 0
@@ -154,9 +154,9 @@ class FakeDatabase:
         if not self.has_tables:
             raise NoTableError
 
-    async def migrate(self, link: FakeLink) -> None:
+    async def create(self, link: FakeLink) -> None:
         await link.tables()
-        self.migrations += 1
+        self.creations += 1
         self.has_tables = True
 
     def is_living(self, holder: str) -> bool:

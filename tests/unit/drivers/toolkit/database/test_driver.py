@@ -84,9 +84,9 @@ async def test_tables_are_made_for_the_first_queue_and_not_for_an_inspection(dat
     await driver.open()
     with pytest.raises(QueueNotFoundError, match="has no tables"):
         await driver.inspect(QueueSpec("q"))
-    assert database.migrations == 0
+    assert database.creations == 0
     await driver.declare(QueueSpec("q"))
-    assert database.migrations == 1
+    assert database.creations == 1
     await publish(driver, "a")
     database.has_tables = False
     with pytest.raises(BrokerUnavailableError):

@@ -35,8 +35,7 @@ create or replace function lane_of(q queues, key text, lane text) returns text l
     select coalesce(case when q.by_lane then key when q.fair > 0 then lane end, '')
 $$;
 
--- The queue as a declaration with these options makes it. new_limit and new_lane_limit: rate, burst and concurrency. new_fair: null
--- from a process that knows no limits, which keeps them.
+-- The queue as a declaration with these options makes it. new_limit and new_lane_limit: rate, burst and concurrency.
 create or replace function declared(
     q queues, new_lease double precision, new_max_length bigint, new_by_key boolean,
     new_dedup_window double precision, new_temporary boolean, new_synchronous_commit text,
@@ -50,15 +49,13 @@ begin
     q.dedup_window := new_dedup_window;
     q.temporary := new_temporary;
     q.synchronous_commit := new_synchronous_commit;
-    if new_fair is not null then
-        q.fair := new_fair;
-        q.rate := new_limit[1];
-        q.burst := coalesce(new_limit[2], 1);
-        q.concurrency := new_limit[3];
-        q.lane_rate := new_lane_limit[1];
-        q.lane_burst := coalesce(new_lane_limit[2], 1);
-        q.lane_concurrency := new_lane_limit[3];
-    end if;
+    q.fair := new_fair;
+    q.rate := new_limit[1];
+    q.burst := coalesce(new_limit[2], 1);
+    q.concurrency := new_limit[3];
+    q.lane_rate := new_lane_limit[1];
+    q.lane_burst := coalesce(new_lane_limit[2], 1);
+    q.lane_concurrency := new_lane_limit[3];
     q.by_key := new_by_key and q.fair = 0;  -- else its lanes keep the order
     q.by_lane := new_by_key and q.fair > 0;
     q.limited := q.rate is not null or q.concurrency is not null or q.fair > 0 or had_lanes
@@ -71,7 +68,7 @@ end $$;
 create or replace function declare_queue(
     queue_name text, new_lease double precision, new_max_length bigint, new_by_key boolean,
     new_dedup_window double precision, new_temporary boolean, new_synchronous_commit text,
-    new_fair integer default null, new_limit double precision[] default null, new_lane_limit double precision[] default null
+    new_fair integer, new_limit double precision[], new_lane_limit double precision[]
 ) returns boolean language plpgsql as $$
 declare
     old queues;
@@ -94,8 +91,8 @@ begin
             exit when found;
         end if;
         insert into queues (name, lease, max_length, by_key, by_lane, fair, dedup_window) values (
-            queue_name, new_lease, new_max_length, new_by_key and coalesce(new_fair, 0) = 0,
-            new_by_key and coalesce(new_fair, 0) > 0, coalesce(new_fair, 0), new_dedup_window) on conflict (name) do nothing;
+            queue_name, new_lease, new_max_length, new_by_key and new_fair = 0,
+            new_by_key and new_fair > 0, new_fair, new_dedup_window) on conflict (name) do nothing;
     end loop;
     q := declared(old, new_lease, new_max_length, new_by_key, new_dedup_window, new_temporary,
         new_synchronous_commit, new_fair, new_limit, new_lane_limit);

@@ -19,7 +19,7 @@ local function wake(count)
   return woken
 end
 
--- Versions without WAITING wait for this; those with it hear it too, if such a version publishes.
+-- All processes that listen to the queue: those whose place in WAITING was lost hear it too.
 local function tell_all()
   redis.call('PUBLISH', STATE, '')
 end

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Ack, QueueSpec, Received
+from tasuki.contracts.driver import Ack, Received
 from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import frame
-from tasuki.drivers.nats.queues import queues
+from tasuki.drivers.nats.queues import setup
 from tasuki.drivers.nats.queues.lanes import PLAIN
 from tasuki.drivers.nats.receiving import held
 from tasuki.drivers.nats.records import lines, receivers
@@ -27,7 +26,7 @@ LEASE = 60.0
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (queues, held, lines, receivers):
+    for module in (setup, held, lines, receivers):
         monkeypatch.setattr(module, "SILENCE", SILENCE)
 
 
@@ -178,26 +177,3 @@ async def test_a_process_does_not_take_the_message_that_it_holds_itself(site: Si
     holder, _judge, mine = await held_by_another(site)
     assert await holder.receive(QUEUE, 1, 4 * SILENCE) == []
     assert list(await holder.settle(QUEUE, [Ack(mine.receipt)])) == []
-
-
-async def test_workers_of_an_earlier_version_keep_their_leases_until_they_have_ended(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They renew seldom, and take what the server delivers again."""
-    monkeypatch.setattr(queues, "INSPECTED_EVERY", 0.1)
-    monkeypatch.setattr(queues, "WHERE_TOLD", 1)
-    driver = await site.driver(is_direct=True)
-    await driver.declare(QueueSpec("other", lease=LEASE))  # which makes the stream of reports
-    connection = await driver._guard.get("other").get()
-    subject = driver._names.receiver(QUEUE, "earlier")
-    (await connection.exchange([(subject, json.dumps({"consumers": 1, "lasts": 4.0}).encode())])).check()
-
-    async def ack_wait() -> float:
-        info = await site.ask(f"CONSUMER.INFO.tasuki+{QUEUE}.{PLAIN}")
-        return float(info["config"]["ack_wait"]) / 1e9
-
-    await declared(driver, lease=LEASE)
-    assert await ack_wait() == LEASE
-    async with asyncio.timeout(PATIENCE):
-        while await ack_wait() != SILENCE:
-            assert await driver.receive(QUEUE, 1, 0.2) == []

@@ -76,8 +76,6 @@ class OpenQueue:
         """Whether its stream is known to be gone."""
         self.is_outdated = False
         """Whether its stream was changed since it was inspected."""
-        self.waits_long = False
-        """Whether this process has made its consumers wait for the whole lease, as others cannot be asked."""
         self.inspected_on: Connection | None = None
         """The connection on which its stream was inspected."""
         self.inspected_at = 0.0

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import Clock
-from tasuki.contracts.driver import SILENCE, QueueSpec
+from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.failures import is_stream_missing
 from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.api import Answer, demand
@@ -123,8 +123,6 @@ class Queues:
                 found = await self._make(spec, connection)
             else:
                 found = await self._inspect(spec, connection)
-        elif found.waits_long and self._is_old(found, connection):
-            found = await self._make(found.spec, connection)  # workers of an earlier version may have ended
         elif found.is_outdated or found.inspected_on is not connection or self._is_old(found, connection):
             found = await self._inspect(spec, connection)
         if found.pulls.is_doubtful:
@@ -201,8 +199,7 @@ class Queues:
         """Give it lanes that their first message makes, also where it was only inspected here: no option changes."""
         async with self._lock(found.spec.name):
             if not wanted <= found.plan.later:
-                ack_wait = await self._lines.ack_wait(connection, found.spec)
-                found.learn(found.spec, await make_lanes(connection, self._names, found.spec, wanted, ack_wait))
+                found.learn(found.spec, await make_lanes(connection, self._names, found.spec, wanted))
 
     async def _inspect(self, spec: QueueSpec, connection: Connection) -> OpenQueue:
         """Learn what the stream says now."""
@@ -226,12 +223,10 @@ class Queues:
                 self._records_made_on = connection
             if spec.temporary:  # first: a stream without the note would never be removed
                 await self._temporary.keep(connection, [spec.name])
-            ack_wait = await self._lines.ack_wait(connection, spec)
-            info = await make_queue(connection, self._names, spec, self._storage, ack_wait)
+            info = await make_queue(connection, self._names, spec, self._storage)
             if spec.dedup_window:
                 await DedupIds(self._names, spec.name).make(connection, spec.dedup_window, self._storage)
             made = await self._adopt(spec, info, connection)
-            made.waits_long = ack_wait > SILENCE
             made.consumers_made()
             return made
 

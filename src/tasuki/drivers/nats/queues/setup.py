@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasuki.contracts.driver import QueueSpec
+from tasuki.contracts.driver import SILENCE, QueueSpec
 from tasuki.drivers.nats.failures import is_missing, is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.protocol.connection import Connection
@@ -57,9 +57,7 @@ async def make_records_stream(connection: Connection, names: Names, storage: Sto
     await layout.record(connection, names)
 
 
-async def make_queue(
-    connection: Connection, names: Names, spec: QueueSpec, storage: Storage, ack_wait: float
-) -> Answer:
+async def make_queue(connection: Connection, names: Names, spec: QueueSpec, storage: Storage) -> Answer:
     """Make a queue's stream and consumers what the spec says; returns the server's description of the stream.
 
     Raises:
@@ -80,15 +78,13 @@ async def make_queue(
         config["metadata"] = {**others, **config["metadata"]}  # also those that another program has added
         if config != info["config"]:
             (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
-            info, plan = await _with_later(connection, names, spec, info, plan, ack_wait)
+            info, plan = await _with_later(connection, names, spec, info, plan)
     # After the stream: what went past the order until now is found by the filters, and what comes now has the order.
-    await demand(connection, spec.name, *(_consumer(names, spec, plan, lane, ack_wait) for lane in plan.lanes()))
+    await demand(connection, spec.name, *(_consumer(names, spec, plan, lane) for lane in plan.lanes()))
     return info
 
 
-async def make_lanes(
-    connection: Connection, names: Names, spec: QueueSpec, wanted: Iterable[str], ack_wait: float
-) -> Answer:
+async def make_lanes(connection: Connection, names: Names, spec: QueueSpec, wanted: Iterable[str]) -> Answer:
     """Make some of ``MADE_LATER``; returns the server's description of the stream."""
     stream = names.stream(spec.name)
     (info,) = await demand(connection, spec.name, (f"STREAM.INFO.{stream}", {}))
@@ -97,7 +93,7 @@ async def make_lanes(
     plan = replace(plan, later=plan.later.union(wanted))
     # The consumers first: who changes the stream at the same time finds them, see _with_later.
     lanes = [lane for lane in plan.lanes() if lane.name in wanted]
-    await demand(connection, spec.name, *(_consumer(names, spec, plan, lane, ack_wait) for lane in lanes))
+    await demand(connection, spec.name, *(_consumer(names, spec, plan, lane) for lane in lanes))
     if plan != plan_in(kept):
         config = {**info["config"], "metadata": {**kept, **plan.metadata()}}
         (info,) = await demand(connection, spec.name, (f"STREAM.UPDATE.{stream}", config))
@@ -105,7 +101,7 @@ async def make_lanes(
 
 
 async def _with_later(
-    connection: Connection, names: Names, spec: QueueSpec, info: Answer, plan: Plan, ack_wait: float
+    connection: Connection, names: Names, spec: QueueSpec, info: Answer, plan: Plan
 ) -> tuple[Answer, Plan]:
     """The stream and the plan after an update, which may have overwritten that another process made a lane."""
     absent = [name for name in MADE_LATER if name not in plan.later]
@@ -115,7 +111,7 @@ async def _with_later(
     made = [name for name in absent if reached[name] is not None]
     if not made:
         return info, plan
-    return await make_lanes(connection, names, spec, made, ack_wait), replace(plan, later=plan.later.union(made))
+    return await make_lanes(connection, names, spec, made), replace(plan, later=plan.later.union(made))
 
 
 async def delivered_up_to(
@@ -219,7 +215,7 @@ def _changing(names: Names, spec: QueueSpec, plan: Plan) -> dict[str, Any]:
     return changing
 
 
-def _consumer(names: Names, spec: QueueSpec, plan: Plan, lane: Lane, ack_wait: float) -> Request:
+def _consumer(names: Names, spec: QueueSpec, plan: Plan, lane: Lane) -> Request:
     subject = names.filter(spec.name, lane.tail, ever_ordered=plan.ever_ordered)
     stream = names.stream(spec.name)
     config: Mapping[str, Any] = {
@@ -228,7 +224,7 @@ def _consumer(names: Names, spec: QueueSpec, plan: Plan, lane: Lane, ack_wait: f
         "filter_subject": subject,
         "deliver_policy": "all",
         "ack_policy": "explicit",
-        "ack_wait": int(ack_wait * SECOND),
+        "ack_wait": int(min(spec.lease, SILENCE) * SECOND),
         "max_deliver": -1,
         "max_ack_pending": 1 if lane.one_at_a_time else -1,
         "max_waiting": MOST_PULLS,

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import Any, NamedTuple
 
-from tasuki.contracts.driver import SILENCE, QueueSpec
+from tasuki.contracts.driver import SILENCE
 from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
@@ -93,18 +93,6 @@ class Lines:
             subject: Report(answer) for subject, answer in zip(subjects, answers, strict=True) if "message" in answer
         }
         return seconds_of(info["ts"]), found
-
-    async def ack_wait(self, connection: Connection, spec: QueueSpec) -> float:
-        """Seconds after which the server delivers a message of a queue again that is not renewed.
-
-        The lease, while a process receives that cannot be asked: one of an earlier version renews after 15 s only.
-        """
-        if spec.lease <= SILENCE:
-            return spec.lease
-        now, reports = await self.reports(connection, spec.name)
-        reports.pop(self._names.receiver(spec.name, self.who), None)
-        has_earlier = any(each.consumers and not each.has_line and not each.is_old(now) for each in reports.values())
-        return spec.lease if has_earlier else SILENCE
 
     async def ask(self, connection: Connection, queue: str, sequences: Collection[int], lease: float) -> Said:
         """Ask all other processes of a queue about messages whose renewal is overdue."""

@@ -47,13 +47,31 @@ def plain(value: Any) -> Any:
 
 
 def _plain(value: msgspec.Struct) -> dict[str, Any]:
-    moments, found = moments_in(type(value)), dict[str, Any]()
-    for field in msgspec.structs.fields(type(value)):
-        item = getattr(value, field.name)
-        if item is msgspec.UNSET or (value.__struct_config__.omit_defaults and item == field.default):
-            continue
-        found[field.encode_name] = iso(item) if field.name in moments and item is not None else plain(item)
+    found = dict[str, Any]()
+    for name, encoded, is_moment, default in _fields(type(value)):
+        item = getattr(value, name)
+        if type(item) in _SCALARS:
+            if item != default:
+                found[encoded] = iso(item) if is_moment and item is not None else item
+        elif item is not msgspec.UNSET and item != default:
+            found[encoded] = plain(item)
     return found
+
+
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+@cache
+def _fields(of: type[msgspec.Struct]) -> list[tuple[str, str, bool, Any]]:
+    """Of each field its name, its name in JSON, whether it is a moment, and the value that is left out."""
+    moments, omits = moments_in(of), of.__struct_config__.omit_defaults
+    return [
+        (each.name, each.encode_name, each.name in moments, each.default if omits else _NEVER)
+        for each in msgspec.structs.fields(of)
+    ]
+
+
+_NEVER = object()
 
 
 def dated(value: Any, names: Collection[str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import click
 import pytest
 
 import tasuki.cli
+from tasuki import App
 from tasuki.cli import main
 from tasuki.cli.commands.queues import info
 from tasuki.cli.commands.work import dev, run
@@ -27,6 +29,7 @@ from tasuki.errors import (
     StopTimeoutError,
     TasukiError,
 )
+from tasuki.state.presence import Presence, PresentConsumer, encode
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 
@@ -189,6 +192,28 @@ def test_a_queue_without_a_consumer_waits_for_a_declaration(tasuki: CommandLine)
     tasuki("publish", "alone", "1")
     assert tasuki("queues").stderr == "no consumer of this project consumes app:alone; declare one\n"
     assert [row["queue"] for row in tasuki.json("queues") if row.get("waits_for_consumer")] == ["app:alone"]
+
+
+def test_workers_of_another_project_on_the_store_are_not_listed(tasuki: CommandLine) -> None:
+    tasuki("publish", "tasks", "1")
+
+    async def sign() -> None:
+        async with App.load(tasuki.folder) as app:
+            state = app.live_assembly().state_of("app:tasks")
+            assert state is not None
+            store = await state.store()
+            now = await store.time()
+            for pid, queue, ago in ((1, "app:tasks", 1), (2, "others", 1), (3, "app:tasks", 60), (4, "others", 60)):
+                name = app.live_assembly().queues[queue].spec.name if queue == "app:tasks" else queue
+                consumers = [PresentConsumer("app:consumer", name, "app:driver", 1)]
+                worker = Presence("web", pid, "1", now - 90, now - ago, consumers)
+                await store.put(worker.key, encode(worker))
+
+    asyncio.run(sign())
+    assert [row["pid"] for row in tasuki.json("workers")] == [1]
+    told = tasuki("workers").stderr
+    assert "web:3 was killed" in told
+    assert "web:4" not in told
 
 
 def test_letters_that_belong_nowhere_stay(tasuki: CommandLine) -> None:

@@ -108,7 +108,7 @@ def command(
 
 async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:
     from tasuki.app.state.finding import states_there
-    from tasuki.app.state.workers import crew_of
+    from tasuki.app.state.workers import Crew, crew_of
 
     async with app.reading():
         assert app.assembly is not None
@@ -119,6 +119,8 @@ async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:
                 "(state: …)"
             )
         crews = [await crew_of(state) for state in await states_there(app.assembly) if state in states]
+        names = {(queue.driver.name, queue.spec.name) for queue in app.assembly.queues.values()}
+        crews = [Crew(crew.now, _ours(crew.alive, names), _ours(crew.killed, names)) for crew in crews]
         found = [(worker, crew.now) for crew in crews for worker in crew.alive if id is None or is_named(worker, id)]
         if id is not None and not found:
             raise CommandError(f"no worker with the id {id!r}; 'tasuki workers' lists host and pid: give HOST:PID")
@@ -126,6 +128,15 @@ async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:
             _warn_of_killed(crews)
         found.sort(key=lambda each: (each[0].host, each[0].started, each[0].pid))
         return [_row(worker, now) for worker, now in found]
+
+
+def _ours(workers: list[Presence], names: set[tuple[str, str]]) -> list[Presence]:
+    """The ones with queues of this project, or with unlisted ones; ``names``: driver and queue at the broker."""
+    return [
+        worker
+        for worker in workers
+        if worker.unlisted.consumers or any((each.driver, each.queue) in names for each in worker.consumers)
+    ]
 
 
 def _warn_of_killed(crews: list[Crew]) -> None:

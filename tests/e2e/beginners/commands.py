@@ -93,7 +93,7 @@ COMMANDS = [
     ),
     Mistake(
         "a worker older than the publisher", {"jobs.py": TASK}, RUN,
-        ("this consumer has no task 'mall'; did you mean 'mail'?", "retried, as a worker of", "(unknown_task)"), 0,
+        ("this consumer has no task 'mall'; did you mean 'mail'?", "given up", "(unknown_task)"), 0,
         before=("tasuki publish jobs '{\"to\": \"ada\"}' --header message_type=mall",),
     ),
     Mistake(

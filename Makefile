@@ -67,13 +67,14 @@ faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters 
 brokers: ## Install the brokers, and the browser, that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh
 
-lint: $(VENV)/.dev ## Format, lint, types, layers, spelling, words
+lint: $(VENV)/.dev ## Format, lint, types, layers, spelling, words, size
 	@$(VENV)/bin/ruff format --check --quiet . || { echo "run: make format" >&2; exit 1; }
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/mypy --num-workers $(CORES)
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/codespell *.md docs src scripts examples Makefile .ci .github
 	@$(VENV)/bin/python scripts/words.py
+	@$(VENV)/bin/python scripts/size.py
 
 format: $(VENV)/.dev ## Put the code into its format
 	@$(VENV)/bin/ruff check --quiet --fix-only .

@@ -346,5 +346,8 @@ class Driver(Within, ABC):
         raise self._unsupported("delete", queue)
 
     def store(self, name: str) -> Store:
-        """The store of this name at this broker, for as long as the driver is open. Raises UnsupportedError."""
+        """The store of this name at this broker, for as long as the driver is open. Raises UnsupportedError.
+
+        Must: say whether it is there, and make nothing for the answer (62).
+        """
         raise UnsupportedError(f"driver {self.name!r} has no store: name one of another driver", driver=self.name)

@@ -115,7 +115,7 @@ class Lines:
         silent = [
             report
             for who, report in others.items()
-            if who in self._silent or not (report.has_line or report.is_old(now))  # an earlier version cannot be asked
+            if who in self._silent or not (report.has_line or report.is_old(now))  # it could not listen
         ]
         held = {held for answer in answers.values() if isinstance(answer, bytes) for held in json.loads(answer)}
         is_suspended = any(SILENCE / 2 <= report.age(now) < lease for report in silent)

@@ -36,7 +36,7 @@ quick: $(VENV)/.dev ## Test the rules that need no loop: after each edit (20 sec
 check: lint ## Format, lint, types, layers, spelling, words; unit tests, the suites of memory and SQLite: before each commit
 	@$(PYTEST) tests/unit $(call suites,memory sqlite) --quiet --numprocesses $(CORES) --dist worksteal
 
-test: $(VENV)/.dev brokers ## Run the suite, on every driver: before each push (about 10 minutes on two cores)
+test: $(VENV)/.dev brokers ## Run the suite, on every driver: before each push (about 18 minutes on two cores)
 	@$(MAKE) --no-print-directory --keep-going computing waiting
 
 # Two halves: what computes needs a process for each core, what waits for brokers some more.

@@ -50,7 +50,6 @@ async def test_a_purge_takes_what_other_processes_have_put_off_and_leaves_what_i
             await second.publish(queue, messages(f"gone-too-{number}", delay=100.0))
             await second.publish(other, messages(f"{number:02d}", delay=4.0 + number / 10))
         assert await driver.purge(queue) == 41
-        assert (await driver.depth(queue)).delayed == 0
         got = await take(driver, other, 20)
         assert sorted((item.id, item.attempt) for item in got) == [(f"{number:02d}", 1) for number in range(20)]
         await driver.settle(other, [Ack(item.receipt) for item in got])

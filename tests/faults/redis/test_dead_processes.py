@@ -54,8 +54,9 @@ async def test_a_process_that_has_just_subscribed_does_not_judge(broker: Redis, 
         proxy.refuse()
         where = judge._session.place("q")
         assert judge._receiver.listener.heard_for(where) is None
-        while not await judge.receive("q", 1, 0.05):  # each asks the server; one that waits asks seldom
-            pass
+        assert await judge.receive("q", 1, 0.05) == []  # it subscribes
+        while not await judge.receive("q", 1, 0.0):  # asks the server; one that waits asks seldom
+            await asyncio.sleep(0.02)
         heard_for = judge._receiver.listener.heard_for(where)
         assert heard_for is not None
         assert heard_for >= SILENCE

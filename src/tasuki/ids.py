@@ -24,8 +24,8 @@ def is_name(text: str) -> bool:
     Its characters are the ones of identifiers (also accents and vowel signs, but nothing invisible), ``-`` and ``.``,
     composed (NFC), so that two names that look the same are the same.
     """
-    if not text or text[0] in "-." or not is_normalized("NFC", text):
-        return False
+    if not text or text[0] in "-." or not text.isprintable() or not is_normalized("NFC", text):
+        return False  # identifiers of Python 3.13 may have an invisible joiner
     return f"_{text.replace('-', '').replace('.', '')}".isidentifier() and len(text.encode()) <= LONGEST_NAME
 
 

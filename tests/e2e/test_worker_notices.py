@@ -113,28 +113,36 @@ def test_a_blocked_loop_is_in_the_entry_on_each_driver(driver: str, tmp_path: Pa
         wait_until(lambda: health() == WorkerHealth("ok"), "the free loop")
 
 
-def test_a_killed_worker_is_told_of_until_it_is_acknowledged(tmp_path: Path) -> None:
+def test_a_silent_worker_is_named_until_it_gives_a_sign_or_is_acknowledged(tmp_path: Path) -> None:
+    """A frozen one looks like a killed one: no face says more than it knows."""
     folder = write_project(tmp_path, "async def handle(body): ...\n")
     with desk_beside(folder) as (worker, port):
         wait_until(lambda: len(api(port, "/workers")["items"]) == 1, "the worker")
         assert codes(port) == []
         (id,) = [each["id"] for each in api(port, "/workers")["items"]]
+        worker.send(signal.SIGSTOP)
+        wait_until(lambda: "lost" in codes(port), "the notice", timeout=3 * TIMEOUT)
+        run("publish", "tasks", "1", folder=folder)
+        assert run("queues", folder=folder).stderr.startswith(f"worker {id} has been silent for ")
+        worker.send(signal.SIGCONT)
+        wait_until(lambda: codes(port) == [], "the next sign", timeout=2 * TIMEOUT)
         worker.kill()
-        wait_until(lambda: "killed" in codes(port), "the notice", timeout=3 * TIMEOUT)
+        wait_until(lambda: "lost" in codes(port), "the notice", timeout=3 * TIMEOUT)
         found = api(port, "/overview")["notices"]
-        assert [each["code"] for each in found][:2] == ["none_alive", "killed"]
-        assert f"Worker {id} was killed, or cannot reach its store" in found[1]["text"]
+        assert [each["code"] for each in found][:2] == ["none_alive", "lost"]
+        assert f"Worker {id} has been silent for " in found[1]["text"]
+        assert found[1]["text"].endswith("killed, frozen or cut off from its store.")
         answer = api(port, "/workers")
-        assert (answer["items"], [each["id"] for each in answer["killed"]]) == ([], [id])
+        assert (answer["items"], [each["id"] for each in answer["lost"]]) == ([], [id])
         assert "Acknowledge" in get(port, "/workers")[1]
-        assert f"{id} was killed" in run("workers", folder=folder).stderr
+        assert f"{id} has been silent for " in run("workers", folder=folder).stderr
         request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/workers/{id}/acknowledge", method="POST")
         request.add_header("content-type", "application/json")
         with urllib.request.urlopen(request, b"{}", timeout=TIMEOUT) as done:
             assert json.load(done)["text"] == f"Acknowledged: worker {id} is gone."
-        wait_until(lambda: "killed" not in codes(port), "the acknowledged end")
+        wait_until(lambda: "lost" not in codes(port), "the acknowledged end")
         assert codes(port) == ["none_alive"], "nothing is handled, acknowledged or not"
-        assert run("workers", folder=folder).stderr.strip() == "no worker runs; start one: tasuki run"
+        assert run("workers", folder=folder).stderr.strip() == "no worker gives a sign of life; start one: tasuki run"
 
 
 def test_a_clean_stop_is_no_notice(tmp_path: Path) -> None:
@@ -144,4 +152,4 @@ def test_a_clean_stop_is_no_notice(tmp_path: Path) -> None:
         worker.send(signal.SIGTERM)
         assert worker.wait() == 0
         wait_until(lambda: codes(port) == ["none_alive"], "that no worker is alive")
-        assert api(port, "/workers")["killed"] == []
+        assert api(port, "/workers")["lost"] == []

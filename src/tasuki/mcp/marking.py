@@ -44,7 +44,7 @@ _FIELDS: Mapping[type[msgspec.Struct], str] = {
     answers.Found: "cut unseen",
     answers.Workers: "next",
     answers.Worker: "id host version condition",
-    answers.Killed: "id",
+    answers.Lost: "id",
     answers.Schedules: "next unseen",
     answers.Schedule: "id queue timing",
     answers.Batch: "id act queue state",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tasuki.moments import Moment
+from tasuki.units import format_duration
 
 PRESENCE = "presence/"
 """Prefix of the keys: one for each worker process."""
@@ -143,8 +144,16 @@ class Presence(msgspec.Struct, frozen=True):
         health = self.health
         return "" if health is None or not health.check else f"{health.check}: {health.text}"
 
+    def alarm(self, now: float) -> str:
+        """Its trouble as a sentence; empty: nothing that a queue of it would notice."""
+        if self.is_gone(now):
+            silent = format_duration(round(now - self.seen))
+            return f"{self.name} has been silent for {silent}: killed, frozen or cut off from its store"
+        is_not_live = self.health is not None and self.health.status == "not_live"
+        return f"{self.name} is not live: {self.trouble}" if is_not_live else ""
+
     def is_gone(self, now: float) -> bool:
-        """Whether it was killed, or cannot reach the store: an entry without signs is of a process without a stop."""
+        """Whether it is lost: killed, frozen, or cut off from the store. A process that stops removes its entry."""
         return now - self.seen > TTL
 
 

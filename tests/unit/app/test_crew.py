@@ -48,7 +48,7 @@ async def test_a_worker_without_a_sign_is_killed_and_no_worker_any_more(state: S
         await sign(state, pid, ago)
     crew = await crew_of(state)
     assert [worker.pid for worker in crew.alive] == [worker.pid for worker in await workers_of([state])] == [1, 2]
-    assert [worker.pid for worker in crew.killed] == [3, 4]
+    assert [worker.pid for worker in crew.lost] == [3, 4]
 
 
 @pytest.mark.parametrize("step", [60.0, -60.0])
@@ -60,7 +60,7 @@ async def test_a_store_whose_clock_was_set_kills_no_worker(
     clock.advance(step)
     await sign(state, 1)
     crew = await crew_of(state)
-    assert ([worker.pid for worker in crew.alive], crew.killed) == ([1], [])
+    assert ([worker.pid for worker in crew.alive], crew.lost) == ([1], [])
 
 
 async def test_shared_workers_are_as_many_places_as_handlers_may_run(tmp_path: Path) -> None:

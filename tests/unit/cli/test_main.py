@@ -212,8 +212,10 @@ def test_workers_of_another_project_on_the_store_are_not_listed(tasuki: CommandL
     asyncio.run(sign())
     assert [row["pid"] for row in tasuki.json("workers")] == [1]
     told = tasuki("workers").stderr
-    assert "web:3 was killed" in told
+    assert "web:3 has been silent for 1m" in told
     assert "web:4" not in told
+    assert "worker web:1 " not in tasuki("queues").stderr
+    assert "worker web:3 has been silent for 1m" in tasuki("queues").stderr, "one that is frozen may consume again"
 
 
 def test_letters_that_belong_nowhere_stay(tasuki: CommandLine) -> None:

@@ -54,7 +54,7 @@ async def test_the_overview(app: App, program: Program) -> None:
         ("none_alive", None),
         ("dead", "app:dead"),
     ]
-    assert found["notices"][0]["text"] == "No worker is alive, so nothing is handled. Start one: tasuki run"
+    assert found["notices"][0]["text"] == "No worker gives a sign of life. Start one: tasuki run"
 
 
 async def test_queues_come_in_pages(program: Program) -> None:

@@ -288,12 +288,12 @@ def test_a_worker_that_is_not_live_or_not_ready_needs_attention(health: WorkerHe
     assert is_failed(notices_of(snapshot)) is (keys == ["not_live"])
 
 
-def test_killed_workers_are_one_notice_that_names_the_last_one() -> None:
+def test_lost_workers_are_one_notice_that_names_the_last_one() -> None:
     snapshot = Snapshot(0.0, 130.0, {}, [], [], [worker(2), worker(1)])
     (notice,) = notices_of(snapshot)
-    assert (notice.key, notice.values) == ("attention.killed", {"n": 2, "worker": "host:2", "age": 30.0})
+    assert (notice.key, notice.values) == ("attention.lost", {"n": 2, "worker": "host:2", "age": 30.0})
     assert tell("en", notice.key, notice.values) == (
-        "2 workers were killed, or cannot reach their store; the last sign of host:2 came 30 s ago."
+        "2 workers are silent, host:2 for 30 s: killed, frozen or cut off from their store."
     )
 
 

@@ -14,7 +14,7 @@ from tasuki import App
 from tasuki.consumers import consumer
 from tasuki.consumers.reports import long_runs
 from tasuki.desk.reading import attention, counts
-from tasuki.desk.reading.observed.gone import gone_of, killed_of
+from tasuki.desk.reading.observed.gone import gone_of, lost_of
 from tasuki.errors import BrokerUnavailableError
 from tasuki.observe.history.hours import Process
 from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, encode
@@ -46,19 +46,19 @@ def test_who_has_gone_and_how() -> None:
     assert gone[0].last == (MINUTE - 1) * 60
 
 
-def test_a_killed_worker_is_gone_also_where_it_never_handled_a_message() -> None:
-    killed = msgspec.structs.replace(present(9), seen=NOW - 40)
-    (gone,) = gone_of([Process("host", 9, MINUTE - 5, True, False)], [], NOW, [killed])
-    assert (gone.pid, gone.last, gone.is_stopped, gone.key) == (9, NOW - 40, False, killed.key)
+def test_a_lost_worker_is_gone_also_where_it_never_handled_a_message() -> None:
+    lost = msgspec.structs.replace(present(9), seen=NOW - 40)
+    (gone,) = gone_of([Process("host", 9, MINUTE - 5, True, False)], [], NOW, [lost])
+    assert (gone.pid, gone.last, gone.is_stopped, gone.key) == (9, NOW - 40, False, lost.key)
 
 
-def test_a_silent_entry_is_of_a_killed_worker_unless_another_store_or_its_history_knows_better() -> None:
+def test_a_silent_entry_is_of_a_lost_worker_unless_another_store_or_its_history_knows_better() -> None:
     silent = [msgspec.structs.replace(present(pid), seen=NOW - 100 * pid) for pid in (1, 2, 3, 4)]
     elsewhere = msgspec.structs.replace(present(2), started=NOW - 100.4)
     again = msgspec.structs.replace(present(4), started=NOW - 1, process="another")
     stopped = Process("host", 3, MINUTE - 2, True, True)
-    killed = killed_of(silent, [elsewhere, again], [stopped, Process("host", 1, MINUTE - 2, True, False)])
-    assert [worker.pid for worker in killed] == [1, 4], "one that follows with its number is another worker"
+    lost = lost_of(silent, [elsewhere, again], [stopped, Process("host", 1, MINUTE - 2, True, False)])
+    assert [worker.pid for worker in lost] == [1, 4], "one that follows with its number is another worker"
 
 
 async def test_a_worker_has_a_page(app: App, browse: MakeBrowser) -> None:
@@ -102,7 +102,7 @@ async def test_events_are_for_those_who_may_see_messages(app: App, browse: MakeB
         await consumer.stop(1)
 
 
-async def test_a_killed_worker_stays_on_its_page_until_it_is_acknowledged(tmp_path: Path) -> None:
+async def test_a_lost_worker_stays_on_its_page_until_it_is_acknowledged(tmp_path: Path) -> None:
     app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
     app.queue("mails").consumer(name="sender", lifecycle={"auto_start": False})(nothing)
     async with app:
@@ -112,27 +112,25 @@ async def test_a_killed_worker_stays_on_its_page_until_it_is_acknowledged(tmp_pa
         store = await state.store()
         now = await store.time()
         consumers = [PresentConsumer("app:sender", "mails", "app:driver", 1)]
-        alive, killed, stranger = (
+        alive, lost, stranger = (
             Presence("web", 7, "1", now - 900, now - 1, consumers),
             Presence("web", 8, "1", now - 900, now - 60, consumers),
             Presence("web", 9, "1", now - 900, now - 60, [PresentConsumer("x", "others", "app:driver", 1)]),
         )
-        for each in (alive, killed, stranger):
+        for each in (alive, lost, stranger):
             await store.put(each.key, encode(each))
         desk = app.desk(is_open=True)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
             browser = Browser(client, desk)
-            assert "Worker web:8 was killed, or cannot reach its store: its last sign came 1 m" in await browser.text(
-                "/"
-            )
+            assert "Worker web:8 has been silent for 1 m" in await browser.text("/")
             answer = (await browser.get("/api/v1/workers")).json()
             assert [each["id"] for each in answer["items"]] == ["web:7"]
-            assert [each["id"] for each in answer["killed"]] == ["web:8"], "a worker of another project is none of ours"
+            assert [each["id"] for each in answer["lost"]] == ["web:8"], "a worker of another project is none of ours"
             page = (await browser.get("/workers")).text
             link = page.split('href="/confirm?act=acknowledge')[1].split('"')[0].replace("&amp;", "&")
             done = await browser.act(f"/confirm?act=acknowledge{link}")
             assert "Acknowledged: worker web:8 is gone." in words(done.text)
-            assert "was killed" not in await browser.text("/")
+            assert "has been silent" not in await browser.text("/")
             audit = (await browser.get("/api/v1/audit")).json()["items"]
             assert [(each["act"], each["target"]) for each in audit] == [("acknowledge", "app:mails")]
         kept = [entry.key for entry in (await store.list(PRESENCE)).entries]
@@ -169,7 +167,7 @@ async def test_each_live_worker_of_the_project_counts_once(tmp_path: Path) -> No
             assert len((await browser.get("/api/v1/workers")).json()["items"]) == 4
 
 
-async def test_a_store_that_is_back_has_killed_no_worker_before_their_next_signs(
+async def test_a_store_that_is_back_has_lost_no_worker_before_their_next_signs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app, clock = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path), FakeClock()
@@ -193,7 +191,7 @@ async def test_a_store_that_is_back_has_killed_no_worker_before_their_next_signs
             away.setattr(counts, "crew_of", silent)
             assert await codes() == {"problem"}
         assert await codes() == set(), "it may live, and give its next sign within five seconds"
-        assert await codes() == {"none_alive", "killed", "no_worker"}
+        assert await codes() == {"none_alive", "lost", "no_worker"}
 
 
 async def silent(*_: object) -> None:

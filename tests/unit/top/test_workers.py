@@ -123,7 +123,7 @@ async def test_without_a_schedule_it_says_how_to_declare_one(sit: Sit) -> None:
         assert '@app.every("30s", queue="ticks")' in await seat.press("4")
 
 
-async def test_a_killed_worker_is_shown_until_it_is_acknowledged(tmp_path: Path, sit: Sit) -> None:
+async def test_a_lost_worker_is_shown_until_it_is_acknowledged(tmp_path: Path, sit: Sit) -> None:
     app = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
     app.queue("mails").consumer(name="sender")(send)
     async with app:
@@ -136,10 +136,10 @@ async def test_a_killed_worker_is_shown_until_it_is_acknowledged(tmp_path: Path,
         killed = Presence("web", 7, "1", now - 90, now - 60, consumers)
         await store.put(killed.key, encode(killed))
         async with sit(app, size=(110, 24), site=Site(reader_of(app), None, opens=True)) as seat:
-            assert "No worker is alive, so nothing is handled. Start one: tasuki run  (and 1 more)" in seat.text
+            assert "No worker gives a sign of life. Start one: tasuki run  (and 1 more)" in seat.text
             assert [row.split()[:2] for row in await rows_of_workers(seat)] == [["!", "web:7"]]
-            assert "killed" in seat.rows[0]
-            assert "Acknowledge killed worker web:7 of app:mails?" in await seat.press("a")
+            assert "silent" in seat.rows[0]
+            assert "Acknowledge silent worker web:7 of app:mails?" in await seat.press("a")
             assert "Acknowledged: worker web:7 is gone." in await seat.press("enter")
             assert "No worker is alive. Start one: tasuki run" in seat.text
         assert await store.get(killed.key) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ class Crew:
 
     now: float
     alive: list[Presence] = field(default_factory=list)
-    killed: list[Presence] = field(default_factory=list)
+    lost: list[Presence] = field(default_factory=list)
     """The ones that have not stopped in order in the last 15 minutes, and give no sign any more."""
 
 
@@ -53,8 +53,8 @@ async def crew_of(state: SharedState) -> Crew:
     if any(worker.is_gone(now) or worker.seen > now + _AHEAD for worker in found):  # or the store's clock was set
         state.forget_time()
         now = await state.now()
-    killed = [worker for worker in found if worker.is_gone(now)]
-    return Crew(now, [worker for worker in found if not worker.is_gone(now)], killed)
+    lost = [worker for worker in found if worker.is_gone(now)]
+    return Crew(now, [worker for worker in found if not worker.is_gone(now)], lost)
 
 
 _AHEAD = 1.0
@@ -87,7 +87,7 @@ class Census:
 
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
-        self._others: dict[SharedState, list[Presence] | None] = {}
+        self._others: dict[SharedState, Crew | None] = {}
         self._told: dict[SharedState, Told | None] = {}
 
     async def depth(self, queue: str) -> Depth:
@@ -103,7 +103,7 @@ class Census:
             others, self._told[state] = await self._others_in(state), None
             with suppress(DriverError, TimeoutError):
                 if others is not None:
-                    self._told[state] = await state.soon(lambda: told_in(self._assembly, state, others))
+                    self._told[state] = await state.soon(lambda: told_in(self._assembly, state, others.alive))
         return self._told[state]
 
     async def count(self, queue: str) -> int | None:
@@ -115,27 +115,29 @@ class Census:
             return None if live.driver.capabilities.multi_process and not here else here
         others = await self._others_in(state)
         driver = None if state.driver is live.driver else live.driver.name
-        elsewhere = None if others is None else consumers_of(others, live.spec.name, driver)
+        elsewhere = None if others is None else consumers_of(others.alive, live.spec.name, driver)
         return here + elsewhere if elsewhere is not None else here or None
 
-    async def not_live(self, queue: str) -> list[Presence]:
-        """The workers that consume from a queue and are not live, by their last signs; empty: unknown too."""
+    async def alarms(self, queue: str) -> list[str]:
+        """The trouble of the workers that consume from a queue, by their last signs; empty: unknown too."""
         live, state = self._assembly.queues[queue], self._assembly.state_of(queue)
         others = None if state is None or not state.driver.capabilities.multi_process else await self._others_in(state)
+        if others is None:
+            return []
         return [
-            worker
-            for worker in others or ()
-            if worker.health is not None and worker.health.status == "not_live"
-            and any((each.driver, each.queue) == (live.driver.name, live.spec.name) for each in worker.consumers)
-        ]  # fmt: skip
+            text
+            for worker in [*others.alive, *others.lost]
+            if any((each.driver, each.queue) == (live.driver.name, live.spec.name) for each in worker.consumers)
+            and (text := worker.alarm(others.now))
+        ]
 
-    async def _others_in(self, state: SharedState) -> list[Presence] | None:
+    async def _others_in(self, state: SharedState) -> Crew | None:
         """The other processes; None: the store cannot be read, or does not answer within two seconds."""
         if state not in self._others:
             own = self._assembly.attendance.key_in(state)
             try:
                 crew = await state.soon(partial(crew_of, state))
-                self._others[state] = [worker for worker in crew.alive if worker.key != own]
+                self._others[state] = replace(crew, alive=[worker for worker in crew.alive if worker.key != own])
             except (DriverError, TimeoutError):  # counts are worth showing without it
                 self._others[state] = None
         return self._others[state]

@@ -1,4 +1,4 @@
-"""Acknowledging: the end of a killed worker is known, so that its entry needs no attention any more."""
+"""Acknowledging: the end of a silent worker is known, so that its entry needs no attention any more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def acknowledge(site: Site, worker: str) -> None:
-    """Remove the entries of a killed worker (``host:pid``) from all stores.
+    """Remove the entries of a silent worker (``host:pid``) from all stores.
 
     Raises:
         LookupError: there is none, as it was acknowledged before, or it lives. AwayError, DriverError.
@@ -22,7 +22,7 @@ async def acknowledge(site: Site, worker: str) -> None:
     for app, _ in site.parts():
         removed += await site.on(app, partial(_remove, worker))
     if not removed:
-        raise LookupError(f"no worker {worker!r} was killed in the last 15 minutes, or it is acknowledged")
+        raise LookupError(f"no worker {worker!r} fell silent in the last 15 minutes, or it is acknowledged")
 
 
 async def _remove(worker: str, live: Assembly) -> int:
@@ -30,7 +30,7 @@ async def _remove(worker: str, live: Assembly) -> int:
     for state in live.states_of_queues():
         if state.opened is None:  # a store is made by opening it
             continue
-        for each in (await crew_of(state)).killed:
+        for each in (await crew_of(state)).lost:
             if each.name == worker:
                 removed += await state.opened.delete(each.key)
     return removed

@@ -96,7 +96,7 @@ ACTS: Mapping[str, tuple[str, ...]] = {
 }
 """Act → what it is done to. Its right is ``queue.admin.`` and its name, but for those in ``RIGHTS``.
 
-``delete`` is about a whole queue, ``remove`` about dead letters, ``acknowledge`` about a killed worker of the queue:
+``delete`` is about a whole queue, ``remove`` about dead letters, ``acknowledge`` about a silent worker of the queue:
 its message is ``host:pid``.
 """
 OF_QUEUES = frozenset({"purge", "delete"})

@@ -47,15 +47,15 @@ def of_workers(snapshot: Snapshot) -> list[Notice]:
 
 
 def _of_all_workers(snapshot: Snapshot) -> list[Notice]:
-    """That none is alive, and which were killed."""
+    """That none gives a sign, and which are lost."""
     found = []
     wanting = [row for row in snapshot.queues.values() if row.wants_workers and row.knows_workers]
     if wanting and all(row.workers == 0 for row in wanting) and not snapshot.hides:
         found.append(Notice("attention.none_alive", {}, ("workers",)))
-    if snapshot.killed:
-        last = snapshot.killed[0]
-        values = {"n": len(snapshot.killed), "worker": last.name, "age": snapshot.now - last.seen}
-        found.append(Notice("attention.killed", values, ("workers",)))
+    if snapshot.lost:
+        last = snapshot.lost[0]
+        values = {"n": len(snapshot.lost), "worker": last.name, "age": snapshot.now - last.seen}
+        found.append(Notice("attention.lost", values, ("workers",)))
     return found
 
 

@@ -41,7 +41,7 @@ class Counts:
     """Queue → why it cannot be counted."""
     orders: Orders = field(default_factory=lambda: Orders({}, {}))
     workers: list[Presence] = field(default_factory=list)
-    killed: list[Presence] = field(default_factory=list)
+    lost: list[Presence] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
     """The queues whose stores have told their workers; and those without a store."""
     silent: set[str] = field(default_factory=set)
@@ -94,7 +94,7 @@ async def _ask_store(live: Assembly, state: SharedState | None, ids: set[str], c
         counts.orders.pauses.update(orders.pauses)
         counts.orders.scales.update(orders.scales)
         counts.workers += crew.alive
-        counts.killed += crew.killed
+        counts.lost += crew.lost
         for id in partial:
             counts.depths[id] = depth_by(live, live.queues[id], counts.depths[id], told)
         counts.asked |= ids

@@ -12,7 +12,7 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.desk.reading.counts import Counts, count, name_causes
-from tasuki.desk.reading.observed.gone import killed_of, queue_in
+from tasuki.desk.reading.observed.gone import lost_of, queue_in
 from tasuki.desk.reading.observed.past import Past
 from tasuki.desk.reading.rates import Rates
 from tasuki.desk.reading.rows import Facts, row_of
@@ -116,10 +116,10 @@ class Sampler:
         rows = self._rows(counts, workers, unread, doubtful)
         for text in dict.fromkeys(row.problem for row in rows.values() if row.problem):
             problems.append(text)
-        silent = [each for found in _each(counts) for each in found.killed if queue_in(each, names)]
-        killed = killed_of(_merged(silent), workers, self.past.processes)
-        killed = [each for each in killed if queue_in(each, names) not in doubtful]
-        self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)), killed, self.past.ends)
+        silent = [each for found in _each(counts) for each in found.lost if queue_in(each, names)]
+        lost = lost_of(_merged(silent), workers, self.past.processes)
+        lost = [each for each in lost if queue_in(each, names) not in doubtful]
+        self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)), lost, self.past.ends)
         # To wait for a broker that is away costs it nothing, and its return is to be seen soon.
         self._took = 0.0 if is_waiting else self._clock.monotonic() - began
         return self._last

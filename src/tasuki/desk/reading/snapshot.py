@@ -191,7 +191,7 @@ class Snapshot:
     """The living ones; of their running messages the ones that certainly run."""
     problems: Sequence[str] = ()
     """What could not be read."""
-    killed: Sequence[Presence] = ()
+    lost: Sequence[Presence] = ()
     """The ones that have not stopped in order in the last 15 minutes, without signs since; as their last signs say."""
     minute_ends: float | None = None
     """Unix time of the end of the last minute that is known; None: none is."""

@@ -29,9 +29,8 @@ def _show(rows: list[dict[str, Any]]) -> None:
     print_table(("QUEUE", "DRIVER", "MESSAGES", "READY", "IN FLIGHT", "DELAYED", "OLDEST"), shown)
     for line in (line for row in rows for line in lines_of(row)):
         click.echo(line, err=True)
-    for text in dict.fromkeys(text for row in rows for text in row.get("not_live", ())):
-        worker, _, trouble = text.partition(" ")
-        click.echo(escape(f"worker {worker} is not live: {trouble}"), err=True)
+    for text in dict.fromkeys(text for row in rows for text in row.get("alarms", ())):
+        click.echo(escape(f"worker {text}"), err=True)
     if idle := [row["queue"] for row in rows if row.get("waits_for_worker")]:
         click.echo(f"no worker consumes {', '.join(idle)}; start one: tasuki run", err=True)
     if alone := [row["queue"] for row in rows if row.get("waits_for_consumer")]:
@@ -79,20 +78,22 @@ async def _infos(
         for id in ids:
             with suppress(QueueNotFoundError):  # its broker does not have it yet
                 infos[id] = await app.live_queue(id).info_by(partial(census.count, id), partial(census.depth, id))
-                infos[id]["not_live"] = [f"{each.name} {each.trouble}" for each in await census.not_live(id)]
+                infos[id]["alarms"] = await census.alarms(id)
         return infos, await orders_by_queue(app, project, infos)
 
 
 def _waiting(info: dict[str, Any], dead: set[str], consumed: set[str]) -> dict[str, Any]:
     """``waits_for_worker`` where messages wait and no process consumes them; dead letters wait for a person.
 
-    ``waits_for_consumer``: no consumer of the queue is declared either. ``not_live``: the workers of the queue that are
-    not, each as ``host:pid`` and its worst check.
+    ``waits_for_consumer``: no consumer of the queue is declared either. ``alarms``: the trouble of the workers of
+    the queue. A silent one may consume from it.
     """
+    if info.get("alarms"):
+        return {"alarms": info["alarms"]}
     is_idle = bool(info.get("ready") or info.get("delayed")) and info["consumer_count"] == 0  # None: unknown
     if is_idle and info["queue"] not in dead:
         return {"waits_for_worker" if info["queue"] in consumed else "waits_for_consumer": True}
-    return {"not_live": info["not_live"]} if info.get("not_live") else {}
+    return {}
 
 
 def _row(id: str, driver: str, info: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _MOST_NAMES = 20
 
 def _show(rows: list[dict[str, Any]]) -> None:
     if not rows:
-        click.echo("no worker runs; start one: tasuki run", err=True)
+        click.echo("no worker gives a sign of life; start one: tasuki run", err=True)
         return
     print_table(_HEADINGS, [_cells(row) for row in rows])
     for row in rows:
@@ -91,8 +91,8 @@ def command(
 ) -> None:
     """List the worker processes on all machines that consume from queues of the project, or the one with an ID.
 
-    An ID is HOST:PID, or PID alone. A worker that was killed is gone from the list after 15 seconds; for 15 minutes
-    stderr names it. What runs is as of the last sign of each worker, up to 5 seconds ago.
+    An ID is HOST:PID, or PID alone. A worker that has been silent for 15 seconds leaves the list; stderr names it
+    for 15 minutes. What runs is as of the last sign of each worker, up to 5 seconds ago.
     """
     if is_of_events:
         if worker is None:
@@ -120,12 +120,12 @@ async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:
             )
         crews = [await crew_of(state) for state in await states_there(app.assembly) if state in states]
         names = {(queue.driver.name, queue.spec.name) for queue in app.assembly.queues.values()}
-        crews = [Crew(crew.now, _ours(crew.alive, names), _ours(crew.killed, names)) for crew in crews]
+        crews = [Crew(crew.now, _ours(crew.alive, names), _ours(crew.lost, names)) for crew in crews]
         found = [(worker, crew.now) for crew in crews for worker in crew.alive if id is None or is_named(worker, id)]
         if id is not None and not found:
             raise CommandError(f"no worker with the id {id!r}; 'tasuki workers' lists host and pid: give HOST:PID")
         if id is None:
-            _warn_of_killed(crews)
+            _warn_of_lost(crews)
         found.sort(key=lambda each: (each[0].host, each[0].started, each[0].pid))
         return [_row(worker, now) for worker, now in found]
 
@@ -139,14 +139,12 @@ def _ours(workers: list[Presence], names: set[tuple[str, str]]) -> list[Presence
     ]
 
 
-def _warn_of_killed(crews: list[Crew]) -> None:
+def _warn_of_lost(crews: list[Crew]) -> None:
     alive = [worker for crew in crews for worker in crew.alive]
     for crew in crews:
-        for worker in crew.killed:
+        for worker in crew.lost:
             if not any(map(worker.is_process, alive)):
-                ago = age(crew.now - worker.seen)
-                text = f"{worker.name} was killed, or cannot reach its store: its last sign came {ago} ago"
-                click.echo(escape(text), err=True)
+                click.echo(escape(worker.alarm(crew.now)), err=True)
 
 
 def _row(worker: Presence, now: float) -> dict[str, Any]:

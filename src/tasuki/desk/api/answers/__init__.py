@@ -109,7 +109,7 @@ from tasuki.desk.api.answers.workers import (
     Events as Events,
 )
 from tasuki.desk.api.answers.workers import (
-    Killed as Killed,
+    Lost as Lost,
 )
 from tasuki.desk.api.answers.workers import (
     Schedule as Schedule,

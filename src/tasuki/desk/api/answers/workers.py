@@ -30,8 +30,8 @@ class Worker(Answer, frozen=True):
     """Its status and its worst check, as its own probes give them; null: it is not observed."""
 
 
-class Killed(Answer, frozen=True):
-    """A worker that was killed, or cannot reach its store: it gives no sign, and has not stopped."""
+class Lost(Answer, frozen=True):
+    """A worker that gives no sign and has not stopped: it was killed, is frozen, or is cut off from its store."""
 
     id: str
     """``host:pid``."""
@@ -46,7 +46,7 @@ class Workers(Answer, frozen=True):
     next: str | None
     count: int
     now: Moment
-    killed: list[Killed]
+    lost: list[Lost]
     """In the last 15 minutes, and not acknowledged."""
 
 

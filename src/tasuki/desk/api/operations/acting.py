@@ -102,12 +102,12 @@ async def cancel(call: Call) -> Done:
 
 
 async def acknowledge(call: Call) -> Done:
-    """End the notice of a worker that was killed; a right on one of its queues is needed."""
+    """End the notice of a silent worker; a right on one of its queues is needed."""
     worker, snapshot = call.names["worker"], await call.snapshot()
     ids = {(each.driver.name, each.spec.name): id for id, each in call.site.live.queues.items()}
-    found = next((queue_in(each, ids) for each in snapshot.killed if each.name == worker), "")
+    found = next((queue_in(each, ids) for each in snapshot.lost if each.name == worker), "")
     if not found:
-        raise ProblemError(404, f"no worker {worker!r} was killed in the last 15 minutes, or it is acknowledged")
+        raise ProblemError(404, f"no worker {worker!r} fell silent in the last 15 minutes, or it is acknowledged")
     return await call.act(Order("acknowledge", "queue", found, worker))
 
 

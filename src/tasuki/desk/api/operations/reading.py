@@ -162,8 +162,8 @@ async def workers(call: Call) -> answers.Workers:
     known = {each.key: each for each in snapshot.workers}
     shown, following = page_of(known, call.query.cursor, call.query.limit)
     items = [_worker(call, each, snapshot.now) for each in shown]
-    killed = [answers.Killed(each.name, each.seen) for each in snapshot.killed]
-    return answers.Workers(items, following, len(known), snapshot.now, killed)
+    lost = [answers.Lost(each.name, each.seen) for each in snapshot.lost]
+    return answers.Workers(items, following, len(known), snapshot.now, lost)
 
 
 async def worker(call: Call) -> answers.Worker:

@@ -21,13 +21,13 @@ class Gone:
     pid: int
     last: float
     is_stopped: bool
-    """Whether it closed in order; else it was killed, or is cut off from the store."""
+    """Whether it closed in order; else it was killed, is frozen, or is cut off from the store."""
     key: str = ""
     """Of its entry, which is there until it is acknowledged, or for 15 minutes; empty: there is none."""
 
 
-def killed_of(silent: Iterable[Presence], workers: Iterable[Presence], processes: Iterable[Process]) -> list[Presence]:
-    """The workers with an entry and no sign that were killed, or are cut off, the last one first.
+def lost_of(silent: Iterable[Presence], workers: Iterable[Presence], processes: Iterable[Process]) -> list[Presence]:
+    """The workers with an entry and no sign: killed, frozen or cut off from the store; the last one first.
 
     Without the ones that give signs in another store, or whose history says that they stopped: their entry stayed as
     the store was unavailable just then.
@@ -49,15 +49,15 @@ def queue_in(worker: Presence, ids: Mapping[tuple[str, str], str]) -> str:
 
 
 def gone_of(
-    processes: Iterable[Process], workers: Iterable[Presence], now: float, killed: Sequence[Presence] = ()
+    processes: Iterable[Process], workers: Iterable[Presence], now: float, lost: Sequence[Presence] = ()
 ) -> list[Gone]:
     """The workers that are known to have gone, the last one first."""
-    present = {(worker.host, worker.pid) for worker in [*workers, *killed]}
+    present = {(worker.host, worker.pid) for worker in [*workers, *lost]}
     found = [
         Gone(each.host, each.pid, min((each.last + 1) * MINUTE, now), each.has_ended)
         for each in processes
         if each.consumes and (each.host, each.pid) not in present
     ]
     certain = [each for each in found if each.is_stopped or now - each.last > _PATIENCE - MINUTE]
-    certain += [Gone(worker.host, worker.pid, worker.seen, False, worker.key) for worker in killed]
+    certain += [Gone(worker.host, worker.pid, worker.seen, False, worker.key) for worker in lost]
     return sorted(certain, key=lambda each: (-each.last, each.host, each.pid))

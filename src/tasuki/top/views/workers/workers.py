@@ -32,8 +32,8 @@ _UNKNOWN = (
 class _Seen:
     worker: Presence
     now: float
-    killed_at: str = ""
-    """A queue of a killed worker; empty: it lives."""
+    lost_at: str = ""
+    """A queue of a lost worker; empty: it gives signs."""
 
     @property
     def silent(self) -> float:
@@ -41,7 +41,7 @@ class _Seen:
 
     @property
     def condition(self) -> str:
-        return "killed" if self.killed_at else self.worker.condition(self.now)
+        return self.worker.condition(self.now)
 
 
 _SORTS: Mapping[str, Callable[[_Seen], Any]] = {
@@ -63,7 +63,6 @@ _HEALTH: Mapping[str, tuple[str, str]] = {
     "not_ready": ("not ready", "warn"),
     "not_live": ("not live", "bad"),
     "silent": ("silent", "bad"),
-    "killed": ("killed", "bad"),
     "unknown": ("", "dim"),
 }
 """Condition of a worker → its word and style."""
@@ -72,7 +71,7 @@ _HEALTH: Mapping[str, tuple[str, str]] = {
 def _row(seen: _Seen) -> Row:
     worker = seen.worker
     find = f"{worker.name} {' '.join(each.id for each in worker.consumers)}"
-    return Row(worker.key, seen, find, seen.condition in ("silent", "not_live", "killed"))
+    return Row(worker.key, seen, find, seen.condition in ("silent", "not_live"))
 
 
 class WorkersView(View):
@@ -92,14 +91,14 @@ class WorkersView(View):
         Column("consumers", "CONSUMERS", at_least=70, share=2),
     )
 
-    keys = (Key("a", "acknowledge", "a killed worker is known to be gone; its row ends", is_for_many=True),)
+    keys = (Key("a", "acknowledge", "the end of a silent worker is known; its row ends", is_for_many=True),)
 
     async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         queues = reading.site.live.queues
         names = {(queue.driver.name, queue.spec.name): id for id, queue in queues.items()}
-        killed = [_Seen(worker, snapshot.now, queue_in(worker, names)) for worker in snapshot.killed]
-        rows = [_row(seen) for seen in [*killed, *(_Seen(worker, snapshot.now) for worker in snapshot.workers)]]
+        lost = [_Seen(worker, snapshot.now, queue_in(worker, names)) for worker in snapshot.lost]
+        rows = [_row(seen) for seen in [*lost, *(_Seen(worker, snapshot.now) for worker in snapshot.workers)]]
         return Table(rows, _NONE if snapshot.knows_workers or not snapshot.queues else _UNKNOWN)
 
     def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
@@ -135,10 +134,10 @@ class WorkersView(View):
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""
-        if row is None or not row.value.killed_at:
+        if row is None or not row.value.lost_at:
             return None
-        return Order("acknowledge", "queue", row.value.killed_at, row.value.worker.name)
+        return Order("acknowledge", "queue", row.value.lost_at, row.value.worker.name)
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
-        return of_many("Acknowledge", orders, "killed worker")
+        return of_many("Acknowledge", orders, "silent worker")

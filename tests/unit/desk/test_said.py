@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,22 @@ import pytest
 import tasuki
 from tasuki.app.explain.facts import Facts
 from tasuki.app.explain.rule import explain
+from tasuki.app.health.rules import (
+    Answer,
+    ChildFacts,
+    ConsumerFacts,
+    ConsumerRule,
+    Kept,
+    ProcessFacts,
+    findings_of,
+    findings_of_children,
+)
 from tasuki.desk.acts.acts import ACTS
 from tasuki.desk.looks.said import pairs, translated
 from tasuki.desk.looks.words import tell
 from tasuki.observe import events
 from tasuki.state.pauses import Pause
+from tasuki.supervisor.state import State, Status
 from tests.unit.app.explain.test_rule import ROWS
 from tests.unit.desk.conftest import MakeBrowser
 
@@ -31,6 +43,7 @@ SPEAKING = (
     "security/expressions/operators.py", "desk/site.py", "desk/acts/bulk.py", "desk/acts/mending.py",
     "desk/acts/retrying.py", "desk/acts/rescheduling.py", "desk/reading/counts.py", "desk/reading/sampler.py",
     "desk/reading/listed/finding.py", "desk/security/forms.py", "desk/dead/board.py",
+    "app/health/rules.py", "app/health/examiner.py",
 )  # fmt: skip
 PATTERNS = re.compile(r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^\{\}: \{\}$|^JSON is malformed|^dry run of")
 """Texts with a blank that no person reads: patterns, lines of the log, what a library says."""
@@ -110,6 +123,44 @@ def test_events_acts_and_their_results_have_words() -> None:
 )
 def test_sentences_within_sentences(english: str, japanese: str | None) -> None:
     assert translated("ja", english) == japanese
+
+
+ASKED = ProcessFacts(
+    "stopping", running=2, blocked_for=6.0, blocked_by=" by the handler shop.pay (message 1)", keeper_silent_for=6.0,
+    services={"app:db": Status(State.FAILED, failures=2, error=OSError("-")), "app:mq": Status(State.STARTING)},
+    refusals={"app:mq": "-"}, threads={"leases": "-"},
+)  # fmt: skip
+CONSUMERS = (
+    ConsumerFacts(free=4, answer=Answer(59.0, 59.0, ready=True)),
+    ConsumerFacts(unsettled=3),
+    ConsumerFacts(asked_since=0.0),
+    ConsumerFacts(late_leases=6.0),
+    ConsumerFacts(problem="it cannot receive: -"),
+    ConsumerFacts(kept=Kept(3, 40.0, "cannot be dead-lettered: -")),
+    ConsumerFacts(kept=Kept(3, 40.0, "cannot be replied to: -", is_all=True)),
+    ConsumerFacts(unreadable="-"),
+    ConsumerFacts(answer=Answer(59.0, 59.0, error="-")),
+    ConsumerFacts(paused="until it is resumed"),
+)
+
+
+def troubles() -> Iterator[str]:
+    """All that the rules of health find, as a worker's entry has it."""
+    for phase in ("closed", "starting", "stopping"):
+        yield from (f"{name}: {each.text}" for name, each in findings_of(replace(ASKED, phase=phase)))
+    children = {1: ChildFacts(down_for=9.0), 2: ChildFacts(silent_for=9.0), 3: ChildFacts(starting_for=400.0)}
+    yield from (f"{name}: {each.text}" for name, each in findings_of_children(children))
+    for facts in CONSUMERS:
+        rule = ConsumerRule(broker_red_after=9.0)
+        found = [rule.judge(float(now), facts) for now in range(60)]
+        assert found[-1].text, facts
+        yield from (f"consumer app:mails: {each.text}" for each in found if each.text)
+
+
+@pytest.mark.parametrize("text", [*dict.fromkeys(text for text in troubles() if not text.endswith(": "))])
+def test_each_finding_of_health_is_told_in_a_notice(text: str) -> None:
+    told = tell("ja", "attention.not_live", {"worker": "web:7", "why": text})
+    assert not set(re.findall("[a-zA-Z]{3,}", told)) - {"web", "app", "mails", "shop", "pay", "leases"}
 
 
 def test_the_last_attempt_is_a_sentence_of_its_own() -> None:

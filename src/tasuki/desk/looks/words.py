@@ -44,7 +44,7 @@ def say(language: str, key: str, values: Mapping[str, object]) -> str:
 def tell(language: str, key: str, values: Mapping[str, object]) -> str:
     """As ``say``, with the values in the form of the language: ``n``, ``age`` and ``limit`` (seconds), ``rate``.
 
-    ``text``: what the core says.
+    ``text`` and ``why``: sentences of the core.
     """
     shown = dict(values)
     if isinstance(n := values.get("n"), int):
@@ -54,8 +54,9 @@ def tell(language: str, key: str, values: Mapping[str, object]) -> str:
             shown[name] = numbers.duration(seconds, language)
     if isinstance(rate := values.get("rate"), float):
         shown["rate"] = numbers.rate(rate)
-    if isinstance(text := values.get("text"), str):
-        shown["text"] = translated(language, text) or text
+    for name in ("text", "why"):
+        if isinstance(text := values.get(name), str):
+            shown[name] = translated(language, text) or text
     return say(language, key, shown)
 
 

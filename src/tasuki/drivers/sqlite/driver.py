@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from math import inf
 from typing import Any
 
 from tasuki.clock import Clock, SystemClock
@@ -36,7 +35,7 @@ from tasuki.drivers.sqlite.looking.peeking import Walk, moment, show, step
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.state.reader import Reader
 from tasuki.drivers.sqlite.state.store import SQLiteStore
-from tasuki.drivers.sqlite.store.purge import Extent, Search
+from tasuki.drivers.sqlite.store.purge import NAMED, Extent
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.moving import Outcome, Step, moving
 from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Publish, PublishUnique, Receive, Request
@@ -254,9 +253,9 @@ class SQLiteDriver(WithinSQLite):
         return walk.found
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        """Search the queue's messages in several transactions, and read them on the thread that reads."""
+        """Find them by the index of ids, and read them on the thread that reads."""
         self._check(queue)
-        places = await self._find(queue, dict.fromkeys(storable(ids), inf))
+        places = await self._find(queue, storable(ids))
         seqs = sorted(seq for found in places.values() for seq in found)
         if not seqs:
             return []
@@ -270,7 +269,7 @@ class SQLiteDriver(WithinSQLite):
         return found
 
     async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
-        """Search the queue's messages, on the thread that reads: the writer goes on."""
+        """Find them by the index of ids, on the thread that reads: the writer goes on."""
         wanted, now = storable(ids), self._clock.time()
         found: dict[str, Where] = await self._look(queue, lambda file, number: locate(file, number, wanted, now))
         return found
@@ -309,15 +308,16 @@ class SQLiteDriver(WithinSQLite):
         return removed
 
     async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
-        """Search the queue's messages, in several transactions."""
+        """Remove some in each transaction."""
         self._check(queue)
-        search, removed = Search(ids, frozenset(map(number_in, places))), 0
-        while not search.is_over:
-            removed += await self._ask(Call(queue, lambda store, number: store.purging.search(number, search)))
+        named, seqs, removed = list(ids), frozenset(map(number_in, places)), 0
+        while named:
+            part, named = named[:NAMED], named[NAMED:]
+            removed += await self._ask(Call(queue, partial(_remove, ids=part, seqs=seqs)))
         return removed
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
-        """Search the queue's delayed messages, in one transaction."""
+        """Find them by the index of ids, in one transaction."""
         self._check(queue)
         count: int = await self._ask(Call(queue, lambda store, number: store.purging.expedite(number, ids)))
         return count
@@ -332,11 +332,11 @@ class SQLiteDriver(WithinSQLite):
         self._check(to)
         return next(iter(self._encoded(to, (message,)).refused.values()), None)
 
-    async def _find(self, queue: str, wanted: Mapping[str, float]) -> dict[str, list[int]]:
-        search = Search(wanted)
-        while not search.is_over and any(len(search.found.get(id, ())) < count for id, count in wanted.items()):
-            await self._ask(Call(queue, lambda store, number: store.purging.find(number, search)))
-        return search.found
+    async def _find(self, queue: str, wanted: Collection[str]) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = await self._ask(
+            Call(queue, lambda store, number: store.purging.find(number, wanted))
+        )
+        return found
 
     async def _transfer(self, queue: str, to: str, found: Sequence[Found[int]]) -> list[int]:
         work = self._encoded(to, [each.message for each in found])
@@ -361,3 +361,7 @@ class SQLiteDriver(WithinSQLite):
 
     def _check_open(self, queue: str = "") -> None:
         self._guard.get(queue)
+
+
+def _remove(store: Store, queue: int, ids: Collection[str], seqs: Collection[int | None]) -> int:
+    return store.purging.remove(queue, ids, seqs)

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Nack, QueueSpec, Release
+from tasuki.drivers.sqlite import driver as module
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.store import purge
+from tasuki.drivers.sqlite.looking import locating
+from tasuki.drivers.sqlite.store import purge, statements
 from tasuki.drivers.sqlite.thread.requests import Call
-from tests.unit.drivers.sqlite.conftest import message
+from tests.unit.drivers.sqlite.conftest import connection_of, message
 
 pytestmark = pytest.mark.anyio
 
@@ -38,8 +40,8 @@ async def test_a_purge_is_bounded_by_when_it_began(make: Any, monkeypatch: pytes
     assert (await driver.depth("q")).ready == 1
 
 
-async def test_a_removal_searches_in_several_transactions(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge, "SEARCHED", 3)
+async def test_a_removal_is_of_several_transactions(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NAMED", 3)
     driver = await make()
     for queue in ("q", "other"):
         await driver.declare(QueueSpec(queue))
@@ -48,6 +50,14 @@ async def test_a_removal_searches_in_several_transactions(make: Any, monkeypatch
     assert await driver.remove("q", [f"{number}" for number in range(20) if number != 7]) == 9
     assert [item.id for item in await driver.peek("q", 99)] == ["7"]
     assert len(await driver.peek("other", 99)) == 10
+
+
+@pytest.mark.parametrize("statement", [statements.NAMED, statements.EXPEDITE, locating.LOCATE])
+async def test_messages_are_found_by_the_index_of_ids(make: Any, statement: str) -> None:
+    values = {"queue": 1, "ids": '["a"]', "now": 0.0}
+    plan = [row[3] for row in connection_of(await make()).execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert any("USING COVERING INDEX messages_by_id (queue=? AND id=?)" in step for step in plan), plan
+    assert not [step for step in plan if step in ("SCAN messages", "SCAN delayed")]
 
 
 async def test_a_purge_leaves_what_comes_back_while_it_runs(make: Any) -> None:

@@ -27,6 +27,7 @@ CREATE TABLE messages (
     lane         TEXT,                       -- NULL in a queue without lanes, here and below
     cause        TEXT                        -- why a dead letter died, if it says it (docs/adr/0042); else it is in no index
 );
+CREATE INDEX messages_by_id ON messages (queue, id);  -- ids of ours rise, so a publish adds at its end
 CREATE INDEX messages_by_cause ON messages (queue, cause, published_at) WHERE cause IS NOT NULL;
 
 -- Receivable now, in the order of receiving. In the tables below, key is NULL unless the queue keeps order per key.

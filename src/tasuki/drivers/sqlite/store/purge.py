@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -21,8 +21,8 @@ FIRST = 10
 """Messages, or known ids, that a transaction removes before it knows how long they take; a body of 1 MiB takes 1 ms."""
 PART = 250
 """Most that it removes before it looks at the clock again."""
-SEARCHED = 20_000
-"""Messages that a search reads in one transaction."""
+NAMED = 1000
+"""Ids whose messages a transaction removes."""
 SECONDS = 0.01
 """How long a transaction goes on: the longer, the fewer commits wait for the disk."""
 
@@ -35,20 +35,6 @@ class Extent:
     newest: int
     held: tuple[int, ...]
     """In order."""
-
-
-@dataclass(slots=True)
-class Search:
-    """A search by ids, and how far it is: to the messages that were there when it began."""
-
-    ids: Collection[str]
-    seqs: Collection[int | None] = ()
-    """The numbers that they must have; none: any."""
-    found: dict[str, list[int]] = field(default_factory=dict)
-    """By id the numbers of its waiting messages, the oldest first."""
-    after: int = -1
-    newest: int = -1
-    is_over: bool = False
 
 
 def ranges(places: Iterable[tuple[int, int]], held: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -122,30 +108,22 @@ class Purge:
         self._take_out(queue, rows, ranges(shown, extent.held))
         return len(rows)
 
-    def search(self, queue: int, search: Search) -> int:
-        """Remove the next messages by number, but no held ones; returns how many."""
-        rows = self.find(queue, search)
+    def remove(self, queue: int, ids: Collection[str], seqs: Collection[int | None] = ()) -> int:
+        """Remove the waiting messages of these ids, with one of the numbers if there are some; returns how many."""
+        rows = self._waiting(queue, [seq for seq in self._named(queue, ids) if not seqs or seq in seqs])
         self.take_out(queue, rows)
         return len(rows)
 
-    def find(self, queue: int, search: Search) -> list[Any]:
-        """Go on with a search; returns the rows, as ``take_out`` takes them, of the messages that it has found now."""
-        if search.newest < 0:
-            search.newest = self._queues.tally(queue).newest
-        first = self._execute("SELECT min(seq) FROM messages WHERE seq > ?", (search.after,)).fetchone()[0]
-        if first is None or first > search.newest:
-            search.is_over = True
-            return []
-        last = first - 1 + SEARCHED
-        wanted = (first - 1, min(last, search.newest), queue, names_text(search.ids))
-        ids = dict(self._execute(statements.SEARCHED, wanted).fetchall())
-        if search.seqs:
-            ids = {seq: id for seq, id in ids.items() if seq in search.seqs}
-        search.after = last
-        rows = self._waiting(queue, ids)
-        for row in sorted(rows):
-            search.found.setdefault(ids[row[0]], []).append(row[0])
-        return rows
+    def find(self, queue: int, ids: Collection[str]) -> dict[str, list[int]]:
+        """By id the numbers of its waiting messages, the oldest first."""
+        named, found = self._named(queue, ids), dict[str, list[int]]()
+        for row in sorted(self._waiting(queue, named)):
+            found.setdefault(named[row[0]], []).append(row[0])
+        return found
+
+    def _named(self, queue: int, ids: Collection[str]) -> dict[int, str]:
+        """The messages of these ids, held ones too: each id by the number."""
+        return dict(self._execute(statements.NAMED, {"queue": queue, "ids": names_text(ids)}).fetchall())
 
     def waiting(self, queue: int, wanted: Iterable[tuple[int, str]]) -> list[Any]:
         """The rows of messages that wait, by their numbers and ids."""

@@ -195,14 +195,14 @@ SAVE = """
 """
 # In this order a step reads little more than it removes: the heads of lines, whether ready or delayed, are gone before
 # the last part reads past them.
-SEARCHED = """
-    SELECT seq, id FROM messages
-    WHERE seq > ? AND seq <= ? AND queue = ? AND id IN (SELECT value FROM json_each(?))
+NAMED = """
+    SELECT seq, id FROM messages INDEXED BY messages_by_id
+    WHERE queue = :queue AND id IN (SELECT value FROM json_each(:ids))
 """
 EXPEDITE = """
-    UPDATE delayed SET ready_at = :now WHERE queue = :queue AND ready_at > :now AND seq IN
-        (SELECT d.seq FROM delayed d JOIN messages m ON m.seq = d.seq
-         WHERE d.queue = :queue AND d.ready_at > :now AND m.id IN (SELECT value FROM json_each(:ids)))
+    UPDATE delayed INDEXED BY delayed_by_seq SET ready_at = :now WHERE queue = :queue AND ready_at > :now AND seq IN
+        (SELECT seq FROM messages INDEXED BY messages_by_id
+         WHERE queue = :queue AND id IN (SELECT value FROM json_each(:ids)))
 """
 
 # These messages unless they are held; the columns are as in PURGED.

@@ -67,7 +67,7 @@ async def test_some_are_retried_and_brought_back_and_all_are_deleted(driver: str
         assert (batch.state, batch.done, batch.problem) == ("done", LETTERS // 2, "")
         assert batch.atomic is can.transfer
         # RabbitMQ pushes released letters to the inbox here again: in flight, as for any other process.
-        assert (await dead.depth()).known == LETTERS // 2
+        assert (await dead.depth()).message_count == LETTERS // 2
         if can.transfer:
             undone = await app.batches.wait((await app.batches.undo(batch.id)).id)
             assert (undone.state, undone.undone) == ("undone", LETTERS // 2)

@@ -68,7 +68,7 @@ async def test_letters_whose_queue_is_gone_stay_and_the_others_move(
             assert (batch.state, batch.done, batch.stayed, batch.unsure) == ("done", LETTERS, LETTERS, 0)
             assert f"jobs_{id}" in batch.problem or driver == "sqs"
         assert (await app.live_queue("app:mails").depth()).ready == LETTERS
-        assert (await app.live_queue("app:dead").depth()).known == 2 * LETTERS - batch.done
+        assert (await app.live_queue("app:dead").depth()).message_count == 2 * LETTERS - batch.done
         await clean(app, "mails", "dead")
 
 

@@ -80,7 +80,7 @@ class Site:
 
         async def is_empty() -> bool:
             depths = [await self.jobs.depth() for _ in range(3)]
-            return not any(depth.known for depth in depths)
+            return not any(depth.message_count for depth in depths)
 
         await self.until(is_empty)
 

@@ -156,6 +156,6 @@ async def _settled(app: App) -> None:
             depth = await app.queue("tasks").depth()
         except DriverError:
             depth = None
-        if depth is not None and not depth.known:
+        if depth is not None and not depth.message_count:
             return
         await asyncio.sleep(0.05)

@@ -169,7 +169,7 @@ class World:
     async def is_left(self) -> bool:
         """Whether the message is not acked yet."""
         depth = await self.driver.depth("jobs")
-        return bool(depth.known)
+        return bool(depth.message_count)
 
     def start(self, message: Received) -> asyncio.Task[None]:
         receipt: Any = message.receipt

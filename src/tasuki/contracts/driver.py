@@ -263,7 +263,7 @@ class Driver(Within, ABC):
         Must: cost the same with any number of messages (35). May: use ``depth``, as here, if that does.
         """
         depth = await self.depth(queue)
-        return Occupancy(depth.ready > 0, depth.known > depth.ready)
+        return Occupancy(depth.ready > 0, depth.message_count > depth.ready)
 
     async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
         """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on.

@@ -291,7 +291,7 @@ class Depth:
         return self.ready + (self.delayed or 0)
 
     @property
-    def known(self) -> int:
+    def message_count(self) -> int:
         """All messages; at least so many where a number is unknown."""
         return self.waiting + (self.in_flight or 0)
 

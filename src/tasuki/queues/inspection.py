@@ -108,7 +108,7 @@ class Inspection:
         return {
             "queue": self.id,
             "driver": self.driver.name,
-            "message_count": depth.known,
+            "message_count": depth.message_count,
             "ready": depth.ready,
             "in_flight": depth.in_flight,
             "delayed": depth.delayed,

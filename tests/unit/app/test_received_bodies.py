@@ -80,7 +80,7 @@ async def test_without_dead_letters_it_is_kept(make_app: Callable[..., App], cap
             await asyncio.sleep(0.1)
         await asyncio.sleep(1)
         depth = await app.live_queue("tasks").depth()
-        assert depth.known == 1
+        assert depth.message_count == 1
     assert not seen
 
 

@@ -74,7 +74,7 @@ async def _waiting(queue: Queue) -> int:
     except DriverError as error:
         _log.warning("queue %s: its old driver cannot count the waiting messages: %s", queue.id, error)
         return 0
-    return depth.known
+    return depth.message_count
 
 
 async def _difference(before: Driver, after: Driver | None, *, is_open: bool) -> str:

@@ -97,5 +97,5 @@ async def follow_emptying(app: App, pause: float = 0.2) -> None:
                 ]
             except DriverError:
                 continue  # the broker is away; the logs say so
-            left = sum(depth.known for depth in depths)
+            left = sum(depth.message_count for depth in depths)
             show(handled, handled + left)

@@ -330,7 +330,7 @@ class Acts:
             queue = live.queues[order.id]
             depth = await asked(queue, lambda: queue.driver.depth(queue.spec.name))
             await queue.driver.delete(queue.spec.name)
-            return depth.known
+            return depth.message_count
 
         return Done("done.delete", {"id": order.id, "n": await self._site.at(order.id, work)})
 

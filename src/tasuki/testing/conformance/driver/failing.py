@@ -185,7 +185,7 @@ async def _publish(rig: Rig, message: Outgoing) -> None:
 
 async def _is_left(rig: Rig) -> bool:
     depth = await rig.driver.depth(rig.queue)
-    return depth.known > 0
+    return depth.message_count > 0
 
 
 async def _exists(driver: Driver, rig: Rig) -> bool:

@@ -262,7 +262,7 @@ class FakeStore:
 
     async def occupancy(self, queue: str) -> Occupancy:
         depth = await self.depth(queue)
-        return Occupancy(depth.ready > 0, depth.known > depth.ready)
+        return Occupancy(depth.ready > 0, depth.message_count > depth.ready)
 
     async def peek(self, queue: str, limit: int, after: int) -> list[Message]:
         rows = [row for row in (await self._table(queue)).rows if not row.is_held]

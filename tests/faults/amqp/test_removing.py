@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pamqp import commands
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
+from tasuki.contracts.driver import Ack, Kept, Nack, Outgoing, QueueSpec
 from tasuki.drivers.amqp.delays import delay_queues
 from tasuki.drivers.amqp.delays import delay_removal as sweep
 from tasuki.drivers.amqp.driver import AMQPDriver
@@ -49,7 +49,9 @@ async def test_a_purge_takes_what_other_processes_have_put_off_and_leaves_what_i
             await driver.publish(queue, messages(f"gone-{number}", delay=4.0 + number / 10))
             await second.publish(queue, messages(f"gone-too-{number}", delay=100.0))
             await second.publish(other, messages(f"{number:02d}", delay=4.0 + number / 10))
+        assert driver.kept(queue) != Kept()
         assert await driver.purge(queue) == 41
+        assert (driver.kept(queue), (await driver.depth(queue)).ready) == (Kept(), 0)
         got = await take(driver, other, 20)
         assert sorted((item.id, item.attempt) for item in got) == [(f"{number:02d}", 1) for number in range(20)]
         await driver.settle(other, [Ack(item.receipt) for item in got])

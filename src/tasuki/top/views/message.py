@@ -19,7 +19,7 @@ from tasuki.top.views.view import EDIT, TRY, Key, Row, Text, View
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 
 class MessageView(View):
@@ -45,7 +45,7 @@ class MessageView(View):
         """See :class:`View`."""
         return line(self.id, 80)
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Text:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Text:
         """See :class:`View`."""
         row = snapshot.queues.get(self.queue)
         if row is None:
@@ -63,7 +63,7 @@ class MessageView(View):
         except (DriverError, AwayError) as error:
             return _only(problem_of(error))
 
-    async def _shown(self, reading: Reading, row: QueueRow, found: Found, told: Explanation) -> Shown:
+    async def _shown(self, reading: Viewer, row: QueueRow, found: Found, told: Explanation) -> Shown:
         running = [each for each in row.running if each.message.id == found.id]
         self._state = state_of(row, found.message, found.place, bool(running), found.status)
         failed, _ = await attempts(reading.site, self.queue, found.id, found.message)

@@ -24,7 +24,7 @@ from tasuki.top.views.view import EDIT, TRY, Key, Row, Table, View
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _STYLES = {"running": "ok", "dead": "bad", "retrying": "warn", "delayed": "dim", "waiting": ""}
 _WORDS = {"retrying": "retry", "waiting": "ready"}
@@ -88,7 +88,7 @@ class MessagesView(View):
         """See :class:`View`."""
         return self.queue
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         row = self._row = snapshot.queues.get(self.queue)
         if row is None:
@@ -124,7 +124,7 @@ class MessagesView(View):
 
         return row_of
 
-    async def _waiting(self, reading: Reading, queue: QueueRow, snapshot: Snapshot) -> list[Row]:
+    async def _waiting(self, reading: Viewer, queue: QueueRow, snapshot: Snapshot) -> list[Row]:
         start = self._start
 
         async def work(live: Assembly) -> list[tuple[Message, MessageRow]]:

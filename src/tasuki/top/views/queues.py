@@ -16,7 +16,7 @@ from tasuki.top.views.questions import of_many
 from tasuki.top.views.view import Key, Row, Table, View
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _FEW = 6
 """Cells of a number that is seldom large."""
@@ -74,7 +74,7 @@ class QueuesView(View):
         Key("P", "purge", "remove the messages that wait in the queue", asks="name"),
     )
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         trouble = in_trouble(snapshot)
         rows = [

@@ -19,7 +19,7 @@ from tasuki.top.views.questions import of_many
 from tasuki.top.views.view import Key, Row, Table, View
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _EMPTY = ("No schedule is declared. In Python:", "", '    @app.every("30s", queue="ticks")',
           "    async def tick() -> None: ...")  # fmt: skip
@@ -76,7 +76,7 @@ class SchedulesView(View):
         Key("n", "run now", "publish its message now", is_for_many=True),
     )
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         found: dict[str, ScheduleStatus] = {}
         for app, ids in reading.site.parts():

@@ -14,7 +14,7 @@ from tasuki.top.views.view import Row, Text, View
 from tasuki.workbench.dry_run.report import WARNING, DryRun
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 
 class TrialView(View):
@@ -30,7 +30,7 @@ class TrialView(View):
         """See :class:`View`."""
         return "dry run"
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Text:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Text:
         """See :class:`View`."""
         return Text(list(_lines(self._report)))
 

@@ -13,8 +13,8 @@ from tasuki.top.frame.columns import Cell, Column
 if TYPE_CHECKING:
     from tasuki.desk.acts.acts import Order
     from tasuki.desk.reading.snapshot import Snapshot
+    from tasuki.desk.viewer import Viewer
     from tasuki.top.frame.styles import Signs
-    from tasuki.top.reading import Reading
 
 Asks = Literal["", "enter", "name"]
 """What confirms an act: nothing, Enter, or the name of its target and Enter."""
@@ -94,7 +94,7 @@ class View(ABC):
         return self.title
 
     @abstractmethod
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Content:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Content:
         """Read it, on the event loop of the reading thread. Raises AwayError, TasukiError."""
 
     def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:

@@ -40,9 +40,9 @@ def command(target: Target, actor: str, *, is_ascii: bool, is_once: bool) -> Non
     if is_once or not is_terminal(sys.stdout):
         _print(loop.run(look_once(app, actor)))
         return
-    from tasuki.top.extra import require_extra
+    from tasuki.desk.extra import require_extra
 
-    require_extra()
+    require_extra("top")
     if not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
         raise CommandError("tasuki top reads keys and draws on a terminal, and stdin or stderr is none; use --once")
     with held_logs():

@@ -17,7 +17,7 @@ from tasuki.top.views.view import Key, Row, Table, View
 from tasuki.workbench.batches.rules.batch import Batch
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _STYLES = {
     "running": "ok", "undoing": "ok", "paused": "warn", "stopped": "bad", "failed": "bad", "cancelled": "dim",
@@ -83,7 +83,7 @@ class BatchesView(View):
     def __init__(self) -> None:
         self._batches: Mapping[str, Batch] = {}
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         rows = []
         batches = await reading.board.latest()

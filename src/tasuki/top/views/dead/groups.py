@@ -21,7 +21,7 @@ from tasuki.top.views.questions import of_letters
 from tasuki.top.views.view import Key, Row, Table, View
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _NONE = "No dead letters. Messages that fail too often, or are rejected, would be here."
 _NO_QUEUE = ("No queue has a dead-letter queue. In Python:", "",
@@ -92,7 +92,7 @@ class DeadView(View):
         self._by = "cause"
         self._groups: Mapping[tuple[str, str, str | None], _Group] = {}
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         ids = [row.id for row in snapshot.queues.values() if row.is_dead_letters]
         if not ids:
@@ -101,8 +101,8 @@ class DeadView(View):
         if not seen:
             return Table(empty=("You may not see dead letters: no policy allows queue.admin.peek.",))
         by = self._by
-        windows, unseen = await reading.letters.windows(seen, "", by)
-        groups = await reading.letters.rows(windows, by, snapshot.now)
+        windows, unseen = await reading.library.windows(seen, "", by)
+        groups = await reading.library.rows(windows, by, snapshot.now)
         whole = {window.queue for window in windows if window.is_all}
         kept = {window.queue for window in windows if reading.keeps(window.queue)}
         found = [_Group(row, snapshot.now, by, row.dead in whole, row.dead in kept) for row in groups]

@@ -20,8 +20,8 @@ from tasuki.top.views.questions import of_letters, of_one, of_selected, of_trial
 from tasuki.top.views.view import EDIT, TRY, Key, Row, Table, View
 
 if TYPE_CHECKING:
+    from tasuki.desk.viewer import Viewer
     from tasuki.queues.queue import Queue
-    from tasuki.top.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,9 @@ class LettersView(View):
         """See :class:`View`."""
         return self._what
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
-        window = await reading.letters.window(self._dead, "", self._by, self._key)
+        window = await reading.library.window(self._dead, "", self._by, self._key)
         source, self._kept = reading.site.live.queues[self._dead], reading.keeps(self._dead)
         rows = []
         for item in of_group(window, self._by, self._key):

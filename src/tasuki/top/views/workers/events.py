@@ -21,7 +21,7 @@ from tasuki.top.views.view import Row, Table, View
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _STYLES = {"error": "bad", "timeout": "bad", "lease lost": "bad", "stale": "warn", "settled": "dim", "started": "ok"}
 
@@ -48,7 +48,7 @@ class EventsView(View):
         """See :class:`View`."""
         return "events"
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         rows: list[tuple[float, Row]] = []
         left = {consumer.id for consumer in self._worker.consumers}

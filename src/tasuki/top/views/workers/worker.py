@@ -19,7 +19,7 @@ from tasuki.top.views.view import Key, Row, Table, View
 from tasuki.top.views.workers.events import EventsView
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class WorkerView(View):
         """See :class:`View`."""
         return line(f"{self._worker.host}:{self._worker.pid}", 80)
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         worker = next((each for each in snapshot.workers if each.key == self._worker.key), None)
         if worker is None:

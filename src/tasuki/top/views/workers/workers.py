@@ -19,7 +19,7 @@ from tasuki.top.views.view import Key, Row, Table, View
 from tasuki.top.views.workers.worker import WorkerView
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _NONE = ("No worker is alive. Start one: tasuki run",)
 _UNKNOWN = (
@@ -94,7 +94,7 @@ class WorkersView(View):
 
     keys = (Key("a", "acknowledge", "a killed worker is known to be gone; its row ends", is_for_many=True),)
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         queues = reading.site.live.queues
         names = {(queue.driver.name, queue.spec.name): id for id, queue in queues.items()}

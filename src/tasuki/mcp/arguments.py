@@ -42,7 +42,9 @@ def arguments_of(operation: Operation, *, without: str = "", **more: Any) -> typ
             short[field.name] = field.encode_name
             default = _FEW if field.name == "limit" else field.default
             fields.append((field.name, field.type) if field.required else (field.name, field.type, default))
-    made: Any = msgspec.defstruct(operation.name, fields, bases=(Arguments,), kw_only=True, frozen=True, rename=short)
+    made: type[Arguments] = msgspec.defstruct(  # type: ignore[assignment]
+        operation.name, fields, bases=(Arguments,), kw_only=True, frozen=True, rename=short
+    )
     return made
 
 

@@ -74,7 +74,7 @@ async def health(source: Source, given: Arguments) -> Health:
     return Health(
         status="failed" if problems or is_failed(notices_of(snapshot)) else "warning" if notices else "ok",
         brokers=_brokers(source, snapshot),
-        workers=snapshot.totals.workers if snapshot.knows_workers else None,
+        workers=snapshot.totals.workers,
         notices=notices,
         problems=problems,
     )

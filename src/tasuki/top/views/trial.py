@@ -20,15 +20,11 @@ if TYPE_CHECKING:
 class TrialView(View):
     """A text that does not change."""
 
+    crumb = "dry run"
     period = 3600.0
 
     def __init__(self, report: DryRun) -> None:
         self._report = report
-
-    @property
-    def crumb(self) -> str:
-        """See :class:`View`."""
-        return "dry run"
 
     async def read(self, reading: Viewer, snapshot: Snapshot) -> Text:
         """See :class:`View`."""

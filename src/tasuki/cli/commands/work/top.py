@@ -67,7 +67,7 @@ def _cells(row: QueueRow) -> tuple[object, ...]:
     dead = UNKNOWN if row.dead is None else row.dead
     workers = UNKNOWN if row.workers is None else row.workers
     delayed = UNKNOWN if row.delayed is None else f"{sign}{row.delayed}"
-    oldest = age(row.oldest) if row.oldest else UNKNOWN
+    oldest = age(row.oldest_age) if row.oldest_age else UNKNOWN
     running = f"{row.busy}/{row.places}" if row.knows_workers else UNKNOWN
     return (row.id, f"{sign}{row.ready}", running, delayed, dead, oldest, workers,
             row.driver)  # fmt: skip

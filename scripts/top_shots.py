@@ -18,13 +18,14 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tasuki.top.reading import Reading  # noqa: E402
+
 from tasuki import App, Context  # noqa: E402
 from tasuki.desk.reading.reader import reader_of  # noqa: E402
 from tasuki.desk.site import Site  # noqa: E402
 from tasuki.errors import StopTimeoutError  # noqa: E402
 from tasuki.top.frame.scene import Scene  # noqa: E402
 from tasuki.top.frame.styles import ASCII, UNICODE  # noqa: E402
-from tasuki.top.reading import Reading  # noqa: E402
 from tasuki.top.screen import Top  # noqa: E402
 
 SHOTS = ROOT / "build" / "shots"

@@ -12,29 +12,20 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from tasuki.desk import probes
-from tasuki.desk.acts.acts import Acts
 from tasuki.desk.api.serving import Api
-from tasuki.desk.dead.board import Board
-from tasuki.desk.dead.library import Library
-from tasuki.desk.looks.look import the_look
 from tasuki.desk.pages import acts, audit, door, find, history, lists, queue, topology, workers
 from tasuki.desk.pages.dead_letters import bulk, export, letters
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import View
 from tasuki.desk.pages.workbench import copies, edit, trying
 from tasuki.desk.probes import probes_of
-from tasuki.desk.reading.causes import Asked
-from tasuki.desk.reading.listed.finding import Finder
-from tasuki.desk.reading.observed.held import HeldMessages
-from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
 from tasuki.desk.security.paths import is_api, segments_of
-from tasuki.desk.security.sessions import Sessions
 from tasuki.desk.server.turns import Turns
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.desk.tools import Tools
-from tasuki.desk.watched import Watched, WatchedApp
+from tasuki.desk.watched import Watched
 from tasuki.errors import TasukiError
 
 _log = logging.getLogger("tasuki.desk")
@@ -95,16 +86,10 @@ class Desk:
     def __init__(self, site: Site, access: Access, watched: Watched | None = None) -> None:
         self.site = site
         clock = site.reader.clock
-        sessions = Sessions(access.token, clock)
-        watched = watched or WatchedApp(site.own or site.reader)
-        self._probes = probes_of(watched)
-        self._gate = Gate(self._answer, access, sessions, clock, frozenset(self._probes))
-        sampler, library, board = Sampler(site, clock), Library(site, clock), Board(site, clock)
-        asked, held, finder = Asked(site, clock), HeldMessages(site, clock), Finder(site, clock)
-        acts, look = Acts(site, library, board), the_look()
-        self.tools = Tools(
-            site, sampler, library, board, acts, look, access, sessions, self._gate, clock, watched, asked, held, finder
-        )
+        self.tools = Tools(site, access, clock, watched)
+        self._probes = probes_of(self.tools.watched)
+        self._gate = Gate(self._answer, access, self.tools.sessions, clock, frozenset(self._probes))
+        self.tools.gate = self._gate
         self._api = Api(self.tools)
         self._turns = Turns()
 
@@ -117,8 +102,8 @@ class Desk:
 
     async def close(self) -> None:
         """End what it reads beside requests, and close its site."""
-        for each in (self.tools.sampler, self.tools.library, self.tools.asked, self.tools.held, self.site):
-            await each.close()
+        await self.tools.end()
+        await self.site.close()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = segments_of(scope)

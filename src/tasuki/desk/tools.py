@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 
 from tasuki.clock import Clock
-from tasuki.desk.acts.acts import Acts
-from tasuki.desk.dead.board import Board
-from tasuki.desk.dead.library import Library
-from tasuki.desk.looks.look import Look
-from tasuki.desk.reading.causes import Asked
-from tasuki.desk.reading.listed.finding import Finder
-from tasuki.desk.reading.observed.held import HeldMessages
-from tasuki.desk.reading.sampler import Sampler
+from tasuki.desk.looks.look import the_look
+from tasuki.desk.means import Means
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
 from tasuki.desk.security.session import Session
@@ -40,24 +33,15 @@ class Said:
         return "" if session is None else self._texts.pop(session.id, "")
 
 
-@dataclass(slots=True)
-class Tools:
-    """Made once for a desk."""
+class Tools(Means):
+    """What pages need beyond the means; made once for a desk."""
 
-    site: Site
-    sampler: Sampler
-    library: Library
-    board: Board
-    acts: Acts
-    look: Look
-    access: Access
-    sessions: Sessions
     gate: Gate
-    clock: Clock
-    watched: Watched
-    asked: Asked
-    held: HeldMessages
-    finder: Finder
-    said: Said = field(default_factory=Said)
-    streams: dict[str, int] = field(default_factory=dict)
-    """Client → event streams that it has open."""
+    """Set by the desk, which it lets requests into."""
+
+    def __init__(self, site: Site, access: Access, clock: Clock, watched: Watched | None) -> None:
+        super().__init__(site, clock, watched)
+        self.access, self.sessions = access, Sessions(access.token, clock)
+        self.look, self.said = the_look(), Said()
+        self.streams: dict[str, int] = {}
+        """Client → event streams that it has open."""

@@ -123,6 +123,8 @@ def _ours(value: Any, known: Collection[str]) -> Any:
 def _theirs(value: Any, known: Collection[str]) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
+    if isinstance(value, msgspec.Raw):
+        return None  # the value of a body, whose text says the same
     if isinstance(value, msgspec.Struct):
         return _struct(value, known)
     if isinstance(value, list | tuple):

@@ -13,7 +13,7 @@ from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
 from tasuki.kinds.check.rights import Rights
-from tasuki.mcp.searching import Passages
+from tasuki.mcp.passages import Passages
 from tasuki.mcp.serving import NO_POLICY, Serving
 from tasuki.mcp.source import Source
 from tasuki.mcp.wire import Replies, Requests, Wire

@@ -41,7 +41,7 @@ from tasuki.mcp.arguments import read, schema_of
 from tasuki.mcp.fitting import fitted
 from tasuki.mcp.marking import marked, marked_error, says_nothing, shown
 from tasuki.mcp.source import Source
-from tasuki.mcp.tools.table import ACTING, READING, Tool
+from tasuki.mcp.tools import ACTING, READING, Tool
 
 _log = logging.getLogger("tasuki.mcp")
 

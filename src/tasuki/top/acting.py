@@ -12,13 +12,13 @@ from tasuki.desk.acts.acts import Order
 from tasuki.desk.looks.words import tell
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.site import problem_of
+from tasuki.desk.viewer import Viewer
 from tasuki.errors import TasukiError
 from tasuki.top.asking import Asking
 from tasuki.top.frame.amounts import things
 from tasuki.top.frame.scene import Foot
 from tasuki.top.mending import Mending
 from tasuki.top.place import Place
-from tasuki.top.reading import Reading
 from tasuki.top.views.view import UNDO, Key
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Acting:
 
     def __init__(
         self,
-        reading: Reading,
+        reading: Viewer,
         say: Callable[[Foot], None],
         ask: Callable[[Asking], None],
         done: Callable[[], None],

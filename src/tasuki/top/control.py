@@ -15,6 +15,7 @@ from tasuki.desk.reading.attention import of_workers
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.site import problem_of
+from tasuki.desk.viewer import Viewer
 from tasuki.errors import TasukiError
 from tasuki.top.acting import Acting
 from tasuki.top.asking import Asking
@@ -26,7 +27,6 @@ from tasuki.top.helping import help_of, keys_of
 from tasuki.top.keys import ACTIONS
 from tasuki.top.mending import Mending
 from tasuki.top.place import Place
-from tasuki.top.reading import Reading
 from tasuki.top.views.dead.batches import BatchesView
 from tasuki.top.views.dead.groups import DeadView
 from tasuki.top.views.queues import QueuesView
@@ -73,7 +73,7 @@ class Terminal(Protocol):
 class Control:
     """Belongs to the event loop of the terminal. ``height``: rows that a page has; ``width``: cells of a line."""
 
-    def __init__(self, reading: Reading, scene: Scene, clock: Clock, terminal: Terminal) -> None:
+    def __init__(self, reading: Viewer, scene: Scene, clock: Clock, terminal: Terminal) -> None:
         self.reading, self.scene = reading, scene
         self._clock, self._terminal = clock, terminal
         self.height, self.width = 10, 80

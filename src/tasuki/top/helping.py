@@ -41,7 +41,7 @@ def help_of(place: Place, acts: Sequence[Key]) -> list[Line]:
         own.append(("Enter", f"open: {view.opens}"))
     if view.explain(place.current) is not None:
         own.append(("e", "explain why the message does not run now"))
-    sections = [(view.title or view.crumb, own), *HELP] if own else list(HELP)
+    sections = [(view.crumb, own), *HELP] if own else list(HELP)
     found: list[Line] = []
     for title, pairs in sections:
         found += [[], [(title, "accent")]]

@@ -12,9 +12,9 @@ from tasuki.desk.looks.words import tell
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.messages import find
 from tasuki.desk.site import problem_of
+from tasuki.desk.viewer import Viewer
 from tasuki.errors import PublishError, TasukiError
 from tasuki.top.frame.scene import Foot
-from tasuki.top.reading import Reading
 from tasuki.top.views.trial import TrialView
 from tasuki.workbench.editing.building import Wanted
 from tasuki.workbench.editing.document import annotated, changes, read, write
@@ -33,7 +33,7 @@ class Mending:
 
     def __init__(
         self,
-        reading: Reading,
+        reading: Viewer,
         say: Callable[[Foot], None],
         show: Callable[[TrialView], None],
         write: Callable[[str], str | None],

@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING
 
 from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.reading.snapshot import Snapshot
+from tasuki.desk.security.session import Session
 from tasuki.desk.site import Site
+from tasuki.desk.viewer import Viewer
 from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.asyncapi.servers import LOCAL, place_of
 from tasuki.observe.plain import escape
-from tasuki.top.reading import Reading
+from tasuki.system.identity import user_and_host
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.kinds.check.project import Project
 
 
-def reading_of(app: App, actor: str = "") -> Reading:
+def reading_of(app: App, actor: str = "") -> Viewer:
     """The reading of a whole installation, without a worker here."""
-    return Reading(Site(reader_of(app), None, opens=True), actor, app.clock)
+    site = Site(reader_of(app), None, opens=True)
+    return Viewer(site, Session("top", actor or user_and_host(), "", "terminal"), app.clock)
 
 
 async def follow(app: App, project: Project, *, actor: str = "", is_ascii: bool = False) -> None:

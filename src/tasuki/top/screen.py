@@ -15,12 +15,12 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tasuki.clock import Clock
+from tasuki.desk.viewer import Viewer
 from tasuki.errors import TasukiError
 from tasuki.top.control import Control
 from tasuki.top.frame.cells import Line
 from tasuki.top.frame.scene import Scene
 from tasuki.top.frame.styles import style_of
-from tasuki.top.reading import Reading
 
 
 class Picture(Widget, can_focus=True):
@@ -70,7 +70,7 @@ class Top(App[None]):
         Binding("ctrl+z", "suspend_process", show=False, priority=True),
     ]
 
-    def __init__(self, reading: Reading, scene: Scene, clock: Clock) -> None:
+    def __init__(self, reading: Viewer, scene: Scene, clock: Clock) -> None:
         super().__init__(ansi_color=True)
         self.title = f"tasuki top: {scene.project}"
         self.scene = scene

@@ -50,7 +50,7 @@ def test_without_a_free_port_it_works_all_the_same(app: App, monkeypatch: pytest
 
 
 def test_without_the_extra_it_works_all_the_same(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extra, "_PACKAGES", ("no_such_package",))
+    monkeypatch.setitem(extra.PACKAGES, "desk", ("no_such_package",))
 
     with dev._desk(app, Admin(), is_wanted=True) as (begin, line):
         assert begin is None

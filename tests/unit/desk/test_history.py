@@ -60,7 +60,7 @@ async def test_queues_show_rates_times_and_a_line(app: App, browse: MakeBrowser)
     assert row.count("<path") == 2
     assert re.search(r'aria-label="Last hour: 3,\d{3} done, 3\d\d failed"', row)
     assert "<path" not in page[page.index('id="q-app:images"') : page.index('id="q-app:mails"')]
-    sorted_page = await browser.text("/queues?sort=in&dir=down")
+    sorted_page = await browser.text("/queues?sort=in_rate&dir=down")
     assert sorted_page.index("app:mails") < sorted_page.index("app:images")
 
 

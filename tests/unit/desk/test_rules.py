@@ -153,7 +153,7 @@ def test_the_languages_say_the_same() -> None:
 
     assert plain(set(english)) == plain(set(japanese))
     for key, text in japanese.items():
-        other = english.get(key) or english[key.removesuffix(".other")]
+        other = english.get(key) or english[f"{key}.other"]
         assert set(re.findall(r"{(\w+)}", text)) == set(re.findall(r"{(\w+)}", other)), key
     for key in english:
         if key.endswith(".one"):
@@ -234,8 +234,8 @@ LONG = RunningRow(RunningMessage("m", "app:send", 10.0, bound=300.0), "app:sende
         ({"consumers": [WORKS]}, ["attention.old"]),
         ({"consumers": [ConsumerRow("app:sender", 0, 0, 0, 0, 0)]}, ["attention.no_worker"]),
         ({"consumers": [WORKS], "now_failed": 2.0, "now_out": 0.0}, ["attention.failing"]),
-        ({"pause": Pause(100.0)}, []),
-        ({"pause": Pause(100.0 - 86500)}, ["attention.long_pause"]),
+        ({"paused": Pause(100.0)}, []),
+        ({"paused": Pause(100.0 - 86500)}, ["attention.long_pause"]),
         ({"is_dead_letters": True}, ["attention.dead"]),
         ({"depth": None}, []),
         ({"depth": Depth(3, 0, 0, 10.0), "consumers": [WORKS]}, []),
@@ -244,8 +244,8 @@ LONG = RunningRow(RunningMessage("m", "app:send", 10.0, bound=300.0), "app:sende
         ({"depth": Depth(0, 0, 0, 0.0), "consumers": [IDLE], "wants_workers": True}, ["attention.none_alive"]),
         ({"depth": Depth(9, 0, 0, 1.0), "consumers": [IDLE], "knows_workers": False, "wants_workers": True}, []),
         ({"depth": Depth(0, 0, 0, 0.0), "consumers": [WORKS], "wants_workers": True}, []),
-        ({"depth": Depth(0, 0, 0, 0.0), "consumers": [WORKS], "running": [LONG]}, ["attention.long_run"]),
-        ({"pause": Pause(100.0), "running": [LONG]}, ["attention.long_run"]),
+        ({"depth": Depth(0, 0, 0, 0.0), "consumers": [WORKS], "handlers": [LONG]}, ["attention.long_run"]),
+        ({"paused": Pause(100.0), "handlers": [LONG]}, ["attention.long_run"]),
     ],
 )
 def test_what_needs_attention(fields: dict[str, object], keys: list[str]) -> None:

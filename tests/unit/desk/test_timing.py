@@ -59,10 +59,10 @@ PAUSE = Pause(1.0, None, "kana")
     [
         ({}, []),
         ({"depth": None}, []),
-        ({"pause": PAUSE}, ["yet.paused"]),
+        ({"paused": PAUSE}, ["yet.paused"]),
         ({"consumers": []}, ["yet.no_consumer"]),
         ({"consumers": [consumer(processes=0, concurrency=0)]}, ["yet.no_worker"]),
-        ({"consumers": [consumer(pause=PAUSE)]}, ["yet.consumers"]),
+        ({"consumers": [consumer(paused=PAUSE)]}, ["yet.consumers"]),
         ({"consumers": [consumer(scale=Scale(0, 1.0, "kana"))]}, ["yet.consumers"]),
         ({"consumers": [consumer(running=2)], "tags": ["limit 10/s", "ordered"]}, ["yet.busy", "yet.limit"]),
     ],

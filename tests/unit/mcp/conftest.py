@@ -14,7 +14,7 @@ from mcp import Client
 from tasuki import App
 from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.site import Site
-from tasuki.mcp.searching import Passages
+from tasuki.mcp.passages import Passages
 from tasuki.mcp.serving import Serving
 from tasuki.mcp.source import Source
 

@@ -11,7 +11,7 @@ from tasuki import App
 from tasuki.app.audit.audited import acts_of
 from tasuki.errors import TasukiError
 from tasuki.mcp.running import require_policy
-from tasuki.mcp.tools.table import ACTING
+from tasuki.mcp.tools import ACTING
 from tests.support.narrow import present
 from tests.unit.desk.letters import bury, ids_in
 from tests.unit.mcp.conftest import POLICY, Connect

@@ -42,7 +42,7 @@ class BrokenSite(Site):
 async def test_tools_are_described(app: App, connect: Connect) -> None:
     async with connect(app, allows_acts=True) as call:
         tools = {tool.name: tool for tool in (await call.client.list_tools()).tools}
-        assert len(tools) == 22
+        assert len(tools) == 23
         for name, tool in tools.items():
             assert tool.description, name
             assert tool.annotations is not None
@@ -107,7 +107,7 @@ async def test_a_redrive_is_dry_by_default_and_begins_a_batch_when_it_is_not(app
         assert sorted(await ids_in(app, "dead")) == ["a", "b", "c"]
 
         begun = await call("redrive", queue="app:dead", where="type == 'KeyError'", dry=False, rate=0)
-        while (await call("batches", id=begun["batch"]))["items"][0]["state"] == "running":
+        while (await call("batch", batch=begun["batch"]))["state"] == "running":
             await asyncio.sleep(0)
         assert await ids_in(app, "dead") == ["c"]
         assert sorted(await ids_in(app, "mails")) == ["a", "b"]

@@ -8,16 +8,16 @@ from collections.abc import Callable, Sequence
 from textual.pilot import Pilot
 
 from tasuki.clock import Clock
+from tasuki.desk.viewer import Viewer
 from tasuki.top.frame.cells import Line
 from tasuki.top.frame.scene import Scene
-from tasuki.top.reading import Reading
 from tasuki.top.screen import Top
 
 
 class WatchedTop(Top):
     """Tells when it has drawn, keeps what it was to copy, and edits with a function."""
 
-    def __init__(self, reading: Reading, scene: Scene, clock: Clock) -> None:
+    def __init__(self, reading: Viewer, scene: Scene, clock: Clock) -> None:
         self.drawn = asyncio.Event()
         self.copied = ""
         self.editor: Callable[[str], str | None] = str

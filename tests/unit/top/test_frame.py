@@ -69,7 +69,7 @@ def test_columns_share_what_the_others_leave() -> None:
 
 
 def test_the_sorted_column_has_an_arrow() -> None:
-    shown = layout((Column("a", "NAME"), Column("b", "N", 4, is_right=True)), 20)
+    shown = layout((Column("a", "NAME"), Column("b", "N", 4, "count")), 20)
 
     assert texts([heading(shown, Sort("a"), UNICODE)]) == ["  NAME▴            N"]
     assert texts([heading(shown, Sort("b", True), ASCII)]) == ["  NAME            vN"]
@@ -84,7 +84,7 @@ def test_a_second_cell_may_have_the_rest_of_the_line() -> None:
 
 
 def test_the_row_under_the_cursor_is_of_one_style() -> None:
-    shown = layout((Column("a", "NAME"), Column("b", "N", 4, is_right=True)), 20)
+    shown = layout((Column("a", "NAME"), Column("b", "N", 4, "count")), 20)
     cells = [("mail", "bad"), ("7", "dim")]
 
     assert row_line(shown, ("!", "bad"), cells, UNICODE, is_current=False)[2] == ("mail         ", "bad")

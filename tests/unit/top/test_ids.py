@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.top.views.ids import short_id
+from tasuki.top.frame.amounts import short_id
 
 
 def test_an_id_of_ours_is_known_by_its_middle() -> None:

@@ -51,7 +51,7 @@ async def test_the_views_by_number_and_in_turn(app: App, sit: Sit) -> None:
         titles = []
         for key in ("2", "3", "4", "1", "tab", "right_square_bracket", "left_square_bracket", "shift+tab"):
             await seat.press(key)
-            titles.append(seat.top.scene.place.view.title)
+            titles.append(seat.top.scene.place.view.crumb)
 
         assert titles == ["Dead", "Workers", "Schedules", "Queues", "Dead", "Workers", "Dead", "Queues"]
 

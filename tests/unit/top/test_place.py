@@ -13,7 +13,7 @@ from tasuki.top.views.view import Row, Table, Text, View
 
 
 class Numbers(View):
-    columns = (Column("name", "NAME"), Column("value", "VALUE", 5, is_right=True))
+    columns = (Column("name", "NAME"), Column("value", "VALUE", 5, "count"))
 
     async def read(self, reading: Any, snapshot: Any) -> Table:
         return Table()

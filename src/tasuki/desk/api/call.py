@@ -4,40 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from tasuki.desk.acts import acts
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.api.answers import Done
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.looks.words import say
+from tasuki.desk.means import Means
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.security.session import Session
 from tasuki.desk.site import Site
-
-if TYPE_CHECKING:
-    from tasuki.desk.acts.acts import Acts
-    from tasuki.desk.dead.board import Board
-    from tasuki.desk.dead.library import Library
-    from tasuki.desk.reading.causes import Asked
-    from tasuki.desk.reading.listed.finding import Finder
-    from tasuki.desk.reading.observed.held import HeldMessages
-    from tasuki.desk.reading.sampler import Sampler
-    from tasuki.desk.watched import Watched
-
-
-class Means(Protocol):
-    """What operations read and act through: a desk's tools have it, and so has ``tasuki mcp``, which has no pages."""
-
-    site: Site
-    sampler: Sampler
-    library: Library
-    board: Board
-    acts: Acts
-    asked: Asked
-    held: HeldMessages
-    finder: Finder
-    watched: Watched
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
@@ -12,6 +11,7 @@ import msgspec
 
 from tasuki import __version__
 from tasuki.desk.api.answers import Problem
+from tasuki.desk.api.asked import NAMES
 from tasuki.desk.api.idempotency import MOST_KEY
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
 from tasuki.desk.security.problems import TYPE
@@ -74,11 +74,10 @@ def _date(schema: Any) -> None:
 
 
 def _operation(operation: Operation, query: list[Schema]) -> Schema:
-    text = inspect.getdoc(operation.call) or ""
     statuses = sorted({*_ALWAYS, *(_OF_ACTS if operation.method != "GET" else (403,) if operation.right else ())})
     found: Schema = {
         "operationId": operation.name,
-        "summary": text.partition("\n")[0],
+        "summary": operation.text.partition("\n")[0],
         "tags": [operation.path[0]],
         "parameters": [_name(name) for name in operation.names] + query,
         "responses": {"200": _response("The answer.", operation.answer.__name__)}
@@ -108,7 +107,7 @@ _KEY: Mapping[str, Any] = {
 
 def _name(name: str) -> Schema:
     schema = {"type": "string", "minLength": 1, "maxLength": 500}
-    return {"name": name, "in": "path", "required": True, "schema": schema}
+    return {"name": name, "in": "path", "required": True, "description": NAMES[name], "schema": schema}
 
 
 def _parameters(schema: Schema) -> list[Schema]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from heapq import nsmallest
-from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
@@ -14,7 +12,7 @@ from tasuki.desk.looks.charts import chart_of
 from tasuki.desk.pages.dead_letters.letters import Filter, Seen, queues_of_letters
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.attention import in_trouble, notices_of
-from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
+from tasuki.desk.reading.snapshot import COLUMNS, QueueRow, RunningRow, Snapshot
 from tasuki.desk.site import problem_of
 from tasuki.errors import TasukiError
 from tasuki.kinds.entries.schedule import ScheduleConfig
@@ -26,22 +24,6 @@ _MOST_CAUSES = 3
 _PATIENCE = 0.5
 """Seconds that the first page waits for dead letters that are being read."""
 _MOST_PLACE = 1_000_000
-
-SORTS: dict[str, Callable[[QueueRow], Any]] = {
-    "name": lambda row: row.id,
-    "ready": lambda row: row.ready,
-    "running": lambda row: row.busy,
-    "delayed": lambda row: row.delayed or 0,
-    "dead": lambda row: row.dead or 0,
-    "oldest": lambda row: row.oldest,
-    "in": lambda row: row.in_rate or 0.0,
-    "out": lambda row: row.out_rate or 0.0,
-    "failed": lambda row: row.failed_rate or 0.0,
-    "wait": lambda row: row.wait_p95 or 0.0,
-    "run": lambda row: row.run_p95 or 0.0,
-    "workers": lambda row: row.workers or 0,
-}
-"""Column of the queues → its value."""
 
 
 async def overview(view: View) -> Response:
@@ -58,7 +40,7 @@ async def overview(view: View) -> Response:
         more_causes=of_causes - len(causes),
         filter=Filter("cause", "", None),
         running=_longest(snapshot),
-        paused=[row for row in snapshot.queues.values() if row.pause],
+        paused=[row for row in snapshot.queues.values() if row.paused],
         chart=chart_of(snapshot.lines),
     )
 
@@ -77,7 +59,7 @@ async def _causes(view: View, snapshot: Snapshot) -> tuple[list[GroupRow], int]:
 
 def _longest(snapshot: Snapshot) -> list[tuple[str, RunningRow]]:
     """The handlers that run longest, each with its queue."""
-    every = ((row.id, each) for row in snapshot.queues.values() for each in row.running[:_MOST_RUNNING])
+    every = ((row.id, each) for row in snapshot.queues.values() for each in row.handlers[:_MOST_RUNNING])
     return nsmallest(_MOST_RUNNING, every, key=lambda pair: pair[1].message.since)
 
 
@@ -101,15 +83,15 @@ async def queues(view: View) -> Response:
         word=word,
         sort=sort,
         is_down=is_down,
-        columns=list(SORTS),
-        names={column: view.say(f"column.{column}") for column in (*SORTS, "hour")},
+        columns=COLUMNS,
         attention=in_trouble(snapshot),
     )
 
 
 def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: bool) -> list[QueueRow]:
-    if sort in SORTS:
-        return sorted(sorted(rows, key=SORTS["name"]), key=SORTS[sort], reverse=is_down)
+    for column in COLUMNS:
+        if column.name == sort:
+            return sorted(sorted(rows, key=lambda row: row.id), key=column.value, reverse=is_down)
     troubled = in_trouble(snapshot)
     return sorted(rows, key=lambda row: (row.id not in troubled, row.id))
 

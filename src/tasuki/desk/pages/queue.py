@@ -84,9 +84,7 @@ async def queue(view: View) -> Response:
 
 def _counts(row: QueueRow) -> dict[str, int | None]:
     """Tab → how many messages it has; None: it is not known, or the tab has none."""
-    depth = row.depth
-    known = {"waiting": None, "delayed": None} if depth is None else {"waiting": depth.ready, "delayed": depth.delayed}
-    return dict.fromkeys(TAB_NAMES) | known | {"running": row.busy if row.knows_workers else None}
+    return dict.fromkeys(TAB_NAMES) | {"waiting": row.ready, "delayed": row.delayed, "running": row.running}
 
 
 def _schedules(view: View, queue: str) -> list[str]:
@@ -99,9 +97,9 @@ async def _messages(view: View, row: QueueRow, tab: str, start: int) -> tuple[Pa
     site = view.tools.site
     try:
         if tab == "waiting":
-            return await ready_page(site, row.id, start, row.ready), ""
+            return await ready_page(site, row.id, start, row.ready or 0), ""
         if tab == "delayed":
-            return await delayed_page(site, row.id, start, row.ready), ""
+            return await delayed_page(site, row.id, start, row.ready or 0), ""
         return await failed_page(site, row.id), ""
     except UnsupportedError:
         return Page(), view.say("queue.no_peek", driver=row.driver)
@@ -132,7 +130,7 @@ async def message(view: View) -> Response:
     message_id, shown = found.id, found.message
     failures, unseen = await attempts(site, id, message_id, shown)
     told = await _told(view, id, found, letters)
-    running = [each for each in row.running if each.message.id == message_id]
+    running = [each for each in row.handlers if each.message.id == message_id]
     held = await view.tools.held.look(id, running[0]) if running and shown is None else None
     edited_in, edited = await _edit(view, row, message_id)
     is_known = shown or running or found.status or told.found or edited

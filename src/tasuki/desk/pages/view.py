@@ -16,6 +16,7 @@ from tasuki.desk.looks.look import packed, takes_gzip
 from tasuki.desk.looks.said import translated
 from tasuki.desk.looks.words import LANGUAGES, choose, tell
 from tasuki.desk.reading import bodies
+from tasuki.desk.reading.snapshot import COLUMNS
 from tasuki.desk.security.gate import SESSION
 from tasuki.desk.security.session import Session
 from tasuki.desk.tools import Tools
@@ -105,6 +106,10 @@ class View:
         found = translated(self.language, plain)
         return _ENGLISH.format(plain) if found is None else _EMPTY.format(found)
 
+    def title(self, column: str) -> str:
+        """The title of a column of queues in the language of the page."""
+        return next(str(getattr(each, self.language)) for each in COLUMNS if each.name == column)
+
     def duration(self, seconds: float | None) -> str:
         """A duration in the language of the page."""
         return numbers.duration(seconds, self.language)
@@ -177,6 +182,7 @@ class View:
                 "view": self,
                 "t": self.say,
                 "told": self.told,
+                "title": self.title,
                 "url": self.url,
                 "here": self.here,
                 "duration": self.duration,

@@ -94,21 +94,21 @@ def _of_queue(row: QueueRow, now: float) -> list[Notice]:
 
 def _of_waiting(row: QueueRow, now: float) -> list[Notice]:
     path = ("queues", row.id)
-    if row.pause is not None:
-        is_long = now - row.pause.at > LONG_PAUSE
-        return [Notice("attention.long_pause", {"queue": row.id, "age": now - row.pause.at}, path)] if is_long else []
-    if row.consumers and row.workers == 0 and (waiting := row.ready + (row.delayed or 0)):
+    if row.paused is not None:
+        is_long = now - row.paused.at > LONG_PAUSE
+        return [Notice("attention.long_pause", {"queue": row.id, "age": now - row.paused.at}, path)] if is_long else []
+    if row.consumers and row.workers == 0 and (waiting := row.waiting):
         return [Notice("attention.no_worker", {"queue": row.id, "n": waiting}, path)]
     if row.now_failed and not row.now_out:
         return [Notice("attention.failing", {"queue": row.id, "rate": row.now_failed}, path)]
-    if row.oldest > OLD:
-        return [Notice("attention.old", {"queue": row.id, "age": row.oldest, "limit": OLD}, path)]
+    if (age := row.oldest_age or 0.0) > OLD:
+        return [Notice("attention.old", {"queue": row.id, "age": age, "limit": OLD}, path)]
     return []
 
 
 def _of_running(row: QueueRow) -> list[Notice]:
     """The handler that runs longest of the ones that have run for too long; the workers say which."""
-    long = [each for each in row.running if each.message.bound]
+    long = [each for each in row.handlers if each.message.bound]
     if not long:
         return []
     values = {

@@ -110,9 +110,9 @@ def row_of(
         depth=None if seen is None else seen.depths.get(id),
         problem=problem or ("" if seen is None else seen.problems.get(id, "")),
         is_missing=seen is not None and id in seen.missing,
-        pause=None if seen is None else seen.orders.pauses.get(Target("queue", id)),
+        paused=None if seen is None else seen.orders.pauses.get(Target("queue", id)),
         consumers=_consumers(facts.declared.get(id, ()), present, seen),
-        running=_running(present),
+        handlers=_running(present),
         now_out=done,
         now_failed=failed,
         dead_letters=facts.dead_letters.get(id, ""),
@@ -147,7 +147,7 @@ def _consumers(
                 running=sum(consumer.running for consumer in own),
                 done=sum(consumer.done for consumer in own),
                 failed=sum(consumer.failed for consumer in own),
-                pause=None if seen is None else seen.orders.pauses.get(Target("consumer", id)),
+                paused=None if seen is None else seen.orders.pauses.get(Target("consumer", id)),
                 scale=None if seen is None else seen.orders.scales.get(id),
             )
         )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Literal
 
 from tasuki.contracts.driver import Depth
+from tasuki.desk.api.answers import Totals
 from tasuki.desk.reading.observed.past import QueuePast
 from tasuki.observe.history.hours import added
 from tasuki.state.pauses import Pause, Scale
@@ -27,7 +29,7 @@ class ConsumerRow:
     running: int
     done: int
     failed: int
-    pause: Pause | None = None
+    paused: Pause | None = None
     scale: Scale | None = None
 
 
@@ -60,9 +62,10 @@ class QueueRow:
     problem: str = ""
     is_missing: bool = False
     """Whether its broker does not have it yet."""
-    pause: Pause | None = None
+    paused: Pause | None = None
     consumers: Sequence[ConsumerRow] = ()
-    running: Sequence[RunningRow] = ()
+    handlers: Sequence[RunningRow] = ()
+    """What runs now, the longest first."""
     now_out: float | None = None
     """Messages done a second, in some seconds before the snapshot; None: not known yet."""
     now_failed: float | None = None
@@ -112,6 +115,12 @@ class QueueRow:
         return None if self.past is None else self.past.run.p95
 
     @property
+    def done_of_hour(self) -> Sequence[int]:
+        """Messages done in each three minutes of the last hour; empty: not known."""
+        done = () if self.past is None else self.past.lines["done"]
+        return [sum(done[at : at + 3]) for at in range(0, len(done), 3)]
+
+    @property
     def workers(self) -> int | None:
         """Processes that consume from it; None: not known."""
         if not self.knows_workers:
@@ -125,13 +134,18 @@ class QueueRow:
 
     @property
     def busy(self) -> int:
-        """Handlers that run."""
+        """Handlers that run, as far as they are known."""
         return sum(consumer.running for consumer in self.consumers)
 
     @property
-    def ready(self) -> int:
-        """Ready messages, 0 where they are not known."""
-        return 0 if self.depth is None else self.depth.ready
+    def running(self) -> int | None:
+        """Handlers that run; None: the workers are not known."""
+        return self.busy if self.knows_workers else None
+
+    @property
+    def ready(self) -> int | None:
+        """Ready messages; None: not known."""
+        return None if self.depth is None else self.depth.ready
 
     @property
     def delayed(self) -> int | None:
@@ -149,33 +163,51 @@ class QueueRow:
         return 0 if self.depth is None else self.depth.waiting
 
     @property
-    def oldest(self) -> float:
-        """Age of the oldest ready message, 0 where it is not known."""
-        return (self.depth.oldest_age or 0.0) if self.depth is not None else 0.0
+    def oldest_age(self) -> float | None:
+        """Age of the oldest ready message; None: not known, or there is none."""
+        return None if self.depth is None else self.depth.oldest_age
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether the broker only estimates its counts."""
+        return self.depth is not None and self.depth.is_estimate
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """The sums in the header of each page."""
+class Column:
+    """One column of the lists of queues; its name is that of a field in the API and of a property of ``QueueRow``."""
 
-    ready: int = 0
-    running: int = 0
-    places: int = 0
-    delayed: int | None = 0
-    """None: no queue's are known."""
-    dead: int = 0
-    workers: int = 0
-    in_rate: float | None = None
-    """Of the last full minute, as ``out_rate`` and ``failed_rate``."""
-    out_rate: float | None = None
-    failed_rate: float | None = None
-    now_out: float | None = None
-    """Of some seconds before the snapshot, as ``now_failed``."""
-    now_failed: float | None = None
-    delayed_unknown: int = 0
-    """Queues whose delayed messages are unknown: the sum lacks theirs."""
-    rates_unknown: int = 0
-    """Queues whose last minute is unknown: the rates lack theirs."""
+    name: str
+    en: str
+    ja: str
+    form: Literal["text", "count", "rate", "age"] = "count"
+    title: str = ""
+    """In ``top``; empty: it is not shown there."""
+    cells: int = 6
+    """Its width in ``top``; 0: what the others leave."""
+    at_least: int = 0
+    """The width of a terminal from which on it is shown."""
+
+    def value(self, row: QueueRow) -> Any:
+        """By what it sorts; an unknown value is the least."""
+        return getattr(row, self.name) or ("" if self.form == "text" else 0)
+
+
+COLUMNS: Sequence[Column] = (
+    Column("id", "Queue", "キュー", "text", "QUEUE", 0),
+    Column("ready", "Ready", "待機", title="READY", cells=7),
+    Column("running", "Running", "実行中", title="RUN"),
+    Column("delayed", "Delayed", "遅延", title="DELAY"),
+    Column("dead", "Dead", "デッド", title="DEAD"),
+    Column("oldest_age", "Oldest", "最古", "age", "OLDEST"),
+    Column("in_rate", "In", "受付", "rate", "IN/s", at_least=100),
+    Column("out_rate", "Out", "完了", "rate", "OUT/s", at_least=70),
+    Column("failed_rate", "Failed", "失敗", "rate", "FAIL", 5, 70),
+    Column("wait_p95", "Wait p95", "待ちp95", "age"),
+    Column("run_p95", "Run p95", "実行p95", "age", "P95", 5, 80),
+    Column("workers", "Workers", "ワーカー", title="WORKERS", cells=7, at_least=110),
+)
+"""What pages, ``top`` and the command line show of a queue, in order. The API answers with more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,25 +253,29 @@ class Snapshot:
     @cached_property
     def totals(self) -> Totals:
         """The sums. Dead letters count as dead, not as ready."""
-        live = [row for row in self.queues.values() if not row.is_dead_letters]
+        rows, workers = self.queues.values(), self.workers
+        live = [row for row in rows if not row.is_dead_letters]
         there = [row for row in live if not row.is_missing]
-        dead = [row for row in self.queues.values() if row.is_dead_letters]
         delays = [row.delayed for row in live if row.delayed is not None]
+        places = sum(row.places for row in rows) + sum(each.unlisted.concurrency - each.overlap for each in workers)
+        running = sum(row.busy for row in rows) + sum(each.unlisted.running for each in workers)
+        counts, crew = self.knows_counts, self.knows_workers
         return Totals(
-            ready=sum(row.ready for row in live),
-            running=sum(row.busy for row in self.queues.values()) + sum(each.unlisted.running for each in self.workers),
-            places=sum(row.places for row in self.queues.values())
-            + sum(each.unlisted.concurrency - each.overlap for each in self.workers),
-            delayed=sum(delays) if delays or not live else None,
+            ready=sum(row.ready or 0 for row in live) if counts else None,
+            running=running if crew else None,
+            places=places,
+            delayed=sum(delays) if counts and (delays or not live) else None,
             delayed_unknown=sum(row.depth is not None for row in live) - len(delays),
-            dead=sum(row.waiting for row in dead),
-            workers=len(self.workers),
+            dead=sum(row.waiting for row in rows if row.is_dead_letters) if counts else None,
+            workers=len(workers) if crew else None,
             in_rate=_sum(row.in_rate for row in there),
             out_rate=_sum(row.out_rate for row in there),
             failed_rate=_sum(row.failed_rate for row in there),
             rates_unknown=sum(not row.knows_past for row in there),
             now_out=None if self.hides else _of_known(row.now_out for row in live),
             now_failed=None if self.hides else _of_known(row.now_failed for row in live),
+            minute_ends=self.minute_ends,
+            uncounted=self.uncounted,
         )
 
     @cached_property

@@ -1,12 +1,16 @@
-"""Amounts: numbers, durations and times in few cells."""
+"""Amounts: numbers, durations, times and ids in few cells."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
 from tasuki.desk.looks import numbers
+from tasuki.desk.reading.bodies import line
 
+_OURS = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-[0-9a-f]{4})-[0-9a-f]{4}-[0-9a-f]{12}")
+"""An id of ours: a time, a number within it, and an end that all messages of a process share."""
 _STEPS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -58,3 +62,9 @@ def spark(values: Sequence[float], width: int, bars: str) -> str:
     if most <= 0:
         return ""
     return "".join(bars[min(int(value / most * len(bars)), len(bars) - 1)] if value else " " for value in newest)
+
+
+def short_id(id: str) -> str:
+    """What tells an id from those around it: of ours the middle; others are cut where they are shown."""
+    found = _OURS.fullmatch(id)
+    return found[1] if found else line(id, 60)

@@ -31,22 +31,21 @@ def totals(snapshot: Snapshot | None, width: int, signs: Signs) -> Line:
     more_of = "+" if snapshot.uncounted else ""  # in the queues that could not be read
 
     def number(value: int | None, more_of: str = more_of) -> str:
-        return amounts.count(value) + more_of if snapshot.knows_counts and value is not None else signs.none
+        return amounts.count(value) + more_of if value is not None else signs.none
 
     def rate(value: float | None) -> str:
         return amounts.rate(value) + ("+" if sums.rates_unknown and value is not None else "")
 
     pairs: list[tuple[str, str, str]] = [
         ("READY", number(sums.ready), ""),
-        ("RUN", f"{sums.running}/{sums.places}" if snapshot.knows_counts and snapshot.knows_workers else signs.none,
+        ("RUN", f"{sums.running}/{sums.places}" if snapshot.knows_counts and sums.running is not None else signs.none,
          "ok" if sums.running else ""),
         ("DELAY", number(sums.delayed, "+" if sums.delayed_unknown else more_of), ""),
         ("DEAD", number(sums.dead), "warn" if sums.dead else ""),
         *([("IN", rate(sums.in_rate), "")] if sums.in_rate is not None else []),
         ("OUT", rate(sums.out_rate), ""),
         ("FAIL", rate(sums.failed_rate), "bad" if sums.failed_rate else ""),
-        ("WORKERS", amounts.count(sums.workers) if snapshot.knows_workers else signs.none,
-         "" if sums.workers or not snapshot.knows_workers else "warn"),
+        ("WORKERS", amounts.count(sums.workers), "warn" if sums.workers == 0 else ""),
     ]  # fmt: skip
     line: list[Span] = []
     for label, value, style in pairs:

@@ -1,15 +1,28 @@
-"""Columns: which of them a terminal has room for, how wide each is, and the lines of a table."""
+"""Columns: what each shows of a row, which of them a terminal has room for, and the lines of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Literal
 
+from tasuki.desk.reading.bodies import line
+from tasuki.top.frame import amounts
 from tasuki.top.frame.cells import Keep, Line, Span, fit
 from tasuki.top.frame.styles import Signs
 
 Cell = tuple[str, str]
 """A text, and the name of its style."""
+Form = Literal["text", "count", "some", "age", "rate", "bars"]
+"""How a value is shown; ``some``: a count, and nothing for 0."""
+_TEXTS: Mapping[str, Callable[[Any, int], str]] = {
+    "count": lambda value, cells: amounts.count(value, cells=cells),
+    "some": lambda value, cells: amounts.count(value, cells=cells) if value else "",
+    "age": lambda value, _: "" if value is None else amounts.age(value),
+    "rate": lambda value, _: "" if value is None else amounts.rate(value),
+    "text": lambda value, _: "" if value is None else line(value),
+}
 _MARKS = 2
 """Cells before the first column: a sign and a blank."""
 _LEAST = 8
@@ -23,13 +36,38 @@ class Column:
     name: str
     title: str
     width: int = 0
-    is_right: bool = False
+    form: Form = "text"
+    of: str = ""
+    """Where its value is in what a row shows; empty: under its name."""
+    text: Callable[[Any], str] | None = None
+    """The text for what a row shows; None: the value in its form."""
+    style: str | Callable[[Any], str] = ""
     at_least: int = 0
     """Width of the terminal from which on it is shown."""
     at_most: int = 10_000
     """Width of the terminal up to which it is shown."""
     keep: Keep = "start"
     share: int = 1
+
+    @property
+    def is_right(self) -> bool:
+        """Numbers are at the right, and their order begins with the largest."""
+        return self.form not in ("text", "bars")
+
+    def value(self, shown: Any) -> Any:
+        """By what rows are sorted; an unknown value is the least."""
+        found = attrgetter(self.of or self.name)(shown)
+        return found if found is not None else 0 if self.is_right else ""
+
+    def cell(self, shown: Any, signs: Signs) -> Cell:
+        """The cell of what a row shows."""
+        style = self.style if isinstance(self.style, str) else self.style(shown)
+        if self.text is not None:
+            return self.text(shown), style
+        value = attrgetter(self.of or self.name)(shown)
+        if self.form == "bars":
+            return amounts.spark(value, self.width, signs.bars), style
+        return _TEXTS[self.form](value, self.width), style
 
 
 @dataclass(frozen=True, slots=True)

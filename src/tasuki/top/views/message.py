@@ -14,12 +14,11 @@ from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError
 from tasuki.top.views.message_text import Shown, text_of
-from tasuki.top.views.questions import of_letters, of_many, of_one, of_selected, of_trial
-from tasuki.top.views.view import EDIT, TRY, Key, Row, Text, View
+from tasuki.top.views.view import EDIT, TRY, Key, Row, Text, View, order_on, question_on
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 
 class MessageView(View):
@@ -34,18 +33,13 @@ class MessageView(View):
     )
 
     def __init__(self, queue: str, id: str, place: int, *, is_about_why: bool = False) -> None:
-        self.queue, self.id = queue, id
+        self.queue, self.id, self.crumb = queue, id, line(id, 80)
         self.goes_to = "why" if is_about_why else ""
         self._place = place
         self._state = ""
         self._kept = True
 
-    @property
-    def crumb(self) -> str:
-        """See :class:`View`."""
-        return line(self.id, 80)
-
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Text:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Text:
         """See :class:`View`."""
         row = snapshot.queues.get(self.queue)
         if row is None:
@@ -63,8 +57,8 @@ class MessageView(View):
         except (DriverError, AwayError) as error:
             return _only(problem_of(error))
 
-    async def _shown(self, reading: Reading, row: QueueRow, found: Found, told: Explanation) -> Shown:
-        running = [each for each in row.running if each.message.id == found.id]
+    async def _shown(self, reading: Viewer, row: QueueRow, found: Found, told: Explanation) -> Shown:
+        running = [each for each in row.handlers if each.message.id == found.id]
         self._state = state_of(row, found.message, found.place, bool(running), found.status)
         failed, _ = await attempts(reading.site, self.queue, found.id, found.message)
         shown = Shown(self.id, self.queue, self._state, running, found, told, failed)
@@ -88,22 +82,12 @@ class MessageView(View):
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""
-        if key.does != "act":
-            is_there = self._state in ("waiting", "delayed", "retrying", "dead")
-            return of_one(key, self.queue, self.id, self._place, is_dead=self._state == "dead") if is_there else None
-        if key.key in ("r", "D"):
-            found = of_selected(key, self.queue, [(self.id, self._place)])
-            return found[0] if self._state == "dead" else None
-        is_there = self._state in ("waiting", "delayed", "retrying", "running")
-        return Order("cancel", "queue", self.queue, self.id, self._place) if is_there else None
+        is_there = self._state in ("waiting", "delayed", "retrying", "running", "dead")
+        return order_on(key, self.queue, self.id, self._place, self._state) if is_there else None
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
-        if key.does == "try":
-            return of_trial(orders[0])
-        if key.key in ("r", "D"):
-            return of_letters(key, 1, [self.queue], kept=self._kept)
-        return of_many("Cancel", orders, "message")
+        return question_on(key, orders, kept=self._kept)
 
 
 def _only(text: str) -> Text:

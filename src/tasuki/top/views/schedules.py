@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasuki.app.schedules.status import ScheduleStatus
 from tasuki.app.schedules.statuses import statuses_seen
@@ -15,11 +14,10 @@ from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
 from tasuki.top.views.messages import MessagesView
-from tasuki.top.views.questions import of_many
 from tasuki.top.views.view import Key, Row, Table, View
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _EMPTY = ("No schedule is declared. In Python:", "", '    @app.every("30s", queue="ticks")',
           "    async def tick() -> None: ...")  # fmt: skip
@@ -44,80 +42,63 @@ class _Shown:
         return None if found is None or found.last is None else max(self.now - found.last.timestamp(), 0.0)
 
     @property
-    def state(self) -> Cell:
+    def timing(self) -> str:
+        return "" if self.status is None else self.status.timing
+
+    @property
+    def queue(self) -> str:
+        return "" if self.status is None else self.status.queue
+
+    @property
+    def state(self) -> str:
         found = self.status
         if found is None:
-            return "unknown", "dim"
+            return "unknown"
         if not found.is_enabled:
-            return "off", "dim"
+            return "off"
         if found.pause is not None:
-            return "paused", "warn"
-        if found.is_late:
-            return "late", "bad"
-        return ("on", "ok") if found.is_known else ("not seen", "dim")
+            return "paused"
+        return "late" if found.is_late else "on" if found.is_known else "not seen"
+
+    @property
+    def style(self) -> str:
+        return {"paused": "warn", "late": "bad", "on": "ok"}.get(self.state, "dim")
 
 
 class SchedulesView(View):
     """One row a schedule."""
 
-    title = "Schedules"
+    crumb = "Schedules"
     opens = "its queue"
     period = 5.0
     columns = (
-        Column("schedule", "SCHEDULE", keep="end", share=3),
-        Column("next", "NEXT", 9, is_right=True),
-        Column("last", "LAST", 8, is_right=True),
-        Column("state", "STATE", 8),
+        Column("id", "SCHEDULE", style=lambda shown: "dim" if shown.style == "dim" else "", keep="end", share=3),
+        Column("next_in", "NEXT", 9, "age", text=lambda shown: _in(shown.next_in)),
+        Column("last_ago", "LAST", 8, "age", style="dim"),
+        Column("state", "STATE", 8, style=lambda shown: shown.style),
         Column("timing", "WHEN", 24, at_least=70),
-        Column("queue", "QUEUE", at_least=100, keep="end", share=2),
+        Column("queue", "QUEUE", style="dim", at_least=100, keep="end", share=2),
     )
     keys = (
-        Key("p", "pause", "pause the schedule; a paused one goes on", asks="", is_for_many=True),
-        Key("n", "run now", "publish its message now", is_for_many=True),
+        Key("p", "pause", "pause the schedule; a paused one goes on", "", True, "Pause", "schedule"),
+        Key("n", "run now", "publish its message now", "enter", True, "Publish now the message of", "schedule"),
     )
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         found: dict[str, ScheduleStatus] = {}
         for app, ids in reading.site.parts():
             seen = await reading.site.on(app, statuses_seen)
             found |= {status.id: status for status in seen.statuses if status.queue in ids}
         rows = [
-            Row(id, shown := _Shown(id, found.get(id), snapshot.now), f"{id} {config.queue}", shown.state[1] == "bad")
+            Row(id, shown := _Shown(id, found.get(id), snapshot.now), f"{id} {config.queue}", shown.state == "late")
             for id, config in sorted(reading.site.project.of(ScheduleConfig).items())
         ]
         return Table(rows, _EMPTY)
 
     def mark(self, row: Row, signs: Signs) -> Cell:
         """See :class:`View`."""
-        return (signs.paused, "warn") if row.value.state[0] == "paused" else super().mark(row, signs)
-
-    def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
-        """See :class:`View`."""
-        shown: _Shown = row.value
-        status = shown.status
-        next_in = "" if shown.next_in is None else f"in {amounts.age(shown.next_in)}"
-        return [
-            (shown.id, "dim" if shown.state[1] == "dim" else ""),
-            (next_in, ""),
-            ("" if shown.last_ago is None else amounts.age(shown.last_ago), "dim"),
-            shown.state,
-            ("" if status is None else status.timing, ""),
-            ("" if status is None else status.queue, "dim"),
-        ]
-
-    def sorted_by(self, column: str, row: Row) -> Any:
-        """See :class:`View`."""
-        shown: _Shown = row.value
-        if column == "next":
-            return float("inf") if shown.next_in is None else shown.next_in
-        if column == "last":
-            return float("inf") if shown.last_ago is None else shown.last_ago
-        status = shown.status
-        texts = {"schedule": shown.id, "state": shown.state[0]}
-        if status is not None:
-            texts |= {"timing": status.timing, "queue": status.queue}
-        return texts.get(column, "")
+        return (signs.paused, "warn") if row.value.state == "paused" else super().mark(row, signs)
 
     def enter(self, row: Row) -> View | None:
         """See :class:`View`."""
@@ -131,6 +112,6 @@ class SchedulesView(View):
             return Order("run", "schedule", row.key)
         return Order("pause" if status.pause is None else "resume", "schedule", row.key)
 
-    def question(self, key: Key, orders: Sequence[Order]) -> str:
-        """See :class:`View`."""
-        return of_many("Publish now the message of" if key.key == "n" else "Pause", orders, "schedule")
+
+def _in(seconds: float | None) -> str:
+    return "" if seconds is None else f"in {amounts.age(seconds)}"

@@ -14,23 +14,19 @@ from tasuki.top.views.view import Row, Text, View
 from tasuki.workbench.dry_run.report import WARNING, DryRun
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 
 class TrialView(View):
     """A text that does not change."""
 
+    crumb = "dry run"
     period = 3600.0
 
     def __init__(self, report: DryRun) -> None:
         self._report = report
 
-    @property
-    def crumb(self) -> str:
-        """See :class:`View`."""
-        return "dry run"
-
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Text:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Text:
         """See :class:`View`."""
         return Text(list(_lines(self._report)))
 

@@ -15,7 +15,7 @@ from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target, refuse_all_private
 
 if TYPE_CHECKING:
-    from tasuki.mcp.searching import Passage
+    from tasuki.mcp.passages import Passage
 
 
 @click.command("mcp")
@@ -30,9 +30,9 @@ def command(target: Target, actor: str, *, allows_acts: bool) -> None:
     The client starts this command itself. All tools read, unless --allow-acts is given and a policy of the project
     allows the actor queue.admin.…; logs go to stderr. Queues in memory are seen by their own process alone.
     """
-    from tasuki.mcp.extra import require_extra
+    from tasuki.desk.extra import require_extra
 
-    require_extra()
+    require_extra("mcp")
     if is_terminal(sys.stdin):
         raise CommandError(
             "tasuki mcp is started by a client of the protocol, and stdin is a terminal; see docs/how-to/mcp.md"
@@ -46,8 +46,8 @@ def command(target: Target, actor: str, *, allows_acts: bool) -> None:
     app = target.load()
     project = app.check()
     refuse_all_private(project)
+    from tasuki.mcp.passages import Passages
     from tasuki.mcp.running import require_policy, serve, source_of
-    from tasuki.mcp.searching import Passages
     from tasuki.system.identity import user
 
     actor = actor or f"mcp:{user()}"
@@ -60,8 +60,7 @@ def command(target: Target, actor: str, *, allows_acts: bool) -> None:
 
 
 def _passages() -> Iterator[Passage]:
-    from tasuki.mcp.passages import of_kinds, of_python
-    from tasuki.mcp.searching import Passage
+    from tasuki.mcp.passages import Passage, of_kinds, of_python
 
     yield from _of_commands()
     yield Passage("all commands", _help("tasuki", _root()))
@@ -70,7 +69,7 @@ def _passages() -> Iterator[Passage]:
 
 
 def _of_commands() -> Iterator[Passage]:
-    from tasuki.mcp.searching import Passage
+    from tasuki.mcp.passages import Passage
 
     root = _root()
     context = click.Context(root, info_name="tasuki")

@@ -40,9 +40,9 @@ def command(target: Target, actor: str, *, is_ascii: bool, is_once: bool) -> Non
     if is_once or not is_terminal(sys.stdout):
         _print(loop.run(look_once(app, actor)))
         return
-    from tasuki.top.extra import require_extra
+    from tasuki.desk.extra import require_extra
 
-    require_extra()
+    require_extra("top")
     if not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
         raise CommandError("tasuki top reads keys and draws on a terminal, and stdin or stderr is none; use --once")
     with held_logs():
@@ -67,7 +67,7 @@ def _cells(row: QueueRow) -> tuple[object, ...]:
     dead = UNKNOWN if row.dead is None else row.dead
     workers = UNKNOWN if row.workers is None else row.workers
     delayed = UNKNOWN if row.delayed is None else f"{sign}{row.delayed}"
-    oldest = age(row.oldest) if row.oldest else UNKNOWN
+    oldest = age(row.oldest_age) if row.oldest_age else UNKNOWN
     running = f"{row.busy}/{row.places}" if row.knows_workers else UNKNOWN
     return (row.id, f"{sign}{row.ready}", running, delayed, dead, oldest, workers,
             row.driver)  # fmt: skip

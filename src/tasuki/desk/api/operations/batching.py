@@ -18,6 +18,9 @@ _RIGHTS = {act: right for right, act in ACT_OF.items()}
 
 async def batches(call: Call) -> answers.Batches:
     """The last ten batches of queues that the actor may look into, the newest first; ended ones are kept for a day."""
+    snapshot = await call.snapshot()
+    if all(row.is_missing for row in snapshot.queues.values() if row.is_dead_letters):
+        return answers.Batches([])  # looking would make the store of a project that has none yet
     found = await call.tools.board.latest()
     if call.tools.board.problem:  # else a store that is away would look like one without batches
         raise AwayError(call.tools.board.problem)
@@ -61,12 +64,12 @@ async def begin_batch(call: Call) -> answers.Done:
 
 
 async def pause_batch(call: Call) -> answers.Done:
-    """Let a batch stand still."""
+    """Pause a batch."""
     return await _change(call, "pause")
 
 
 async def resume_batch(call: Call) -> answers.Done:
-    """Let a batch go on that is paused, has failed, or was stopped by its canary, now without it."""
+    """Resume a batch that is paused or has failed; one that its canary stopped goes on without the canary."""
     return await _change(call, "resume")
 
 

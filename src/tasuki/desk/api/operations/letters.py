@@ -62,21 +62,8 @@ async def groups(call: Call) -> answers.Groups:
 def group_of(row: GroupRow) -> answers.Group:
     """A group as an answer."""
     group = row.group
-    return answers.Group(
-        dead=row.dead,
-        key=group.key,
-        count=group.count,
-        first=group.first,
-        last=group.last,
-        trend=list(row.trend),
-        queue=group.queue,
-        reason=group.reason,
-        type=line(group.type),
-        place=line(group.place),
-        sample=line(group.sample),
-        other_texts=group.other_texts,
-        ids=list(group.ids),
-    )
+    texts = {name: line(getattr(group, name)) for name in ("type", "place", "sample")}
+    return answers.Group.of(group, dead=row.dead, trend=list(row.trend), ids=list(group.ids), **texts)
 
 
 async def letters(call: Call) -> answers.Letters:
@@ -103,17 +90,5 @@ async def letters(call: Call) -> answers.Letters:
 
 def _letter(live: Queue, item: Item) -> answers.Letter:
     letter = item.letter
-    return answers.Letter(
-        id=letter.id,
-        name=item.name,
-        dead=letter.dead,
-        queue=letter.queue,
-        reason=letter.reason,
-        type=line(letter.type),
-        place=line(letter.place),
-        cause=letter.cause,
-        error=line(letter.error),
-        at=letter.at,
-        attempts=letter.attempts,
-        body=item.body(live),
-    )
+    texts = {name: line(getattr(letter, name)) for name in ("type", "place", "error")}
+    return answers.Letter.of(letter, name=item.name, body=item.body(live), **texts)

@@ -35,7 +35,7 @@ async def messages(call: Call) -> answers.Messages:
     call.require("peek", row.id)
     state, start, limit = call.query.state, read_number(call.query.cursor), call.query.limit
     if state == "running":
-        found = [running_item(row.id, each) for each in running_of(row.running)]
+        found = [running_item(row.id, each) for each in running_of(row.handlers)]
         end = start + limit
         return answers.Messages(found[start:end], cursor_of(str(end)) if end < len(found) else None, is_bounded=False)
     live = call.site.live.queues[row.id]
@@ -44,11 +44,12 @@ async def messages(call: Call) -> answers.Messages:
         raise ProblemError(409, text, "unsupported")
     if row.depth is None and not row.is_missing:  # else a broker that is away would look like an empty queue
         raise ProblemError(503, row.problem or f"{row.id} could not be read")
-    first, most = (start, limit) if state == "waiting" else (row.ready + start, limit)
+    ready = row.ready or 0
+    first, most = (start, limit) if state == "waiting" else (ready + start, limit)
     if state == "retrying":
         first, most = 0, SEARCHED
     elif state == "waiting":
-        most = min(limit, max(min(row.ready, DEEPEST) - start, 0))
+        most = min(limit, max(min(ready, DEEPEST) - start, 0))
     shown = await call.site.at(row.id, lambda assembly: peek(assembly.queues[row.id], first, most)) if most else []
     places = list(enumerate(shown, first))
     if state == "retrying":
@@ -58,7 +59,7 @@ async def messages(call: Call) -> answers.Messages:
         items = [item_of_message(live, row, message, place) for place, message in failed[start:end]]
         return answers.Messages(items, following, is_bounded=len(shown) == SEARCHED)
     end = start + len(shown)
-    is_more = len(shown) == most and end < (min(row.ready, DEEPEST) if state == "waiting" else DEEPEST)
+    is_more = len(shown) == most and end < (min(ready, DEEPEST) if state == "waiting" else DEEPEST)
     items = [item_of_message(live, row, message, place) for place, message in places]
     return answers.Messages(items, cursor_of(str(end)) if is_more and most else None, is_bounded=end >= DEEPEST)
 
@@ -73,21 +74,7 @@ def running_item(queue: str, each: answers.Running) -> answers.MessageItem:
 def item_of_message(live: Queue, row: QueueRow, message: Message, place: int) -> answers.MessageItem:
     """A waiting message of a list."""
     shown = row_of(live, message, place)
-    return answers.MessageItem(
-        id=message.id,
-        queue=row.id,
-        state=state_of(row, message, place, False, ""),  # type: ignore[arg-type]
-        place=place,
-        published=shown.published,
-        attempts=shown.attempts,
-        priority=shown.priority,
-        key=shown.key,
-        type=shown.type,
-        error=shown.error,
-        reason=shown.reason,
-        died=shown.died,
-        body=shown.body,
-    )
+    return answers.MessageItem.of(shown, queue=row.id, state=state_of(row, message, place, False, ""))
 
 
 async def message(call: Call) -> answers.Message:
@@ -98,7 +85,7 @@ async def message(call: Call) -> answers.Message:
     found = await find(call.site, row.id, id, min(call.query.place, DEEPEST))
     id = found.id
     told = await call.tools.asked.explained(row.id, id, found, _letters(call, row), PATIENCE)
-    rows = [each for each in row.running if each.message.id == id]
+    rows = [each for each in row.handlers if each.message.id == id]
     running, shown, held = running_of(rows), found.message, None
     if rows and shown is None:
         held = await call.tools.held.look(row.id, rows[0], PATIENCE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,7 +17,7 @@ from tasuki.desk.reading import attention
 from tasuki.desk.reading.acts import last_acts
 from tasuki.desk.reading.listed.settings import settings_of
 from tasuki.desk.reading.observed.recorded import events_by_consumer
-from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow, Snapshot
+from tasuki.desk.reading.snapshot import RunningRow
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.observe.history.minutes import MINUTES
 from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
@@ -35,21 +34,12 @@ async def overview(call: Call) -> answers.Overview:
     notices = attention.notices_of(snapshot)
     return answers.Overview(
         now=snapshot.now,
-        totals=_totals(snapshot),
+        totals=snapshot.totals,
         queues=len(snapshot.queues),
         notices=[_notice(each) for each in notices[:_MOST_NOTICES]],
         problems=list(snapshot.problems),
         age=snapshot.age,
     )
-
-
-def _totals(snapshot: Snapshot) -> answers.Totals:
-    known = asdict(snapshot.totals) | {"uncounted": snapshot.uncounted, "minute_ends": snapshot.minute_ends}
-    if not snapshot.knows_counts:
-        known |= dict.fromkeys(("ready", "delayed", "dead"))
-    if not snapshot.knows_workers:
-        known |= dict.fromkeys(("running", "workers"))
-    return answers.Totals(**known)
 
 
 def _notice(notice: attention.Notice) -> answers.Notice:
@@ -67,37 +57,7 @@ async def queues(call: Call) -> answers.Queues:
     snapshot, word = await call.snapshot(), call.query.q.lower()
     rows = {id: row for id, row in snapshot.queues.items() if word in id.lower()}
     shown, following = page_of(rows, call.query.cursor, call.query.limit)
-    return answers.Queues([item_of(row) for row in shown], following, len(rows))
-
-
-def item_of(row: QueueRow) -> answers.QueueItem:
-    """A row of the snapshot as an answer."""
-    depth = row.depth
-    return answers.QueueItem(
-        id=row.id,
-        driver=row.driver,
-        ready=None if depth is None else depth.ready,
-        delayed=None if depth is None else depth.delayed,
-        in_flight=None if depth is None else depth.in_flight,
-        running=row.busy if row.knows_workers else None,
-        dead=row.dead,
-        oldest_age=None if depth is None else depth.oldest_age,
-        is_estimate=depth is not None and depth.is_estimate,
-        in_rate=row.in_rate,
-        out_rate=row.out_rate,
-        failed_rate=row.failed_rate,
-        now_out=row.now_out,
-        now_failed=row.now_failed,
-        wait_p95=row.wait_p95,
-        run_p95=row.run_p95,
-        workers=row.workers,
-        paused=row.pause,
-        dead_letters=row.dead_letters,
-        is_dead_letters=row.is_dead_letters,
-        is_missing=row.is_missing,
-        tags=list(row.tags),
-        problem=row.problem,
-    )
+    return answers.Queues([answers.QueueItem.of(row) for row in shown], following, len(rows))
 
 
 async def queue(call: Call) -> answers.Queue:
@@ -105,22 +65,16 @@ async def queue(call: Call) -> answers.Queue:
     _, row = await call.row()
     live = call.site.live.queues[row.id]
     schedules = [id for id, config in call.site.project.of(ScheduleConfig).items() if config.queue == row.id]
-    consumers = [_consumer(each, is_known=row.knows_workers) for each in row.consumers]
+    unknown = {} if row.knows_workers else dict.fromkeys(("processes", "concurrency", "running", "done", "failed"))
+    consumers = [answers.Consumer.of(each, **unknown) for each in row.consumers]
     return answers.Queue(
-        queue=item_of(row),
+        queue=answers.QueueItem.of(row),
         consumers=consumers,
-        running=running_of(row.running, shows_keys=call.may("peek", row.id)),
+        running=running_of(row.handlers, shows_keys=call.may("peek", row.id)),
         schedules=schedules,
         capabilities=msgspec.to_builtins(live.driver.capabilities),
         settings={key.removeprefix("settings."): value for key, value in settings_of(call.site, live, row.id)},
     )
-
-
-def _consumer(row: ConsumerRow, *, is_known: bool) -> answers.Consumer:
-    if not is_known:
-        return answers.Consumer(row.id, None, None, None, None, None, row.pause, row.scale)
-    counts = row.processes, row.concurrency, row.running, row.done, row.failed
-    return answers.Consumer(row.id, *counts, row.pause, row.scale)
 
 
 async def history(call: Call) -> answers.History:
@@ -179,21 +133,8 @@ def _worker(call: Call, worker: Presence, now: float) -> answers.Worker:
             return consumer
         return msgspec.structs.replace(consumer, messages=[_keyless(each) for each in consumer.messages])
 
-    return answers.Worker(
-        id=worker.name,
-        host=worker.host,
-        pid=worker.pid,
-        version=worker.version,
-        started=worker.started,
-        seen=worker.seen,
-        running=worker.running,
-        done=worker.done,
-        failed=worker.failed,
-        consumers=[shown(each) for each in worker.consumers],
-        left_out=worker.left_out,
-        condition=worker.condition(now),
-        health=worker.health,
-    )
+    consumers = [shown(each) for each in worker.consumers]
+    return answers.Worker.of(worker, id=worker.name, consumers=consumers, condition=worker.condition(now))
 
 
 async def _named(call: Call) -> Presence:
@@ -236,15 +177,10 @@ async def schedules(call: Call) -> answers.Schedules:
         found |= {each.id: each for each in (await site.on(app, statuses_seen)).statuses if each.queue in ids}
     shown, following = page_of(found, call.query.cursor, call.query.limit)
     items = [
-        answers.Schedule(
-            id=each.id,
-            queue=each.queue,
-            timing=each.timing,
+        answers.Schedule.of(
+            each,
             next=None if each.next is None else each.next.timestamp(),
             last=None if each.last is None else each.last.timestamp(),
-            is_enabled=each.is_enabled,
-            is_known=each.is_known,
-            is_late=each.is_late,
             paused=each.pause,
         )
         for each in shown

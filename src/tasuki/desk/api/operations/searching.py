@@ -40,14 +40,7 @@ async def topology(call: Call) -> answers.Topology:
 
 
 def _line(line: Line) -> answers.Line:
-    row = line.row
-    return answers.Line(
-        queue=row.id,
-        ready=None if row.depth is None else row.depth.ready,
-        in_rate=row.in_rate,
-        out_rate=row.out_rate,
-        dead_rate=line.dead_rate,
-        schedules=list(line.schedules),
-        consumers={id: list(line.functions.get(id, ())) for id in line.consumers},
-        dead_letters=line.dead,
+    consumers = {id: list(line.functions.get(id, ())) for id in line.consumers}
+    return answers.Line.of(
+        line.row, queue=line.row.id, dead_rate=line.dead_rate, schedules=list(line.schedules), consumers=consumers
     )

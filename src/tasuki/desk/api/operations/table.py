@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,11 @@ class Operation:
         return self.call.__name__
 
     @property
+    def text(self) -> str:
+        """What it does, for the document and for language models."""
+        return inspect.getdoc(self.call) or ""
+
+    @property
     def names(self) -> list[str]:
         """The names in its path."""
         return [part[1:-1] for part in self.path if part.startswith("{")]
@@ -64,7 +70,7 @@ def _split(path: str) -> tuple[str, ...]:
 
 OPERATIONS: Sequence[Operation] = (
     _get("/overview", reading.overview, answers.Overview),
-    _get("/queues", reading.queues, answers.Queues, asked.QueuesQuery),
+    _get("/queues", reading.queues, answers.Queues, asked.PartQuery),
     _get("/queues/{queue}", reading.queue, answers.Queue),
     _get("/queues/{queue}/history", reading.history, answers.History),
     _get("/queues/{queue}/messages", messages.messages, answers.Messages, asked.MessagesQuery, "peek"),
@@ -74,7 +80,7 @@ OPERATIONS: Sequence[Operation] = (
     _get("/dead/groups", letters.groups, answers.Groups, asked.GroupsQuery, "peek"),
     _get("/dead/{queue}", letters.letters, answers.Letters, asked.LettersQuery, "peek"),
     _get("/find", searching.find, answers.Found, asked.FindQuery, "peek"),
-    _get("/topology", searching.topology, answers.Topology, asked.TopologyQuery),
+    _get("/topology", searching.topology, answers.Topology, asked.PartQuery),
     _get("/workers", reading.workers, answers.Workers, asked.PageQuery),
     _get("/workers/{worker}", reading.worker, answers.Worker),
     _get("/workers/{worker}/events", reading.events, answers.Events, asked.EventsQuery, "peek"),

@@ -96,7 +96,7 @@ class Finder:
         allowed = [row for row in rows if may(row.id)]
         if question.id:
             search.running = [
-                (row.id, each) for row in allowed for each in row.running if each.message.id == question.id
+                (row.id, each) for row in allowed for each in row.handlers if each.message.id == question.id
             ]
         for row in allowed:
             if row.depth is not None and row.waiting == 0:

@@ -77,7 +77,7 @@ def state_of(row: QueueRow, message: Message | None, place: int, is_running: boo
     if message is not None:
         if DEAD_LETTER_REASON in message.headers:
             return "dead"
-        if place >= row.ready:
+        if place >= (row.ready or 0):
             return "retrying" if LAST_ERROR in message.headers else "delayed"
         return "waiting"
     if is_running:

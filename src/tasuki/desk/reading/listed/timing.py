@@ -66,12 +66,12 @@ def held_back(row: QueueRow) -> list[tuple[str, dict[str, Any]]]:
     """Why ready messages of a queue do not start: keys of texts, and values; empty: they do."""
     if not row.ready:
         return []
-    if row.pause is not None:
-        return [("yet.paused", {"text": str(row.pause)})]
+    if row.paused is not None:
+        return [("yet.paused", {"text": str(row.paused)})]
     if not row.consumers:
         return [("yet.no_consumer", {})]
     found: list[tuple[str, dict[str, Any]]] = []
-    stopped = [each for each in row.consumers if each.pause is not None or (each.scale and not each.scale.concurrency)]
+    stopped = [each for each in row.consumers if each.paused is not None or (each.scale and not each.scale.concurrency)]
     if len(stopped) == len(row.consumers):
         found.append(("yet.consumers", {"n": len(stopped)}))
     elif row.workers == 0:

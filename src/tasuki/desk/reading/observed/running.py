@@ -21,7 +21,7 @@ MOST = 50
 
 async def progress_of(site: Site, row: QueueRow) -> Mapping[str, Progress]:
     """Message → its progress, of a queue that keeps results; without those that have said nothing."""
-    ids = [each.message.id for each in row.running[:MOST]]
+    ids = [each.message.id for each in row.handlers[:MOST]]
 
     async def look(live: Assembly) -> dict[str, Progress]:
         records = await asyncio.gather(*(read(live, row.id, id) for id in ids))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.top.frame import amounts
-from tasuki.top.frame.columns import Cell, Column
-from tasuki.top.frame.styles import Signs
+from tasuki.top.frame.columns import Column
 from tasuki.top.views.messages import MessagesView
 from tasuki.top.views.view import Key, Row, Table, View
 from tasuki.workbench.batches.rules.batch import Batch
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _STYLES = {
     "running": "ok", "undoing": "ok", "paused": "warn", "stopped": "bad", "failed": "bad", "cancelled": "dim",
@@ -32,6 +30,14 @@ class _Shown:
     now: float
 
     @property
+    def begun(self) -> float:
+        return max(self.now - self.batch.begun, 0.0)
+
+    @property
+    def done(self) -> int:
+        return self.batch.undone if self.batch.is_back else self.batch.done
+
+    @property
     def letters(self) -> str:
         """Which letters are meant."""
         batch = self.batch
@@ -42,37 +48,23 @@ class _Shown:
         return batch.where or "all"
 
 
-_SORTS: Mapping[str, Callable[[_Shown], Any]] = {
-    "begun": lambda shown: shown.now - shown.batch.begun,
-    "act": lambda shown: shown.batch.act,
-    "queue": lambda shown: shown.batch.queue,
-    "state": lambda shown: shown.batch.state,
-    "done": lambda shown: shown.batch.done,
-    "left": lambda shown: shown.batch.left or 0,
-    "again": lambda shown: shown.batch.returned,
-    "rate": lambda shown: shown.batch.rate,
-    "letters": lambda shown: shown.letters,
-    "actor": lambda shown: shown.batch.actor,
-}
-
-
 class BatchesView(View):
     """One row a batch, the newest first; ended ones are kept for a day."""
 
-    title = "Batches"
+    crumb = "Batches"
     opens = "dead letters"
     columns = (
-        Column("begun", "BEGUN", 6, is_right=True),
-        Column("act", "ACT", 6),
-        Column("queue", "QUEUE", keep="end"),
-        Column("state", "STATE", 9),
-        Column("done", "DONE", 7, is_right=True),
-        Column("left", "LEFT", 7, is_right=True),
-        Column("again", "AGAIN", 6, is_right=True),
-        Column("rate", "RATE", 5, is_right=True, at_least=90),
-        Column("actor", "BY", 16, at_least=100),
-        Column("letters", "LETTERS", at_least=120),
-        Column("problem", "", at_least=140, share=2),
+        Column("begun", "BEGUN", 6, "age", style="dim"),
+        Column("act", "ACT", 6, of="batch.act", style="bold"),
+        Column("queue", "QUEUE", of="batch.queue", keep="end"),
+        Column("state", "STATE", 9, of="batch.state", style=lambda shown: _STYLES[shown.batch.state]),
+        Column("done", "DONE", 7, "count"),
+        Column("left", "LEFT", 7, "count", of="batch.left"),
+        Column("again", "AGAIN", 6, "some", of="batch.returned", style="bad"),
+        Column("rate", "RATE", 5, "count", "batch.rate", lambda shown: _rate(shown.batch.rate), "dim", at_least=90),
+        Column("actor", "BY", 16, of="batch.actor", style="dim", at_least=100),
+        Column("letters", "LETTERS", style="dim", at_least=120),
+        Column("problem", "", of="batch.problem", style="bad", at_least=140, share=2),
     )
     keys = (
         Key("p", "pause", "pause the batch; a paused or stopped one goes on", asks=""),
@@ -83,7 +75,7 @@ class BatchesView(View):
     def __init__(self) -> None:
         self._batches: Mapping[str, Batch] = {}
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         rows = []
         batches = await reading.board.latest()
@@ -95,29 +87,6 @@ class BatchesView(View):
         none = "No batch in the last day. r and D on groups of dead letters begin one."
         problem = reading.board.problem
         return Table(rows, (f"The batches cannot be read: {problem}" if problem else none,))
-
-    def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
-        """See :class:`View`."""
-        shown: _Shown = row.value
-        batch = shown.batch
-        done = batch.undone if batch.is_back else batch.done
-        return [
-            (amounts.age(max(shown.now - batch.begun, 0.0)), "dim"),
-            (batch.act, "bold"),
-            (line(batch.queue), ""),
-            (batch.state, _STYLES[batch.state]),
-            (amounts.count(done), ""),
-            (amounts.count(batch.left), ""),
-            (amounts.count(batch.returned) if batch.returned else "", "bad"),
-            (amounts.count(batch.rate) if batch.rate else "max", "dim"),
-            (line(batch.actor), "dim"),
-            (line(shown.letters), "dim"),
-            (line(batch.problem), "bad"),
-        ]
-
-    def sorted_by(self, column: str, row: Row) -> Any:
-        """See :class:`View`."""
-        return _SORTS[column](row.value) if column in _SORTS else row.value.batch.problem
 
     def enter(self, row: Row) -> View | None:
         """See :class:`View`."""
@@ -140,6 +109,10 @@ class BatchesView(View):
             "" if batch is None or batch.left is None else f": {amounts.things(batch.left, 'letter')} stay as they are"
         )
         return f"Cancel the batch on {where}{left}?"
+
+
+def _rate(rate: float) -> str:
+    return amounts.count(rate) if rate else "max"
 
 
 def _verb(key: Key, batch: Batch) -> str | None:

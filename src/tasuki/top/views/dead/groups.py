@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk
@@ -12,16 +12,14 @@ from tasuki.desk.dead.rows import GroupRow, unread_of
 from tasuki.desk.dead.windows import NEWEST, Window
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
-from tasuki.queues.dead.groups import KEYS, OTHER
+from tasuki.queues.dead.groups import KEYS
 from tasuki.top.frame import amounts
-from tasuki.top.frame.columns import Cell, Column
-from tasuki.top.frame.styles import Signs
+from tasuki.top.frame.columns import Column
 from tasuki.top.views.dead.letters import LettersView
-from tasuki.top.views.questions import of_letters
-from tasuki.top.views.view import Key, Row, Table, View
+from tasuki.top.views.view import Key, Row, Table, View, of_letters
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _NONE = "No dead letters. Messages that fail too often, or are rejected, would be here."
 _NO_QUEUE = ("No queue has a dead-letter queue. In Python:", "",
@@ -46,43 +44,41 @@ class _Group:
         return line(group.sample or group.reason or "(no error)")
 
     @property
-    def last_ago(self) -> float:
-        last = self.row.group.last
-        return float("inf") if last is None else max(self.now - last, 0.0)
+    def error(self) -> str:
+        """What it says, behind the key of a group of another kind."""
+        if self.row.is_rest:
+            return "all other groups"
+        is_own = self.by in ("cause", "type")
+        return self.what if is_own else f"{line(self.row.group.key) or amounts.count(None)}: {self.what}"
 
     @property
-    def first_ago(self) -> float:
-        first = self.row.group.first
-        return float("inf") if first is None else max(self.now - first, 0.0)
+    def last(self) -> float | None:
+        return _ago(self.row.group.last, self.now)
+
+    @property
+    def first(self) -> float | None:
+        return _ago(self.row.group.first, self.now)
 
 
-_SORTS: Mapping[str, Callable[[_Group], Any]] = {
-    "count": lambda group: group.row.group.count,
-    "trend": lambda group: group.row.trend[::-1],
-    "last": lambda group: group.last_ago,
-    "first": lambda group: group.first_ago,
-    "what": lambda group: group.what,
-    "place": lambda group: group.row.group.place,
-    "queue": lambda group: group.row.dead,
-}
+def _ago(at: float | None, now: float) -> float | None:
+    return None if at is None else max(now - at, 0.0)
 
 
 class DeadView(View):
     """One row a group and dead-letter queue."""
 
-    title = "Dead"
+    crumb = "Dead"
     opens = "letters"
     period = 5.0
     columns = (
-        Column("count", "COUNT", 6, is_right=True),
-        Column("trend", "LAST HOUR", 12, at_least=100),
-        Column("last", "LAST", 6, is_right=True),
-        Column("first", "FIRST", 6, is_right=True, at_least=110),
-        Column("what", "ERROR", share=3),
-        Column("place", "PLACE", at_least=70, keep="end"),
-        Column("queue", "QUEUE", at_least=90, keep="end"),
+        Column("count", "COUNT", 6, "count", "row.group.count", style="bold"),
+        Column("trend", "LAST HOUR", 12, "bars", "row.trend", style="fall", at_least=100),
+        Column("last", "LAST", 6, "age"),
+        Column("first", "FIRST", 6, "age", style="dim", at_least=110),
+        Column("error", "ERROR", style="warn", share=3),
+        Column("place", "PLACE", of="row.group.place", style="dim", at_least=70, keep="end"),
+        Column("queue", "QUEUE", of="row.dead", style="dim", at_least=90, keep="end"),
     )
-
     keys = (
         Key("r", "retry", "send the letters of a group back to the queues where they failed", is_for_many=True),
         Key("D", "delete", "delete the letters of a group", is_for_many=True),
@@ -92,7 +88,7 @@ class DeadView(View):
         self._by = "cause"
         self._groups: Mapping[tuple[str, str, str | None], _Group] = {}
 
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         ids = [row.id for row in snapshot.queues.values() if row.is_dead_letters]
         if not ids:
@@ -101,8 +97,8 @@ class DeadView(View):
         if not seen:
             return Table(empty=("You may not see dead letters: no policy allows queue.admin.peek.",))
         by = self._by
-        windows, unseen = await reading.letters.windows(seen, "", by)
-        groups = await reading.letters.rows(windows, by, snapshot.now)
+        windows, unseen = await reading.library.windows(seen, "", by)
+        groups = await reading.library.rows(windows, by, snapshot.now)
         whole = {window.queue for window in windows if window.is_all}
         kept = {window.queue for window in windows if reading.keeps(window.queue)}
         found = [_Group(row, snapshot.now, by, row.dead in whole, row.dead in kept) for row in groups]
@@ -116,25 +112,6 @@ class DeadView(View):
         bound = "" if all(window.is_all for window in windows) else f" of the newest {NEWEST:,} a queue"
         hidden = f"; {amounts.things(unread, 'letter')} more that cannot be shown" if unread else ""
         return f"{amounts.things(read, 'letter')}, {groups:,} by {self._by}{bound}{hidden}"
-
-    def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
-        """See :class:`View`."""
-        shown: _Group = row.value
-        group = shown.row.group
-        what = shown.what if shown.by in ("cause", "type") else f"{line(group.key) or signs.none}: {shown.what}"
-        return [
-            (amounts.count(group.count), "bold"),
-            (amounts.spark(shown.row.trend, 12, signs.bars), "fall"),
-            ("" if group.last is None else amounts.age(shown.last_ago), ""),
-            ("" if group.first is None else amounts.age(shown.first_ago), "dim"),
-            ("all other groups" if group.key == OTHER else what, "warn"),
-            (line(group.place), "dim"),
-            (shown.row.dead, "dim"),
-        ]
-
-    def sorted_by(self, column: str, row: Row) -> Any:
-        """See :class:`View`."""
-        return _SORTS[column](row.value)
 
     def press(self, key: str) -> str | None:
         """See :class:`View`."""

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.dead.items import Item
 from tasuki.desk.dead.rows import count_of, of_group
-from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.top.frame import amounts
-from tasuki.top.frame.columns import Cell, Column
-from tasuki.top.frame.styles import Signs
-from tasuki.top.views.ids import short_id
+from tasuki.top.frame.amounts import short_id
+from tasuki.top.frame.columns import Column
 from tasuki.top.views.message import MessageView
-from tasuki.top.views.questions import of_letters, of_one, of_selected, of_trial
-from tasuki.top.views.view import EDIT, TRY, Key, Row, Table, View
+from tasuki.top.views.view import EDIT, TRY, Key, Row, Table, View, of_selected, order_on, question_on
 
 if TYPE_CHECKING:
+    from tasuki.desk.viewer import Viewer
     from tasuki.queues.queue import Queue
-    from tasuki.top.reading import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +33,13 @@ class _Letter:
         return self.item.body(self.source)
 
     @property
-    def died_ago(self) -> float:
+    def died(self) -> float | None:
         at = self.item.letter.at
-        return float("inf") if at is None else max(self.now - at, 0.0)
+        return None if at is None else max(self.now - at, 0.0)
 
-
-_SORTS: Mapping[str, Callable[[_Letter], Any]] = {
-    "died": lambda letter: letter.died_ago,
-    "tries": lambda letter: letter.item.letter.attempts or 0,
-    "again": lambda letter: letter.item.letter.redriven,
-    "id": lambda letter: letter.item.letter.id,
-    "whole": lambda letter: letter.item.letter.id,
-    "from": lambda letter: letter.item.letter.queue,
-    "error": lambda letter: letter.item.letter.error,
-    "body": lambda letter: letter.body,
-}
+    @property
+    def error(self) -> str:
+        return self.item.letter.error or self.item.letter.reason
 
 
 class LettersView(View):
@@ -59,13 +48,21 @@ class LettersView(View):
     opens = "message"
     period = 5.0
     columns = (
-        Column("died", "DIED", 6, is_right=True),
-        Column("tries", "FAILED", 6, is_right=True),
-        Column("again", "RETRIED", 7, is_right=True, at_least=100),
-        Column("id", "ID", 9, at_most=139),
-        Column("whole", "ID", 36, at_least=140),
-        Column("from", "FROM", at_least=110, keep="end"),
-        Column("error", "ERROR", share=2),
+        Column("died", "DIED", 6, "age"),
+        Column("tries", "FAILED", 6, "some", "item.letter.attempts", style="dim"),
+        Column("again", "RETRIED", 7, "some", "item.letter.redriven", style="warn", at_least=100),
+        Column(
+            "id",
+            "ID",
+            9,
+            of="item.letter.id",
+            text=lambda shown: short_id(shown.item.letter.id),
+            style="dim",
+            at_most=139,
+        ),
+        Column("whole", "ID", 36, of="item.name", style="dim", at_least=140),
+        Column("from", "FROM", of="item.letter.queue", style="dim", at_least=110, keep="end"),
+        Column("error", "ERROR", style="warn", share=2),
         Column("body", "BODY", at_least=90, share=2),
     )
     keys = (
@@ -76,17 +73,12 @@ class LettersView(View):
     )
 
     def __init__(self, dead: str, by: str, key: str, what: str) -> None:
-        self._dead, self._by, self._key, self._what = dead, by, key, what
+        self._dead, self._by, self._key, self.crumb = dead, by, key, what
         self._kept = True
 
-    @property
-    def crumb(self) -> str:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
-        return self._what
-
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
-        """See :class:`View`."""
-        window = await reading.letters.window(self._dead, "", self._by, self._key)
+        window = await reading.library.window(self._dead, "", self._by, self._key)
         source, self._kept = reading.site.live.queues[self._dead], reading.keeps(self._dead)
         rows = []
         for item in of_group(window, self._by, self._key):
@@ -98,25 +90,6 @@ class LettersView(View):
         note = amounts.things(count, "letter") + ("" if window.is_all else bound)
         return Table(rows, ("These letters have gone: they were sent back or deleted.",), note)
 
-    def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
-        """See :class:`View`."""
-        shown: _Letter = row.value
-        letter = shown.item.letter
-        return [
-            ("" if letter.at is None else amounts.age(shown.died_ago), ""),
-            ("" if letter.attempts is None else f"{letter.attempts:,}", "dim"),
-            (f"{shown.item.letter.redriven:,}" if shown.item.letter.redriven else "", "warn"),
-            (short_id(letter.id), "dim"),
-            (line(shown.item.name, 80), "dim"),
-            (line(letter.queue), "dim"),
-            (line(letter.error or letter.reason), "warn"),
-            (shown.body, ""),
-        ]
-
-    def sorted_by(self, column: str, row: Row) -> Any:
-        """See :class:`View`."""
-        return _SORTS[column](row.value)
-
     def enter(self, row: Row) -> View | None:
         """See :class:`View`."""
         return MessageView(self._dead, row.key, row.value.item.number)
@@ -127,11 +100,7 @@ class LettersView(View):
 
     def order(self, key: Key, row: Row | None) -> Order | None:
         """See :class:`View`."""
-        if row is None:
-            return None
-        if key.does != "act":
-            return of_one(key, self._dead, row.key, row.value.item.number, is_dead=True)
-        return next(iter(self.orders(key, [row])), None)
+        return None if row is None else order_on(key, self._dead, row.key, row.value.item.number, "dead")
 
     def orders(self, key: Key, rows: Sequence[Row | None]) -> list[Order]:
         """See :class:`View`."""
@@ -141,8 +110,4 @@ class LettersView(View):
 
     def question(self, key: Key, orders: Sequence[Order]) -> str:
         """See :class:`View`."""
-        if key.does == "try":
-            return of_trial(orders[0])
-        (order,) = orders
-        count = 1 if order.bulk is None else len(order.bulk.ids)
-        return of_letters(key, count, [self._dead], kept=self._kept)
+        return question_on(key, orders, kept=self._kept)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.bodies import line
@@ -14,12 +14,11 @@ from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
 from tasuki.top.views.message import MessageView
-from tasuki.top.views.questions import of_many
 from tasuki.top.views.view import Key, Row, Table, View
 from tasuki.top.views.workers.events import EventsView
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,39 @@ class _Part:
 
     @property
     def is_paused(self) -> bool:
-        return self.known is not None and self.known.pause is not None
+        return self.known is not None and self.known.paused is not None
+
+    @property
+    def what(self) -> str:
+        return line(self.consumer.id) if self.message is None else f"  {line(self.message.id)}"
+
+    @property
+    def style(self) -> str:
+        if self.message is not None:
+            return "bad" if self.message.bound else "ok"
+        return "dim" if self.is_paused else "bold"
+
+    @property
+    def run(self) -> str:
+        return f"{self.consumer.running}/{self.consumer.concurrency}" if self.message is None else ""
+
+    @property
+    def ran(self) -> float | None:
+        return None if self.message is None else max(self.seen - self.message.since, 0.0)
+
+    @property
+    def where(self) -> str:
+        return self.queue or self.consumer.queue if self.message is None else self.message.function
+
+    def count(self, name: str) -> str:
+        return amounts.count(getattr(self.consumer, name)) if self.message is None else ""
+
+    def quiet(self, name: str) -> str:
+        return "" if getattr(self.consumer, name) else "dim"
+
+
+def _failed(part: _Part) -> str:
+    return "bad" if part.consumer.failed else "dim"
 
 
 class WorkerView(View):
@@ -44,27 +75,23 @@ class WorkerView(View):
 
     opens = "message"
     columns = (
-        Column("what", "CONSUMER, MESSAGE", keep="end", share=3),
-        Column("run", "RUN", 7, is_right=True),
-        Column("for", "FOR", 6, is_right=True),
-        Column("done", "DONE", 8, is_right=True),
-        Column("failed", "FAILED", 7, is_right=True),
-        Column("where", "QUEUE, FUNCTION", keep="end", at_least=70, share=2),
+        Column("what", "CONSUMER, MESSAGE", style=lambda part: part.style, keep="end", share=3),
+        Column("run", "RUN", 7, "count", "consumer.running", lambda part: part.run, lambda part: part.quiet("running")),
+        Column("for", "FOR", 6, "age", "ran", style=lambda part: part.style),
+        Column("done", "DONE", 8, "count", "consumer.done", lambda part: part.count("done")),
+        Column("failed", "FAILED", 7, "count", "consumer.failed", lambda part: part.count("failed"), _failed),
+        Column("where", "QUEUE, FUNCTION", style="dim", at_least=70, keep="end", share=2),
     )
     keys = (
-        Key("p", "pause", "pause the consumer in all processes; a paused one goes on", asks="", is_for_many=True),
-        Key("K", "cancel", "cancel a message that runs", is_for_many=True),
+        Key("p", "pause", "pause the consumer in all processes; a paused one goes on", "", True, "Pause", "consumer"),
+        Key("K", "cancel", "cancel a message that runs", "enter", True, "Cancel", "message"),
     )
 
     def __init__(self, worker: Presence) -> None:
         self._worker = worker
+        self.crumb = line(f"{worker.host}:{worker.pid}", 80)
 
-    @property
-    def crumb(self) -> str:
-        """See :class:`View`."""
-        return line(f"{self._worker.host}:{self._worker.pid}", 80)
-
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         worker = next((each for each in snapshot.workers if each.key == self._worker.key), None)
         if worker is None:
@@ -91,33 +118,6 @@ class WorkerView(View):
         """See :class:`View`."""
         part: _Part = row.value
         return (signs.paused, "warn") if part.is_paused and part.message is None else (" ", "")
-
-    def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
-        """See :class:`View`."""
-        part: _Part = row.value
-        consumer, message = part.consumer, part.message
-        if message is not None:
-            since = amounts.age(max(part.seen - message.since, 0.0))
-            style = "bad" if message.bound else "ok"
-            return [(f"  {line(message.id)}", style), ("", ""), (since, style), ("", ""), ("", ""),
-                    (line(message.function), "dim")]  # fmt: skip
-        return [
-            (line(consumer.id), "dim" if part.is_paused else "bold"),
-            (f"{consumer.running}/{consumer.concurrency}", "" if consumer.running else "dim"),
-            ("", ""),
-            (amounts.count(consumer.done), ""),
-            (amounts.count(consumer.failed), "bad" if consumer.failed else "dim"),
-            (line(part.queue or consumer.queue), "dim"),
-        ]
-
-    def sorted_by(self, column: str, row: Row) -> Any:
-        """See :class:`View`."""
-        part: _Part = row.value
-        if column == "for":
-            return 0.0 if part.message is None else part.seen - part.message.since
-        if column in ("run", "done", "failed"):
-            return getattr(part.consumer, "running" if column == "run" else column)
-        return row.find if column == "what" else part.queue
 
     def copied(self, row: Row | None) -> str:
         """See :class:`View`."""
@@ -154,7 +154,3 @@ class WorkerView(View):
         if part.message is not None or part.known is None:
             return None
         return Order("resume" if part.is_paused else "pause", "consumer", part.consumer.id)
-
-    def question(self, key: Key, orders: Sequence[Order]) -> str:
-        """See :class:`View`."""
-        return of_many("Cancel" if key.key == "K" else "Pause", orders, "message" if key.key == "K" else "consumer")

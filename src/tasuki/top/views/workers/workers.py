@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.observed.gone import queue_in
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.state.presence import Presence
 from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
-from tasuki.top.frame.styles import Signs
-from tasuki.top.views.questions import of_many
 from tasuki.top.views.view import Key, Row, Table, View
 from tasuki.top.views.workers.worker import WorkerView
 
 if TYPE_CHECKING:
-    from tasuki.top.reading import Reading
+    from tasuki.desk.viewer import Viewer
 
 _NONE = ("No worker is alive. Start one: tasuki run",)
 _UNKNOWN = (
@@ -36,25 +33,29 @@ class _Seen:
     """A queue of a lost worker; empty: it gives signs."""
 
     @property
+    def name(self) -> str:
+        return f"{self.worker.host}:{self.worker.pid}"
+
+    @property
+    def up(self) -> float:
+        return max(self.now - self.worker.started, 0.0)
+
+    @property
+    def consumers(self) -> str:
+        more = f" and {self.worker.left_out} more" if self.worker.left_out else ""
+        return ", ".join(consumer.id for consumer in self.worker.consumers) + more
+
+    @property
+    def is_problem(self) -> bool:
+        return self.condition in ("silent", "not_live")
+
+    @property
     def silent(self) -> float:
         return max(self.now - self.worker.seen, 0.0)
 
     @property
     def condition(self) -> str:
         return self.worker.condition(self.now)
-
-
-_SORTS: Mapping[str, Callable[[_Seen], Any]] = {
-    "worker": lambda seen: (seen.worker.host, seen.worker.pid),
-    "up": lambda seen: seen.now - seen.worker.started,
-    "run": lambda seen: seen.worker.running,
-    "done": lambda seen: seen.worker.done,
-    "failed": lambda seen: seen.worker.failed,
-    "seen": lambda seen: seen.silent,
-    "health": lambda seen: seen.condition,
-    "version": lambda seen: seen.worker.version,
-    "consumers": lambda seen: len(seen.worker.consumers),
-}
 
 
 _HEALTH: Mapping[str, tuple[str, str]] = {
@@ -68,32 +69,57 @@ _HEALTH: Mapping[str, tuple[str, str]] = {
 """Condition of a worker → its word and style."""
 
 
+def _run(seen: _Seen) -> str:
+    return f"{seen.worker.running}/{seen.worker.concurrency}"
+
+
+def _sign(seen: _Seen) -> str:
+    return amounts.age(seen.silent) if seen.silent >= 1 else "now"
+
+
+def _health(seen: _Seen) -> Cell:
+    return _HEALTH.get(seen.condition, ("", "dim"))
+
+
 def _row(seen: _Seen) -> Row:
     worker = seen.worker
     find = f"{worker.name} {' '.join(each.id for each in worker.consumers)}"
-    return Row(worker.key, seen, find, seen.condition in ("silent", "not_live"))
+    return Row(worker.key, seen, find, seen.is_problem)
 
 
 class WorkersView(View):
     """One row a process."""
 
-    title = "Workers"
+    crumb = "Workers"
     opens = "what it runs"
     columns = (
-        Column("worker", "WORKER", keep="end"),
-        Column("up", "UP", 6, is_right=True),
-        Column("run", "RUN", 7, is_right=True),
-        Column("done", "DONE", 8, is_right=True),
-        Column("failed", "FAILED", 7, is_right=True),
-        Column("seen", "SEEN", 5, is_right=True),
-        Column("health", "HEALTH", 9),
-        Column("version", "VERSION", 9, at_least=100),
-        Column("consumers", "CONSUMERS", at_least=70, share=2),
+        Column("name", "WORKER", style=lambda seen: "bold" if seen.is_problem else "", keep="end"),
+        Column("up", "UP", 6, "age"),
+        Column("run", "RUN", 7, "count", "worker.running", _run, lambda seen: "" if seen.worker.running else "dim"),
+        Column("done", "DONE", 8, "count", "worker.done"),
+        Column(
+            "failed", "FAILED", 7, "count", "worker.failed", style=lambda seen: "bad" if seen.worker.failed else "dim"
+        ),
+        Column(
+            "seen", "SEEN", 5, "age", "silent", _sign, lambda seen: "bad" if seen.worker.is_late(seen.now) else "dim"
+        ),
+        Column(
+            "health",
+            "HEALTH",
+            9,
+            of="condition",
+            text=lambda seen: _health(seen)[0],
+            style=lambda seen: _health(seen)[1],
+        ),
+        Column("version", "VERSION", 9, of="worker.version", style="dim", at_least=100),
+        Column("consumers", "CONSUMERS", style="dim", at_least=70, share=2),
     )
+    keys = (
+        Key("a", "acknowledge", "the end of a silent worker is known; its row ends", "enter", True, "Acknowledge",
+            "silent worker"),
+    )  # fmt: skip
 
-    keys = (Key("a", "acknowledge", "the end of a silent worker is known; its row ends", is_for_many=True),)
-
-    async def read(self, reading: Reading, snapshot: Snapshot) -> Table:
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
         queues = reading.site.live.queues
         names = {(queue.driver.name, queue.spec.name): id for id, queue in queues.items()}
@@ -101,32 +127,9 @@ class WorkersView(View):
         rows = [_row(seen) for seen in [*lost, *(_Seen(worker, snapshot.now) for worker in snapshot.workers)]]
         return Table(rows, _NONE if snapshot.knows_workers or not snapshot.queues else _UNKNOWN)
 
-    def cells(self, row: Row, signs: Signs) -> Sequence[Cell]:
-        """See :class:`View`."""
-        seen: _Seen = row.value
-        worker = seen.worker
-        names = ", ".join(consumer.id for consumer in worker.consumers)
-        if worker.left_out:
-            names += f" and {worker.left_out} more"
-        return [
-            (line(f"{worker.host}:{worker.pid}"), "bold" if row.is_problem else ""),
-            (amounts.age(max(seen.now - worker.started, 0.0)), ""),
-            (f"{worker.running}/{worker.concurrency}", "" if worker.running else "dim"),
-            (amounts.count(worker.done), ""),
-            (amounts.count(worker.failed), "bad" if worker.failed else "dim"),
-            (amounts.age(seen.silent) if seen.silent >= 1 else "now", "bad" if worker.is_late(seen.now) else "dim"),
-            _HEALTH.get(seen.condition, ("", "dim")),
-            (line(worker.version, 30), "dim"),
-            (line(names), "dim"),
-        ]
-
-    def sorted_by(self, column: str, row: Row) -> Any:
-        """See :class:`View`."""
-        return _SORTS[column](row.value)
-
     def copied(self, row: Row | None) -> str:
         """See :class:`View`."""
-        return "" if row is None else f"{row.value.worker.host}:{row.value.worker.pid}"
+        return "" if row is None else str(row.value.name)
 
     def enter(self, row: Row) -> View | None:
         """See :class:`View`."""
@@ -137,7 +140,3 @@ class WorkersView(View):
         if row is None or not row.value.lost_at:
             return None
         return Order("acknowledge", "queue", row.value.lost_at, row.value.worker.name)
-
-    def question(self, key: Key, orders: Sequence[Order]) -> str:
-        """See :class:`View`."""
-        return of_many("Acknowledge", orders, "silent worker")

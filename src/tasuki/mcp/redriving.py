@@ -1,28 +1,38 @@
-"""Tools that change something, through the operations of the API and so through the acts: rights, log, audit."""
+"""Redriving: the tool that sends many dead letters back, or only says which ones it would send."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Annotated
+
+from msgspec import Meta, field
 
 from tasuki.desk.api import answers, asked
-from tasuki.desk.api.operations import acting, batching, letters
+from tasuki.desk.api.call import Call
+from tasuki.desk.api.operations import batching, letters
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.dead.items import Item
 from tasuki.desk.dead.rows import of_group, rows_of
 from tasuki.desk.dead.windows import Window
-from tasuki.mcp import arguments
+from tasuki.mcp.arguments import Arguments
 from tasuki.mcp.marking import own
 from tasuki.mcp.source import Source
 
 _GROUPS = 10
-_PAUSE = {"queue": acting.pause_queue, "consumer": acting.pause_consumer, "schedule": acting.pause_schedule}
-_RESUME = {"queue": acting.resume_queue, "consumer": acting.resume_consumer, "schedule": acting.resume_schedule}
-_CHANGE = {
-    "pause": batching.pause_batch,
-    "resume": batching.resume_batch,
-    "cancel": batching.cancel_batch,
-    "undo": batching.undo_batch,
-}
+
+
+class Redrive(Arguments, frozen=True, kw_only=True):
+    """Which dead letters, where to and how fast."""
+
+    queue: asked.Dead
+    dry: Annotated[bool, Meta(description="true: only say which letters are meant; false: begin the batch.")] = True
+    where: asked.Where = ""
+    ids: asked.Ids = field(default_factory=list)
+    by: asked.By = "cause"
+    group: asked.Group | None = None
+    to: asked.To = ""
+    rate: asked.Rate = 100.0
+    canary: asked.Canary | None = 10
 
 
 class Meant(answers.Answer, frozen=True):
@@ -43,34 +53,11 @@ class Meant(answers.Answer, frozen=True):
 own(Meant, "queue to next_step")
 
 
-async def pause(source: Source, given: arguments.Pause) -> answers.Done:
-    """Pause a queue, a consumer or a schedule for all workers. Running handlers end; nothing is lost."""
-    order = asked.PauseOrder(given.duration, given.reason)
-    return await _PAUSE[given.kind](source.call({given.kind: given.id}, body=order))
-
-
-async def resume(source: Source, given: arguments.Resume) -> answers.Done:
-    """End a pause."""
-    return await _RESUME[given.kind](source.call({given.kind: given.id}))
-
-
-async def retry(source: Source, given: arguments.Retry) -> answers.Done:
-    """Send one dead letter back to the queue where it failed: its handler runs again."""
-    order = asked.MessageOrder(given.place)
-    return await acting.retry(source.call({"queue": given.queue, "id": given.id}, body=order))
-
-
-async def cancel(source: Source, given: arguments.OneMessage) -> answers.Done:
-    """Cancel one message permanently: it does not start any more, and its handler is interrupted."""
-    order = asked.MessageOrder(given.place)
-    return await acting.cancel(source.call({"queue": given.queue, "id": given.id}, body=order))
-
-
-async def redrive(source: Source, given: arguments.Redrive) -> answers.Done | Meant:
+async def redrive(source: Source, given: Redrive) -> answers.Done | Meant:
     """Send many dead letters back where they failed. With dry, the default, only count them.
 
     Call it dry first, show the user the count and the groups, and call it with dry=false once they agree. That
-    begins a batch, which goes on without this call: see `batches`; `change_batch` pauses or undoes it.
+    begins a batch, which goes on without this call: see `batch`; `change_batch` pauses or undoes it.
     """
     if given.dry:
         return await _meant(source, given)
@@ -78,11 +65,12 @@ async def redrive(source: Source, given: arguments.Redrive) -> answers.Done | Me
     order = asked.BatchOrder(
         "retry", given.queue, given.where, given.ids, group, given.to, given.rate, given.canary
     )  # fmt: skip
-    return await batching.begin_batch(source.call({}, body=order))
+    return await batching.begin_batch(Call(source, source.session, {}, asked.Query(), order))
 
 
-async def _meant(source: Source, given: arguments.Redrive) -> Meant:
-    call = source.call({"queue": given.queue}, asked.LettersQuery(1, "", given.where))
+async def _meant(source: Source, given: Redrive) -> Meant:
+    query = asked.LettersQuery(1, "", given.where)
+    call = Call(source, source.session, {"queue": given.queue}, query, asked.Nothing())
     _, row = await call.row()
     if not row.is_dead_letters:
         raise ProblemError(409, f"{row.id} is no dead-letter queue of this project; {row.id} has {row.dead_letters!r}")
@@ -120,13 +108,3 @@ def _named(items: Iterable[Item], names: Iterable[str]) -> dict[str, Item]:
         meant.setdefault(item.letter.id, item)
         meant.setdefault(item.name, item)
     return {name: meant[name] for name in names if name in meant}
-
-
-async def run_schedule(source: Source, given: arguments.OneSchedule) -> answers.Done:
-    """Publish the message of a schedule now; its own times stay as they are."""
-    return await acting.run_schedule(source.call({"schedule": given.schedule}))
-
-
-async def change_batch(source: Source, given: arguments.Change) -> answers.Done:
-    """Pause, resume, cancel or undo a batch; undo brings letters back that still wait where it put them."""
-    return await _CHANGE[given.verb](source.call({"batch": given.id}))

@@ -5,17 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from tasuki.desk.api import answers
 from tasuki.errors import TasukiError
-from tasuki.mcp import arguments
+from tasuki.mcp.arguments import Arguments
 from tasuki.mcp.marking import own
 from tasuki.mcp.source import Source
 
 _PATIENCE = 60.0
 """Seconds in which a project is checked: its modules are imported."""
 _MOST_TEXT = 2000
+
+
+class Search(Arguments, frozen=True):
+    """What to look for."""
+
+    q: Annotated[str, Meta(min_length=1, max_length=200, description="Words.")]
+    limit: Annotated[int, Meta(ge=1, le=20, description="Passages.")] = 6
 
 
 class Finding(answers.Answer, frozen=True):
@@ -55,7 +64,7 @@ own(DocsHit, "title text")
 own(DocsFound, "searched")
 
 
-async def check_project(source: Source, _: arguments.Arguments) -> Checked:
+async def check_project(source: Source, _: Arguments) -> Checked:
     """Check the project's files as they are now, in its own process: all mistakes and warnings, with their places.
 
     The other tools show the project as it was when this server started.
@@ -93,7 +102,7 @@ def _finding(of: dict[str, Any]) -> Finding:
     return Finding(of.get("severity", "error"), **{name: of[name] for name in names})
 
 
-async def docs_search(source: Source, given: arguments.Search) -> DocsFound:
+async def docs_search(source: Source, given: Search) -> DocsFound:
     """Search Tasuki's reference: commands and their options, entry kinds and their fields, the Python API."""
     found = await asyncio.to_thread(source.passages.find, given.q, given.limit)
     items = [DocsHit(each.title, each.text[:_MOST_TEXT]) for each in found]

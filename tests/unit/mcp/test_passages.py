@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasuki.cli.commands.work.mcp import _passages
-from tasuki.mcp.searching import Passages
+from tasuki.mcp.passages import Passages
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,99 @@
+"""Viewer: runs reads and acts for ``tasuki top`` and ``tasuki mcp``, on a thread with its own event loop.
+
+Neither a slow broker nor a driver that blocks that loop keeps the terminal or the protocol from answering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from tasuki.clock import Clock
+from tasuki.desk.acts.acts import Done, Order
+from tasuki.desk.means import Means
+from tasuki.desk.reading.snapshot import Snapshot
+from tasuki.desk.security.session import Session
+from tasuki.desk.site import AwayError, Site
+from tasuki.system.loop_thread import LoopThread
+
+T = TypeVar("T")
+
+_GRACE = 1.0
+"""Seconds in which connections are closed at the end; the process does not wait longer for a broker."""
+
+
+class Viewer(Means):
+    """Reads and acts through a site, which it opens and closes.
+
+    Args:
+        site: not open yet.
+        session: who acts, for policies, the log and the audit.
+        clock: the machine's.
+    """
+
+    def __init__(self, site: Site, session: Session, clock: Clock) -> None:
+        super().__init__(site, clock)
+        self.session = session
+        self._thread = LoopThread(f"tasuki-{session.id}")
+        self._opening: asyncio.Task[None] | None = None
+
+    async def ask(self, work: Callable[[], Coroutine[Any, Any, T]], *, is_whole: bool = False) -> T:
+        """The result of work on the reading thread, for a caller on another event loop.
+
+        ``is_whole``: it goes on to its end, although its caller is cancelled. Raises what the work raises.
+        """
+
+        async def opened() -> T:
+            await self._open()
+            return await work()
+
+        return await self._thread.call(opened, is_whole=is_whole)
+
+    async def _open(self) -> None:
+        """Open the site once for all callers: one that is cancelled must not take it from the others."""
+        if self._opening is None or (self._opening.done() and not self._is_open):
+            self._opening = asyncio.create_task(self.site.open(), name=f"{self.session.id} opens")
+        await asyncio.shield(self._opening)
+
+    @property
+    def _is_open(self) -> bool:
+        task = self._opening
+        return task is not None and task.done() and not task.cancelled() and task.exception() is None
+
+    async def snapshot(self, *, now: bool = False) -> Snapshot:
+        """The counts, workers and pauses, on the reading thread; see :meth:`Sampler.latest`."""
+        return await self.sampler.latest(now=now)
+
+    async def carry_out(self, order: Order) -> Done:
+        """One act, with the actor's rights, and logged; on the reading thread. Raises as ``Acts.carry_out``."""
+        return await self.acts.carry_out(order, self.session)
+
+    def may(self, act: str, id: str) -> bool:
+        """Whether the actor may do this; from any thread, as it asks the project's policies alone."""
+        try:
+            return self.acts.rights().may(self.session.actor, act, id)
+        except AwayError:
+            return False
+
+    def keeps(self, queue: str) -> bool:
+        """Whether deleted letters of this queue can be brought back. Raises AwayError, KeyError."""
+        can = self.site.live.queues[queue].driver.capabilities
+        return can.transfer and can.find and can.peek
+
+    async def close(self) -> None:
+        """Close the connections and end the thread, within a second: nothing is lost where that is not enough."""
+        try:
+            async with asyncio.timeout(_GRACE):
+                await self._thread.call(self._close)
+        except (TimeoutError, RuntimeError):
+            pass
+        self._thread.stop()
+
+    async def _close(self) -> None:
+        await self.end()
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        if self._is_open:
+            await self.site.close()

@@ -1,1 +1,0 @@
-"""The tools, by what they are about."""

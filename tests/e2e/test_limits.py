@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tasuki import App, Envelope
-from tasuki.app import redrive
+from tasuki.dead import redrive
 from tasuki.errors import HeldBackError
 from tasuki.kinds.capabilities import all_capabilities
 from tests.e2e.projects import write

@@ -84,7 +84,7 @@ def test_a_public_method_names_its_options() -> None:
 
 
 def test_an_edit_from_code_without_a_loop_takes_the_same_options() -> None:
-    tree = ast.parse(SOURCES["app/dead/mending.py"].read_text())
+    tree = ast.parse(SOURCES["app/edit_and_dry_run.py"].read_text())
     [edit] = [function for function in functions(tree) if function.name == "edit"]
     [changes] = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "Changes"]
     named = {

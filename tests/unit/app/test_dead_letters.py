@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.dead import reading
-from tasuki.app.dead.choice import Choice
 from tasuki.app.handle import QueueHandle
 from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Outgoing
+from tasuki.dead import reading
+from tasuki.dead.selection import Choice
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HeldBackError, QueueNotFoundError, UnsupportedError
 from tasuki.testing import TestApp
@@ -288,7 +288,7 @@ async def test_the_leases_of_what_is_held_are_renewed(
     monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, leases=True, transfer=False))
     monkeypatch.setattr(MemoryDriver, "extend", timed)
     monkeypatch.setattr(MemoryDriver, "receive", slow)
-    monkeypatch.setattr("tasuki.app.redrive.BATCH", 1)
+    monkeypatch.setattr("tasuki.dead.redrive.BATCH", 1)
     async with app:
         await bury(app, "stays", "1", "2", "3", "4", "5")
         started = app.clock.monotonic()

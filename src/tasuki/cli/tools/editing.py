@@ -14,8 +14,8 @@ from tasuki.cli.tools.sending import read_header
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.workbench.editing.building import Wanted
-    from tasuki.workbench.editing.edit import Draft, Editor
+    from tasuki.dead.editing.building import Wanted
+    from tasuki.dead.editing.edit import Draft, Editor
 
 _STAYS = "nothing was sent, and the message stays where it is"
 
@@ -44,9 +44,9 @@ async def edit(
     app: App, source: str, id: str, to: str | None, changes: dict[str, Any], *, is_dry_run: bool
 ) -> dict[str, Any]:
     """Edit a letter and send it; what happened. Raises CommandError: it is not valid, or the user gave up."""
+    from tasuki.dead.editing.edit import Editor
     from tasuki.errors import PublishError
     from tasuki.system.identity import user_and_host
-    from tasuki.workbench.editing.edit import Editor
 
     editor = Editor(app.live_assembly(), source, clock=app.clock, actor=user_and_host())
     try:
@@ -64,8 +64,8 @@ async def edit(
 
 async def undo(app: App, source: str, id: str) -> dict[str, Any]:
     """Bring a letter back whose edit made a message. Raises CommandError: it cannot be."""
+    from tasuki.dead.editing.edit import Editor
     from tasuki.system.identity import user_and_host
-    from tasuki.workbench.editing.edit import Editor
 
     try:
         found = await Editor(app.live_assembly(), source, clock=app.clock, actor=user_and_host()).undo(id)
@@ -75,7 +75,7 @@ async def undo(app: App, source: str, id: str) -> dict[str, Any]:
 
 
 def _wanted(draft: Draft, changes: dict[str, Any]) -> Wanted:
-    from tasuki.workbench.editing.building import SAME, Wanted
+    from tasuki.dead.editing.building import SAME, Wanted
 
     headers: dict[str, Any] = {**dict.fromkeys(changes["without"]), **dict(map(read_header, changes["headers"]))}
     if changes["path"] is None:
@@ -108,10 +108,10 @@ async def _send(editor: Editor, draft: Draft, wanted: Wanted, *, keep: bool, is_
 
 async def _in_editor(editor: Editor, draft: Draft, *, keep: bool, is_dry_run: bool) -> dict[str, Any]:
     """Open the editor until the message is valid, or comes back unchanged."""
+    from tasuki.dead.editing.building import Wanted
+    from tasuki.dead.editing.document import annotated, changes, read, write
+    from tasuki.dead.editing.problems import BODY, EditError, Problem
     from tasuki.errors import PublishError
-    from tasuki.workbench.editing.building import Wanted
-    from tasuki.workbench.editing.document import annotated, changes, read, write
-    from tasuki.workbench.editing.problems import BODY, EditError, Problem
 
     has_text = draft.shown.form != "bytes"
     opened = write(draft.letter.id, draft.dead, draft.to, draft.headers, draft.shown)

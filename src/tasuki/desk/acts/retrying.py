@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasuki.app.dead.choice import Choice
-from tasuki.app.redrive import redrive
 from tasuki.clock import Clock
+from tasuki.dead.redrive import redrive
+from tasuki.dead.selection import Choice
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.message import Message

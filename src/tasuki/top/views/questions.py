@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tasuki.dead.rules.batch import KEPT, RATE
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk
 from tasuki.desk.reading.bodies import line
 from tasuki.top.frame import amounts
 from tasuki.top.views.view import Key
-from tasuki.workbench.batches.rules.batch import KEPT, RATE
 
 
 def of_many(verb: str, orders: Sequence[Order], what: str) -> str:

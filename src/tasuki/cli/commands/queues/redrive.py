@@ -17,13 +17,13 @@ from tasuki.cli.tools.control.acting import acting, ids_text
 from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, show_begun, show_end
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
-from tasuki.workbench.batches.rules.batch import CANARY, FIRST, RATE
+from tasuki.dead.rules.batch import CANARY, FIRST, RATE
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.app.dead.choice import Choice
+    from tasuki.dead.rules.batch import Act
+    from tasuki.dead.selection import Choice
     from tasuki.queues.queue import Queue
-    from tasuki.workbench.batches.rules.batch import Act
 
 
 def _show(done: dict[str, Any]) -> None:
@@ -215,7 +215,7 @@ async def _at_once(app: App, source: str, to: str | None, limit: int | None, cho
 
 async def _look(app: App, source: str, to: str | None, limit: int | None, choice: Choice) -> dict[str, Any]:
     """How many messages would be moved, and whether all were asked."""
-    from tasuki.app.redrive import would_move
+    from tasuki.dead.redrive import would_move
 
     target = None if to is None else app.live_queue(to)
     found = await would_move(app.live_assembly(), app.live_queue(source), target, limit, choice, clock=app.clock)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tasuki.dead.rules.batch import Batch
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
@@ -14,7 +15,6 @@ from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs
 from tasuki.top.views.messages import MessagesView
 from tasuki.top.views.view import Key, Row, Table, View
-from tasuki.workbench.batches.rules.batch import Batch
 
 if TYPE_CHECKING:
     from tasuki.top.reading import Reading

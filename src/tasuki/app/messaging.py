@@ -232,12 +232,11 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         from tasuki.dead.redrive import redrive, would_move
         from tasuki.dead.selection import Choice
 
-        choice = Choice(where, ids)
-        source = self.live_queue(dead_letters)
+        live, source = self._live(), self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
         if dry_run:
-            return (await would_move(self._live(), source, target, limit, choice, clock=self.clock)).count
-        return await redrive(self._live(), source, target, limit, progress, clock=self.clock, choice=choice, rate=rate)
+            return (await would_move(live, source, target, limit, Choice(where, ids), clock=self.clock)).count
+        return await redrive(live, source, target, limit, progress, clock=self.clock, where=where, ids=ids, rate=rate)
 
     async def dead_letters(
         self, queue: str | QueueHandle[Any] = "", *, by: str = "cause", where: str = ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Receipt, Release
-from tasuki.dead.held import AWHILE, Pace, settle_all
+from tasuki.dead.held import Held
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
 from tasuki.queues.dead.naming import Names
 from tasuki.queues.queue import Queue
+
+_WAIT = 2.0
+"""Seconds to wait for the next message: a broker that pushes may need some round trips before the first."""
 
 
 async def letter_of(source: Queue, id: str, clock: Clock) -> Message:
@@ -36,19 +38,18 @@ async def _seen(source: Queue, name: Names) -> Message | None:
 
 
 async def _borrowed(source: Queue, wanted: Names, clock: Clock) -> Message | None:
-    """Receive until it comes, and release all of them, the newest first: each goes back to the head."""
+    """Receive until it comes, and release all of them."""
     name, page = source.spec.name, source.driver.capabilities.max_batch
     left = (await source.driver.depth(name)).ready
-    held: list[Receipt] = []
-    pace = Pace(source, None, clock, held)
+    held = Held(source, clock)
     try:
-        while left > 0 and (batch := await source.driver.receive(name, min(left, page), AWHILE)):
-            held += [received.receipt for received in batch]
+        while left > 0 and (batch := await source.driver.receive(name, min(left, page), _WAIT)):
+            held.receipts += [received.receipt for received in batch]
             left -= len(batch)
             for received in batch:
                 if wanted.of(received):
                     return Message(received.id, received.body, dict(received.headers))
-            await pace.renew()  # else the first ones come again before the last ones have
+            await held.renew()  # else the first ones come again before the last ones have
         return None
     finally:
-        await settle_all(source, [Release(receipt) for receipt in reversed(held)])
+        await held.release()

@@ -1,27 +1,26 @@
-"""Redrive: send dead letters back to the queues where they failed, or any messages to another queue."""
+"""Redrive: send dead letters back to the queues where they failed, or any messages to another queue; no record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection
+
+from msgspec.structs import replace
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Ack, Limit, Received, Release, Settlement
-from tasuki.dead.held import AWHILE, Pace, settle_all
+from tasuki.dead.counting import counted_at
 from tasuki.dead.host import Host
-from tasuki.dead.moving.carrying import can_carry, carry_delayed
-from tasuki.dead.moving.sorting import Sorter
-from tasuki.dead.moving.transferring import BATCH, Form, Transferring, after_letter, can_transfer
+from tasuki.dead.moving.by_receive import ByReceive, limits_of
+from tasuki.dead.moving.by_transfer import ByTransfer
+from tasuki.dead.moving.places import Form, Places
+from tasuki.dead.moving.progress import Progress
 from tasuki.dead.reading import Movable, movable
-from tasuki.dead.selection import Choice
-from tasuki.errors import HeldBackError
-from tasuki.queues.dead_letter import sent_back
-from tasuki.queues.limits import limit_facts, limit_text
+from tasuki.dead.rules.batch import Batch
+from tasuki.dead.selection import Choice, Chooser, cause_of
+from tasuki.message import new_id
 from tasuki.queues.queue import Queue
 
-_PATIENCE = 10.0
-"""Seconds for which the next message of a queue with a limit is waited for at least: a place may become free."""
-_LONGEST_PATIENCE = 60.0
-"""At a low rate, it is waited for as long as the rate takes, unless that is longer."""
+_log = logging.getLogger("tasuki.redrive")
 
 
 async def redrive(
@@ -32,94 +31,74 @@ async def redrive(
     progress: Callable[[int], None] | None = None,
     *,
     clock: Clock,
-    choice: Choice | None = None,
+    where: str = "",
+    ids: Collection[str] = (),
     rate: float | None = None,
     is_permitted: bool = False,
-    form: Form = sent_back,
+    form: Form | None = None,
 ) -> int:
     """Move messages from a dead-letter queue back; returns how many.
 
-    Where the driver has ``transfer`` and the target is one of its queues, each goes in one step, and the others keep
-    their places. Elsewhere, and from a queue with a limit, each is received, published and then acked; those that
-    ``choice`` does not take are held until the end, and then go back to their places. Delayed ones, which no receive
-    gets, are shown, published and then removed, where the driver can (``carry_delayed``). A limit that the source's
-    driver keeps holds for a redrive as well (42), so messages leave no faster; ``rate``: at most so many a second.
+    It is a batch (ADR 35) that lives in this process alone, and ends at the first refusal. Where the driver has
+    ``transfer``, each letter goes in one step, and the others keep their places; to a queue of another driver it is
+    published, and then removed. Elsewhere, and from a queue with a limit, each is received, published and then acked,
+    and those that are not chosen are held until the end. A limit that the source's driver keeps holds for a redrive as
+    well (42), so messages leave no faster, but for one letter.
 
     A message stays if its original queue is not declared any more, rejects it, or is closed to the application. With
-    ids, it ends when a letter of each has come. ``is_permitted``: someone else than the application acts, and has the
-    rights. ``form``: makes the message to be sent of a letter, at a time in Unix seconds.
+    ids, it ends when a letter of each has come.
+
+    Args:
+        host: the open app.
+        source: the dead-letter queue.
+        target: the queue that gets them; None: the one where each failed.
+        limit: the largest number.
+        progress: called with how many have been moved so far.
+        clock: of the app.
+        where: only those that this expression holds for.
+        ids: only those with one of these ids or names.
+        rate: the largest number a second.
+        is_permitted: someone else than the application acts, and has the rights.
+        form: makes the message to be sent of a letter.
 
     Raises:
+        ValueError: the rate is not above 0, or the expression cannot be read.
         HeldBackError: the limit of the source hands out no more now, and some are left; says how many, and why.
         PolicyDeniedError: the application may not redrive from here, or not publish there.
         DriverError: the first refusal; messages that were moved before it stay moved.
     """
     if not is_permitted:
         _require(host, source, target)
-    guard = None if is_permitted else host.rights.application
-    sorter = Sorter(host.queues, guard, source, target, choice or Choice(), clock.time())
-    pace = Pace(source, rate, clock, sorter.left)
-    moved = 0
-    is_left = True
-    if source.driver.capabilities.transfer and source.driver.capabilities.peek and not _limits(source):
-        transferring = Transferring(source, sorter, pace, clock, host.observers, form)
-        await transferring.run(limit, progress)
-        moved, is_left = transferring.moved, transferring.is_elsewhere
-        if is_left:
-            sorter.again()
-            sorter.takes = lambda queue: not can_transfer(source, queue)
-    if not is_left:
-        sorter.report()
-        return moved
-    received, is_held_back = await _receive_all(source, sorter, pace, limit, moved, progress, clock, form)
-    moved += received
-    if can_carry(source) and not _limits(source):
-        moved += await carry_delayed(source, sorter, pace, limit, moved, progress, clock, form)
-    sorter.report()
-    if is_held_back:
-        await _report_left(source, received, None if limit is None else limit - moved, len(sorter.left))
-    return moved
+    if rate is not None and not rate > 0:
+        raise ValueError(f"a rate is above 0 messages a second, not {rate:g}")
+    batch = Batch(
+        new_id(), "retry", source.id, source.spec.name, clock.time(), "",
+        where=where, ids=len(frozenset(ids)), to=target.id if target else "", rate=rate or 0.0, canary=None,
+        limit=limit, is_permitted=is_permitted, kept=False,
+    )  # fmt: skip
+    chooser = Chooser(batch, source, clock, ids)
+    if limit is not None and limit <= 0:
+        return 0
+    able, is_one = source.driver.capabilities, limit == 1 and bool(ids)
+    batch = replace(batch, atomic=able.transfer and able.find and able.peek and (is_one or not limits_of(source)))
+    moving, places = Progress(await _counted(batch, source), clock, progress), Places(host, batch, form)
+    await (ByTransfer if batch.atomic else ByReceive)(moving, places, chooser).run()
+    if places.forbidden and (guard := host.rights.application) is not None:
+        guard.publish(places.forbidden[0])  # raises
+    if chooser.unclear:
+        say = "%d messages stay: the expression cannot be asked about them, as in: %s"
+        _log.warning(say, chooser.unclear, chooser.problem, extra={"queue": source.id})
+    return moving.batch.moved
 
 
-async def _receive_all(
-    source: Queue,
-    sorter: Sorter,
-    pace: Pace,
-    limit: int | None,
-    before: int,
-    progress: Callable[[int], None] | None,
-    clock: Clock,
-    form: Form,
-) -> tuple[int, bool]:
-    """Receive, publish and ack, each published before it is acked; ``before``: how many were moved already.
-
-    Returns how many were moved, and whether the limit of the source holds back others.
-    """
-    limit = None if limit is None else limit - before
+async def _counted(batch: Batch, source: Queue) -> Batch:
+    """The batch with the number of letters that it looks at: as many as are there now."""
+    if batch.ids:
+        return batch
+    if batch.atomic and (among := await counted_at(source.driver, source.spec.name, cause_of(batch))) is not None:
+        return replace(batch, among=among)
     depth = await source.driver.depth(source.spec.name)
-    left = depth.ready
-    wait = _patience(source)
-    moved = 0
-    is_held_back = False
-    try:
-        while left > 0 and (limit is None or moved < limit) and not sorter.has_all:
-            wanted = min(BATCH if limit is None else limit - moved, pace.most(BATCH))
-            batch = await source.driver.receive(source.spec.name, min(left, wanted), wait)
-            if not batch:
-                is_held_back = bool(_limits(source))
-                break
-            left -= len(batch)
-            moved += await _move(source, sorter.by_queue(batch), clock.time(), form)
-            if progress is not None:
-                progress(before + moved)
-            await pace.keep(before + moved, is_last=left <= 0 or moved == limit or sorter.has_all)
-            if left <= 0 and depth.is_estimate:  # there may be more
-                depth = await source.driver.depth(source.spec.name)
-                left = depth.ready
-    finally:
-        if sorter.left:
-            await settle_all(source, [Release(receipt) for receipt in reversed(sorter.left)])
-    return moved, is_held_back
+    return batch if depth.is_estimate else replace(batch, there=depth.waiting if batch.atomic else depth.ready)
 
 
 async def would_move(
@@ -132,63 +111,8 @@ async def would_move(
     return await movable(host, source, targets, choice, limit, clock)
 
 
-def _patience(source: Queue) -> float:
-    """Seconds to wait for the next message."""
-    limits = _limits(source)
-    if not limits:
-        return AWHILE
-    slowest = max((1.1 / each.rate for each in limits if each.rate is not None), default=0.0)
-    return max(_PATIENCE, slowest if slowest <= _LONGEST_PATIENCE else 0.0)
-
-
-def _limits(source: Queue) -> list[Limit]:
-    return [each for each in (source.spec.limit, source.spec.lane_limit) if each is not None]
-
-
-async def _report_left(source: Queue, moved: int, wanted: int | None, strangers: int) -> None:
-    """Raise HeldBackError if messages are left that were to be moved; another receiver may have taken them."""
-    depth = await source.driver.depth(source.spec.name)
-    left = depth.ready - strangers
-    left = left if wanted is None else min(left, wanted)
-    if left <= 0:
-        return
-    text = limit_text(limit_facts(source.spec, source.policy)["limit"])
-    counts = [f"{moved} sent back", f"{left} left"]
-    counts += [f"{depth.in_flight} held by consumers"] if depth.in_flight else []
-    counts += [f"{strangers} from no queue of this project, which take part of it"] if strangers else []
-    raise HeldBackError(
-        f"the limit of queue {source.id!r} ({text}) hands out no more messages now: {', '.join(counts)}; do it again "
-        "later, or take the limit off the queue for this time",
-        driver=source.driver.name,
-        queue=source.id,
-    )
-
-
 def _require(host: Host, source: Queue, target: Queue | None) -> None:
     if (guard := host.rights.application) is not None:
         guard.require("queue.admin.redrive", source.id, f"not allowed to redrive from queue: {source.id}")
         if target is not None:
             guard.publish(target.id)
-
-
-async def _move(source: Queue, by_queue: dict[Queue, list[Received]], now: float, form: Form) -> int:
-    """Publish each message and ack it, or release it where that failed; returns how many were moved."""
-    acks: list[Settlement] = []
-    releases = {received.receipt: Release(received.receipt) for batch in by_queue.values() for received in batch}
-    refused: Exception | None = None
-    try:
-        for queue, batch in by_queue.items():
-            letters = [form(received, now) for received in batch]
-            errors = await queue.forward(letters, after=[after_letter(received) for received in batch])
-            for received, error in zip(batch, errors, strict=True):
-                if error is None:
-                    del releases[received.receipt]
-                    acks.append(Ack(received.receipt))
-                else:
-                    refused = refused or error
-    finally:
-        # Newest first: each release goes to the head, so the old order is restored.
-        await settle_all(source, [*acks, *reversed(releases.values())])
-    if refused is not None:
-        raise refused
-    return len(acks)

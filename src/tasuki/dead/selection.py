@@ -166,6 +166,11 @@ class Chooser:
         return self._choice.unclear
 
     @property
+    def problem(self) -> str:
+        """Why the last of these could not be judged."""
+        return self._choice.problem
+
+    @property
     def has_all(self) -> bool:
         """Whether each letter of the chosen ones has been seen."""
         return bool(self.names) and not self._sought

@@ -8,7 +8,7 @@ BATCHES = [
     Mutant(
         "the lease of a batch is never renewed",
         "dead/batches/batch_lease.py",
-        "        if self.clock.monotonic() - self._renewed > self._lease / 3 and not await self._hold(self.batch.id):\n"
+        "        if self.clock.monotonic() - self._renewed > self._lease / 3 and not await self._hold():\n"
         "            raise HaltedError\n",
         "        return\n",
         ("unit/dead/batches/test_leases.py::test_a_running_batch_keeps_its_lease_however_long_it_takes",),
@@ -16,15 +16,15 @@ BATCHES = [
     Mutant(
         "the lost lease of a batch is not noticed",
         "dead/batches/batch_lease.py",
-        "and not await self._hold(self.batch.id):\n            raise HaltedError",
-        "and not await self._hold(self.batch.id):\n            pass",
+        "and not await self._hold():\n            raise HaltedError",
+        "and not await self._hold():\n            pass",
         ("unit/dead/batches/test_leases.py::test_a_batch_whose_lease_another_process_has_moves_no_more_letters",),
     ),
     Mutant(
         "a batch is driven by two processes",
         "dead/batches/batch_lease.py",
-        "        if not await self._hold(id):\n            return False\n",
-        "        await self._hold(id)\n",
+        "        if not await self._hold():\n            return False\n",
+        "        await self._hold()\n",
         ("unit/dead/batches/test_leases.py::test_a_process_that_was_stopped_sees_its_successor_while_it_waits",),
     ),
     Mutant(

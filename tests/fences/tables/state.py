@@ -78,16 +78,16 @@ STATE = [
     ),
     Mutant(
         "letters that a redrive holds are not renewed",
-        "dead/held.py",
-        "        await self.renew()\n        if self._rate is None",
-        "        if self._rate is None",
+        "dead/moving/by_receive.py",
+        "            await self._held.renew()\n",
+        "",
         ("unit/app/test_dead_letters.py::test_the_leases_of_what_is_held_are_renewed",),
     ),
     Mutant(
         "letters that a slow redrive holds are not renewed while it waits",
-        "dead/held.py",
-        "            await asyncio.sleep(min(left, self.step))\n            await self.renew()",
-        "            await asyncio.sleep(min(left, self.step))",
+        "dead/moving/progress.py",
+        "                await self._meanwhile()\n",
+        "                pass\n",
         ("unit/app/test_dead_letters.py::test_the_leases_of_what_is_held_are_renewed",),
     ),
     Mutant(

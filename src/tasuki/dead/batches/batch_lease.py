@@ -1,45 +1,43 @@
-"""Driving: a process has the lease of a batch, and writes down what it does with it."""
+"""Batch lease: one process has the lease of a batch, and writes down what it does with it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from tasuki.clock import Clock
 from tasuki.dead.batches.batch_store import PLACE, Shelf
+from tasuki.dead.moving.progress import Progress
 from tasuki.dead.rules import steps
 from tasuki.dead.rules.batch import Batch, State
+from tasuki.dead.rules.forms import Note
 from tasuki.errors import ConflictError, DriverError
 
 LEASE = 10.0
 """Seconds after which another process goes on in place of one that was killed."""
-_LOOK = 1.0
-"""Seconds between two checks of the record while it waits."""
 
 
 class HaltedError(Exception):
     """The batch is not to be driven on: another process has it, or it is in another state."""
 
 
-class Driving:
-    """The batch as it is now. Every verb may raise HaltedError and DriverError."""
+class LeasedBatch(Progress):
+    """A batch and its record. Every verb may raise HaltedError and DriverError."""
 
-    def __init__(self, shelf: Shelf, holder: str, clock: Clock, lease: float = LEASE) -> None:
-        self.shelf, self.clock = shelf, clock
+    is_recorded = True
+
+    def __init__(self, batch: Batch, shelf: Shelf, holder: str, clock: Clock, lease: float = LEASE) -> None:
+        super().__init__(batch, clock)
+        self.shelf = shelf
         self._holder, self._lease = holder, lease
         self._renewed = 0.0
         self._version = 0
         self._as: State = "running"
-        self._due = clock.monotonic()
-        """When the next letter may go."""
-        self._meanwhile: Callable[[], Awaitable[None]] | None = None
-        self._slice = _LOOK
-        self.batch: Batch
 
-    async def take(self, id: str) -> bool:
+    async def take(self) -> bool:
         """Take the lease and the batch; False: another process has it, or there is nothing to do for it."""
-        if not await self._hold(id):
+        id = self.batch.id
+        if not await self._hold():
             return False
         while (found := await self.shelf.get(id)) is not None and found[0].is_driven:
             self.batch = steps.taken(found[0], self._holder)
@@ -47,13 +45,13 @@ class Driving:
             with suppress(ConflictError):
                 self._version = await self.shelf.put(self.batch, found[1])
                 return True
-        await self.leave(id)
+        await self.leave()
         return False
 
-    async def leave(self, id: str) -> None:
+    async def leave(self) -> None:
         """Free the place for others; where that fails, it ends with its lease."""
         with suppress(DriverError):
-            await asyncio.shield(self.shelf.store.release(PLACE + id, self._holder))
+            await asyncio.shield(self.shelf.store.release(PLACE + self.batch.id, self._holder))
 
     async def write(self, batch: Batch) -> None:
         """Write the batch down, with the orders that others have written meanwhile.
@@ -84,6 +82,10 @@ class Driving:
                 await self.write(steps.merged(before, self.batch))
             raise
 
+    async def note(self, notes: dict[str, Note]) -> None:
+        """Keep them beside the record."""
+        await self.shelf.put_notes(self.batch.id, self.batch.chunks, notes)
+
     def _check(self) -> None:
         if self.batch.state != self._as:
             raise HaltedError
@@ -99,37 +101,15 @@ class Driving:
 
     async def sure(self) -> None:
         """Return if no other process can have the lease while the next step is taken."""
-        if self.clock.monotonic() - self._renewed > self._lease / 3 and not await self._hold(self.batch.id):
+        if self.clock.monotonic() - self._renewed > self._lease / 3 and not await self._hold():
             raise HaltedError
 
-    async def _hold(self, id: str) -> bool:
+    async def _hold(self) -> bool:
         asked = self.clock.monotonic()
-        if await self.shelf.store.hold(PLACE + id, self._holder, places=1, lease=self._lease) is None:
+        if await self.shelf.store.hold(PLACE + self.batch.id, self._holder, places=1, lease=self._lease) is None:
             return False
         self._renewed = asked
         return True
-
-    async def pace(self, moved: int) -> None:
-        """Wait as long as so many letters take at the rate of the batch."""
-        if self.batch.rate and not self.batch.is_back:
-            now = self.clock.monotonic()
-            self._due = max(self._due, now - _LOOK) + moved / self.batch.rate
-            await self.rest(self._due - now)
-
-    def renew(self, meanwhile: Callable[[], Awaitable[None]], step: float) -> None:
-        """Let this be called every ``step`` seconds, or more often, as long as it waits."""
-        self._meanwhile, self._slice = meanwhile, min(_LOOK, step)
-
-    async def rest(self, seconds: float) -> None:
-        """Wait, as long as the batch is to be driven."""
-        end = self.clock.monotonic() + seconds
-        while (left := end - self.clock.monotonic()) > 0:
-            await asyncio.sleep(min(left, self._slice))
-            await self.sure()
-            if self._meanwhile is not None:
-                await self._meanwhile()
-            if left > _LOOK:
-                await self.look()
 
     async def look(self) -> None:
         """Read whether others have ordered something."""

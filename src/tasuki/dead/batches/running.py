@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
-from tasuki.dead.batches.batch_lease import LEASE, Driving, HaltedError
+from tasuki.dead.batches.batch_lease import LEASE, HaltedError, LeasedBatch
 from tasuki.dead.batches.batch_store import Shelf
 from tasuki.dead.batches.trash import empty
 from tasuki.dead.batches.undoing import Undoing
-from tasuki.dead.moving.by_receive import Taking
-from tasuki.dead.moving.by_transfer import Moving
-from tasuki.dead.moving.failed_again import Returns
+from tasuki.dead.moving.by_receive import ByReceive
+from tasuki.dead.moving.by_transfer import ByTransfer
+from tasuki.dead.moving.failed_again import FailedAgain
 from tasuki.dead.moving.places import Places
 from tasuki.dead.rules import steps
 from tasuki.dead.rules.batch import TRASH_TIME, Batch
@@ -46,15 +46,15 @@ async def run(host: Host, shelf: Shelf, id: str, holder: str, clock: Clock, leas
         return OTHERS
     if not found[0].is_driven:
         return await _empty(host, shelf, found[0])
-    driving = Driving(shelf, holder, clock, lease)
-    if not await driving.take(id):
+    driving = LeasedBatch(found[0], shelf, holder, clock, lease)
+    if not await driving.take():
         return lease / 3
     try:
         await _drive(host, driving)
     except HaltedError:
         pass
     finally:
-        await driving.leave(id)
+        await driving.leave()
     return 0.01
 
 
@@ -64,7 +64,7 @@ def is_here(host: Host, batch: Batch) -> bool:
     return queue is not None and queue.spec.name == batch.name
 
 
-async def _drive(host: Host, driving: Driving) -> None:
+async def _drive(host: Host, driving: LeasedBatch) -> None:
     """Until its end; a broker that is away is tried again."""
     failures = 0
     while True:
@@ -93,7 +93,7 @@ async def _drive(host: Host, driving: Driving) -> None:
               extra=_facts(batch))  # fmt: skip
 
 
-async def _step(host: Host, driving: Driving) -> None:
+async def _step(host: Host, driving: LeasedBatch) -> None:
     batch = driving.batch
     places = Places(host, batch)
     if batch.state == "undoing":
@@ -101,8 +101,8 @@ async def _step(host: Host, driving: Driving) -> None:
         return
     ids = await driving.shelf.ids(batch.id) if batch.ids else ()
     chooser = Chooser(batch, places.source, driving.clock, ids)
-    way = Moving if batch.atomic else Taking
-    await way(driving, places, chooser, Returns(places)).run()
+    way = ByTransfer if batch.atomic else ByReceive
+    await way(driving, places, chooser, FailedAgain(places)).run()
 
 
 async def _empty(host: Host, shelf: Shelf, batch: Batch) -> float:

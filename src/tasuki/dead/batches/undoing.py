@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from tasuki.contracts.driver import Outgoing, Transfer, place_of
-from tasuki.dead.batches.batch_lease import Driving
-from tasuki.dead.moving.places import Places
+from tasuki.contracts.driver import Outgoing
+from tasuki.dead.batches.batch_lease import LeasedBatch
+from tasuki.dead.moving.places import Places, transfer
 from tasuki.dead.rules import steps
 from tasuki.dead.rules.forms import CHUNK, Note, restored
 from tasuki.dead.walk import Search
@@ -22,7 +22,7 @@ _AT_ONCE = 10
 class Undoing:
     """Every verb may raise HaltedError and DriverError."""
 
-    def __init__(self, driving: Driving, places: Places) -> None:
+    def __init__(self, driving: LeasedBatch, places: Places) -> None:
         self._driving, self._places = driving, places
 
     async def run(self) -> None:
@@ -96,9 +96,7 @@ class Undoing:
         await driving.sure()
 
         async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
-            pairs = zip(chunk, messages, strict=True)
-            batch = [Transfer(each.id, source.spec.name, message, place_of(each)) for each, message in pairs]
-            return await self._places.transfer(name, batch)
+            return await transfer(source.driver, name, chunk, source.spec.name, messages)
 
         answers = await self._places.put(source, back, carry=carry)
         undone, trouble = 0, None

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Outgoing, Transfer, place_of
 from tasuki.dead.editing.body import Shown, shown
 from tasuki.dead.editing.building import Made, Wanted, make
 from tasuki.dead.editing.checking import check
 from tasuki.dead.editing.undo import can_undo, remember, undo
 from tasuki.dead.finding import letter_of
 from tasuki.dead.host import Host
-from tasuki.dead.moving.transferring import after_letter
+from tasuki.dead.moving.places import after_letter
 from tasuki.dead.redrive import redrive
-from tasuki.dead.selection import Choice
-from tasuki.errors import DriverError, MessageNotFoundError, QueueNotFoundError
+from tasuki.errors import QueueNotFoundError
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.dead.home import home_of, homeless
 from tasuki.queues.dead.naming import name_of
-from tasuki.queues.observing import tell
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.edit")
@@ -138,44 +135,14 @@ class Editor:
         return Edited(made.message.id, target.id, letter.id, keep, is_undoable, made.warnings)
 
     async def _replace(self, letter: Message, target: Queue, made: Made) -> None:
-        """In one step where the driver can."""
-        source = self._source
-        can_transfer = source.driver.can_transfer(source.spec.name, target.spec.name)
-        if source.driver is target.driver and can_transfer:
-            await self._transfer(letter, target, made)
-        else:
-            await self._take_and_publish(letter, target, made)
-
-    async def _transfer(self, letter: Message, target: Queue, made: Made) -> None:
-        source = self._source
-
-        async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
-            transfers = [Transfer(letter.id, target.spec.name, message, place_of(letter)) for message in messages]
-            return list(await source.driver.transfer(source.spec.name, transfers))
-
-        try:
-            errors = await target.forward([made.message], carry=carry, after=[after_letter(letter)])
-            if errors and errors[0] is not None:
-                raise errors[0]
-        except MessageNotFoundError as error:
-            raise LookupError(_gone(letter, source)) from error
-        if (told := tell(self._live.observers, "on_publish")) is not None:
-            told(target.id, [made.message], [None])
-
-    async def _take_and_publish(self, letter: Message, target: Queue, made: Made) -> None:
-        """The letter is received, the new message published, and the letter acked; a kill in between leaves both."""
+        """Redrive the letter in its new form. Raises LookupError: it has gone."""
         moved = await redrive(
-            self._live,
-            self._source,
-            target,
-            1,
-            clock=self._clock,
-            choice=Choice(ids=[name_of(letter)]),
-            is_permitted=True,
-            form=lambda received, now: made.message,
-        )
+            self._live, self._source, target, 1, clock=self._clock, ids=[name_of(letter)], is_permitted=True,
+            form=lambda letter, now: made.message,
+        )  # fmt: skip
         if not moved:
-            raise LookupError(_gone(letter, self._source))
+            source = self._source.id
+            raise LookupError(f"message {letter.id} is not in {source} any more, or another process holds it")
 
     def _target(self, letter: Message, to: str | None) -> Queue:
         target = home_of(letter, self._source, self._live.queues) if to is None else self._live.queues.get(to)
@@ -185,7 +152,3 @@ class Editor:
         if self._guard is not None:
             self._guard.publish(target.id)
         return target
-
-
-def _gone(letter: Message, source: Queue) -> str:
-    return f"message {letter.id} is not in {source.id} any more, or another process holds it"

@@ -5,12 +5,14 @@ The letter takes the place of its new message while that waits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tasuki.contracts.driver import Outgoing, Transfer
+from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.state.store import Store
+from tasuki.dead.moving.places import transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import PARTITION_KEY, PRIORITY, HeaderValue, Message
 from tasuki.queues.queue import Queue
@@ -117,14 +119,13 @@ async def undo(live: Host, dead: str, id: str) -> str:
         priority=priority if isinstance(priority, int) else 0, key=None if lane is None else str(lane),
     )  # fmt: skip
 
-    async def carry(messages: object) -> list[DriverError | None]:
-        moved = await source.driver.transfer(target.spec.name, [Transfer(id, source.spec.name, letter)])
-        return list(moved)
+    async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
+        return await transfer(source.driver, target.spec.name, [Message(id, b"", {})], source.spec.name, messages)
 
     try:
-        errors = await source.forward([letter], carry=carry)
-        if errors and errors[0] is not None:
-            raise errors[0]
+        (error,) = await source.forward([letter], carry=carry)
+        if error is not None:
+            raise error
     except MessageNotFoundError as error:
         raise LookupError(f"message {id} does not wait in {target.id} any more: its handler has started") from error
     for each in (key, *(_part_key(key, number) for number in range(1, record.more + 1))):

@@ -1,4 +1,4 @@
-"""Moving: the letters of a batch leave their queue, each in one step, on drivers with ``transfer``."""
+"""By transfer: letters leave their queue in one step each, on drivers with ``transfer``; none is held."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from tasuki.contracts.driver import Outgoing, Transfer, place_of
-from tasuki.dead.batches.batch_lease import Driving
-from tasuki.dead.moving.failed_again import Returns
-from tasuki.dead.moving.places import Places, removed
-from tasuki.dead.moving.transferring import after_letter
+from tasuki.contracts.driver import Outgoing, place_of
+from tasuki.dead.moving.failed_again import FailedAgain
+from tasuki.dead.moving.places import Places, removed, transfer
+from tasuki.dead.moving.progress import Progress
 from tasuki.dead.rules import steps
 from tasuki.dead.rules.batch import KEPT
-from tasuki.dead.rules.forms import CHUNK, Note, has_room, moved_form, note_of, weight_of
+from tasuki.dead.rules.forms import CHUNK, Note, has_room, note_of, weight_of
 from tasuki.dead.selection import Chooser, cause_of
 from tasuki.dead.walk import Search, Walk
-from tasuki.errors import DriverError, MessageNotFoundError
+from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError
 from tasuki.message import BATCH, MOVED_FROM, HeaderValue, Message
-from tasuki.queues.queue import Queue
+from tasuki.queues.queue import PUBLISH_TIMEOUT, Queue
+
+_FULL_WAIT = 0.05
+"""Seconds until a full queue is tried again."""
 
 
 class Letter(NamedTuple):
@@ -30,11 +32,13 @@ class Letter(NamedTuple):
     note: Note
 
 
-class Moving:
+class ByTransfer:
     """Moves letters until none is left. Every verb may raise HaltedError and DriverError."""
 
-    def __init__(self, driving: Driving, places: Places, chooser: Chooser, returns: Returns) -> None:
-        self._driving, self._places, self._chooser, self._returns = driving, places, chooser, returns
+    def __init__(
+        self, progress: Progress, places: Places, chooser: Chooser, failed_again: FailedAgain | None = None
+    ) -> None:
+        self._progress, self._places, self._chooser, self._failed_again = progress, places, chooser, failed_again
         self._walk = self._choose_walk()
         self._page: list[Message] = []
         self._restarts = 0
@@ -48,38 +52,39 @@ class Moving:
 
     async def run(self) -> None:
         """Move all; the batch is finished when this returns, or its canary has stopped it."""
-        driving = self._driving
-        if driving.batch.act == "delete" and driving.batch.kept:
+        progress = self._progress
+        if progress.batch.act == "delete" and progress.batch.kept:
             await self._places.declare_trash()
-            self._ahead = await driving.now() - driving.clock.monotonic()
+            self._ahead = await progress.now() - progress.clock.monotonic()
         self._begin_walk()
         while True:
-            await driving.sure()
-            chunk = await self._next(steps.most_now(driving.batch, CHUNK))
+            await progress.sure()
+            chunk = await self._next(steps.most_now(progress.batch, CHUNK))
             if not chunk:
                 break
             moved = await self._move(chunk)
-            await driving.pace(moved)
-            if await self._returns.stop(driving):
+            await progress.pace(moved)
+            if self._failed_again is not None and await self._failed_again.stop(progress):
                 return
-        await driving.write(replace(driving.batch, seen=self._chooser.passed, unclear=self._chooser.unclear))
-        await self._returns.count(driving)
-        await driving.end(steps.finished(driving.batch, await driving.now()))
+        await progress.write(replace(progress.batch, seen=self._chooser.passed, unclear=self._chooser.unclear))
+        if self._failed_again is not None:
+            await self._failed_again.count(progress)
+        await progress.end(steps.finished(progress.batch, await progress.now()))
 
     def _choose_walk(self) -> Walk | Search:
         """Through what it has to look at: the letters of its ids, of its one cause, or all."""
-        driver, name, batch = self._places.driver, self._places.source.spec.name, self._driving.batch
+        driver, name, batch = self._places.driver, self._places.source.spec.name, self._progress.batch
         if self._chooser.names:
             return Search(driver, name, self._chooser.names.ids)
         return Walk(driver, name, cause_of(batch) if batch.among is not None else "")
 
     def _begin_walk(self) -> None:
         """From the oldest letter on: as many as were there when the batch began are looked at, and no newer ones."""
-        batch = self._driving.batch
+        batch = self._progress.batch
         there = batch.there if batch.among is None else batch.among
         if there is not None and not batch.ids:
             self._left_to_see = there - batch.moved - batch.gone + len(batch.doubt)
-        self._driving.batch = replace(batch, stayed=0)
+        self._progress.batch = replace(batch, stayed=0)
         self._chooser.begin()
 
     async def _next(self, most: int) -> list[Letter]:
@@ -101,10 +106,10 @@ class Moving:
             if letter is None:
                 self._walk.stays(message)
                 continue
-            if not steps.may_take(self._driving.batch, message.id, fresh):
+            if not steps.may_take(self._progress.batch, message.id, fresh):
                 self._is_full = True
                 break
-            fresh += message.id not in self._driving.batch.doubt
+            fresh += message.id not in self._progress.batch.doubt
             chunk.append(letter)
             weight += weight_of(letter.note)
         return chunk
@@ -113,7 +118,7 @@ class Moving:
         """Get the next page; False: there is none, or all letters have been found."""
         if self._chooser.has_all or (self._left_to_see is not None and self._left_to_see <= 0):
             return False
-        await self._driving.sure()
+        await self._progress.sure()
         page = await self._walk.page()
         if self._walk.restarts != self._restarts:
             self._restarts = self._walk.restarts
@@ -122,31 +127,31 @@ class Moving:
         return bool(self._page)
 
     def _taken(self, message: Message) -> Letter | None:
-        batch = self._driving.batch
+        batch = self._progress.batch
         if not self._chooser.takes(message):
             return None
+        note = note_of(message, batch.act) if batch.kept else {}
         if batch.act == "delete":
-            return Letter(message, None, note_of(message, batch.act))
+            return Letter(message, None, note)
         target = self._places.target(message)
         if target is None:
-            self._driving.batch = replace(batch, stayed=batch.stayed + 1)
+            self._progress.batch = replace(batch, stayed=batch.stayed + 1)
             return None
-        return Letter(message, target, note_of(message, batch.act))
+        return Letter(message, target, note)
 
     async def _move(self, chunk: Sequence[Letter]) -> int:
         """Note the letters, move them, and count them; returns how many were moved."""
-        driving, batch = self._driving, self._driving.batch
+        progress, batch = self._progress, self._progress.batch
         ids = [letter.message.id for letter in chunk]
         self._again = again = steps.again_of(batch, ids)
         kept = self._is_kept(chunk)
         if kept:
-            notes = {letter.message.id: letter.note for letter in chunk}
-            await driving.shelf.put_notes(batch.id, batch.chunks, notes)
+            await progress.note({letter.message.id: letter.note for letter in chunk})
         targets = dict.fromkeys((*batch.targets, *(letter.target.id for letter in chunk if letter.target)))
         chunks = batch.chunks + kept
         facts = {"kept": kept, "chunks": chunks, "targets": tuple(targets), "seen": self._chooser.passed}
-        await driving.announce(replace(steps.about(batch, ids), **facts))
-        await driving.sure()
+        await progress.announce(replace(steps.about(batch, ids), **facts))
+        await progress.sure()
         answers = await self._put(chunk, is_kept=kept)
         moved = gone = 0
         trouble: DriverError | None = None
@@ -157,17 +162,17 @@ class Moving:
                 gone += 1
             else:
                 self._walk.stays(letter.message)
-                trouble = answer
+                trouble = trouble or answer
         stayed = 0 if trouble is not None and trouble.retryable else len(chunk) - moved - gone
-        settled = steps.settled(driving.batch, moved, gone, stayed)
-        await driving.write(replace(settled, problem=str(trouble) if trouble else settled.problem))
-        if trouble is not None and trouble.retryable:
+        settled = steps.settled(progress.batch, moved, gone, stayed)
+        await progress.write(replace(settled, problem=str(trouble) if trouble else settled.problem))
+        if trouble is not None and (trouble.retryable or not progress.is_recorded):
             raise trouble
         return moved
 
     def _is_kept(self, chunk: Sequence[Letter]) -> bool:
         """Whether all letters can be brought back, these included."""
-        batch = self._driving.batch
+        batch = self._progress.batch
         if not batch.kept or batch.moved + len(chunk) > KEPT:
             return False
         places = self._places
@@ -175,12 +180,12 @@ class Moving:
 
     async def _put(self, chunk: Sequence[Letter], *, is_kept: bool) -> list[DriverError | None]:
         """Put each letter into its place; one answer for each."""
-        batch, driver, source = self._driving.batch, self._places.driver, self._places.source
+        batch, driver, source = self._progress.batch, self._places.driver, self._places.source
         if batch.act == "delete" and not is_kept:
             count = await removed(driver, source.spec.name, [letter.message for letter in chunk])
             gone = MessageNotFoundError("another process was faster", driver=driver.name, queue=source.spec.name)
             return [None if number < count else gone for number in range(len(chunk))]
-        clock = self._driving.clock  # the trash is emptied by the time of the store
+        clock = self._progress.clock  # the trash is emptied by the time of the store
         now = self._ahead + clock.monotonic() if batch.act == "delete" else clock.time()
         groups: dict[Queue | None, list[int]] = {}
         for number, letter in enumerate(chunk):
@@ -189,7 +194,7 @@ class Moving:
         for target, numbers in groups.items():
             letters = [chunk[number].message for number in numbers]
             to = None if target is None else target.spec
-            sent = [moved_form(letter, batch.act, batch.id, now, to) for letter in letters]
+            sent = [self._places.form(letter, now, to) for letter in letters]
             answers.update(zip(numbers, await self._put_all(target, letters, sent), strict=True))
         return [answers[number] for number in range(len(chunk))]
 
@@ -197,24 +202,45 @@ class Moving:
         self, target: Queue | None, letters: Sequence[Message], sent: Sequence[Outgoing]
     ) -> Sequence[DriverError | None]:
         """Into one queue; None: the trash."""
-        places = self._places
+        places, name = self._places, self._places.source.spec.name
         if target is None:
-            return await self._transfer(places.trash, letters, sent)
+            return await transfer(places.driver, name, letters, places.trash, sent)
         if not places.reaches(target):
             return await self._carry(target, letters, sent)
-        after = [after_letter(letter) for letter in letters]
 
         async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
-            return list(await self._transfer(target.spec.name, letters, messages))
+            answers = await transfer(places.driver, name, letters, target.spec.name, messages)
+            if not self._progress.is_recorded and target.policy.overflow == "block":
+                await self._wait_for_room(target, letters, messages, answers)
+            return answers
 
-        return await places.put(target, sent, after, carry)
+        return await places.put(target, sent, letters, carry)
 
-    async def _transfer(
-        self, to: str, letters: Sequence[Message], sent: Sequence[Outgoing]
-    ) -> Sequence[DriverError | None]:
-        pairs = zip(letters, sent, strict=True)
-        batch = [Transfer(letter.id, to, message, place_of(letter)) for letter, message in pairs]
-        return await self._places.transfer(self._places.source.spec.name, batch)
+    async def _wait_for_room(
+        self,
+        target: Queue,
+        letters: Sequence[Message],
+        messages: Sequence[Outgoing],
+        answers: list[DriverError | None],
+    ) -> None:
+        """A full queue is waited for as by a publish, as long as it takes some; changes the ``answers``."""
+        places, clock = self._places, self._progress.clock
+        until = clock.monotonic() + PUBLISH_TIMEOUT
+        while full := [number for number, answer in enumerate(answers) if isinstance(answer, QueueFullError)]:
+            if clock.monotonic() > until:
+                return
+            await self._progress.rest(_FULL_WAIT)
+            again = await transfer(
+                places.driver,
+                places.source.spec.name,
+                [letters[number] for number in full],
+                target.spec.name,
+                [messages[number] for number in full],
+            )
+            for number, answer in zip(full, again, strict=True):
+                answers[number] = answer
+            if not all(isinstance(answer, QueueFullError) for answer in again):
+                until = clock.monotonic() + PUBLISH_TIMEOUT
 
     async def _carry(
         self, target: Queue, letters: Sequence[Message], sent: Sequence[Outgoing]
@@ -223,14 +249,16 @@ class Moving:
 
         Such a letter is not published again as long as the target can show that it is there.
         """
-        for letter, message in zip(letters, sent, strict=True):
-            message.headers[MOVED_FROM] = place_of(letter)
+        if self._progress.is_recorded:
+            for letter, message in zip(letters, sent, strict=True):
+                message.headers[MOVED_FROM] = place_of(letter)
         there = await self._already_in(target, letters)
         missing = [number for number, letter in enumerate(letters) if place_of(letter) not in there]
-        after = [after_letter(letters[number]) for number in missing]
         answers: list[DriverError | None] = [None] * len(letters)
         if missing:
-            told = await self._places.put(target, [sent[number] for number in missing], after)
+            told = await self._places.put(
+                target, [sent[number] for number in missing], [letters[number] for number in missing]
+            )
             for number, answer in zip(missing, told, strict=True):
                 answers[number] = answer
         gone = [letter for letter, answer in zip(letters, answers, strict=True) if answer is None]
@@ -244,5 +272,5 @@ class Moving:
         if not ids or not target.driver.capabilities.find:
             return set()
         shown = await target.driver.find(target.spec.name, ids)
-        batch = self._driving.batch.id
+        batch = self._progress.batch.id
         return {each.headers.get(MOVED_FROM, "") for each in shown if each.headers.get(BATCH) == batch} - {""}

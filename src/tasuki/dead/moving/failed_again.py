@@ -1,11 +1,11 @@
-"""Returns: the letters of a batch that failed again and are dead letters once more."""
+"""Failed again: the letters of a batch that failed again and are dead letters once more."""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
-from tasuki.dead.batches.batch_lease import Driving
 from tasuki.dead.moving.places import Places
+from tasuki.dead.moving.progress import Progress
 from tasuki.dead.rules import steps
 from tasuki.dead.walk import FIRST, fitting
 from tasuki.message import BATCH
@@ -22,7 +22,7 @@ _MOST = 10_000
 """Newest letters that are looked at."""
 
 
-class Returns:
+class FailedAgain:
     """Looks at the end of the queue of one batch."""
 
     def __init__(self, places: Places) -> None:
@@ -30,48 +30,48 @@ class Returns:
         self._looked = -_PERIOD
         self._has_watched = False
 
-    async def stop(self, driving: Driving) -> bool:
+    async def stop(self, progress: Progress) -> bool:
         """Whether the canary has stopped the batch. It waits after the first letters, and counts now and then."""
-        batch = driving.batch
+        batch = progress.batch
         if batch.act != "retry" or not self._source.driver.capabilities.peek:
             return False
         if steps.is_watching(batch) and not self._has_watched:
             self._has_watched = True
-            await self._watch(driving)
-        elif driving.clock.monotonic() - self._looked >= _PERIOD:
-            await self.count(driving)
-        if not steps.is_alarmed(driving.batch):
+            await self._watch(progress)
+        elif progress.clock.monotonic() - self._looked >= _PERIOD:
+            await self.count(progress)
+        if not steps.is_alarmed(progress.batch):
             return False
-        await driving.end(steps.stopped(driving.batch, await driving.now()))
+        await progress.end(steps.stopped(progress.batch, await progress.now()))
         return True
 
-    async def _watch(self, driving: Driving) -> None:
-        until = driving.clock.monotonic() + PATIENCE
-        while driving.clock.monotonic() < until and not steps.is_alarmed(driving.batch):
-            is_empty = await self._is_done(driving)
-            await self.count(driving)
+    async def _watch(self, progress: Progress) -> None:
+        until = progress.clock.monotonic() + PATIENCE
+        while progress.clock.monotonic() < until and not steps.is_alarmed(progress.batch):
+            is_empty = await self._is_done(progress)
+            await self.count(progress)
             if is_empty:
                 return
-            await driving.rest(_LOOK)
+            await progress.rest(_LOOK)
 
-    async def _is_done(self, driving: Driving) -> bool:
+    async def _is_done(self, progress: Progress) -> bool:
         """Whether no message waits or runs in the queues of the letters."""
-        for queue in self._places.queues(driving.batch.targets):
+        for queue in self._places.queues(progress.batch.targets):
             occupancy = await queue.driver.occupancy(queue.spec.name)
             if occupancy.ready or occupancy.hidden:
                 return False
         return True
 
-    async def count(self, driving: Driving) -> None:
+    async def count(self, progress: Progress) -> None:
         """Count the letters that came back, among the newest ones."""
-        batch = driving.batch
+        batch = progress.batch
         if batch.act != "retry" or not self._source.driver.capabilities.peek:
             return
-        self._looked = driving.clock.monotonic()
+        self._looked = progress.clock.monotonic()
         found = await self._found(batch.id, None if batch.there is None else batch.there - batch.moved)
         first = len(found.intersection(batch.first))
         if (len(found), first) != (batch.returned, batch.returned_first):
-            await driving.write(replace(batch, returned=len(found), returned_first=first))
+            await progress.write(replace(batch, returned=len(found), returned_first=first))
 
     async def _found(self, batch: str, old: int | None) -> frozenset[str]:
         """The ids of the letters that came back, from the end of the queue on; ``old``: so many were there before."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Driver, Outgoing, QueueSpec, Transfer, place_of
 from tasuki.dead.rules.batch import TRASH, Batch
+from tasuki.dead.rules.forms import moved_form
 from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeError, QueueFullError, QueueNotFoundError
-from tasuki.message import HeaderValue, Message
+from tasuki.message import TRACE, TRACEPARENT, HeaderValue, Message
 from tasuki.observe.trace import Headers
 from tasuki.queues.dead.home import home_of
 from tasuki.queues.middleware import Carry
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from tasuki.dead.host import Host
 
 
-class Places:
-    """Of one batch."""
+Form = Callable[[Message, float], Outgoing]
+"""The message to send for a letter at a time, in Unix seconds."""
 
-    def __init__(self, host: Host, batch: Batch) -> None:
+
+class Places:
+    """Of one batch. ``form``: of letters, where the batch's own is not meant."""
+
+    def __init__(self, host: Host, batch: Batch, form: Form | None = None) -> None:
         self._host = host
-        self._batch = batch
+        self._batch, self._form = batch, form
         self.source: Queue = host.queue(batch.queue)
         self._guard: Guard | None = None if batch.is_permitted else host.rights.application
         self._allowed: dict[str, bool] = {}
@@ -54,6 +59,17 @@ class Places:
             self._allowed[id] = self._guard.decide("queue.publish.queue", id).allowed
         return queue if self._allowed[id] else None
 
+    @property
+    def forbidden(self) -> list[str]:
+        """Ids of queues of letters that the application may not publish to."""
+        return sorted(id for id, is_allowed in self._allowed.items() if not is_allowed)
+
+    def form(self, letter: Message, now: float, to: QueueSpec | None = None) -> Outgoing:
+        """A letter as it is moved."""
+        if self._form is not None:
+            return self._form(letter, now)
+        return moved_form(letter, self._batch.act, self._batch.id, now, to)
+
     def home(self, headers: Mapping[str, HeaderValue]) -> Queue | None:
         """The queue that a letter with these headers is from; None: the project has it no more."""
         return home_of(Message("", b"", dict(headers)), self.source, self._host.queues)
@@ -75,13 +91,14 @@ class Places:
         self,
         queue: Queue,
         messages: Sequence[Outgoing],
-        after: Sequence[Headers] = (),
+        letters: Sequence[Message] = (),
         carry: Carry | None = None,
     ) -> list[DriverError | None]:
         """Put messages of ours into a queue, by another way than a publish if there is one; one answer each.
 
-        Observers hear of those that are stored. ``after``: of each the headers of the span that its own follows.
+        Observers hear of those that are stored. ``letters``: what they were, for their traces.
         """
+        after = [after_letter(letter) for letter in letters]
         answers = await queue.forward(messages, carry=carry, after=after)
         if carry is not None and self._told is not None:  # else they have heard
             stored = [message for message, answer in zip(messages, answers, strict=True) if answer is None]
@@ -89,23 +106,40 @@ class Places:
                 self._told(queue.id, stored, [None] * len(stored))
         return answers
 
-    async def transfer(self, name: str, batch: Sequence[Transfer]) -> list[DriverError | None]:
-        """Move messages out of a queue of the broker in one step each; one answer for each.
-
-        Raises DriverError: the broker refuses. If all have gone, or do not fit, or the queue that they go to has been
-        deleted, each has that as its answer.
-        """
-        try:
-            return list(await self.driver.transfer(name, batch)) or [None] * len(batch)
-        except (MessageNotFoundError, MessageTooLargeError, QueueFullError, QueueNotFoundError) as error:
-            if isinstance(error, QueueNotFoundError) and error.queue == name:
-                raise
-            return [error] * len(batch)
-
     def queues(self, ids: Sequence[str]) -> list[Queue]:
         """The queues of these ids, as far as the project still has them."""
         known: Mapping[str, Queue] = self._host.queues
         return [known[id] for id in ids if id in known]
+
+
+async def transfer(
+    driver: Driver, name: str, letters: Sequence[Message], to: str, messages: Sequence[Outgoing]
+) -> list[DriverError | None]:
+    """Let messages take the places of waiting letters, in one step each; one answer for each.
+
+    Args:
+        driver: of both queues, which has ``transfer``.
+        name: of the letters' queue at the broker.
+        letters: to be taken out.
+        to: the name of the queue that gets the messages.
+        messages: one for each letter.
+
+    Raises DriverError: the broker refuses. If all have gone, or do not fit, or the queue that they go to has been
+    deleted, each has that as its answer.
+    """
+    pairs = zip(letters, messages, strict=True)
+    batch = [Transfer(letter.id, to, message, place_of(letter)) for letter, message in pairs]
+    try:
+        return list(await driver.transfer(name, batch)) or [None] * len(batch)
+    except (MessageNotFoundError, MessageTooLargeError, QueueFullError, QueueNotFoundError) as error:
+        if isinstance(error, QueueNotFoundError) and error.queue == name:
+            raise
+        return [error] * len(batch)
+
+
+def after_letter(letter: Message) -> Headers:
+    """The span that put a dead letter into its queue; empty: none was recorded."""
+    return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}
 
 
 async def removed(driver: Driver, name: str, letters: Sequence[Message]) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.state.store import Store
-from tasuki.dead.batches.batch_lease import LEASE, Driving, HaltedError
+from tasuki.dead.batches.batch_lease import LEASE, HaltedError, LeasedBatch
 from tasuki.dead.batches.batch_store import PLACE, Shelf
 from tasuki.dead.rules import steps
 from tests.unit.dead.batches.letters import bury, ids, many
@@ -59,17 +59,17 @@ async def test_a_batch_whose_lease_another_process_has_moves_no_more_letters(app
         assert len(await ids(app, "jobs")) == moved < 60
 
 
-async def _two(app: App) -> tuple[Driving, Driving]:
+async def _two(app: App) -> tuple[LeasedBatch, LeasedBatch]:
     """A batch whose first process was stopped for longer than its lease, so that a second one has taken over."""
     batch = await app.batches.begin("retry", "dead", rate=0, canary=None, drive=False)
     state = app.live_assembly().state_of("app:dead")
     assert state is not None
     shelf = Shelf(await state.store())
-    first, second = (Driving(shelf, name, app.clock) for name in ("first", "second"))
-    assert await first.take(batch.id)
-    assert not await second.take(batch.id)
+    first, second = (LeasedBatch(batch, shelf, name, app.clock) for name in ("first", "second"))
+    assert await first.take()
+    assert not await second.take()
     await asyncio.sleep(LEASE + 1)
-    assert await second.take(batch.id)
+    assert await second.take()
     return first, second
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Capabilities, Depth
-from tasuki.dead.moving.failed_again import Returns
+from tasuki.dead.moving.failed_again import FailedAgain
 from tasuki.dead.walk import FIRST
 from tasuki.message import BATCH, Message
 
@@ -39,7 +39,7 @@ def letters(prefix: str, number: int, body: bytes = b"{}", batch: str = "") -> l
 
 async def found(shelf: Shelf, old: int) -> frozenset[str]:
     places: Any = SimpleNamespace(source=SimpleNamespace(driver=shelf, spec=SimpleNamespace(name="dead")))
-    return await Returns(places)._found("7", old)
+    return await FailedAgain(places)._found("7", old)
 
 
 async def test_letters_that_others_took_and_added_hide_none() -> None:

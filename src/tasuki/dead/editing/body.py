@@ -54,7 +54,7 @@ def shown(body: bytes, codec: Codec, most: int = sys.maxsize) -> Shown:
     except (CodecError, HandlerError) as error:
         return Shown("bytes", "", str(error))
     if len(data) > most:
-        return Shown("bytes", "", f"it has {len(data)} bytes, and is text up to {most}; use tasuki redrive --edit")
+        return Shown("bytes", "", f"it has {len(data)} bytes, and is text up to {most}; use tasuki edit")
     name = plain_codec(codec).name
     if name == JSON:
         return _shown_json(data)

@@ -1,4 +1,4 @@
-"""Edit one dead letter from the command line: in ``$EDITOR``, or with what the options say."""
+"""``tasuki edit``: change one dead letter and send it back; in ``$EDITOR``, or with what the options say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
+from tasuki.cli.options import printing, project_options
+from tasuki.cli.project import Target, find_queue
+from tasuki.cli.tools.control.acting import acting, ids_text
+from tasuki.cli.tools.queues import looking_at
 from tasuki.cli.tools.sending import read_header
 
 if TYPE_CHECKING:
@@ -20,27 +25,72 @@ if TYPE_CHECKING:
 _STAYS = "nothing was sent, and the message stays where it is"
 
 
-def refuse_together(chosen: dict[str, Any], changes: dict[str, Any], to_edit: bool, undone: str | None) -> None:
-    """Raise click.UsageError for options that do not go together."""
-    is_changed = any(changes[name] for name in ("body", "path", "headers", "without", "keep"))
-    is_many = chosen["where"] or chosen["rate"] is not None or chosen["limit"]
-    is_batch = chosen["as_is"] or chosen["background"] or chosen["no_canary"] or chosen["canary"] is not None
-    is_more = chosen["ids"] or chosen["to"] or chosen["dry_run"] or is_changed
-    for problem, is_so in (
-        ("--undo-edit undoes one edit: leave out the other options",
-         undone and (to_edit or is_many or is_batch or is_more)),
-        ("--body, --file, --header, --without-header and --keep change one message: add --edit",
-         is_changed and not to_edit),
-        ("--edit is for one message: name it with --id", to_edit and len(chosen["ids"]) != 1),
-        ("--edit is for the one message of --id: leave out --where, --limit and --rate", to_edit and is_many),
-        ("--edit is no batch: leave out --as-is, --background, --canary and --no-canary", to_edit and is_batch),
-        ("give the new body with --body or with --file, not both", changes["body"] is not None and changes["path"]),
-    ):  # fmt: skip
-        if is_so:
-            raise click.UsageError(problem)
+def _show(done: dict[str, Any]) -> None:
+    if "undone" in done:
+        click.echo(f"message {done['id']} is back in {done['queue']}; {done['undone']} is gone")
+        return
+    for warning in done["warnings"]:
+        click.echo(f"careful: {warning}", err=True)
+    if done["is_dry_run"]:
+        click.echo(f"message {done['edited_from']} of {done['queue']} would go to {done['to']}: it is valid")
+        return
+    left = "; the old one stays there too" if done["is_kept"] else ""
+    click.echo(f"message {done['edited_from']} of {done['queue']} went to {done['to']} as {done['id']}{left}")
+    if done["is_undoable"]:
+        click.echo(f"undo it within 15 minutes: tasuki edit {done['queue']} {done['id']} --undo", err=True)
+    elif not done["is_kept"]:
+        click.echo("this edit cannot be undone: the queues have no state, or move no message in one step", err=True)
 
 
-async def edit(
+@click.command("edit")
+@click.argument("dead_letters", metavar="DLQ")
+@click.argument("id", metavar="ID")
+@click.option("--to", metavar="QUEUE", help="Send it there instead.")
+@click.option("--body", metavar="JSON", help="Its new body, without an editor.")
+@click.option("--file", "path", type=click.Path(dir_okay=False, allow_dash=True), help="The same from a file.")
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header to set.")
+@click.option("--without-header", "without", multiple=True, metavar="NAME", help="A header to remove.")
+@click.option("--keep", is_flag=True, help="Leave the old message in DLQ too.")
+@click.option("--dry-run", is_flag=True, help="Send nothing; check the message alone.")
+@click.option("--undo", "is_undo", is_flag=True, help="Take the edited message ID back, and restore the old one.")
+@printing(_show)
+@project_options()
+def command(
+    target: Target, dead_letters: str, id: str, *, to: str | None, dry_run: bool, is_undo: bool, **changes: Any
+) -> dict[str, Any]:
+    """Change message ID of DLQ, and send it back as a new message, which is checked before anything moves.
+
+    Without --body, --file, --header and --without-header it opens $EDITOR.
+    """
+    if is_undo and (to or dry_run or any(changes.values())):
+        raise click.UsageError("--undo undoes one edit: leave out the other options")
+    if changes["body"] is not None and changes["path"]:
+        raise click.UsageError("give the new body with --body or with --file, not both")
+    app = target.load()
+    project = app.check()
+    source = find_queue(project, dead_letters)
+    destination = find_queue(project, to) if to else None
+    if is_undo:
+        return loop.run(_undo(app, source, id))
+    return loop.run(_edit(app, source, id, destination, changes, is_dry_run=dry_run))
+
+
+async def _edit(
+    app: App, source: str, id: str, to: str | None, changes: dict[str, Any], *, is_dry_run: bool
+) -> dict[str, Any]:
+    async with app.reading():
+        with looking_at(source):
+            await app.live_assembly().queue(source).depth()
+        if is_dry_run:
+            return await _edit_one(app, source, id, to, changes, is_dry_run=True)
+        async with acting(app, "edit", source, source) as outcome:
+            outcome.filter = ids_text([id])
+            done = await _edit_one(app, source, id, to, changes, is_dry_run=False)
+            outcome.count = 1
+            return done
+
+
+async def _edit_one(
     app: App, source: str, id: str, to: str | None, changes: dict[str, Any], *, is_dry_run: bool
 ) -> dict[str, Any]:
     """Edit a letter and send it; what happened. Raises CommandError: it is not valid, or the user gave up."""
@@ -62,16 +112,19 @@ async def edit(
         raise CommandError(f"{_STAYS}: {error}") from error
 
 
-async def undo(app: App, source: str, id: str) -> dict[str, Any]:
+async def _undo(app: App, source: str, id: str) -> dict[str, Any]:
     """Bring a letter back whose edit made a message. Raises CommandError: it cannot be."""
     from tasuki.dead.editing.edit import Editor
     from tasuki.system.identity import user_and_host
 
-    try:
-        found = await Editor(app.live_assembly(), source, clock=app.clock, actor=user_and_host()).undo(id)
-    except LookupError as error:
-        raise CommandError(str(error.args[0])) from error
-    return {"queue": source, "undone": id, "id": found}
+    async with app.reading(), acting(app, "edit", source, source) as outcome:
+        outcome.filter = f"undo {ids_text([id])}"
+        try:
+            found = await Editor(app.live_assembly(), source, clock=app.clock, actor=user_and_host()).undo(id)
+        except LookupError as error:
+            raise CommandError(str(error.args[0])) from error
+        outcome.count = 1
+        return {"queue": source, "undone": id, "id": found}
 
 
 def _wanted(draft: Draft, changes: dict[str, Any]) -> Wanted:
@@ -132,21 +185,3 @@ async def _in_editor(editor: Editor, draft: Draft, *, keep: bool, is_dry_run: bo
         except PublishError as error:
             problems = error.problems if isinstance(error, EditError) else (Problem(BODY, str(error)),)
             opened, why = annotated(document, problems), str(error)
-
-
-def show(done: dict[str, Any]) -> None:
-    """Say what happened."""
-    if "undone" in done:
-        click.echo(f"message {done['id']} is back in {done['queue']}; {done['undone']} is gone")
-        return
-    for warning in done["warnings"]:
-        click.echo(f"careful: {warning}", err=True)
-    if done["is_dry_run"]:
-        click.echo(f"message {done['edited_from']} of {done['queue']} would go to {done['to']}: it is valid")
-        return
-    left = "; the old one stays there too" if done["is_kept"] else ""
-    click.echo(f"message {done['edited_from']} of {done['queue']} went to {done['to']} as {done['id']}{left}")
-    if done["is_undoable"]:
-        click.echo(f"undo it within 15 minutes: tasuki redrive {done['queue']} --undo-edit {done['id']}", err=True)
-    elif not done["is_kept"]:
-        click.echo("this edit cannot be undone: the queues have no state, or move no message in one step", err=True)

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tasuki.contracts.driver import Ack, Depth, Limit, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Depth, Limit, Outgoing, Received, Release, Settlement
 from tasuki.dead.held import Held, settle_all
 from tasuki.dead.moving.failed_again import FailedAgain
+from tasuki.dead.moving.moving import Letter, Moving
 from tasuki.dead.moving.places import Places
 from tasuki.dead.moving.progress import Progress
 from tasuki.dead.rules import steps
@@ -33,65 +34,63 @@ _AFTER_LEASE = 5.0
 """Seconds beyond their lease for which letters are waited for that a killed process held."""
 
 
-class ByReceive:
-    """Moves letters until none is left. Every verb may raise HaltedError and DriverError."""
+class ByReceive(Moving[Received]):
+    """On every driver."""
 
     def __init__(
         self, progress: Progress, places: Places, chooser: Chooser, failed_again: FailedAgain | None = None
     ) -> None:
-        self._progress, self._places, self._chooser, self._failed_again = progress, places, chooser, failed_again
+        super().__init__(progress, places, chooser, failed_again)
         self._source = places.source
         self._held = Held(self._source, progress.clock)
         """Letters that stay."""
         self._patience = _patience(self._source, is_recorded=progress.is_recorded)
-        self._last = progress.clock.monotonic()
-        """When a letter came."""
+        self._last = self._until = progress.clock.monotonic()
+        """When a letter came, and until when others are waited for in any case."""
+        self._left: int | None = None
+        """Letters that it has to look at; None: as many as come."""
 
-    async def run(self) -> None:
-        """Move all; the batch is finished when this returns, or its canary has stopped it."""
+    async def _begin(self) -> None:
         progress = self._progress
-        progress.batch = replace(progress.batch, stayed=0)
+        progress.batch = batch = replace(progress.batch, stayed=0)
         progress.renew(self._held.renew, self._held.step)  # else held letters come again while it waits
-        try:
-            if await self._take_all():
-                return
-        finally:
-            await self._held.release()
-        await progress.write(replace(progress.batch, seen=self._chooser.passed, unclear=self._chooser.unclear))
-        if self._failed_again is not None:
-            await self._failed_again.count(progress)
-        await progress.end(steps.finished(progress.batch, await progress.now()))
-
-    async def _take_all(self) -> bool:
-        """Whether the canary has stopped it."""
-        progress, name = self._progress, self._source.spec.name
-        until = progress.clock.monotonic() + (self._source.spec.lease + _AFTER_LEASE if progress.batch.doubt else 0.0)
+        if batch.doubt:
+            self._until += self._source.spec.lease + _AFTER_LEASE
         # Chosen letters may be behind others that another reader had when they were counted.
-        left = None if progress.batch.ids else progress.batch.there
-        if left is not None:
-            left -= progress.batch.moved - len(progress.batch.doubt)
-        while (left is None or left > 0) and not self._chooser.has_all:
+        if batch.there is not None and not batch.ids:
+            self._left = batch.there - batch.moved + len(batch.doubt)
+
+    async def _next(self) -> list[Letter[Received]]:
+        progress, chosen = self._progress, list[Letter[Received]]()
+        while not chosen and (most := self._most()) > 0:
             await progress.sure()
-            most = steps.most_now(progress.batch, CHUNK)
-            if progress.batch.limit is not None:
-                most = min(most, progress.batch.limit - progress.batch.moved)
-            if most <= 0:
-                break
-            received = await self._places.driver.receive(name, most if left is None else min(most, left), _WAIT)
+            await self._held.renew()
+            received = await self._places.driver.receive(self._source.spec.name, most, _WAIT)
             if not received:
-                if progress.clock.monotonic() >= until and not await self._is_slow():
+                if progress.clock.monotonic() >= self._until and not await self._is_slow():
                     break
                 await progress.rest(_WAIT)
                 continue
             self._last = progress.clock.monotonic()
-            left = None if left is None else left - len(received)
-            moved = await self._move(received)
-            await self._held.renew()
-            if moved:
-                await progress.pace(moved)
-            if self._failed_again is not None and await self._failed_again.stop(progress):
-                return True
-        return False
+            self._left = None if self._left is None else self._left - len(received)
+            for each in received:
+                if (letter := self._taken(each)) is None:
+                    self._held.receipts.append(each.receipt)
+                else:
+                    chosen.append(letter)
+        return chosen
+
+    def _most(self) -> int:
+        """Letters to receive; 0: this is the end."""
+        batch = self._progress.batch
+        if self._chooser.has_all:
+            return 0
+        most = steps.most_now(batch, CHUNK)
+        most = most if self._left is None else min(most, self._left)
+        return most if batch.limit is None else min(most, batch.limit - batch.moved)
+
+    async def _end(self) -> None:
+        await self._held.release()
 
     async def _is_slow(self) -> bool:
         """Whether the broker says that letters are ready, which it has not given.
@@ -123,31 +122,27 @@ class ByReceive:
             queue=source.id,
         )
 
-    async def _move(self, received: Sequence[Received]) -> int:
+    async def _move(self, chunk: Sequence[Letter[Received]]) -> int:
         progress = self._progress
-        releases = {each.receipt: Release(each.receipt) for each in received}
+        releases = {letter.message.receipt: Release(letter.message.receipt) for letter in chunk}
         acks: list[Settlement] = []
         trouble: DriverError | None = None
         stayed, problem = 0, progress.batch.problem
         try:
-            before = len(self._held.receipts)
-            chosen = self._chosen(received)
-            for receipt in self._held.receipts[before:]:
-                del releases[receipt]
-            if not chosen:
-                return 0
-            await progress.announce(replace(steps.about(progress.batch, [each.id for each, _ in chosen]), kept=False))
+            ids = [letter.message.id for letter in chunk]
+            await progress.announce(replace(steps.about(progress.batch, ids), kept=False))
             await progress.sure()
-            for (letter, _), answer in zip(chosen, await self._publish(chosen), strict=True):
+            answers = await self._put_each(chunk, progress.clock.time())
+            for (letter, *_), answer in zip(chunk, answers, strict=True):
                 if answer is None:
                     acks.append(Ack(letter.receipt))
-                    del releases[letter.receipt]
                 elif answer.retryable or not progress.is_recorded:
                     trouble = trouble or answer
+                    continue
                 else:
                     stayed, problem = stayed + 1, str(answer)
                     self._held.receipts.append(letter.receipt)
-                    del releases[letter.receipt]
+                del releases[letter.receipt]
         finally:
             await settle_all(self._source, [*acks, *reversed(releases.values())])
         await progress.write(replace(steps.settled(progress.batch, len(acks), 0, stayed), problem=problem))
@@ -155,36 +150,10 @@ class ByReceive:
             raise trouble
         return len(acks)
 
-    def _chosen(self, received: Sequence[Received]) -> list[tuple[Received, Queue | None]]:
-        """The letters that are moved, each with its queue (None: it is deleted); the others are held."""
-        chosen: list[tuple[Received, Queue | None]] = []
-        progress = self._progress
-        for each in received:
-            if not self._chooser.takes(each):
-                self._held.receipts.append(each.receipt)
-            elif progress.batch.act == "delete":
-                chosen.append((each, None))
-            elif (target := self._places.target(each)) is not None:
-                chosen.append((each, target))
-            else:
-                progress.batch = replace(progress.batch, stayed=progress.batch.stayed + 1)
-                self._held.receipts.append(each.receipt)
-        return chosen
-
-    async def _publish(self, chosen: Sequence[tuple[Received, Queue | None]]) -> list[DriverError | None]:
-        now = self._progress.clock.time()
-        answers: dict[int, DriverError | None] = {}
-        by_queue: dict[Queue, list[int]] = {}
-        for number, (_, target) in enumerate(chosen):
-            if target is None:
-                answers[number] = None
-            else:
-                by_queue.setdefault(target, []).append(number)
-        for queue, numbers in by_queue.items():
-            letters = [chosen[number][0] for number in numbers]
-            sent = [self._places.form(letter, now, queue.spec) for letter in letters]
-            answers.update(zip(numbers, await self._places.put(queue, sent, letters), strict=True))
-        return [answers[number] for number in range(len(chosen))]
+    async def _put(
+        self, target: Queue | None, letters: Sequence[Received], sent: Sequence[Outgoing]
+    ) -> Sequence[DriverError | None]:
+        return [None] * len(sent) if target is None else await self._places.put(target, sent, letters)
 
 
 def limits_of(source: Queue) -> list[Limit]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from tasuki.contracts.driver import Outgoing, place_of
 from tasuki.dead.moving.failed_again import FailedAgain
+from tasuki.dead.moving.moving import Letter, Moving
 from tasuki.dead.moving.places import Places, removed, transfer
 from tasuki.dead.moving.progress import Progress
 from tasuki.dead.rules import steps
 from tasuki.dead.rules.batch import KEPT
-from tasuki.dead.rules.forms import CHUNK, Note, has_room, note_of, weight_of
+from tasuki.dead.rules.forms import CHUNK, has_room, weight_of
 from tasuki.dead.selection import Chooser, cause_of
 from tasuki.dead.walk import Search, Walk
 from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError
@@ -24,21 +24,13 @@ _FULL_WAIT = 0.05
 """Seconds until a full queue is tried again."""
 
 
-class Letter(NamedTuple):
-    """A letter that is moved: to a queue, or to the trash (None)."""
-
-    message: Message
-    target: Queue | None
-    note: Note
-
-
-class ByTransfer:
-    """Moves letters until none is left. Every verb may raise HaltedError and DriverError."""
+class ByTransfer(Moving[Message]):
+    """On drivers with ``transfer``."""
 
     def __init__(
         self, progress: Progress, places: Places, chooser: Chooser, failed_again: FailedAgain | None = None
     ) -> None:
-        self._progress, self._places, self._chooser, self._failed_again = progress, places, chooser, failed_again
+        super().__init__(progress, places, chooser, failed_again)
         self._walk = self._choose_walk()
         self._page: list[Message] = []
         self._restarts = 0
@@ -50,26 +42,12 @@ class ByTransfer:
         self._ahead = 0.0
         """What the time of the store is ahead of the monotonic clock here."""
 
-    async def run(self) -> None:
-        """Move all; the batch is finished when this returns, or its canary has stopped it."""
+    async def _begin(self) -> None:
         progress = self._progress
         if progress.batch.act == "delete" and progress.batch.kept:
             await self._places.declare_trash()
             self._ahead = await progress.now() - progress.clock.monotonic()
         self._begin_walk()
-        while True:
-            await progress.sure()
-            chunk = await self._next(steps.most_now(progress.batch, CHUNK))
-            if not chunk:
-                break
-            moved = await self._move(chunk)
-            await progress.pace(moved)
-            if self._failed_again is not None and await self._failed_again.stop(progress):
-                return
-        await progress.write(replace(progress.batch, seen=self._chooser.passed, unclear=self._chooser.unclear))
-        if self._failed_again is not None:
-            await self._failed_again.count(progress)
-        await progress.end(steps.finished(progress.batch, await progress.now()))
 
     def _choose_walk(self) -> Walk | Search:
         """Through what it has to look at: the letters of its ids, of its one cause, or all."""
@@ -87,9 +65,10 @@ class ByTransfer:
         self._progress.batch = replace(batch, stayed=0)
         self._chooser.begin()
 
-    async def _next(self, most: int) -> list[Letter]:
-        """The next letters to move: up to ``most``; none: this is the end."""
-        chunk: list[Letter] = []
+    async def _next(self) -> list[Letter[Message]]:
+        await self._progress.sure()
+        most = steps.most_now(self._progress.batch, CHUNK)
+        chunk: list[Letter[Message]] = []
         weight = fresh = 0
         while not self._is_full and len(chunk) < most and has_room(len(chunk), weight):
             if not self._page:
@@ -126,21 +105,7 @@ class ByTransfer:
         self._page = list(page[: self._left_to_see])
         return bool(self._page)
 
-    def _taken(self, message: Message) -> Letter | None:
-        batch = self._progress.batch
-        if not self._chooser.takes(message):
-            return None
-        note = note_of(message, batch.act) if batch.kept else {}
-        if batch.act == "delete":
-            return Letter(message, None, note)
-        target = self._places.target(message)
-        if target is None:
-            self._progress.batch = replace(batch, stayed=batch.stayed + 1)
-            return None
-        return Letter(message, target, note)
-
-    async def _move(self, chunk: Sequence[Letter]) -> int:
-        """Note the letters, move them, and count them; returns how many were moved."""
+    async def _move(self, chunk: Sequence[Letter[Message]]) -> int:
         progress, batch = self._progress, self._progress.batch
         ids = [letter.message.id for letter in chunk]
         self._again = again = steps.again_of(batch, ids)
@@ -152,7 +117,7 @@ class ByTransfer:
         facts = {"kept": kept, "chunks": chunks, "targets": tuple(targets), "seen": self._chooser.passed}
         await progress.announce(replace(steps.about(batch, ids), **facts))
         await progress.sure()
-        answers = await self._put(chunk, is_kept=kept)
+        answers = await self._put_all(chunk, is_kept=kept)
         moved = gone = 0
         trouble: DriverError | None = None
         for letter, answer in zip(chunk, answers, strict=True):
@@ -170,7 +135,7 @@ class ByTransfer:
             raise trouble
         return moved
 
-    def _is_kept(self, chunk: Sequence[Letter]) -> bool:
+    def _is_kept(self, chunk: Sequence[Letter[Message]]) -> bool:
         """Whether all letters can be brought back, these included."""
         batch = self._progress.batch
         if not batch.kept or batch.moved + len(chunk) > KEPT:
@@ -178,7 +143,7 @@ class ByTransfer:
         places = self._places
         return all(places.reaches(each.target) if each.target else places.has_trash for each in chunk)
 
-    async def _put(self, chunk: Sequence[Letter], *, is_kept: bool) -> list[DriverError | None]:
+    async def _put_all(self, chunk: Sequence[Letter[Message]], *, is_kept: bool) -> list[DriverError | None]:
         """Put each letter into its place; one answer for each."""
         batch, driver, source = self._progress.batch, self._places.driver, self._places.source
         if batch.act == "delete" and not is_kept:
@@ -187,21 +152,11 @@ class ByTransfer:
             return [None if number < count else gone for number in range(len(chunk))]
         clock = self._progress.clock  # the trash is emptied by the time of the store
         now = self._ahead + clock.monotonic() if batch.act == "delete" else clock.time()
-        groups: dict[Queue | None, list[int]] = {}
-        for number, letter in enumerate(chunk):
-            groups.setdefault(letter.target, []).append(number)
-        answers: dict[int, DriverError | None] = {}
-        for target, numbers in groups.items():
-            letters = [chunk[number].message for number in numbers]
-            to = None if target is None else target.spec
-            sent = [self._places.form(letter, now, to) for letter in letters]
-            answers.update(zip(numbers, await self._put_all(target, letters, sent), strict=True))
-        return [answers[number] for number in range(len(chunk))]
+        return await self._put_each(chunk, now)
 
-    async def _put_all(
+    async def _put(
         self, target: Queue | None, letters: Sequence[Message], sent: Sequence[Outgoing]
     ) -> Sequence[DriverError | None]:
-        """Into one queue; None: the trash."""
         places, name = self._places, self._places.source.spec.name
         if target is None:
             return await transfer(places.driver, name, letters, places.trash, sent)

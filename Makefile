@@ -18,7 +18,7 @@ named = $(if $(DRIVERS),-k "$(subst $(space), or ,$(strip $(DRIVERS)))")
 # The conformance suites of some drivers, and of their stores.
 suites = $(foreach driver,$(1),tests/conformance/test_$(driver).py $(wildcard tests/conformance/stores/test_$(driver).py))
 COMPUTING := $(addprefix tests/,unit typing fences fuzz)
-RULES := $(addprefix tests/unit/,registry security kinds schedules/times observe queues/dead workbench/batches/rules)
+RULES := $(addprefix tests/unit/,registry security kinds schedules/times observe queues/dead dead/batches/rules)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

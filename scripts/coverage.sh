@@ -16,7 +16,7 @@ pure="
     src/tasuki/app/explain/facts.py
     src/tasuki/app/explain/rule.py
     src/tasuki/state/jobs/fate.py
-    src/tasuki/app/dead/choice.py
+    src/tasuki/dead/selection.py
     src/tasuki/app/measuring/whole.py
     src/tasuki/app/health/report.py
     src/tasuki/app/health/rules.py
@@ -51,13 +51,13 @@ pure="
     src/tasuki/supervisor/*.py
     src/tasuki/supervisor/children/frames.py
     src/tasuki/observe/waits.py
-    src/tasuki/workbench/dry_run/report.py
-    src/tasuki/workbench/editing/body.py
-    src/tasuki/workbench/editing/document.py
-    src/tasuki/workbench/editing/headers.py
-    src/tasuki/workbench/editing/places.py
-    src/tasuki/workbench/editing/problems.py
-    src/tasuki/workbench/test_case.py
+    src/tasuki/app/dry_run/report.py
+    src/tasuki/dead/editing/body.py
+    src/tasuki/dead/editing/document.py
+    src/tasuki/dead/editing/headers.py
+    src/tasuki/dead/editing/places.py
+    src/tasuki/dead/editing/problems.py
+    src/tasuki/dead/test_case.py
     src/tasuki/observe/history/*
     src/tasuki/desk/reading/listed/timing.py
     src/tasuki/desk/reading/observed/gone.py
@@ -68,7 +68,7 @@ pure="
     src/tasuki/observe/exposition/handlers.py
     src/tasuki/observe/exposition/series.py
     src/tasuki/observe/exposition/snapshots.py
-    src/tasuki/workbench/batches/rules/*
+    src/tasuki/dead/rules/*
 "
 
 for path in $pure; do # a file that has moved must not leave the list unseen

@@ -28,13 +28,13 @@ entries:
 BORROWER = """
 import asyncio, sys
 from tasuki import App
-from tasuki.app.dead import borrowing
+from tasuki.dead import peek_by_receive
 
 async def stay(source, found):
     print("borrowed", len(found), file=sys.stderr)
     await asyncio.sleep(600)
 
-borrowing._release = stay
+peek_by_receive._release = stay
 
 async def main():
     app = App.load(sys.argv[1], overrides=sys.argv[2:])

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tasuki import App
+from tasuki.app.dry_run.report import DryRun
 from tasuki.clock import SystemClock
 from tasuki.contracts.driver import Outgoing
 from tasuki.errors import HandlerError, LifecycleError, PolicyDeniedError
 from tasuki.message import HeaderValue
-from tasuki.workbench.dry_run.report import DryRun
 from tests.e2e.projects import write
 from tests.support.brokers.redis import Redis
 from tests.support.process import run, run_json

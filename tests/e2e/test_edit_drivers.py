@@ -9,8 +9,8 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Outgoing
+from tasuki.dead.editing.problems import EditError
 from tasuki.queues.dead.naming import name_of
-from tasuki.workbench.editing.problems import EditError
 from tests.support.brokers.nats import NATSBroker
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.rig import fresh

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from tasuki import App, Envelope
-from tasuki.app import redrive
+from tasuki.dead.moving import by_receive
 from tasuki.errors import HeldBackError
 from tasuki.kinds.capabilities import all_capabilities
 from tests.e2e.projects import write
@@ -115,8 +115,8 @@ async def test_a_redrive_says_what_the_limit_of_its_queue_holds_back(
     driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the workers keep the limit, it is none of theirs, and moves all."""
-    for name in ("_PATIENCE", "_LONGEST_PATIENCE"):
-        monkeypatch.setattr(redrive, name, 0.5)
+    for name in ("_LONG", "_LONGEST"):
+        monkeypatch.setattr(by_receive, name, 0.5)
     text = DEAD.replace("driver: driver,", "driver: driver, state: state,") if driver in STATELESS else DEAD
     folder = write(tmp_path, {"_index.yaml": text})
     async with App.load(folder, overrides=[*overrides(driver, "app:driver", folder), *renamed(*QUEUES)]) as app:

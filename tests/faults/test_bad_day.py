@@ -86,7 +86,7 @@ async def test_a_bad_day(driver: str, tmp_path: Path) -> None:
         worker = day.start("run")
         try:
             edited = '{"number": -1, "copies": 1}'
-            day.tasuki("redrive", "dead", "--id", ids[7], "--edit", "--body", edited)
+            day.tasuki("edit", "dead", ids[7], "--body", edited)
             wait_until(lambda: day.done()[-1], "the edited one", timeout=SLOW)
             assert sum(day.done().values()) == 1
 

@@ -19,13 +19,13 @@ from tasuki import App
 from tasuki.app.assembly import Assembly
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Outgoing, Transfer
+from tasuki.dead.batches.batch_store import Shelf
+from tasuki.dead.batches.running import run
+from tasuki.dead.rules.batch import Batch
 from tasuki.errors import BatchStateError
 from tasuki.message import BATCH, Message
 from tasuki.queues.dead_letter import dead_letter
 from tasuki.testing.clock import VirtualTimeLoop
-from tasuki.workbench.batches.rules.batch import Batch
-from tasuki.workbench.batches.running import run
-from tasuki.workbench.batches.shelf import Shelf
 
 DEAD, JOBS = "dead", "jobs"
 """Their names at the broker."""

@@ -21,12 +21,11 @@ SOURCES = {str(path.relative_to(ROOT / "src/tasuki")): path for path in sorted((
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 MOST_FILES, MOST_LINES = 12, 40
-LARGE_FOLDERS = {"cli/tools": 13, "contracts": 14, "contracts/state": 13, "system": 13, "testing/mutants": 14}
+LARGE_FOLDERS = {"contracts": 14, "contracts/state": 13, "system": 13, "testing/mutants": 14}
 """Folders with more files than the rule allows. The numbers may only fall; a folder that keeps the rule leaves."""
 LONG_FUNCTIONS = {
     "app/assembly.py __init__": 46,
     "cli/commands/queues/publish.py command": 45,
-    "cli/commands/queues/redrive.py command": 47,
     "cli/commands/work/run.py command": 45,
     "cli/commands/work/run.py run_here": 42,
     "consumers/handling/executor.py execute": 46,
@@ -84,7 +83,7 @@ def test_a_public_method_names_its_options() -> None:
 
 
 def test_an_edit_from_code_without_a_loop_takes_the_same_options() -> None:
-    tree = ast.parse(SOURCES["app/dead/mending.py"].read_text())
+    tree = ast.parse(SOURCES["app/edit_and_dry_run.py"].read_text())
     [edit] = [function for function in functions(tree) if function.name == "edit"]
     [changes] = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "Changes"]
     named = {

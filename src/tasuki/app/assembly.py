@@ -36,6 +36,7 @@ from tasuki.contracts.context import Around
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
+from tasuki.dead.batches.service import BatchService
 from tasuki.fields.kinds import DriverKind
 from tasuki.handlers.providing.providers import Providers
 from tasuki.kinds.build import (
@@ -75,7 +76,6 @@ from tasuki.state.presence import WorkerHealth
 from tasuki.state.shared import States
 from tasuki.supervisor.restart import RestartPolicy
 from tasuki.supervisor.spec import ServiceSpec
-from tasuki.workbench.batches.service import BatchService
 
 _DECLARATION = 0.05
 """Seconds added to a driver's ``start_timeout`` for each of its queues."""

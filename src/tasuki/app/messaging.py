@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from importlib import import_module
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tasuki.app.dead.mending import Mending
+from tasuki.app.edit_and_dry_run import Mending
 from tasuki.app.explain.verbs import Explaining
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
@@ -25,9 +26,8 @@ from tasuki.observe.frames import cause_for_user, for_user
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
-    from tasuki.app.dead.reading import DeadLetters
+    from tasuki.app.batches import Batches
     from tasuki.app.handle import QueueHandle
     from tasuki.app.lifecycle.additions import Additions
     from tasuki.app.source import Source
@@ -36,11 +36,10 @@ if TYPE_CHECKING:
     from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
     from tasuki.clock import Clock
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
-    from tasuki.desk.desk import Desk
+    from tasuki.dead.reading import DeadLetters
     from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.queues.queue import Queue
     from tasuki.state.presence import Presence
-    from tasuki.workbench.batches.verbs import Batches
 
 T = TypeVar("T")
 
@@ -230,15 +229,14 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             HeldBackError: the dead-letter queue has a limit, which hands out no more now, and some are left.
             DriverError: the first refusal. Messages that were moved before stay moved.
         """
-        from tasuki.app.dead.choice import Choice
-        from tasuki.app.redrive import redrive, would_move
+        from tasuki.dead.redrive import redrive, would_move
+        from tasuki.dead.selection import Choice
 
-        choice = Choice(where, ids)
-        source = self.live_queue(dead_letters)
+        live, source = self._live(), self.live_queue(dead_letters)
         target = None if to is None else self.live_queue(to)
         if dry_run:
-            return (await would_move(self._live(), source, target, limit, choice, clock=self.clock)).count
-        return await redrive(self._live(), source, target, limit, progress, clock=self.clock, choice=choice, rate=rate)
+            return (await would_move(live, source, target, limit, Choice(where, ids), clock=self.clock)).count
+        return await redrive(live, source, target, limit, progress, clock=self.clock, where=where, ids=ids, rate=rate)
 
     async def dead_letters(
         self, queue: str | QueueHandle[Any] = "", *, by: str = "cause", where: str = ""
@@ -262,8 +260,8 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             ValueError: the expression cannot be read, or there are no such groups.
             HeldBackError: another reader receives from the queue now. DriverError: a broker refuses.
         """
-        from tasuki.app.dead.choice import Choice
-        from tasuki.app.dead.reading import read, sources_of
+        from tasuki.dead.reading import read, sources_of
+        from tasuki.dead.selection import Choice
 
         live = self._live()
         queues = sources_of(live.project, self.live_queue(queue).id if queue else "")
@@ -283,7 +281,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             UnsupportedError: the queue has no store. PolicyDeniedError: the application may not look into it.
             DriverError: the store cannot be read.
         """
-        from tasuki.app.dead.attempts import attempts_of
+        from tasuki.dead.attempts import attempts_of
 
         live = self._live()
         return await attempts_of(live, live.queue_of_application(self.full_id(queue)), id)
@@ -291,7 +289,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
     @property
     def batches(self) -> Batches:
         """Acts on many dead letters, which go on without the process that began them."""
-        from tasuki.workbench.batches.verbs import Batches
+        from tasuki.app.batches import Batches
 
         return Batches(self._live, self._source.declared.id_of)
 
@@ -320,7 +318,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         proxies: Iterable[str] = (),
         is_open: bool = False,
         publish_rate: float = 100.0,
-    ) -> Desk:
+    ) -> Any:
         """The desk as an ASGI application, to be mounted in a web application that has this app open.
 
         Args:
@@ -337,16 +335,17 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             TasukiError: the extra tasuki[desk] is not installed. ValueError: it has no token and is not open, or
                 the rate is out of bounds.
         """
-        from tasuki.desk.extra import require_extra
-
-        require_extra()
-        from tasuki.desk.making import mounted
-        from tasuki.desk.security.access import Access, names_of
-
-        app: App = self  # type: ignore[assignment]
-        names, trusted = names_of(hosts), frozenset(proxies)
-        access = Access(names, token, actor, actor_header, trusted, is_open=is_open, publish_rate=publish_rate)
-        return mounted(app, access)
+        # By name: the desk is above the app, and may not be installed.
+        return import_module("tasuki.desk.extra").mount(
+            self,
+            token=token,
+            hosts=hosts,
+            actor=actor,
+            actor_header=actor_header,
+            proxies=proxies,
+            is_open=is_open,
+            publish_rate=publish_rate,
+        )
 
     def live_assembly(self) -> Assembly:
         """The open app's objects. Raises LifecycleError when it is not open."""

@@ -34,6 +34,7 @@ SECTIONS = {
         "health": "Say whether a worker is live, or ready; for probes.",
         "call": "Call a function of the project.",
         "dry-run": "Call the handler of a message, and do nothing of what it does.",
+        "edit": "Change a dead letter, and send it back as a new message.",
         "test": "Run the tests of a project.",
         "bench": "Measure this machine: publish and consume.",
     },

@@ -1,10 +1,16 @@
-"""The packages that the desk, ``tasuki top`` and ``tasuki mcp`` need beyond the core."""
+"""The packages that desk, ``tasuki top`` and ``tasuki mcp`` need, and the desk of an app where they are installed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from tasuki.errors import TasukiError
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+    from tasuki.desk.desk import Desk
 
 PACKAGES: dict[str, tuple[str, ...]] = {
     "desk": ("starlette", "uvicorn", "jinja2"),
@@ -27,3 +33,23 @@ def _is_there(package: str) -> bool:
         return find_spec(package) is not None
     except ValueError:  # it was blocked
         return False
+
+
+def mount(
+    app: App,
+    *,
+    token: str | None,
+    hosts: Iterable[str],
+    actor: str,
+    actor_header: str,
+    proxies: Iterable[str],
+    is_open: bool,
+    publish_rate: float,
+) -> Desk:
+    """See :meth:`tasuki.App.desk`."""
+    require_extra()
+    from tasuki.desk.making import mounted
+    from tasuki.desk.security.access import Access, names_of
+
+    names, trusted = names_of(hosts), frozenset(proxies)
+    return mounted(app, Access(names, token, actor, actor_header, trusted, is_open=is_open, publish_rate=publish_rate))

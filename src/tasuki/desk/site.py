@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tasuki import __version__
+from tasuki.app.state.finding import is_there
 from tasuki.consumers.reports.present import Describer
 from tasuki.desk.reading.reader import reader_of
 from tasuki.errors import ProjectError, TasukiError
@@ -103,7 +105,7 @@ class Site:
     def _drive_batches(self) -> None:
         """Go on with batches whose processes die, where no worker of this process does."""
         if self._drives:
-            self.live.batching.follow()
+            self.live.batching.follow(partial(is_there, self.live))
 
     @property
     def live(self) -> Assembly:

@@ -7,6 +7,10 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tasuki.dead.editing.building import Wanted
+from tasuki.dead.editing.document import annotated, changes, read, write
+from tasuki.dead.editing.edit import Draft
+from tasuki.dead.editing.problems import BODY, EditError, Problem
 from tasuki.desk.acts import mending
 from tasuki.desk.looks.words import tell
 from tasuki.desk.reading.bodies import line
@@ -16,10 +20,6 @@ from tasuki.desk.viewer import Viewer
 from tasuki.errors import PublishError, TasukiError
 from tasuki.top.frame.scene import Foot
 from tasuki.top.views.trial import TrialView
-from tasuki.workbench.editing.building import Wanted
-from tasuki.workbench.editing.document import annotated, changes, read, write
-from tasuki.workbench.editing.edit import Draft
-from tasuki.workbench.editing.problems import BODY, EditError, Problem
 
 if TYPE_CHECKING:
     from tasuki.desk.acts.acts import Done, Order

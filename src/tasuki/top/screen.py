@@ -121,9 +121,7 @@ class Top(App[None]):
             with self.suspend():
                 return click.edit(text, extension=".tasuki", require_save=False)
         except (click.ClickException, SuspendNotSupported) as error:
-            raise TasukiError(
-                f"no editor could be opened: {error}; set EDITOR, or use tasuki redrive --edit"
-            ) from error
+            raise TasukiError(f"no editor could be opened: {error}; set EDITOR, or use tasuki edit") from error
         finally:
             self.redraw()
 

@@ -8,8 +8,8 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Outgoing
+from tasuki.dead.batches.planning import preview
 from tasuki.errors import BatchStateError
-from tasuki.workbench.batches.beginning import preview
 from tests.support.brokers.redis import Cluster
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]

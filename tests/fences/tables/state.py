@@ -56,7 +56,7 @@ STATE = [
     ),
     Mutant(
         "two processes borrow letters at the same time",
-        "app/dead/borrowing.py",
+        "dead/peek_by_receive.py",
         "        if await store.hold(place, holder, places=1, lease=_LEASE) is None:\n"
         "            raise _busy(source)\n",
         "        await store.hold(place, holder, places=1, lease=_LEASE)\n",
@@ -64,30 +64,30 @@ STATE = [
     ),
     Mutant(
         "two readers of a process borrow letters at the same time",
-        "app/dead/borrowing.py",
+        "dead/peek_by_receive.py",
         "        if key in _here:\n            raise _busy(source)\n",
         "",
         ("unit/app/test_borrowing.py::test_one_reader_at_a_time",),
     ),
     Mutant(
         "the place of a reader is kept after its borrow",
-        "app/dead/borrowing.py",
+        "dead/peek_by_receive.py",
         "                await asyncio.shield(store.release(place, holder))",
         "                pass",
         ("unit/app/test_borrowing.py::test_all_letters_or_the_first_of_them",),
     ),
     Mutant(
         "letters that a redrive holds are not renewed",
-        "app/dead/pace.py",
-        "        await self.renew()\n        if self._rate is None",
-        "        if self._rate is None",
+        "dead/moving/by_receive.py",
+        "            await self._held.renew()\n",
+        "",
         ("unit/app/test_dead_letters.py::test_the_leases_of_what_is_held_are_renewed",),
     ),
     Mutant(
         "letters that a slow redrive holds are not renewed while it waits",
-        "app/dead/pace.py",
-        "            await asyncio.sleep(min(left, self.step))\n            await self.renew()",
-        "            await asyncio.sleep(min(left, self.step))",
+        "dead/moving/progress.py",
+        "                await self._meanwhile()\n",
+        "                pass\n",
         ("unit/app/test_dead_letters.py::test_the_leases_of_what_is_held_are_renewed",),
     ),
     Mutant(

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.dead import borrowing
-from tasuki.app.dead.borrowing import Borrowed, borrow
 from tasuki.contracts.driver import Outgoing
+from tasuki.dead import peek_by_receive
+from tasuki.dead.peek_by_receive import Borrowed, borrow
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HeldBackError, PolicyDeniedError
 from tasuki.security.actor import Actor
@@ -54,7 +54,7 @@ async def test_all_letters_or_the_first_of_them(app: App) -> None:
 
 
 async def test_bodies_are_bounded(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(borrowing, "MOST_BYTES", 1500)
+    monkeypatch.setattr(peek_by_receive, "MOST_BYTES", 1500)
     found = await ask(app)
     assert (len(found.letters), found.is_all) == (20, False)
     assert await waiting(app) == ALL

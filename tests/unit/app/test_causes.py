@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.dead import reading
-from tasuki.app.dead.choice import Choice
 from tasuki.contracts.driver import Causes, Outgoing
+from tasuki.dead import reading
+from tasuki.dead.selection import Choice
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerTimeoutError
 from tasuki.message import Message

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.dead import reading
-from tasuki.app.dead.choice import Choice
 from tasuki.app.handle import QueueHandle
 from tasuki.app.lifecycle.drain import until_empty
 from tasuki.contracts.driver import Outgoing
+from tasuki.dead import reading
+from tasuki.dead.selection import Choice
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HeldBackError, QueueNotFoundError, UnsupportedError
 from tasuki.testing import TestApp
@@ -241,9 +241,9 @@ async def test_a_redrive_by_ids_holds_no_more_when_it_has_them(app: App, monkeyp
     async with app:
         await bury(app, *(str(number) for number in range(450)))
         assert await app.redrive("dead", ids=["3", "7"]) == 2
-        assert len(taken) == 200
+        assert len(taken) == 100
         assert await app.redrive("dead", ids=["5"], rate=0.01) == 1
-        assert taken[200:] == ["0", "1", "2", "4", "5"]  # one at a time
+        assert taken[100:] == ["0", "1", "2", "4", "5"]  # one at a time
         assert await ids(app, "dead") == [str(number) for number in range(450) if number not in (3, 5, 7)]
 
 
@@ -288,7 +288,7 @@ async def test_the_leases_of_what_is_held_are_renewed(
     monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, leases=True, transfer=False))
     monkeypatch.setattr(MemoryDriver, "extend", timed)
     monkeypatch.setattr(MemoryDriver, "receive", slow)
-    monkeypatch.setattr("tasuki.app.redrive.BATCH", 1)
+    monkeypatch.setattr("tasuki.dead.moving.by_receive.CHUNK", 1)
     async with app:
         await bury(app, "stays", "1", "2", "3", "4", "5")
         started = app.clock.monotonic()

@@ -11,9 +11,9 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Ack, Outgoing
+from tasuki.dead.walk import Walk
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.queues.dead.naming import name_of
-from tasuki.workbench.batches.ways.walk import Walk
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.dead.settling import settle_all
 from tasuki.contracts.driver import Release
+from tasuki.dead.held import settle_all
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError
 

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from tasuki import App, Job, QueueHandle, SyncJob
-from tasuki.app.dead.mending import Changes
+from tasuki.app.batches import Batches
+from tasuki.app.edit_and_dry_run import Changes
+from tasuki.app.sync.batches import SyncBatches
 from tasuki.app.sync.running import SyncApp
 from tasuki.app.sync.verbs import RedriveOptions
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, LifecycleError, ProjectError, QueueNotFoundError, RequestTimeoutError
 from tasuki.queues.result import Confirmed
-from tasuki.workbench.batches.sync_verbs import SyncBatches
-from tasuki.workbench.batches.verbs import Batches
 
 pytestmark = pytest.mark.anyio
 

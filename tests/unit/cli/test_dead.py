@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.dead import reading
 from tasuki.cli import progress
 from tasuki.contracts.driver import Release
+from tasuki.dead import reading
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 

@@ -1,4 +1,4 @@
-"""``tasuki redrive --edit``: with options, and in an editor."""
+"""``tasuki edit``: with options, and in an editor."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def waiting(tasuki: CommandLine, queue: str) -> list[dict[str, Any]]:
 
 
 def test_options_change_the_message_and_the_rest_stays(buried: CommandLine) -> None:
-    done = buried.json("redrive", "dead", "--id", "m-0", "--edit", "--body", '{"n": 2, "price": 1.10}', "--header",
+    done = buried.json("edit", "dead", "m-0", "--body", '{"n": 2, "price": 1.10}', "--header",
                        "n=two", "--without-header", "tenant")  # fmt: skip
     assert waiting(buried, "dead") == []
     [message] = waiting(buried, "tasks")
@@ -70,25 +70,25 @@ def test_options_change_the_message_and_the_rest_stays(buried: CommandLine) -> N
 
 
 def test_an_edit_is_undone(buried: CommandLine) -> None:
-    done = buried("redrive", "dead", "--id", "m-0", "--edit", "--body", '{"n": 2}')
+    done = buried("edit", "dead", "m-0", "--body", '{"n": 2}')
     undo = done.stderr.strip().removeprefix("undo it within 15 minutes: tasuki ").split()
     assert buried(*undo).stdout.startswith("message m-0 is back in app:dead; ")
     assert [message["id"] for message in waiting(buried, "dead")] == ["m-0"]
     assert waiting(buried, "tasks") == []
     done = buried(*undo)
     assert (done.returncode, "cannot be undone" in done.stderr) == (1, True)
-    assert buried(*undo, "--edit", "--id", "a").returncode == 2
+    assert buried(*undo, "--keep").returncode == 2
 
 
 def test_a_file_and_a_kept_message(buried: CommandLine, project: Path) -> None:
     (project / "body.json").write_text('{"n": 3}')
-    done = buried("redrive", "dead", "--id", "m-0", "--edit", "--file", "body.json", "--keep", "--header", "priority=3")
+    done = buried("edit", "dead", "m-0", "--file", "body.json", "--keep", "--header", "priority=3")
     assert done.returncode == 0, done.stderr
     assert "the old one stays there too" in done.stdout
     assert "careful: priority: it changes when" in done.stderr
     assert [message["id"] for message in waiting(buried, "dead")] == ["m-0"]
     (project / "body.json").write_bytes(b"\xff")
-    done = buried("redrive", "dead", "--id", "m-0", "--edit", "--file", "body.json")
+    done = buried("edit", "dead", "m-0", "--file", "body.json")
     assert (done.returncode, "must be UTF-8" in done.stderr) == (1, True)
 
 
@@ -103,7 +103,7 @@ def test_a_file_and_a_kept_message(buried: CommandLine, project: Path) -> None:
     ],
 )
 def test_what_is_not_valid_is_refused_and_stays(buried: CommandLine, options: list[str], says: str) -> None:
-    done = buried("redrive", "dead", "--id", "m-0", "--edit", *options)
+    done = buried("edit", "dead", "m-0", *options)
     assert done.returncode == 1
     assert says in done.stderr
     assert "nothing was sent, and the message stays where it is" in done.stderr
@@ -113,31 +113,23 @@ def test_what_is_not_valid_is_refused_and_stays(buried: CommandLine, options: li
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--body", "1"], "add --edit"),
-        (["--keep"], "add --edit"),
-        (["--edit"], "name it with --id"),
-        (["--edit", "--id", "a", "--id", "b"], "name it with --id"),
-        (["--edit", "--id", "a", "--where", "true"], "leave out --where"),
-        (["--edit", "--id", "a", "--body", "1", "--file", "x"], "not both"),
-        (["--edit", "--id", "a", "--background"], "--edit is no batch"),
-        (["--edit", "--id", "a", "--canary", "10"], "--edit is no batch"),
-        (["--undo-edit", "a", "--dry-run"], "leave out the other options"),
-        (["--undo-edit", "a", "--keep"], "leave out the other options"),
-        (["--undo-edit", "a", "--no-canary"], "leave out the other options"),
+        (["--body", "1", "--file", "x"], "not both"),
+        (["--undo", "--dry-run"], "leave out the other options"),
+        (["--undo", "--header", "n=1"], "leave out the other options"),
     ],
 )
 def test_options_that_do_not_go_together(tasuki: CommandLine, options: list[str], says: str) -> None:
-    done = tasuki("redrive", "dead", *options)
+    done = tasuki("edit", "dead", "a", *options)
     assert (done.returncode, says in done.stderr) == (2, True), done.stderr
 
 
 def test_a_message_that_is_not_there(buried: CommandLine) -> None:
-    done = buried("redrive", "dead", "--id", "m-1", "--edit", "--body", "1")
+    done = buried("edit", "dead", "m-1", "--body", "1")
     assert (done.returncode, "no message 'm-1' waits in app:dead" in done.stderr) == (1, True)
 
 
 def test_a_dry_run_of_an_edit_checks_alone(buried: CommandLine) -> None:
-    done = buried("redrive", "dead", "--id", "m-0", "--edit", "--dry-run", "--body", '{"n": 1}')
+    done = buried("edit", "dead", "m-0", "--dry-run", "--body", '{"n": 1}')
     assert done.stdout == "message m-0 of app:dead would go to app:tasks: it is valid\n"
     assert [message["id"] for message in waiting(buried, "dead")] == ["m-0"]
 
@@ -152,7 +144,7 @@ def test_errors_come_back_into_the_editor_above_their_lines(
         """text = text.replace('tenant: acme', 'tenant: "b"')""",
         """text = text.replace('"n": "x"', '"n": 7')""",
     )
-    done = buried("redrive", "dead", "--id", "m-0", "--edit")
+    done = buried("edit", "dead", "m-0")
     assert done.returncode == 0, done.stderr
     first, second, third, _ = log.read_text().split("\0")
     assert first.startswith("#! Message m-0 of app:dead, which goes to app:tasks")
@@ -171,7 +163,7 @@ def test_leaving_the_editor_without_a_change_changes_nothing(
     for text in ("pass", "text = ''", "text = text.replace('1.1', '[')"):
         (project / "shown.txt").unlink(missing_ok=True)
         use_editor(monkeypatch, project, text, "pass")
-        done = buried("redrive", "dead", "--id", "m-0", "--edit")
+        done = buried("edit", "dead", "m-0")
         assert done.returncode == 1
         assert "the message stays where it is" in done.stderr
     assert "ends too early" in done.stderr or "invalid character" in done.stderr
@@ -181,7 +173,7 @@ def test_leaving_the_editor_without_a_change_changes_nothing(
 def test_files_and_editors_that_cannot_be_opened(buried: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VISUAL", "false")
     for options, says in (["--file", "/no/such"], "cannot read the file"), ([], "name an editor in VISUAL"):
-        done = buried("redrive", "dead", "--id", "m-0", "--edit", *options)
+        done = buried("edit", "dead", "m-0", *options)
         assert (done.returncode, says in done.stderr) == (1, True), done.stderr
         assert "error: nothing was sent, and the message stays where it is: " in done.stderr
         assert "Traceback" not in done.stderr

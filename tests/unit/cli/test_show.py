@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Capabilities
+from tasuki.dead.test_case import as_test
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.codec import BytesCodec, JsonCodec
 from tasuki.testing import TestApp
-from tasuki.workbench.test_case import as_test
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 

@@ -69,7 +69,9 @@ async def test_an_act_that_failed_is_kept_and_one_that_was_no_act_is_not(app: Ap
     await browser.act(PAUSE, **{"for": "soon"})
 
     [found] = await acts(app)
-    assert found.result == "failed: message gone is not in app:dead any more"
+    assert (
+        found.result == "failed: no message 'gone' waits in app:dead: it was sent back, deleted, or a process holds it"
+    )
 
 
 async def test_the_page_shows_and_filters(browse: MakeBrowser) -> None:

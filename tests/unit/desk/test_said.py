@@ -34,11 +34,11 @@ from tests.unit.desk.conftest import MakeBrowser
 
 ROOT = Path(tasuki.__file__).parent
 SPEAKING = (
-    "app/explain/rule.py", "app/explain/looking.py", "workbench/editing/body.py", "workbench/editing/building.py",
-    "workbench/editing/headers.py", "workbench/editing/undo.py", "workbench/editing/edit.py",
-    "workbench/editing/secrets.py",
-    "workbench/dry_run/child.py", "workbench/dry_run/report.py", "workbench/dry_run/target.py",
-    "workbench/batches/rules/steps.py", "workbench/batches/beginning.py", "security/compare.py",
+    "app/explain/rule.py", "app/explain/looking.py", "dead/editing/body.py", "dead/editing/building.py",
+    "dead/editing/headers.py", "dead/editing/undo.py", "dead/editing/edit.py",
+    "dead/editing/secrets.py",
+    "app/dry_run/child.py", "app/dry_run/report.py", "app/dry_run/target.py",
+    "dead/rules/steps.py", "dead/batches/planning.py", "security/compare.py",
     "security/expressions/lexer.py", "security/expressions/nodes.py", "security/expressions/expression.py",
     "security/expressions/operators.py", "desk/site.py", "desk/acts/bulk.py", "desk/acts/mending.py",
     "desk/acts/retrying.py", "desk/acts/rescheduling.py", "desk/reading/counts.py", "desk/reading/sampler.py",

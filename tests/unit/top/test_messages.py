@@ -141,7 +141,7 @@ async def test_what_fails_is_said_with_its_number(app: App, sit: Sit, monkeypatc
     async with sit(app) as seat:
         await seat.press("G", "enter", "r")
         await app.live_queue("dead").purge()
-        assert "is not in app:dead any more" in " ".join((await seat.press("enter")).split())
+        assert "waits in app:dead: it was sent back" in " ".join((await seat.press("enter")).split())
 
 
 async def test_a_queue_that_is_not_made_yet_says_so(tmp_path: Any, sit: Sit) -> None:

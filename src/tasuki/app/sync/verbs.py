@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
-    from tasuki.app.dead.mending import Changes
-    from tasuki.app.dead.reading import DeadLetters
+    from tasuki.app.dry_run.report import DryRun
+    from tasuki.app.edit_and_dry_run import Changes
     from tasuki.app.explain.rule import Explanation
     from tasuki.app.history.verbs import Passed
     from tasuki.app.schedules.status import ScheduleStatus
     from tasuki.app.state.jobs import Job, SyncJob
+    from tasuki.app.sync.batches import SyncBatches
     from tasuki.contracts.driver import Depth
     from tasuki.contracts.state.following import Follower, Later, StartedGroup
     from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
+    from tasuki.dead.editing.edit import Edited
+    from tasuki.dead.reading import DeadLetters
     from tasuki.message import Message
     from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.state.pauses import Pause, Scale
     from tasuki.state.presence import Presence
-    from tasuki.workbench.batches.sync_verbs import SyncBatches
-    from tasuki.workbench.dry_run.report import DryRun
-    from tasuki.workbench.editing.edit import Edited
 
 T = TypeVar("T")
 
@@ -165,7 +165,7 @@ class SyncVerbs:
     @property
     def batches(self) -> SyncBatches:
         """See :attr:`tasuki.App.batches`."""
-        from tasuki.workbench.batches.sync_verbs import SyncBatches
+        from tasuki.app.sync.batches import SyncBatches
 
         return SyncBatches(self._app.batches, self.run)
 

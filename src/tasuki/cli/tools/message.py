@@ -13,7 +13,7 @@ from tasuki.cli.output import age, is_time, iso, moment
 from tasuki.message import DEAD_LETTER_TIME, DUE, EXPIRES_AT, LAST_ERROR_TIME, TIMESTAMP
 
 if TYPE_CHECKING:
-    from tasuki.app.dead.choice import Choice
+    from tasuki.dead.selection import Choice
     from tasuki.message import Message
     from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.queues.queue import Queue
@@ -122,7 +122,7 @@ def _took(seconds: float) -> str:
 
 def choice_of(where: str, ids: Collection[str]) -> Choice:
     """The choice of ``--where`` and ``--id``. Raises click.BadParameter."""
-    from tasuki.app.dead.choice import Choice, check_texts
+    from tasuki.dead.selection import Choice, check_texts
 
     try:
         check_texts(*ids)

@@ -278,7 +278,7 @@ class Acts:
         if order.bulk is not None:
             return await self._begin(order, session)
         clock = self._site.reader.clock
-        to = await self._site.at(order.id, lambda live: retry(live, order.id, order.message, order.place, clock))
+        to = await self._site.at(order.id, lambda live: retry(live, order.id, order.message, clock))
         return Done("done.redrive", {"message": order.message, "id": to})
 
     async def _begin(self, order: Order, session: Session) -> Done:

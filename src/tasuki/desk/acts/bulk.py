@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+from tasuki.app.batches import Batches
+from tasuki.dead.rules.batch import CANARY, RATE, Act, Batch
+from tasuki.dead.rules.steps import Order as Verb
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import QueueNotFoundError
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.observe.redact import redact
-from tasuki.workbench.batches.rules.batch import CANARY, RATE, Act, Batch
-from tasuki.workbench.batches.rules.steps import Order as Verb
-from tasuki.workbench.batches.verbs import Batches
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

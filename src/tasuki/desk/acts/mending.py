@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tasuki.app.dry_run.report import DryRun
+from tasuki.app.dry_run.run import dry_run, entries, trial_of
+from tasuki.dead.editing.building import Made, Wanted
+from tasuki.dead.editing.edit import Draft, Edited, Editor
+from tasuki.dead.editing.undo import Record, edit_of
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import BESIDE, AwayError, Site
 from tasuki.errors import TasukiError
 from tasuki.message import REPLY_TO
-from tasuki.workbench.dry_run.report import DryRun
-from tasuki.workbench.dry_run.run import dry_run, entries, trial_of
-from tasuki.workbench.editing.building import Made, Wanted
-from tasuki.workbench.editing.edit import Draft, Edited, Editor
-from tasuki.workbench.editing.undo import Record, edit_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -57,7 +57,7 @@ async def check(site: Site, draft: Draft, wanted: Wanted, session: Session) -> M
 
 
 async def send(site: Site, draft: Draft, wanted: Wanted, session: Session, *, keep: bool) -> Edited:
-    """Edit a letter and send it. Raises what :meth:`tasuki.workbench.editing.edit.Editor.send` raises."""
+    """Edit a letter and send it. Raises what :meth:`tasuki.dead.editing.edit.Editor.send` raises."""
 
     async def work(live: Assembly) -> Edited:
         for id in (draft.dead, draft.to):

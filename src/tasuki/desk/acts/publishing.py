@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tasuki.dead.editing.body import plain_codec
+from tasuki.dead.editing.checking import check
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.codec import JSON, MSGPACK, JsonCodec
 from tasuki.queues.result import Confirmed
-from tasuki.workbench.editing.body import plain_codec
-from tasuki.workbench.editing.checking import check
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tasuki.contracts.driver import Outgoing, Transfer, place_of
+from tasuki.contracts.driver import Outgoing
+from tasuki.dead.moving.places import transfer
 from tasuki.desk.reading.counts import asked
-from tasuki.errors import DriverError, UnsupportedError
+from tasuki.errors import UnsupportedError
 from tasuki.message import DUE, LAST_ERROR, PARTITION_KEY, PRIORITY, Message
 from tasuki.queues.queue import Queue
 
@@ -48,14 +49,12 @@ async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: fl
 
 async def _store_again(queue: Queue, messages: Sequence[Message], seconds: float, now: float) -> int:
     name, driver = queue.spec.name, queue.driver
-    batch = [
-        Transfer(message.id, name, _delayed(queue, message, seconds, now), place_of(message)) for message in messages
-    ]
-    answers = await asked(queue, lambda: driver.transfer(name, batch)) or [None] * len(batch)
-    errors = [answer for answer in answers if isinstance(answer, DriverError)]
-    if len(errors) == len(batch):
+    sent = [_delayed(queue, message, seconds, now) for message in messages]
+    answers = await asked(queue, lambda: transfer(driver, name, messages, name, sent))
+    errors = [answer for answer in answers if answer is not None]
+    if len(errors) == len(sent):
         raise errors[0]
-    return len(batch) - len(errors)
+    return len(sent) - len(errors)
 
 
 def _delayed(queue: Queue, message: Message, seconds: float, now: float) -> Outgoing:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
+from tasuki.dead.editing.problems import EditError
 from tasuki.desk.security.problems import problem
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import (
@@ -17,7 +18,6 @@ from tasuki.errors import (
     TasukiError,
     UnsupportedError,
 )
-from tasuki.workbench.editing.problems import EditError
 
 
 class ProblemError(Exception):

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tasuki.app.batches import LISTED, Batches
 from tasuki.clock import Clock
+from tasuki.dead.rules.batch import Batch
 from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import BatchNotFoundError, TasukiError
-from tasuki.workbench.batches.rules.batch import Batch
-from tasuki.workbench.batches.verbs import LISTED, Batches
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

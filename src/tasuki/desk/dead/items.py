@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tasuki.app.dead.choice import Choice
 from tasuki.contracts.driver import Waiting, place_of
+from tasuki.dead.selection import Choice
 from tasuki.desk.reading.bodies import preview
 from tasuki.message import CONTENT_TYPE, PARTITION_KEY, Message, cause_in
 from tasuki.queues.dead.cause import first_line

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tasuki.app.dead.choice import Choice
 from tasuki.clock import Clock
+from tasuki.dead.selection import Choice
 from tasuki.desk.dead.rows import GroupRow, rows_of
 from tasuki.desk.dead.windows import NEWEST, Window, borrow_window, count_window, read_cause, read_window, with_unmarked
 from tasuki.desk.site import AwayError, Site, problem_of

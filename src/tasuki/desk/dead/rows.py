@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from tasuki.app.dead.counting import groups_of, rest_of
 from tasuki.contracts.values import RECENT, RECENT_PARTS
+from tasuki.dead.counting import groups_of, rest_of
 from tasuki.desk.dead.items import Item
 from tasuki.desk.dead.windows import Window
 from tasuki.desk.reading.snapshot import Snapshot

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasuki.app.dead.borrowing import borrow
-from tasuki.app.dead.choice import Choice
-from tasuki.app.dead.counting import texts_in
-from tasuki.app.dead.ending import end_of
 from tasuki.contracts.driver import Causes, Depth
+from tasuki.dead.counting import texts_in
+from tasuki.dead.estimate_depth import end_of
+from tasuki.dead.peek_by_receive import borrow
+from tasuki.dead.selection import Choice
 from tasuki.desk.dead.items import Item, items_of
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import Site

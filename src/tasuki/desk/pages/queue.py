@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from tasuki.app.explain.rule import Explanation, away_from
+from tasuki.dead.editing.undo import UNDO_TIME, Record
 from tasuki.desk.acts.mending import edit_made
 from tasuki.desk.pages.history import tab_of
 from tasuki.desk.pages.view import View
@@ -36,7 +37,6 @@ from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_T
 from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.dead.naming import name_of
 from tasuki.queues.queue import Queue
-from tasuki.workbench.editing.undo import UNDO_TIME, Record
 
 TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")
 

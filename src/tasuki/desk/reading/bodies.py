@@ -10,6 +10,7 @@ from datetime import date
 
 import msgspec
 
+from tasuki.dead.editing.body import grows_long
 from tasuki.errors import TasukiError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK, Message
 from tasuki.observe.plain import cut, escape, escape_lines
@@ -17,7 +18,6 @@ from tasuki.observe.redact import MASK, masked, redact, redact_bytes
 from tasuki.queues.messages.beginning import Beginning, beginning_of, decoded, text_of
 from tasuki.queues.messages.codec import JSON, BytesCodec
 from tasuki.queues.queue import Queue
-from tasuki.workbench.editing.body import grows_long
 
 MOST_SHOWN = 64 * 1024
 """Characters of a body on its page."""

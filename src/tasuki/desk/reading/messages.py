@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasuki.app.dead.attempts import attempts_shown
 from tasuki.app.state.fate import know
 from tasuki.contracts.state.jobs import Progress
+from tasuki.dead.attempts import attempts_shown
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import QueueNotFoundError, TasukiError, UnsupportedError

@@ -66,7 +66,7 @@ HEADERS: dict[str, Any] = {
         header.CONSUMER: {**_TEXT, "description": _OURS + "The consumer in which a dead letter died."},
         header.EDITED_BY: {**_TEXT, "description": _OURS + "Who changed it before it was sent again."},
         header.EDITED_FROM: {**_TEXT, "description": _OURS + "The id of the dead letter that it was before."},
-        header.BATCH: {**_TEXT, "description": _OURS + "The batch that sent it back."},
+        header.BATCH: {**_TEXT, "description": _OURS + "The redrive or batch that sent it back."},
         header.TRACE: {**_TEXT, "description": _OURS + "The traceparent of its move to the dead-letter queue."},
     },
     "additionalProperties": {"type": ["boolean", "number", "string"]},

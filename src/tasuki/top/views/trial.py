@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tasuki.app.dry_run.report import WARNING, DryRun
 from tasuki.desk.reading.bodies import line, lines
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.top.frame import amounts
 from tasuki.top.frame.cells import Line
 from tasuki.top.views.message_text import heading, pair
 from tasuki.top.views.view import Row, Text, View
-from tasuki.workbench.dry_run.report import WARNING, DryRun
 
 if TYPE_CHECKING:
     from tasuki.desk.viewer import Viewer

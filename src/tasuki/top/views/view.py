@@ -13,7 +13,7 @@ from tasuki.desk.reading.bodies import line
 from tasuki.top.frame import amounts
 from tasuki.top.frame.cells import Line
 from tasuki.top.frame.columns import Cell, Column
-from tasuki.workbench.batches.rules.batch import KEPT, RATE
+from tasuki.dead.rules.batch import KEPT, RATE
 
 if TYPE_CHECKING:
     from tasuki.desk.reading.snapshot import Snapshot

@@ -70,7 +70,7 @@ async def test_a_message_that_its_page_does_not_show_whole_is_not_copied(
 
 async def test_a_body_of_more_than_a_mebibyte_is_no_text_to_edit(app: App, browse: MakeBrowser) -> None:
     await bury(app, b"[" + b"{}," * 700_000 + b"0]")
-    assert "tasuki redrive --edit" in words((await browse().get("/messages/app:dead/m/edit")).text)
+    assert "tasuki edit" in words((await browse().get("/messages/app:dead/m/edit")).text)
 
 
 async def test_the_first_headers_are_looked_through_and_of_the_others_the_names_are_shown(

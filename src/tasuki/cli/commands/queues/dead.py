@@ -19,7 +19,7 @@ from tasuki.observe.redact import masked, redact
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.app.dead.reading import DeadLetters
+    from tasuki.dead.reading import DeadLetters
     from tasuki.kinds.check.project import Project
     from tasuki.queues.dead.groups import DeadGroup
     from tasuki.queues.dead.letter import Letter
@@ -135,7 +135,7 @@ def command(
     is_list = bool(ids) or key is not None
 
     async def look() -> dict[str, Any]:
-        from tasuki.app.dead.reading import read
+        from tasuki.dead.reading import read
 
         async with app.reading():
             found = await read(app.live_assembly(), queues, choice, by, app.clock, shows=is_list)
@@ -156,7 +156,7 @@ def command(
 
 def _queues(project: Project, queue: str | None) -> tuple[dict[str, str], dict[str, str]]:
     """What to read, as ``sources_of``; and why the others cannot be. Raises CommandError if none can."""
-    from tasuki.app.dead.reading import sources_of
+    from tasuki.dead.reading import sources_of
     from tasuki.errors import QueueNotFoundError
 
     try:

@@ -43,7 +43,7 @@ def command(
     For 15 minutes `tasuki batches ID --undo` brings them back, unless there are more than 10,000, or the broker cannot
     move a message in one step; the question says so.
     """
-    from tasuki.app.dead.reading import sources_of
+    from tasuki.dead.reading import sources_of
 
     app = target.load()
     project = app.check()
@@ -56,7 +56,7 @@ def command(
     choice_of(where, ids)
 
     async def work() -> dict[str, Any]:
-        from tasuki.workbench.batches.beginning import preview
+        from tasuki.dead.batches.planning import preview
 
         async with app.reading():
             if not can_begin(app, source):

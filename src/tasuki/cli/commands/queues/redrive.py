@@ -12,24 +12,20 @@ from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count
 from tasuki.cli.progress import bar
 from tasuki.cli.project import Target, find_queue
-from tasuki.cli.tools import editing
 from tasuki.cli.tools.control.acting import acting, ids_text
 from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, show_begun, show_end
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
-from tasuki.workbench.batches.rules.batch import CANARY, FIRST, RATE
+from tasuki.dead.rules.batch import CANARY, FIRST, RATE
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.app.dead.choice import Choice
+    from tasuki.dead.rules.batch import Act
+    from tasuki.dead.selection import Choice
     from tasuki.queues.queue import Queue
-    from tasuki.workbench.batches.rules.batch import Act
 
 
 def _show(done: dict[str, Any]) -> None:
-    if "edited_from" in done or "undone" in done:
-        editing.show(done)
-        return
     way = f"to {done['to']}" if done["to"] else "back"
     if done["is_dry_run"]:
         which = "" if done["is_all"] else ", of the newest 10,000, or 256 MiB"
@@ -79,13 +75,6 @@ def _show(done: dict[str, Any]) -> None:
 @click.option("--no-canary", is_flag=True, help="Do not stop then, and do not wait for it.")
 @click.option("--background", is_flag=True, help=BACKGROUND)
 @click.option("--dry-run", is_flag=True, help="Send nothing; say how many messages would be sent.")
-@click.option("--edit", "to_edit", is_flag=True, help="Change the message of --id in $EDITOR, check it, and send it.")
-@click.option("--body", metavar="JSON", help="With --edit: its new body, without an editor.")
-@click.option("--file", "path", type=click.Path(dir_okay=False, allow_dash=True), help="The same from a file.")
-@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="With --edit: a header to set.")
-@click.option("--without-header", "without", multiple=True, metavar="NAME", help="With --edit: a header to remove.")
-@click.option("--keep", is_flag=True, help="With --edit: leave the old message in DLQ too.")
-@click.option("--undo-edit", "undone", metavar="ID", help="Take the edited message ID back, and restore the old one.")
 @printing(_show, "begun", "ended")
 @project_options()
 def command(
@@ -95,30 +84,20 @@ def command(
     limit: int | None,
     *,
     background: bool,
-    to_edit: bool,
     **chosen: Any,
 ) -> dict[str, Any]:
     """Send the messages of DLQ back, each as it was first published: to its original queue, or --to another.
 
     Messages that are no dead letters keep their delays and attempts, so --to moves any queue, also to another broker.
 
-    With --edit, one message goes back changed, as a new message that is checked before anything moves.
-
     A message leaves DLQ only when the other queue has it. Messages whose original queue is not in this project stay.
     It is a batch, where DLQ has a state: Ctrl-C pauses it, and `tasuki batches` shows, resumes and undoes it.
     """
-    changes = {name: chosen.pop(name) for name in ("body", "path", "headers", "without", "keep")}
-    undone = chosen.pop("undone")
-    editing.refuse_together(chosen | {"limit": limit, "to": to, "background": background}, changes, to_edit, undone)
     chosen["rate"] = RATE if chosen["rate"] is None else chosen["rate"]
     app = target.load()
     project = app.check()
     source = find_queue(project, dead_letters)
     destination = find_queue(project, to) if to else None
-    if undone:
-        return loop.run(_undo(app, source, undone))
-    if to_edit:
-        return loop.run(_edit(app, source, chosen["ids"][0], destination, changes, is_dry_run=chosen["dry_run"]))
     if chosen["as_is"] and destination is None:
         raise click.UsageError("--as-is is for letters that are sent --to another queue")
     choice = choice_of(chosen["where"], chosen["ids"])
@@ -144,29 +123,6 @@ def command(
             return about | await _at_once(app, source, destination, limit, chosen)
 
     return loop.run(redrive())
-
-
-async def _edit(
-    app: App, source: str, id: str, to: str | None, changes: dict[str, Any], *, is_dry_run: bool
-) -> dict[str, Any]:
-    async with app.reading():
-        with looking_at(source):
-            await app.live_assembly().queue(source).depth()
-        if is_dry_run:
-            return await editing.edit(app, source, id, to, changes, is_dry_run=True)
-        async with acting(app, "edit", source, source) as outcome:
-            outcome.filter = ids_text([id])
-            done = await editing.edit(app, source, id, to, changes, is_dry_run=False)
-            outcome.count = 1
-            return done
-
-
-async def _undo(app: App, source: str, id: str) -> dict[str, Any]:
-    async with app.reading(), acting(app, "edit", source, source) as outcome:
-        outcome.filter = f"undo {ids_text([id])}"
-        done = await editing.undo(app, source, id)
-        outcome.count = 1
-        return done
 
 
 def _is_limited(queue: Queue) -> bool:
@@ -215,7 +171,7 @@ async def _at_once(app: App, source: str, to: str | None, limit: int | None, cho
 
 async def _look(app: App, source: str, to: str | None, limit: int | None, choice: Choice) -> dict[str, Any]:
     """How many messages would be moved, and whether all were asked."""
-    from tasuki.app.redrive import would_move
+    from tasuki.dead.redrive import would_move
 
     target = None if to is None else app.live_queue(to)
     found = await would_move(app.live_assembly(), app.live_queue(source), target, limit, choice, clock=app.clock)

@@ -15,9 +15,9 @@ from tasuki.cli.output import iso, preview, print_json, print_pairs, print_text
 from tasuki.cli.project import Target, is_shared
 from tasuki.cli.tools.control.pausing import pause_text
 from tasuki.cli.tools.message import as_dict, attempt_texts, body_of, find, readable
+from tasuki.dead.test_case import as_test
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK
-from tasuki.workbench.test_case import as_test
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @project_options()
 def command(target: Target, id: str, *, is_test: bool, shows_secrets: bool, as_json: bool) -> None:
     """Show the waiting message ID, wherever it is: ready, delayed, or a dead letter; with its last failed attempts."""
-    from tasuki.app.dead.attempts import attempts_shown
+    from tasuki.dead.attempts import attempts_shown
 
     app = target.load()
     if is_test and as_json:

@@ -15,7 +15,7 @@ from tasuki.cli.project import Target, find_queue
 from tasuki.cli.tools.queues import looking_at
 
 if TYPE_CHECKING:
-    from tasuki.workbench.dry_run.report import DryRun
+    from tasuki.app.dry_run.report import DryRun
 
 
 @click.command("dry-run")
@@ -30,8 +30,8 @@ def command(target: Target, queue: str, id: str, *, limit: str, as_json: bool) -
     It runs in its own process, where nothing is published, stored or settled. The message stays as it is. Ends
     with 1 if the handler fails.
     """
+    from tasuki.app.dry_run.report import WARNING
     from tasuki.units import parse_duration
-    from tasuki.workbench.dry_run.report import WARNING
 
     try:
         seconds = parse_duration(limit)

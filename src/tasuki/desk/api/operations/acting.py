@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from tasuki.dead.editing.building import SAME, Wanted
+from tasuki.dead.finding import letter_of
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.mending import draft_of
 from tasuki.desk.api.answers import Done, DryRun
@@ -14,8 +16,6 @@ from tasuki.desk.api.call import Call
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.reading.observed.gone import queue_in
 from tasuki.message import Message
-from tasuki.workbench.editing.building import SAME, Wanted
-from tasuki.workbench.letters import letter_of
 
 
 def _pause(call: Call, kind: str) -> Order:

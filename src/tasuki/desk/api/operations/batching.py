@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tasuki.dead.rules.batch import Batch
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
 from tasuki.desk.api import answers
@@ -11,7 +12,6 @@ from tasuki.desk.api.call import Call
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.site import AwayError
 from tasuki.errors import BatchNotFoundError
-from tasuki.workbench.batches.rules.batch import Batch
 
 _RIGHTS = {act: right for right, act in ACT_OF.items()}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tasuki.app.dead.reading import sources_of
+from tasuki.dead.reading import sources_of
 from tasuki.desk.api import answers
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import cursor_of, read_number

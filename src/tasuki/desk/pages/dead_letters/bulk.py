@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from starlette.responses import RedirectResponse, Response
 
+from tasuki.dead.batches.planning import brings_back
+from tasuki.dead.rules.batch import KEPT, Batch
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import ACT_OF, VERBS, Bulk
 from tasuki.desk.dead.rows import count_of
@@ -16,8 +18,6 @@ from tasuki.desk.security.forms import FormError, read_fields
 from tasuki.desk.security.paths import own_path
 from tasuki.desk.site import problem_of
 from tasuki.errors import BatchNotFoundError, PolicyDeniedError, TasukiError
-from tasuki.workbench.batches.beginning import brings_back
-from tasuki.workbench.batches.rules.batch import KEPT, Batch
 
 NAMED_FROM = 100
 """From more letters on, the name of the queue is typed."""

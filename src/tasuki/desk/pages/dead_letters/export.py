@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from tasuki.app.dead.choice import Choice
-from tasuki.app.dead.counting import counted_at
+from tasuki.dead.counting import counted_at
+from tasuki.dead.selection import Choice
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk
 from tasuki.desk.dead.library import Library

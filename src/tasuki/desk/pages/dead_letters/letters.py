@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 from starlette.responses import Response
 
-from tasuki.app.dead.choice import Choice
+from tasuki.dead.rules.batch import Batch
+from tasuki.dead.selection import Choice
 from tasuki.desk.dead.items import Item
 from tasuki.desk.dead.rows import GroupRow, count_of, of_group, total_of, unread_of
 from tasuki.desk.dead.windows import NEWEST, Window
@@ -17,7 +18,6 @@ from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import problem_of
 from tasuki.errors import QueueNotFoundError, TasukiError
 from tasuki.queues.dead.groups import KEYS
-from tasuki.workbench.batches.rules.batch import Batch
 
 PAGE = 50
 GROUPS = 10

@@ -7,14 +7,14 @@ import base64
 import msgspec
 from starlette.responses import Response
 
+from tasuki.dead.editing.body import laid_out, shown
+from tasuki.dead.test_case import as_test
 from tasuki.desk.pages.view import View
 from tasuki.desk.pages.workbench.found import Subject, subject_of
 from tasuki.desk.reading.bodies import is_long, plain_of
 from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.observe.plain import escape_json, escape_lines
 from tasuki.observe.redact import masked, redact
-from tasuki.workbench.editing.body import laid_out, shown
-from tasuki.workbench.test_case import as_test
 
 _MOST = 512 * 1024
 """Characters of a page."""

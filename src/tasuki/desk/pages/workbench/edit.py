@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from starlette.responses import RedirectResponse, Response
 
+from tasuki.dead.editing.edit import Draft
+from tasuki.dead.editing.problems import EditError, Problem
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.mending import check, draft_of
 from tasuki.desk.pages.view import View
@@ -14,8 +16,6 @@ from tasuki.desk.pages.workbench.found import Subject, posted, subject_of
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.queues.dead.naming import name_of
-from tasuki.workbench.editing.edit import Draft
-from tasuki.workbench.editing.problems import EditError, Problem
 
 _MOST_BYTES = 2**20
 """Of a form: a body of MOST_TEXT characters may have three times as many bytes, encoded nine times."""

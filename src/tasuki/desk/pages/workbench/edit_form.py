@@ -6,15 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tasuki.dead.editing.building import Wanted
+from tasuki.dead.editing.document import changes, read_value
+from tasuki.dead.editing.edit import Draft
+from tasuki.dead.editing.headers import WARNINGS, class_of, field_of
+from tasuki.dead.editing.problems import BODY, EditError, Problem
+from tasuki.dead.editing.secrets import hidden, revealed
 from tasuki.message import HeaderValue
 from tasuki.observe.redact import MASK
 from tasuki.observe.secrets.names import is_secret_name
-from tasuki.workbench.editing.building import Wanted
-from tasuki.workbench.editing.document import changes, read_value
-from tasuki.workbench.editing.edit import Draft
-from tasuki.workbench.editing.headers import WARNINGS, class_of, field_of
-from tasuki.workbench.editing.problems import BODY, EditError, Problem
-from tasuki.workbench.editing.secrets import hidden, revealed
 
 MOST_TEXT = 256 * 1024
 """Characters of a body that a browser gets to edit."""

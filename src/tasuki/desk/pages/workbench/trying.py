@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from tasuki.app.dry_run.report import DryRun
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.pages.view import View
 from tasuki.desk.pages.workbench.found import posted, subject_of
 from tasuki.desk.reading.bodies import line, lines
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
-from tasuki.workbench.dry_run.report import DryRun
 
 _SHOWN = 200
 """Effects and log lines of a page."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasuki.dead.rules.batch import Batch
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Column
 from tasuki.top.views.messages import MessagesView
 from tasuki.top.views.view import Key, Row, Table, View
-from tasuki.workbench.batches.rules.batch import Batch
 
 if TYPE_CHECKING:
     from tasuki.desk.viewer import Viewer

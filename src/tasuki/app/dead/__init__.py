@@ -1,1 +1,0 @@
-"""Dead letters of an open app: reading them, and choosing some."""

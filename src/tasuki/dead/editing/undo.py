@@ -1,0 +1,149 @@
+"""What became of an edit, and its undo: for a while a record says where the letter went, and keeps the letter.
+
+The letter takes the place of its new message while that waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.state.store import Store
+from tasuki.dead.moving.places import transfer
+from tasuki.errors import DriverError, MessageNotFoundError
+from tasuki.message import PARTITION_KEY, PRIORITY, HeaderValue, Message
+from tasuki.queues.queue import Queue
+from tasuki.state.keys import part_of
+
+if TYPE_CHECKING:
+    from tasuki.dead.host import Host
+
+EDITS = "edit/"
+"""Prefix of the keys: one for each edited message, by the id of its dead-letter queue and its own; and more for a
+large body."""
+PART = 512 * 1024
+"""Bytes of a body under one key; any store takes them, and the headers beside them."""
+UNDO_TIME = 900.0
+"""Seconds for which an edit can be undone."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A letter as it was, and where its new message is; ``to`` is the id of a queue."""
+
+    to: str
+    id: str
+    body: bytes
+    """Its first part."""
+    headers: dict[str, HeaderValue]
+    more: int = 0
+    """Parts of the body under their own keys."""
+    at: float = 0.0
+    """When the new message was sent, Unix seconds."""
+    can_undo: bool = True
+    """Whether the letter is kept here; else it is in its queue still, or its driver takes no message back."""
+
+
+_encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Record).decode
+
+
+def edit_key(dead: str, id: str) -> str:
+    """The key of the record of a new message."""
+    return f"{EDITS}{dead}/{part_of(id)}"
+
+
+def can_undo(source: Queue, target: Queue) -> bool:
+    """Whether a message gets from one of the queues to the other in one step, and back."""
+    driver = source.driver
+    names = source.spec.name, target.spec.name
+    return driver is target.driver and driver.can_transfer(*names) and driver.can_transfer(*names[::-1])
+
+
+async def remember(live: Host, dead: str, letter: Message, to: str, id: str, at: float, *, keeps: bool) -> bool:
+    """Note an edit before its new message is sent, and keep the letter if ``keeps``; whether it can be undone.
+
+    False also where there is no store, or it has no room or is away.
+    """
+    state = live.state_of(dead)
+    if state is None:
+        return False
+    body, headers = (letter.body, letter.headers) if keeps else (b"", {})
+    parts = [body[start : start + PART] for start in range(0, max(len(body), 1), PART)]
+    value = _encode(Record(to, letter.id, parts[0], headers, len(parts) - 1, at, keeps))
+    key = edit_key(dead, id)
+    try:
+        store = await state.store()
+        for number, part in enumerate(parts[1:], 1):
+            await store.put(_part_key(key, number), part, ttl=UNDO_TIME)
+        await store.put(key, value, ttl=UNDO_TIME)  # at last: with it the edit can be undone
+    except DriverError:
+        return False
+    return keeps
+
+
+async def edit_of(live: Host, dead: str, id: str) -> Record | None:
+    """The edit of the last 15 minutes that made a message, without the whole body; None: there is none.
+
+    Raises DriverError.
+    """
+    state = live.state_of(dead)
+    found = None if state is None else await (await state.store()).get(edit_key(dead, id))
+    return None if found is None else _decode(found.value)
+
+
+async def undo(live: Host, dead: str, id: str) -> str:
+    """Put the letter back in the place of its new message, if that still waits; returns the letter's id.
+
+    Raises:
+        LookupError: there is no record of it, or can be none, or the message has started.
+        DriverError: a broker refuses.
+    """
+    source, state = live.queue(dead), live.state_of(dead)
+    if not source.driver.capabilities.transfer:
+        why = "its driver takes no waiting message back in one step"
+        raise LookupError(f"no edit of a message of {dead} can be undone: {why}")
+    if state is None:
+        why = "it has no state, in which they are kept: write 'state: <id of a store>' at it"
+        raise LookupError(f"no edit of a message of {dead} can be undone: {why}")
+    store: Store = await state.store()
+    key = edit_key(dead, id)
+    record = await _remembered(store, key)
+    if record is None or not record.can_undo:
+        raise LookupError(f"no edit of a message of {dead} made {id!r} in the last 15 minutes, so it cannot be undone")
+    target = live.queue(record.to)
+    priority, lane = record.headers.get(PRIORITY), record.headers.get(PARTITION_KEY)
+    letter = Outgoing(
+        record.id, record.body, record.headers,
+        priority=priority if isinstance(priority, int) else 0, key=None if lane is None else str(lane),
+    )  # fmt: skip
+
+    async def carry(messages: Sequence[Outgoing]) -> list[DriverError | None]:
+        return await transfer(source.driver, target.spec.name, [Message(id, b"", {})], source.spec.name, messages)
+
+    try:
+        (error,) = await source.forward([letter], carry=carry)
+        if error is not None:
+            raise error
+    except MessageNotFoundError as error:
+        raise LookupError(f"message {id} does not wait in {target.id} any more: its handler has started") from error
+    for each in (key, *(_part_key(key, number) for number in range(1, record.more + 1))):
+        await store.delete(each)
+    return record.id
+
+
+async def _remembered(store: Store, key: str) -> Record | None:
+    """The record with its whole body; None: its time is over."""
+    found = await store.get(key)
+    if found is None:
+        return None
+    record = _decode(found.value)
+    parts = [await store.get(_part_key(key, number)) for number in range(1, record.more + 1)]
+    if None in parts:
+        return None
+    return msgspec.structs.replace(record, body=record.body + b"".join(part.value for part in parts if part))
+
+
+def _part_key(key: str, number: int) -> str:
+    return f"{key}/{number}"

@@ -1,1 +1,0 @@
-"""Workbench: what people do with dead letters, many at a time or one by one."""

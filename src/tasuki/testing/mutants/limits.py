@@ -1,18 +1,19 @@
-"""Mutants of limits and lanes."""
+"""Mutants of limits and lanes, of places for held messages, and of what wakes a receive that waits for one."""
 
 # The name of a mutant says what it breaks.
 # ruff: noqa: D101, D102
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
 from tasuki.contracts.driver import (
+    Ack,
     Answers,
     Driver,
     Limit,
@@ -27,96 +28,98 @@ from tasuki.contracts.driver import (
 )
 from tasuki.contracts.values import SHORTEST_DELAY
 from tasuki.drivers.toolkit.results import Results
-from tasuki.testing.mutants.mutant import Mutant
+from tasuki.testing.mutants.mutant import Mutant, Table
+
+_TABLE = Table(__name__)
+declares, settles, publishes = _TABLE.given("declare"), _TABLE.given("settle"), _TABLE.given("publish")
+
+declares(
+    "RatesAreIgnored",
+    "test_42_a_burst_and_then_no_more",
+    lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, rate=None)),
+    "limits:rate",
+)
+declares(
+    "ABurstHasOneMore",
+    "test_42_a_burst_and_then_no_more",
+    lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, burst=spec.limit.burst + 1)),
+    "limits:rate",
+)
+declares(
+    "ABurstGathersWithoutEnd",
+    "test_42_no_window_has_more_than_burst_and_rate",
+    lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, burst=1000)),
+    "limits:rate",
+)
+declares(
+    "PlacesAreIgnored",
+    "test_42_no_more_than_its_places_are_held",
+    lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, concurrency=None)),
+    "limits:concurrency",
+)
+declares(
+    "LimitsOfLanesAreIgnored",
+    "test_43_a_spent_lane_holds_up_no_other",
+    lambda spec: replace(spec, lane_limit=None),
+    "lanes",
+)
+declares(
+    "TheLimitOfALaneIsThatOfTheQueue",
+    "test_43_each_lane_has_so_many_places",
+    lambda spec: replace(spec, limit=spec.lane_limit or spec.limit, lane_limit=None),
+    "lanes",
+)
+declares(
+    "TheLimitOfTheQueueIsThatOfALane",
+    "test_43_limits_of_the_queue_and_of_lanes_hold_together",
+    lambda spec: replace(spec, lane_limit=spec.limit or spec.lane_limit, limit=None) if spec.fair else spec,
+    "lanes",
+)
+declares(
+    "ATurnHasNoEnd",
+    "test_44_lanes_take_turns",
+    lambda spec: replace(spec, fair=1_000_000 if spec.fair else 0),
+    "lanes",
+)
+declares(
+    "AllHaveOneLane",
+    "test_44_a_few_messages_behind_very_many_come_at_once",
+    lambda spec: replace(spec, fair=0),
+    "lanes",
+)
+settles(
+    "AReleaseKeepsItsPartOfTheRate",
+    "test_42_a_release_gives_its_part_back_and_a_nack_does_not",
+    lambda each: Nack(each.receipt) if isinstance(each, Release) and not each.delay else each,
+    "limits:rate",
+)
+settles(
+    "ANackGivesItsPartBack",
+    "test_42_a_release_gives_its_part_back_and_a_nack_does_not",
+    lambda each: Release(each.receipt) if isinstance(each, Nack) and not each.delay else each,
+    "limits:rate",
+)
+settles(
+    "AShortDelayIsNone",
+    "test_42_a_release_with_the_shortest_delay_gives_nothing_back",
+    lambda each: Release(each.receipt) if isinstance(each, Release) and each.delay <= SHORTEST_DELAY else each,
+    "limits:rate",
+)
+publishes(
+    "EachMessageHasALane",
+    "test_43_a_full_lane_holds_up_no_other",
+    lambda each: msgspec.structs.replace(each, lane=each.id),
+    "lanes",
+)
+publishes(
+    "CaseOfLanesIsIgnored",
+    "test_43_names_of_lanes_are_compared_exactly",
+    lambda each: msgspec.structs.replace(each, lane=each.lane.lower()),
+    "lanes",
+)
 
 
-def _with(limit: Limit | None, **fields: Any) -> Limit | None:
-    return None if limit is None else replace(limit, **fields)
-
-
-class _Declares(Mutant):
-    """Declares another queue than the caller."""
-
-    def change(self, spec: QueueSpec) -> QueueSpec:
-        raise NotImplementedError
-
-    async def declare(self, spec: QueueSpec) -> None:
-        await super().declare(self.change(spec))
-
-
-class RatesAreIgnored(_Declares):
-    noticed_by = ("test_42_a_burst_and_then_no_more",)
-    needs = "limits:rate"
-
-    def change(self, spec: QueueSpec) -> QueueSpec:
-        return replace(spec, limit=_with(spec.limit, rate=None))
-
-
-class ABurstHasOneMore(_Declares):
-    noticed_by = ("test_42_a_burst_and_then_no_more",)
-    needs = "limits:rate"
-
-    def change(self, spec: QueueSpec) -> QueueSpec:
-        return replace(spec, limit=None if spec.limit is None else replace(spec.limit, burst=spec.limit.burst + 1))
-
-
-class ABurstGathersWithoutEnd(_Declares):
-    noticed_by = ("test_42_no_window_has_more_than_burst_and_rate",)
-    needs = "limits:rate"
-
-    def change(self, spec: QueueSpec) -> QueueSpec:
-        return replace(spec, limit=_with(spec.limit, burst=1000))
-
-
-class PlacesAreIgnored(_Declares):
-    noticed_by = ("test_42_no_more_than_its_places_are_held",)
-    needs = "limits:concurrency"
-
-    def change(self, spec: QueueSpec) -> QueueSpec:
-        return replace(spec, limit=_with(spec.limit, concurrency=None))
-
-
-class LimitsOfLanesAreIgnored(_Declares):
-    noticed_by = ("test_43_a_spent_lane_holds_up_no_other",)
-    needs = "lanes"
-
-    def change(self, spec: QueueSpec) -> QueueSpec:
-        return replace(spec, lane_limit=None)
-
-
-class TheLimitOfALaneIsThatOfTheQueue(_Declares):
-    noticed_by = ("test_43_each_lane_has_so_many_places",)
-    needs = "lanes"
-
-    def change(self, spec: QueueSpec) -> QueueSpec:
-        return replace(spec, limit=spec.lane_limit or spec.limit, lane_limit=None)
-
-
-class TheLimitOfTheQueueIsThatOfALane(_Declares):
-    noticed_by = ("test_43_limits_of_the_queue_and_of_lanes_hold_together",)
-    needs = "lanes"
-
-    def change(self, spec: QueueSpec) -> QueueSpec:
-        return replace(spec, lane_limit=spec.limit or spec.lane_limit, limit=None) if spec.fair else spec
-
-
-class ATurnHasNoEnd(_Declares):
-    noticed_by = ("test_44_lanes_take_turns",)
-    needs = "lanes"
-
-    def change(self, spec: QueueSpec) -> QueueSpec:
-        return replace(spec, fair=1_000_000 if spec.fair else 0)
-
-
-class AllHaveOneLane(_Declares):
-    noticed_by = ("test_44_a_few_messages_behind_very_many_come_at_once",)
-    needs = "lanes"
-
-    def change(self, spec: QueueSpec) -> QueueSpec:
-        return replace(spec, fair=0)
-
-
-class TheFirstLimitStays(_Declares):
+class TheFirstLimitStays(Mutant):
     noticed_by = ("test_45_a_new_declaration_wakes_one_that_waits",)
     needs = "limits"
 
@@ -124,10 +127,37 @@ class TheFirstLimitStays(_Declares):
         super().__init__(inner)
         self._first: dict[str, Limit] = {}
 
-    def change(self, spec: QueueSpec) -> QueueSpec:
+    async def declare(self, spec: QueueSpec) -> None:
         if spec.limit is not None:
             self._first.setdefault(spec.name, spec.limit)
-        return replace(spec, limit=self._first.get(spec.name))
+        await self.inner.declare(replace(spec, limit=self._first.get(spec.name)))
+
+
+class AnEmptyLaneIsForgotten(Mutant):
+    """And with it what it owes."""
+
+    noticed_by = ("test_43_a_spent_lane_holds_up_no_other",)
+    needs = "lanes"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._ages: Counter[str] = Counter()
+        self._left: Counter[str] = Counter()
+        self._lanes: dict[str, str] = {}
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        self._left.update(each.lane for each in batch)
+        self._lanes.update((each.id, each.lane) for each in batch)
+        aged = [msgspec.structs.replace(each, lane=f"{each.lane} {self._ages[each.lane]}") for each in batch]
+        return await self.inner.publish(queue, aged)
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        taken = await self.inner.receive(queue, limit, wait)
+        for received in taken:
+            lane = self._lanes[received.id]
+            self._left[lane] -= 1
+            self._ages[lane] += not self._left[lane]
+        return taken
 
 
 class AnotherLimitHasAFreshBurst(Mutant):
@@ -135,8 +165,8 @@ class AnotherLimitHasAFreshBurst(Mutant):
     needs = "limits:rate"
 
     async def declare(self, spec: QueueSpec) -> None:
-        await super().declare(replace(spec, limit=None))
-        await super().declare(spec)
+        await self.inner.declare(replace(spec, limit=None))
+        await self.inner.declare(spec)
 
 
 class AnotherLimitOfLanesHasAFreshBurst(Mutant):
@@ -144,8 +174,8 @@ class AnotherLimitOfLanesHasAFreshBurst(Mutant):
     needs = "lanes"
 
     async def declare(self, spec: QueueSpec) -> None:
-        await super().declare(replace(spec, lane_limit=None))
-        await super().declare(spec)
+        await self.inner.declare(replace(spec, lane_limit=None))
+        await self.inner.declare(spec)
 
 
 class APurgeGivesAFreshBurst(Mutant):
@@ -158,109 +188,157 @@ class APurgeGivesAFreshBurst(Mutant):
 
     async def declare(self, spec: QueueSpec) -> None:
         self._specs[spec.name] = spec
-        await super().declare(spec)
+        await self.inner.declare(spec)
 
     async def purge(self, queue: str) -> int:
-        removed = await super().purge(queue)
-        await super().declare(replace(self._specs[queue], limit=None))
-        await super().declare(self._specs[queue])
+        removed = await self.inner.purge(queue)
+        await self.inner.declare(replace(self._specs[queue], limit=None))
+        await self.inner.declare(self._specs[queue])
         return removed
 
 
-class _Settles(Mutant):
-    """Settles in another way than the caller."""
+class _Counts(Mutant):
+    """Keeps the places of a queue itself, by counting; the driver knows of none."""
 
-    def change(self, settlement: Settlement) -> Settlement:
-        raise NotImplementedError
-
-    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
-        return await super().settle(queue, [self.change(each) for each in batch])
-
-
-class AReleaseKeepsItsPartOfTheRate(_Settles):
-    noticed_by = ("test_42_a_release_gives_its_part_back_and_a_nack_does_not",)
-    needs = "limits:rate"
-
-    def change(self, settlement: Settlement) -> Settlement:
-        return Nack(settlement.receipt) if isinstance(settlement, Release) and not settlement.delay else settlement
-
-
-class ANackGivesItsPartBack(_Settles):
-    noticed_by = ("test_42_a_release_gives_its_part_back_and_a_nack_does_not",)
-    needs = "limits:rate"
-
-    def change(self, settlement: Settlement) -> Settlement:
-        return Release(settlement.receipt) if isinstance(settlement, Nack) and not settlement.delay else settlement
-
-
-class AShortDelayIsNone(_Settles):
-    noticed_by = ("test_42_a_release_with_the_shortest_delay_gives_nothing_back",)
-    needs = "limits:rate"
-
-    def change(self, settlement: Settlement) -> Settlement:
-        is_short = isinstance(settlement, Release) and settlement.delay <= SHORTEST_DELAY
-        return Release(settlement.receipt) if is_short else settlement
-
-
-class _Lanes(Mutant):
-    """Gives messages other lanes."""
-
-    needs = "lanes"
-
-    def lane(self, message: Outgoing) -> str:
-        raise NotImplementedError
-
-    def _changed(self, batch: Sequence[Outgoing]) -> list[Outgoing]:
-        return [msgspec.structs.replace(each, lane=self.lane(each)) for each in batch]
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        return await super().publish(queue, self._changed(batch))
-
-
-class EachMessageHasALane(_Lanes):
-    noticed_by = ("test_43_a_full_lane_holds_up_no_other",)
-
-    def lane(self, message: Outgoing) -> str:
-        return message.id
-
-
-class CaseOfLanesIsIgnored(_Lanes):
-    noticed_by = ("test_43_names_of_lanes_are_compared_exactly",)
-
-    def lane(self, message: Outgoing) -> str:
-        return message.lane.lower()
-
-
-class AnEmptyLaneIsForgotten(_Lanes):
-    """And with it what it owes."""
-
-    noticed_by = ("test_43_a_spent_lane_holds_up_no_other",)
+    frees: tuple[type[Settlement | Move], ...] = (Ack, Nack, Release, Move)
+    """What lets it count down."""
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
-        self._ages: Counter[str] = Counter()
-        self._left: Counter[str] = Counter()
-        self._lanes: dict[str, str] = {}
+        self._places: dict[str, int] = {}
+        self._held: Counter[str] = Counter()
 
-    def lane(self, message: Outgoing) -> str:
-        self._left[message.lane] += 1
-        self._lanes[message.id] = message.lane
-        return f"{message.lane} {self._ages[message.lane]}"
+    async def declare(self, spec: QueueSpec) -> None:
+        if spec.limit is not None and spec.limit.concurrency is not None:
+            self._places[spec.name] = spec.limit.concurrency
+            spec = replace(spec, limit=replace(spec.limit, concurrency=None))
+        await self.inner.declare(spec)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        taken = await super().receive(queue, limit, wait)
-        for received in taken:
-            lane = self._lanes[received.id]
-            self._left[lane] -= 1
-            self._ages[lane] += not self._left[lane]
-        return taken
+        end = asyncio.get_running_loop().time() + wait
+        while True:
+            room = self._places.get(queue, limit) - self._held[queue]
+            self._held[queue] += min(room, limit)
+            taken = await self.inner.receive(queue, min(room, limit), 0.0)
+            self._held[queue] -= min(room, limit) - len(taken)
+            if taken or asyncio.get_running_loop().time() >= end:
+                return taken
+            await asyncio.sleep(0.01)
 
-
-class MovedMessagesLoseTheirLane(Mutant):
-    noticed_by = ("test_43_moved_messages_enter_their_lane",)
-    needs = "lanes"
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        stale = await self.inner.settle(queue, batch)
+        self._held[queue] -= sum(isinstance(each, self.frees) for each in batch) - len(stale)
+        return stale
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Results:
-        replace = msgspec.structs.replace
-        moves = [replace(move, messages=tuple(replace(each, lane="") for each in move.messages)) for move in batch]
-        return await super().move(queue, moves)
+        self._held[queue] -= len(batch) if Move in self.frees else 0
+        return await self.inner.move(queue, batch)
+
+
+class PlacesAreCountedInEachProcess(_Counts):
+    noticed_by = ("test_42_no_more_than_its_places_are_held",)
+    needs = "multi_process"
+
+
+class AMoveKeepsItsPlace(_Counts):
+    noticed_by = ("test_45_a_move_frees_a_place",)
+    needs = "limits:concurrency"
+    frees = (Ack, Nack, Release)
+
+
+class ANackKeepsItsPlace(_Counts):
+    noticed_by = ("test_45_a_settlement_wakes_one_that_waits_for_a_place",)
+    needs = "limits:concurrency"
+    frees = (Ack, Release, Move)
+
+
+class AnEndedLeaseKeepsItsPlace(_Counts):
+    noticed_by = ("test_45_an_ended_lease_frees_its_place",)
+    needs = "leases"
+
+
+class _Sleeps(Mutant):
+    """A receive that waits looks again only when a verb of this process has woken it."""
+
+    deaf_to: tuple[object, ...] = ()
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._news = asyncio.Event()
+
+    def _tell(self, *kinds: object) -> None:
+        if not all(kind in self.deaf_to for kind in kinds):
+            self._news.set()
+
+    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait
+        while True:
+            self._news.clear()
+            taken = await self.inner.receive(queue, limit, 0.0)
+            left = end - loop.time()
+            if taken or left <= 0:
+                return taken
+            try:
+                await asyncio.wait_for(self._news.wait(), left)
+            except TimeoutError:
+                return []
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        answers = await self.inner.publish(queue, batch)
+        self._tell("publish")
+        return answers
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        stale = await self.inner.settle(queue, batch)
+        self._tell(*map(type, batch))
+        return stale
+
+    async def move(self, queue: str, batch: Sequence[Move]) -> Results:
+        results = await self.inner.move(queue, batch)
+        self._tell(Move)
+        return results
+
+    async def declare(self, spec: QueueSpec) -> None:
+        await self.inner.declare(spec)
+        self._tell("declare")
+
+
+class TimeWakesNone(_Sleeps):
+    noticed_by = ("test_42_the_next_one_comes_by_itself", "test_43_the_next_one_of_a_lane_comes_by_itself")
+    needs = "limits:rate"
+
+
+class TheEndOfALeaseWakesNone(_Sleeps):
+    noticed_by = ("test_45_the_end_of_a_lease_wakes_one_that_waits",)
+    needs = "leases"
+
+
+class AnAckWakesNone(_Sleeps):
+    noticed_by = ("test_45_a_settlement_brings_its_lane_to_life",)
+    needs = "limits:concurrency"
+    deaf_to = (Ack,)
+
+
+class ANackWakesNone(_Sleeps):
+    noticed_by = ("test_45_a_settlement_brings_its_lane_to_life",)
+    needs = "limits:concurrency"
+    deaf_to = (Nack,)
+
+
+class AReleaseWakesNone(_Sleeps):
+    noticed_by = ("test_45_a_release_wakes_one_that_waits_for_the_rate",)
+    needs = "limits:rate"
+    deaf_to = (Release,)
+
+
+class AMoveWakesNone(_Sleeps):
+    noticed_by = ("test_45_a_move_frees_a_place",)
+    needs = "limits:concurrency"
+    deaf_to = (Move,)
+
+
+class ADeclarationWakesNone(_Sleeps):
+    noticed_by = ("test_45_a_new_declaration_wakes_one_that_waits",)
+    needs = "limits:concurrency"
+    deaf_to = ("declare",)

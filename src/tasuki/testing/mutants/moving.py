@@ -9,23 +9,54 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
-from tasuki.contracts.driver import (
-    Ack,
-    Driver,
-    Move,
-    Receipt,
-    Received,
-    Release,
-    Settlement,
-    Transfer,
-    place_of,
-)
+from tasuki.contracts.driver import Ack, Driver, Move, Receipt, Received, Release, Settlement, Transfer, place_of
 from tasuki.drivers.toolkit.results import Results
 from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError, StaleReceiptError
 from tasuki.message import Message
-from tasuki.testing.mutants.mutant import Mutant
+from tasuki.testing.mutants.mutant import Mutant, Table
+
+_TABLE = Table(__name__)
+transfers = _TABLE.given("transfer")
+
+_TABLE.answer("move")(
+    "AMoveHidesWhatIsStale",
+    "test_36_a_stale_receipt_is_told",
+    lambda results: [None if isinstance(result, StaleReceiptError) else result for result in results],
+)
+_TABLE.given("move")(
+    "MovedMessagesLoseTheirLane",
+    "test_43_moved_messages_enter_their_lane",
+    lambda move: replace(move, messages=tuple(replace(each, lane="") for each in move.messages)),
+    "lanes",
+)
+# It takes out the oldest message of the id, whichever one was read.
+transfers(
+    "TransferTakesAnyOfAnId",
+    "test_57_a_transfer_takes_out_the_message_at_its_place",
+    lambda each: replace(each, place=""),
+    "transfer",
+)
+transfers(
+    "TransferForgetsTheDelay",
+    "test_50_a_delayed_message_waits_too",
+    lambda each: _changed(each, delay=0.0),
+    "transfer",
+)
+transfers(
+    "TransferForgetsThePriority",
+    "test_50_the_stored_message_has_its_priority",
+    lambda each: _changed(each, priority=0),
+    "transfer",
+)
+transfers(
+    "TransferForgetsTheKey",
+    "test_50_the_order_of_a_key_is_kept",
+    lambda each: _changed(each, key=None),
+    "ordering_key",
+)
+transfers("TransferForgetsTheLane", "test_50_limits_and_lanes", lambda each: _changed(each, lane=""), "lanes")
 
 
 class AMoveAcksNothing(Mutant):
@@ -44,7 +75,7 @@ class AMoveAcksFirst(Mutant):
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Results:
         await self.settle(queue, [Ack(move.receipt) for move in batch])
-        return await super().move(queue, batch)
+        return await self.inner.move(queue, batch)
 
 
 class AMoveIsTwoSteps(Mutant):
@@ -64,17 +95,9 @@ class AMoveStoresAPart(Mutant):
         for move in batch:
             for message in move.messages[1:]:
                 await self.publish(move.to, [message])
-            first = msgspec.structs.replace(move, messages=move.messages[:1])
+            first = replace(move, messages=move.messages[:1])
             results += await self.inner.move(queue, [first]) or [None]
         return results
-
-
-class AMoveHidesWhatIsStale(Mutant):
-    noticed_by = ("test_36_a_stale_receipt_is_told",)
-
-    async def move(self, queue: str, batch: Sequence[Move]) -> Results:
-        results = await self.inner.move(queue, batch)
-        return [None if isinstance(result, StaleReceiptError) else result for result in results]
 
 
 class TransferHoldsWhatItTakes(Mutant):
@@ -104,7 +127,7 @@ class TransferIsTwoSteps(Mutant):
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         results: list[DriverError | None] = []
         for each in batch:
-            await self.publish(each.to, [msgspec.structs.replace(each.message, deduplicate=False)])
+            await self.publish(each.to, [replace(each.message, deduplicate=False)])
             await asyncio.sleep(0)
             results.append(None if await self.remove(queue, [each.id]) else _missing(each))
         return results
@@ -131,13 +154,13 @@ class TransferTakesHeldMessages(Mutant):
         self._held: dict[str, Receipt] = {}
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        taken = await super().receive(queue, limit, wait)
+        taken = await self.inner.receive(queue, limit, wait)
         self._held.update((one.id, one.receipt) for one in taken)
         return taken
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         await self.settle(queue, [Release(self._held[each.id]) for each in batch if each.id in self._held])
-        return await super().transfer(queue, batch)
+        return await self.inner.transfer(queue, batch)
 
 
 class TransferLosesWhatFindsNoRoom(Mutant):
@@ -189,16 +212,6 @@ class TransferTakesAllOfAnId(Mutant):
         return results
 
 
-class TransferTakesAnyOfAnId(Mutant):
-    """It takes out the oldest message of the id, whichever one was read."""
-
-    noticed_by = ("test_57_a_transfer_takes_out_the_message_at_its_place",)
-    needs = "transfer"
-
-    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
-        return await self.inner.transfer(queue, [msgspec.structs.replace(each, place="") for each in batch])
-
-
 class TransferLooksElsewhere(Mutant):
     """It takes out another message of the id where the one that is named has gone."""
 
@@ -208,7 +221,7 @@ class TransferLooksElsewhere(Mutant):
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         results = await _each(self.inner, queue, batch)
         again = [each for each, told in zip(batch, results, strict=True) if isinstance(told, MessageNotFoundError)]
-        others = iter(await _each(self.inner, queue, [msgspec.structs.replace(each, place="") for each in again]))
+        others = iter(await _each(self.inner, queue, [replace(each, place="") for each in again]))
         return [next(others) if isinstance(told, MessageNotFoundError) else told for told in results]
 
 
@@ -220,7 +233,7 @@ class TransferTrustsThePlace(Mutant):
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         ids = {place_of(each): each.id for each in await self.inner.peek(queue, 100)}
-        batch = [msgspec.structs.replace(each, id=ids.get(each.place, each.id)) for each in batch]
+        batch = [replace(each, id=ids.get(each.place, each.id)) for each in batch]
         return await self.inner.transfer(queue, batch)
 
 
@@ -236,43 +249,11 @@ class APlaceEndsWithADelivery(Mutant):
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         self._count += 1
-        return await super().receive(queue, limit, wait)
+        return await self.inner.receive(queue, limit, wait)
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        found = await super().find(queue, ids)
-        return [msgspec.structs.replace(each, place=f"{place_of(each)}{self._count}") for each in found]
-
-
-class TransferForgetsTheDelay(Mutant):
-    noticed_by = ("test_50_a_delayed_message_waits_too",)
-    needs = "transfer"
-
-    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
-        return await self.inner.transfer(queue, [_changed(each, delay=0.0) for each in batch])
-
-
-class TransferForgetsThePriority(Mutant):
-    noticed_by = ("test_50_the_stored_message_has_its_priority",)
-    needs = "transfer"
-
-    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
-        return await self.inner.transfer(queue, [_changed(each, priority=0) for each in batch])
-
-
-class TransferForgetsTheKey(Mutant):
-    noticed_by = ("test_50_the_order_of_a_key_is_kept",)
-    needs = "ordering_key"
-
-    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
-        return await self.inner.transfer(queue, [_changed(each, key=None) for each in batch])
-
-
-class TransferForgetsTheLane(Mutant):
-    noticed_by = ("test_50_limits_and_lanes",)
-    needs = "lanes"
-
-    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
-        return await self.inner.transfer(queue, [_changed(each, lane="") for each in batch])
+        found = await self.inner.find(queue, ids)
+        return [replace(each, place=f"{place_of(each)}{self._count}") for each in found]
 
 
 class TransferMissesWhatIsDelayed(Mutant):
@@ -297,7 +278,7 @@ class TransferKeepsToWhatWasShown(Mutant):
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         self._gone |= {message.id for message in await self.peek(queue, 100)}
-        return await super().settle(queue, batch)
+        return await self.inner.settle(queue, batch)
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         found = [each for each in batch if each.id in self._gone]
@@ -312,10 +293,10 @@ class TransferWakesNobody(Mutant):
     needs = "transfer"
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        if taken := await super().receive(queue, limit, 0.0):
+        if taken := await self.inner.receive(queue, limit, 0.0):
             return taken
         await asyncio.sleep(wait)
-        return await super().receive(queue, limit, 0.0)
+        return await self.inner.receive(queue, limit, 0.0)
 
 
 async def _each(driver: Driver, queue: str, batch: Sequence[Transfer]) -> list[DriverError | None]:
@@ -327,7 +308,7 @@ async def _each(driver: Driver, queue: str, batch: Sequence[Transfer]) -> list[D
 
 
 def _changed(transfer: Transfer, **fields: Any) -> Transfer:
-    return Transfer(transfer.id, transfer.to, msgspec.structs.replace(transfer.message, **fields))
+    return Transfer(transfer.id, transfer.to, replace(transfer.message, **fields))
 
 
 def _missing(transfer: Transfer) -> MessageNotFoundError:

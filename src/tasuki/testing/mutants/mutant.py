@@ -1,41 +1,43 @@
-"""Mutant: a driver around a real one, with one thing broken by its public verbs alone."""
+"""Mutants: a driver or a store around a real one, with one thing broken by its public verbs alone.
 
-# The name of a mutant says what it breaks.
-# ruff: noqa: D102
+Most are one expression, and a row of a :class:`Table`; one that keeps something between its calls is a class.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
-from contextlib import AbstractAsyncContextManager
-from typing import Any
+import sys
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from inspect import getmembers_static, isfunction
+from operator import attrgetter
+from typing import Any, Literal
 
-from tasuki.contracts.driver import (
-    Answers,
-    Causes,
-    Depth,
-    Driver,
-    Durability,
-    Kept,
-    Move,
-    Occupancy,
-    Outgoing,
-    QueueSpec,
-    Receipt,
-    Received,
-    Settlement,
-    Transfer,
-    Where,
-)
-from tasuki.contracts.state.store import Store
-from tasuki.drivers.toolkit.results import Results
-from tasuki.message import Message
+from tasuki.clock import Clock
+from tasuki.contracts.driver import Driver
+from tasuki.contracts.state.store import MAX_PAGE, Change, Current, Entry, Store
 
 PID = os.getpid()
 """In a forked child: its parent's."""
+Watch = AsyncIterator[Change | Literal[Current.CURRENT]]
 
 
-class Mutant(Driver):
+def proxy_of(contract: type) -> Any:
+    """A class of drivers or stores that pass each verb and each fact of the contract on to the ``inner`` one."""
+    public = {name: member for name, member in getmembers_static(contract) if not name.startswith("_")}
+    members: dict[str, Any] = {name: _passed_on(name, member) for name, member in public.items()}
+    members["__getattr__"] = lambda self, name: getattr(self.inner, name)
+    return type(f"{contract.__name__}Proxy", (contract,), members)
+
+
+def _passed_on(name: str, member: object) -> object:
+    def passed_on(self: Any, *arguments: Any, **options: Any) -> Any:
+        return getattr(self.inner, name)(*arguments, **options)
+
+    return passed_on if isfunction(member) else property(attrgetter(f"inner.{name}"))
+
+
+class Mutant(proxy_of(Driver)):  # type: ignore[misc]  # made when it is imported
     """Passes everything on to a real driver, but for what a subclass breaks; a case in ``noticed_by`` must fail."""
 
     noticed_by: tuple[str, ...] = ()
@@ -43,132 +45,117 @@ class Mutant(Driver):
     """A capability (a name for ``Capabilities.has``) without which it changes nothing."""
 
     def __init__(self, inner: Driver) -> None:
-        super().__init__(inner.name)
         self.inner = inner
-        self.capabilities = inner.capabilities  # type: ignore[misc]
-        self.one_writer = inner.one_writer  # type: ignore[misc]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-    @property
-    def durability(self) -> Durability:
-        return self.inner.durability
-
-    def durability_of(self, queue: str) -> Durability:
-        return self.inner.durability_of(queue)
-
-    @property
-    def patience(self) -> float | None:
-        return self.inner.patience
-
-    def store(self, name: str) -> Store:
-        return self.inner.store(name)
-
-    async def time(self) -> float | None:
-        return await self.inner.time()
-
-    async def open(self) -> None:
-        await self.inner.open()
-
-    async def close(self) -> None:
-        await self.inner.close()
-
-    async def declare(self, spec: QueueSpec) -> None:
-        await self.inner.declare(spec)
-
-    async def undeclare(self, queue: str) -> None:
-        await self.inner.undeclare(queue)
-
-    async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        return await self.inner.inspect(spec)
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        return await self.inner.publish(queue, batch)
-
-    async def publish_within(self, connection: Any, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        return await self.inner.publish_within(connection, queue, batch)
-
-    async def settle_within(self, connection: Any, queue: str, batch: Sequence[Settlement]) -> None:
-        await self.inner.settle_within(connection, queue, batch)
-
-    async def hold_within(self, connection: Any, queue: str, batch: Sequence[Receipt], *, settles: bool = True) -> None:
-        await self.inner.hold_within(connection, queue, batch, settles=settles)
-
-    async def claim_within(self, connection: Any, consumer: str, key: str, ttl: float) -> bytes | None:
-        return await self.inner.claim_within(connection, consumer, key, ttl)
-
-    async def remember_within(self, connection: Any, consumer: str, key: str, result: bytes) -> None:
-        await self.inner.remember_within(connection, consumer, key, result)
-
-    def transaction(self, connection: Any = None, *, sync: bool = False) -> AbstractAsyncContextManager[Any]:
-        return self.inner.transaction(connection, sync=sync)
-
-    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
-        return await self.inner.start(queue, batch)
-
-    async def delete(self, queue: str) -> None:
-        await self.inner.delete(queue)
-
-    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        return await self.inner.receive(queue, limit, wait)
-
-    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
-        return await self.inner.settle(queue, batch)
-
-    async def move(self, queue: str, batch: Sequence[Move]) -> Results:
-        return await self.inner.move(queue, batch)
-
-    def is_move_atomic(self, queue: str, to: str) -> bool:
-        return self.inner.is_move_atomic(queue, to)
-
-    def counts_releases(self, queue: str, receipt: Receipt) -> bool:
-        return self.inner.counts_releases(queue, receipt)
-
-    async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
-        return await self.inner.extend(queue, batch, lease)
-
-    def kept(self, queue: str) -> Kept | None:
-        return self.inner.kept(queue)
-
-    async def depth(self, queue: str) -> Depth:
-        return await self.inner.depth(queue)
-
-    async def occupancy(self, queue: str) -> Occupancy:
-        return await self.inner.occupancy(queue)
-
-    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
-        return await self.inner.peek(queue, limit, after)
-
-    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        return await self.inner.find(queue, ids)
-
-    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
-        return await self.inner.locate(queue, ids)
-
-    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
-        return await self.inner.causes(queue, most, also)
-
-    async def peek_cause(
-        self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
-    ) -> list[Message]:
-        return await self.inner.peek_cause(queue, cause, limit, after, newest_first=newest_first)
-
-    async def purge(self, queue: str) -> int:
-        return await self.inner.purge(queue)
-
-    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
-        return await self.inner.remove(queue, ids, places)
-
-    async def expedite(self, queue: str, ids: Collection[str]) -> int:
-        return await self.inner.expedite(queue, ids)
-
-    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
-        return await self.inner.transfer(queue, batch)
-
-    def can_transfer(self, queue: str, to: str) -> bool:
-        return self.inner.can_transfer(queue, to)
+        self.problem = None
 
 
 class Unbroken(Mutant):
     """No mutant: with it every case that is to notice one must pass, or its failing would prove nothing."""
+
+
+class StoreMutant(proxy_of(Store)):  # type: ignore[misc]  # made when it is imported
+    """Passes everything on to a real store, but for what a subclass breaks; a case in ``noticed_by`` must fail."""
+
+    noticed_by: tuple[str, ...] = ()
+    needs = ""
+    """A fact without which it changes nothing."""
+
+    def __init__(self, inner: Store, clock: Clock) -> None:
+        self.inner = inner
+        self.clock = clock
+        """The clock that the driver was given."""
+
+    @classmethod
+    def of(cls, driver: Driver, name: str, clock: Clock) -> Store:
+        """The store of this name at a driver, with this mutation."""
+        return cls(driver.store(name), clock)
+
+    async def entries(self, prefix: str = "") -> list[Entry]:
+        """All entries of the real store."""
+        page = await self.inner.list(prefix, limit=MAX_PAGE)
+        found = list(page.entries)
+        while page.cursor:
+            page = await self.inner.list(prefix, after=page.cursor, limit=MAX_PAGE)
+            found += page.entries
+        return found
+
+
+class UnbrokenStore(StoreMutant):
+    """No mutant: with it every case that is to notice one must pass, or its failing would prove nothing."""
+
+
+class StoresBroken(Mutant):
+    """A driver that is as it was, but for its stores."""
+
+    def __init__(self, inner: Driver, mutant: type[StoreMutant], clock: Clock) -> None:
+        super().__init__(inner)
+        self._mutant = mutant
+        self._clock = clock
+
+    def store(self, name: str) -> Store:
+        """The broken store of this name."""
+        return self._mutant.of(self.inner, name, self._clock)
+
+
+Row = Callable[..., None]
+"""Takes the name of a mutant, the case or cases that must notice it, how it breaks the verb, and what it needs."""
+
+
+class Table:
+    """The mutants of one module that break a single verb by a single expression."""
+
+    def __init__(self, module: str, base: type[Mutant] | type[StoreMutant] = Mutant) -> None:
+        self._module = module
+        self._base = base
+
+    def given(self, verb: str) -> Row:
+        """Rows that change what the verb is given last: each item of a batch, or one object; None leaves it out."""
+        return partial(self._add, verb, _given)
+
+    def answer(self, verb: str) -> Row:
+        """Rows that change what the verb answers."""
+        return partial(self._add, verb, _answer)
+
+    def instead(self, verb: str) -> Row:
+        """Rows that call something else in place of the verb, with the real driver or store before its arguments."""
+        return partial(self._add, verb, _instead)
+
+    def _add(
+        self,
+        verb: str,
+        breaks: Callable[[str, Callable[..., Any]], object],
+        name: str,
+        noticed_by: str | tuple[str, ...],
+        how: Callable[..., Any],
+        needs: str = "",
+    ) -> None:
+        cases = (noticed_by,) if isinstance(noticed_by, str) else noticed_by
+        members = {verb: breaks(verb, how), "noticed_by": cases, "needs": needs, "__module__": self._module}
+        # A mutant in a child process is found by the name of its module and its own, as any class is.
+        setattr(sys.modules[self._module], name, type(name, (self._base,), members))
+
+
+def _given(verb: str, change: Callable[[Any], Any]) -> object:
+    async def broken(self: Any, *arguments: Any, **options: Any) -> Any:
+        *first, last = arguments
+        if isinstance(last, list | tuple):
+            last = [changed for changed in map(change, last) if changed is not None]
+        else:
+            last = change(last)
+        return await getattr(self.inner, verb)(*first, last, **options)
+
+    return broken
+
+
+def _answer(verb: str, change: Callable[[Any], Any]) -> object:
+    async def broken(self: Any, *arguments: Any, **options: Any) -> Any:
+        return change(await getattr(self.inner, verb)(*arguments, **options))
+
+    return broken
+
+
+def _instead(verb: str, other: Callable[..., Any]) -> object:
+    def broken(self: Any, *arguments: Any, **options: Any) -> Any:
+        return other(self.inner, *arguments, **options)
+
+    return broken

@@ -1,56 +1,123 @@
-"""Mutants of published messages."""
+"""Mutants of published messages, and of messages that are unique by a key."""
 
 # The name of a mutant says what it breaks.
 # ruff: noqa: D101, D102
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-import msgspec
+from msgspec.structs import replace
 
-from tasuki.contracts.driver import (
-    Answers,
-    Outgoing,
-    QueueSpec,
-)
+from tasuki.contracts.driver import Ack, Answers, Driver, Merged, Outgoing, QueueSpec, Receipt, Settlement, Unique
 from tasuki.errors import DriverError, QueueFullError, QueueNotFoundError
-from tasuki.message import HeaderValue
-from tasuki.testing.mutants.mutant import PID, Mutant
+from tasuki.testing.mutants.mutant import PID, Mutant, Table
+
+_TABLE = Table(__name__)
+publishes, instead, answers = _TABLE.given("publish"), _TABLE.instead("publish"), _TABLE.answer("publish")
 
 
-class HeadersAreDropped(Mutant):
-    noticed_by = ("test_02_body_id_and_headers_arrive_unchanged",)
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        return await super().publish(queue, [msgspec.structs.replace(item, headers={}) for item in batch])
+def without_key(message: Outgoing) -> Outgoing:
+    """The same message, as one of many."""
+    return replace(message, unique=None)
 
 
-class HeadersBecomeText(Mutant):
-    noticed_by = ("test_header_types_are_kept",)
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        changed = [
-            msgspec.structs.replace(item, headers={key: str(value) for key, value in item.headers.items()})
-            for item in batch
-        ]
-        return await super().publish(queue, changed)
+def keys(name: str, noticed_by: str, change: Callable[[Unique], Unique | None], needs: str = "unique") -> None:
+    """A row that changes what a message is unique by."""
+    publishes(
+        name, noticed_by, lambda each: each if each.unique is None else replace(each, unique=change(each.unique)), needs
+    )
 
 
-class BodiesBecomeText(Mutant):
-    noticed_by = ("test_02_body_id_and_headers_arrive_unchanged",)
+publishes("HeadersAreDropped", "test_02_body_id_and_headers_arrive_unchanged", lambda each: replace(each, headers={}))
+publishes(
+    "HeadersBecomeText",
+    "test_header_types_are_kept",
+    lambda each: replace(each, headers={key: str(value) for key, value in each.headers.items()}),
+)
+publishes(
+    "HeadersBecomeFloats",
+    "test_header_types_are_kept",
+    lambda each: replace(each, headers={k: float(v) if type(v) is int else v for k, v in each.headers.items()}),
+)
+publishes(
+    "BodiesBecomeText",
+    "test_02_body_id_and_headers_arrive_unchanged",
+    lambda each: replace(each, body=each.body.decode(errors="replace").encode()),
+)
+publishes(
+    "IdsAreReplaced", "test_02_body_id_and_headers_arrive_unchanged", lambda each: replace(each, id=f"x{each.id}")
+)
+publishes(
+    "DelayedComesEarly", "test_07_delayed_is_hidden_for_at_least_the_delay", lambda each: replace(each, delay=0.0)
+)
+publishes("PriorityIsIgnored", "test_21_higher_priority_comes_first", lambda each: replace(each, priority=0))
+publishes("KeyIsIgnored", "test_22_one_at_a_time_and_in_order_per_key", lambda each: replace(each, key=each.id))
+publishes(
+    "ForcedDuplicateIsSwallowed",
+    "test_26_a_known_id_is_confirmed_and_not_stored_again",
+    lambda each: replace(each, deduplicate=True),
+)
+instead(
+    "SameIdIsSwallowed",
+    "test_the_same_id_twice_is_two_messages",
+    lambda real, queue, batch: real.publish(queue, list({each.id: each for each in batch}.values())),
+)
 
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        changed = [msgspec.structs.replace(item, body=item.body.decode(errors="replace").encode()) for item in batch]
-        return await super().publish(queue, changed)
-
-
-class IdsAreReplaced(Mutant):
-    noticed_by = ("test_02_body_id_and_headers_arrive_unchanged",)
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        return await super().publish(queue, [msgspec.structs.replace(item, id=f"x{item.id}") for item in batch])
+keys("UniqueIsIgnored", "test_39_others_are_not_concerned", lambda unique: None)
+keys(
+    "RunningEndsAtTheClaim",
+    "test_39_a_running_message_keeps_its_key",
+    lambda unique: replace(unique, span="pending" if unique.span == "running" else unique.span),
+    "unique:pending",
+)
+keys(
+    "PendingLastsUntilItIsDone",
+    "test_39_a_waiting_message_keeps_its_key",
+    lambda unique: replace(unique, span="running" if unique.span == "pending" else unique.span),
+    "unique:pending",
+)
+keys(
+    "AWindowEndsWithItsMessage",
+    "test_39_a_window_outlives_its_message",
+    lambda unique: replace(unique, span=unique.span if unique.span == "pending" else "running"),
+    "unique:window",
+)
+keys("CaseOfKeysIsIgnored", "test_39_keys_are_compared_exactly", lambda unique: replace(unique, key=unique.key.lower()))
+keys(
+    "ReplaceStoresAnother",
+    "test_40_replace_changes_the_waiting_message",
+    lambda unique: None if unique.act == "replace" else unique,
+    "unique:replace",
+)
+keys(
+    "ReplaceChangesNothing",
+    "test_40_a_replaced_retry_begins_afresh",
+    lambda unique: replace(unique, act="keep" if unique.act == "replace" else unique.act),
+    "unique:replace",
+)
+keys("ExtendNeverEnds", "test_40_extend_ends", lambda each: replace(each, latest=each.latest * 1000), "unique:extend")
+keys(
+    "ExtendOnlyReplaces",
+    "test_40_extend_hides_a_ready_message",
+    lambda unique: replace(unique, act="replace" if unique.act == "extend" else unique.act),
+    "unique:extend",
+)
+# A delayed message waits elsewhere, where its key does not count.
+publishes(
+    "ADelayFreesTheKey",
+    "test_41_a_hidden_message_has_its_key_until_it_is_done",
+    lambda each: without_key(each) if each.delay else each,
+    "unique:running",
+)
+answers(
+    "KeptIsCalledStored",
+    "test_39_others_are_not_concerned",
+    lambda answers: [None if isinstance(each, Merged) else each for each in answers],
+    "unique",
+)
 
 
 class LastOfABatchIsLost(Mutant):
@@ -58,38 +125,17 @@ class LastOfABatchIsLost(Mutant):
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         if len(batch) > 1:
-            await super().publish(queue, batch[:-1])
+            await self.inner.publish(queue, batch[:-1])
             return ()
-        return await super().publish(queue, batch)
+        return await self.inner.publish(queue, batch)
 
 
 class BatchIsStoredTwice(Mutant):
     noticed_by = ("test_publish_before_consume", "test_15_concurrent_receivers_do_not_overlap")
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        await super().publish(queue, batch)
-        return await super().publish(queue, batch)
-
-
-class DelayedComesEarly(Mutant):
-    noticed_by = ("test_07_delayed_is_hidden_for_at_least_the_delay",)
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        return await super().publish(queue, [msgspec.structs.replace(item, delay=0.0) for item in batch])
-
-
-class PriorityIsIgnored(Mutant):
-    noticed_by = ("test_21_higher_priority_comes_first",)
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        return await super().publish(queue, [msgspec.structs.replace(item, priority=0) for item in batch])
-
-
-class KeyIsIgnored(Mutant):
-    noticed_by = ("test_22_one_at_a_time_and_in_order_per_key",)
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        return await super().publish(queue, [msgspec.structs.replace(item, key=item.id) for item in batch])
+        await self.inner.publish(queue, batch)
+        return await self.inner.publish(queue, batch)
 
 
 class AForcedIdIsRemembered(Mutant):
@@ -99,7 +145,7 @@ class AForcedIdIsRemembered(Mutant):
         forced = self.__dict__.setdefault("forced", set())
         kept = [item for item in batch if item.id not in forced or not item.deduplicate]
         forced.update(item.id for item in batch if not item.deduplicate)
-        return await super().publish(queue, kept) if kept else ()
+        return await self.inner.publish(queue, kept) if kept else ()
 
 
 class EveryFailureIsCertain(Mutant):
@@ -107,7 +153,7 @@ class EveryFailureIsCertain(Mutant):
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         try:
-            results = await super().publish(queue, batch)
+            results = await self.inner.publish(queue, batch)
         except DriverError as error:
             error.outcome = "rejected"
             raise
@@ -124,7 +170,7 @@ class ConfirmsBeforeItIsStored(Mutant):
         self.late = [*getattr(self, "late", []), *batch]
         if len(self.late) >= 20:
             late, self.late = self.late, []
-            await super().publish(queue, late)
+            await self.inner.publish(queue, late)
         return ()
 
 
@@ -133,7 +179,7 @@ class QueuesAppearByThemselves(Mutant):
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         await self.declare(QueueSpec(queue))
-        return await super().publish(queue, batch)
+        return await self.inner.publish(queue, batch)
 
 
 class PublishMakesTheQueueAgain(Mutant):
@@ -141,13 +187,13 @@ class PublishMakesTheQueueAgain(Mutant):
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         try:
-            results = await super().publish(queue, batch)
+            results = await self.inner.publish(queue, batch)
         except QueueNotFoundError as error:
             results = [error]
         if not any(isinstance(result, QueueNotFoundError) for result in results):
             return results
-        await super().declare(QueueSpec(queue))
-        return await super().publish(queue, batch)
+        await self.inner.declare(QueueSpec(queue))
+        return await self.inner.publish(queue, batch)
 
 
 class AForkIsNotNoticed(Mutant):
@@ -156,33 +202,7 @@ class AForkIsNotNoticed(Mutant):
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         if os.getpid() != PID:  # written into the parent's connection, and answered for there, or nowhere
             return ()
-        return await super().publish(queue, batch)
-
-
-class HeadersBecomeFloats(Mutant):
-    noticed_by = ("test_header_types_are_kept",)
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        changed = [msgspec.structs.replace(item, headers=_with_floats(item.headers)) for item in batch]
-        return await super().publish(queue, changed)
-
-
-def _with_floats(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:
-    return {key: float(value) if type(value) is int else value for key, value in headers.items()}
-
-
-class SameIdIsSwallowed(Mutant):
-    noticed_by = ("test_the_same_id_twice_is_two_messages",)
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        return await super().publish(queue, list({item.id: item for item in batch}.values()))
-
-
-class ForcedDuplicateIsSwallowed(Mutant):
-    noticed_by = ("test_26_a_known_id_is_confirmed_and_not_stored_again",)
-
-    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        return await super().publish(queue, [msgspec.structs.replace(item, deduplicate=True) for item in batch])
+        return await self.inner.publish(queue, batch)
 
 
 class FullQueueDropsSilently(Mutant):
@@ -190,7 +210,7 @@ class FullQueueDropsSilently(Mutant):
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         try:
-            await super().publish(queue, batch)
+            await self.inner.publish(queue, batch)
         except QueueFullError:
             pass
         return ()
@@ -202,8 +222,116 @@ class OneForAll(Mutant):
     noticed_by = ("test_23_a_full_queue_rejects_in_order_and_takes_back",)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
-        results = await super().publish(queue, batch)
+        results = await self.inner.publish(queue, batch)
         for result in results:
             if isinstance(result, DriverError):
                 raise result
         return results
+
+
+class AReturnFreesTheKey(Mutant):
+    """The message is stored again at another place, and the key looks at the first one."""
+
+    noticed_by = ("test_39_a_running_message_keeps_its_key",)
+    needs = "unique:running"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._is_free = False
+
+    async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
+        self._is_free = any(not isinstance(each, Ack) for each in batch)
+        return await self.inner.settle(queue, batch)
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        return await self.inner.publish(queue, list(map(without_key, batch)) if self._is_free else batch)
+
+
+class AnAckLeavesTheKey(Mutant):
+    """A lock beside the message, which stays."""
+
+    noticed_by = ("test_39_a_running_message_keeps_its_key",)
+    needs = "unique:running"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._locked: dict[str, str] = {}
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        answers = [*await self.inner.publish(queue, batch)] or [None] * len(batch)
+        for index, each in enumerate(batch):
+            if each.unique is not None and each.unique.span == "running" and answers[index] is None:
+                first = self._locked.setdefault(each.unique.key, each.id)
+                answers[index] = None if first == each.id else Merged("kept", first)
+        return answers
+
+
+class KeptNamesThePublishedMessage(Mutant):
+    noticed_by = ("test_39_others_are_not_concerned",)
+    needs = "unique"
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        answers = await self.inner.publish(queue, batch)
+        pairs = zip(batch, answers, strict=True) if answers else ()
+        return [Merged(each.how, message.id) if isinstance(each, Merged) else each for message, each in pairs]
+
+
+class LooksBeforeItStores(Mutant):
+    """Two steps, and another publisher between them."""
+
+    noticed_by = ("test_39_of_many_publishers_one_stores",)
+    needs = "unique"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._first: dict[str, str] = {}
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        answers: list[DriverError | Merged | None] = []
+        for message in batch:
+            key = None if message.unique is None else message.unique.key
+            if key is not None and (first := self._first.get(key)) is not None:
+                answers.append(Merged("kept", first))
+                continue
+            await asyncio.sleep(0)
+            answers += await self.inner.publish(queue, [without_key(message)]) or [None]
+            if key is not None:
+                self._first[key] = message.id
+        return answers
+
+
+class ARejectedMessageTakesItsKey(Mutant):
+    noticed_by = ("test_41_a_rejected_message_takes_no_key",)
+    needs = "unique"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._taken: dict[str, str] = {}
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        for message in batch:
+            if message.unique is not None and message.unique.key in self._taken:
+                return [Merged("kept", self._taken[message.unique.key])]
+        try:
+            answers = await self.inner.publish(queue, batch)
+        except DriverError:
+            self._taken.update((message.unique.key, message.id) for message in batch if message.unique is not None)
+            raise
+        return answers
+
+
+class DeleteLeavesTheKeys(Mutant):
+    noticed_by = ("test_41_a_deleted_queue_has_no_keys",)
+    needs = "unique"
+
+    def __init__(self, inner: Driver) -> None:
+        super().__init__(inner)
+        self._known: dict[str, str] = {}
+
+    async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
+        answers = [*await self.inner.publish(queue, batch)] or [None] * len(batch)
+        for index, message in enumerate(batch):
+            if message.unique is not None and answers[index] is None and message.unique.key in self._known:
+                answers[index] = Merged("kept", self._known[message.unique.key])
+        self._known.update((each.unique.key, each.id) for each in batch if each.unique is not None)
+        return answers

@@ -10,22 +10,49 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tasuki.contracts.driver import (
-    Answers,
-    Outgoing,
-    QueueSpec,
-    Received,
-)
+from tasuki.contracts.driver import Answers, Outgoing, QueueSpec, Received
 from tasuki.contracts.state.store import Store
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
-from tasuki.testing.mutants.mutant import Mutant
+from tasuki.testing.mutants.mutant import Mutant, Table
 
+_TABLE = Table(__name__)
+declares = _TABLE.given("declare")
 
-class BoundIsIgnored(Mutant):
-    noticed_by = ("test_23_a_full_queue_rejects_in_order_and_takes_back",)
-
-    async def declare(self, spec: QueueSpec) -> None:
-        await super().declare(replace(spec, max_length=None))
+declares(
+    "BoundIsIgnored",
+    "test_23_a_full_queue_rejects_in_order_and_takes_back",
+    lambda spec: replace(spec, max_length=None),
+)
+declares(
+    "TemporaryIsIgnored",
+    "test_25_the_temporary_queue_of_a_killed_process_goes_and_others_stay",
+    lambda spec: replace(spec, temporary=False),
+)
+declares(
+    "DuplicatesAreStored",
+    "test_26_a_known_id_is_confirmed_and_not_stored_again",
+    lambda spec: replace(spec, dedup_window=None),
+)
+declares(
+    "WindowNeverEnds",
+    "test_an_id_may_come_again_after_the_window",
+    lambda spec: replace(spec, dedup_window=spec.dedup_window and spec.dedup_window * 1000),
+)
+declares(
+    "WindowEndsEarly",
+    "test_an_id_may_come_again_after_the_window",
+    lambda spec: replace(spec, dedup_window=spec.dedup_window and spec.dedup_window / 1000),
+)
+_TABLE.answer("inspect")(
+    "InspectShowsADefault",
+    "test_30_inspecting_finds_what_was_declared",
+    lambda found: replace(found, options={**found.options, "partitions": 16}),
+)
+_TABLE.instead("undeclare")(
+    "UndeclareDeletes",
+    "test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker",
+    lambda real, queue: real.delete(queue),
+)
 
 
 class OpensAtTheSameTimeAreTwo(Mutant):
@@ -36,7 +63,7 @@ class OpensAtTheSameTimeAreTwo(Mutant):
             self.lost = asyncio.create_task(asyncio.Event().wait())
         self.is_opening = True
         await asyncio.sleep(0)  # a driver without a broker leaves no time for others
-        await super().open()
+        await self.inner.open()
         self.is_opening = False
 
 
@@ -47,18 +74,11 @@ class NewOrderingForNewMessagesOnly(Mutant):
     async def declare(self, spec: QueueSpec) -> None:
         if spec.ordering == "key" and getattr(self, "has_messages", False):
             spec = replace(spec, ordering="none")
-        await super().declare(spec)
+        await self.inner.declare(spec)
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         self.has_messages = True
-        return await super().publish(queue, batch)
-
-
-class TemporaryIsIgnored(Mutant):
-    noticed_by = ("test_25_the_temporary_queue_of_a_killed_process_goes_and_others_stay",)
-
-    async def declare(self, spec: QueueSpec) -> None:
-        await super().declare(replace(spec, temporary=False))
+        return await self.inner.publish(queue, batch)
 
 
 class APublisherEndsATemporaryQueue(Mutant):
@@ -66,12 +86,12 @@ class APublisherEndsATemporaryQueue(Mutant):
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         self.visited = spec.temporary
-        return await super().inspect(spec)
+        return await self.inner.inspect(spec)
 
     async def undeclare(self, queue: str) -> None:
         if getattr(self, "visited", False):
-            await super().delete(queue)
-        await super().undeclare(queue)
+            await self.inner.delete(queue)
+        await self.inner.undeclare(queue)
 
 
 class OptionsAreItsOwn(Mutant):
@@ -79,12 +99,12 @@ class OptionsAreItsOwn(Mutant):
 
     async def declare(self, spec: QueueSpec) -> None:
         self.own = spec
-        await super().declare(spec)
+        await self.inner.declare(spec)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         if self.own.name == queue:
-            await super().declare(self.own)
-        return await super().receive(queue, limit, wait)
+            await self.inner.declare(self.own)
+        return await self.inner.receive(queue, limit, wait)
 
 
 class UndeclareIsForgotten(Mutant):
@@ -94,35 +114,20 @@ class UndeclareIsForgotten(Mutant):
         return
 
 
-class UndeclareDeletes(Mutant):
-    noticed_by = ("test_29_an_undeclared_queue_is_forgotten_and_stays_at_the_broker",)
-
-    async def undeclare(self, queue: str) -> None:
-        await super().delete(queue)
-
-
 class InspectDeclares(Mutant):
     noticed_by = ("test_30_inspecting_makes_no_queue",)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        await super().declare(spec)
+        await self.inner.declare(spec)
         return spec
-
-
-class InspectShowsADefault(Mutant):
-    noticed_by = ("test_30_inspecting_finds_what_was_declared",)
-
-    async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        found = await super().inspect(spec)
-        return replace(found, options={**found.options, "partitions": 16})
 
 
 class InspectChangesOptions(Mutant):
     noticed_by = ("test_30_inspecting_changes_no_option",)
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
-        await super().inspect(spec)
-        await super().declare(spec)
+        await self.inner.inspect(spec)
+        await self.inner.declare(spec)
         return spec
 
 
@@ -131,7 +136,7 @@ class CloseIsForgotten(Mutant):
 
     async def close(self) -> None:
         if getattr(self, "_closing_now", False):
-            await super().close()
+            await self.inner.close()
         self._closing_now = not getattr(self, "_closing_now", False)
 
 
@@ -140,30 +145,9 @@ class AnUnopenedDriverKnowsNoQueue(Mutant):
 
     async def inspect(self, spec: QueueSpec) -> QueueSpec:
         try:
-            return await super().inspect(spec)
+            return await self.inner.inspect(spec)
         except BrokerUnavailableError as error:
             raise QueueNotFoundError("there is no such queue", driver=self.name, queue=spec.name) from error
-
-
-class DuplicatesAreStored(Mutant):
-    noticed_by = ("test_26_a_known_id_is_confirmed_and_not_stored_again",)
-
-    async def declare(self, spec: QueueSpec) -> None:
-        await super().declare(replace(spec, dedup_window=None))
-
-
-class WindowNeverEnds(Mutant):
-    noticed_by = ("test_an_id_may_come_again_after_the_window",)
-
-    async def declare(self, spec: QueueSpec) -> None:
-        await super().declare(replace(spec, dedup_window=spec.dedup_window and spec.dedup_window * 1000))
-
-
-class WindowEndsEarly(Mutant):
-    noticed_by = ("test_an_id_may_come_again_after_the_window",)
-
-    async def declare(self, spec: QueueSpec) -> None:
-        await super().declare(replace(spec, dedup_window=spec.dedup_window and spec.dedup_window / 1000))
 
 
 class LookingMakesTheStore(Mutant):
@@ -180,7 +164,7 @@ class LookingMakesTheStore(Mutant):
             made.add(name)
             return is_there
 
-        return _with(super().store(name), exists=exists)
+        return _with(self.inner.store(name), exists=exists)
 
 
 class AStoreIsNotFound(Mutant):
@@ -191,7 +175,7 @@ class AStoreIsNotFound(Mutant):
         async def exists() -> bool:
             return False
 
-        return _with(super().store(name), exists=exists)
+        return _with(self.inner.store(name), exists=exists)
 
 
 class AStoreIsThereWhereItIsOpen(Mutant):
@@ -201,7 +185,7 @@ class AStoreIsThereWhereItIsOpen(Mutant):
     needs = "store"
 
     def store(self, name: str) -> Store:
-        found, is_open = super().store(name), False
+        found, is_open = self.inner.store(name), False
 
         async def exists() -> bool:
             return is_open

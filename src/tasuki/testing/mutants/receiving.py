@@ -1,4 +1,4 @@
-"""Mutants of receives, attempts and suspects, and of receipts from before the broker's data was put back."""
+"""Mutants of receives, attempts, suspects and searches, and of receipts from before the broker's data was put back."""
 
 # The name of a mutant says what it breaks.
 # ruff: noqa: D101, D102
@@ -9,39 +9,84 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import ClassVar
 
-import msgspec
+from msgspec.structs import replace
 
 from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Release, Settlement, Where
 from tasuki.message import Message
-from tasuki.testing.mutants.mutant import Mutant
+from tasuki.testing.mutants.mutant import Mutant, Table
+
+_TABLE = Table(__name__)
+instead, receives = _TABLE.instead("receive"), _TABLE.answer("receive")
+
+instead(
+    "LimitIsIgnored",
+    "test_03_at_most_limit_and_an_empty_receive_waits",
+    lambda real, queue, limit, wait: real.receive(queue, limit + 1, wait),
+)
+instead(
+    "WaitIsIgnored",
+    "test_03_at_most_limit_and_an_empty_receive_waits",
+    lambda real, queue, limit, wait: real.receive(queue, limit, 0.0),
+)
+receives("OrderIsTurnedRound", "test_12_one_publishers_order_is_kept", lambda taken: taken[::-1])
+receives(
+    "AttemptIsAlwaysOne",
+    "test_08_attempts_rise_and_a_release_does_not_count",
+    lambda taken: [replace(each, attempt=1) for each in taken],
+)
+receives(
+    "EveryDeathCounts",
+    "test_28_a_suspect_that_never_started_is_not_charged",
+    lambda taken: [replace(each, attempt=each.attempt + each.suspect) for each in taken],
+)
+receives(
+    "NothingIsSuspected",
+    "test_20_attempts_survive_a_kill_and_a_restart",
+    lambda taken: [replace(each, suspect=False) for each in taken],
+)
+receives(
+    "EverythingIsSuspected",
+    "test_28_a_released_message_is_no_suspect",
+    lambda taken: [replace(each, suspect=True) for each in taken],
+)
+_TABLE.given("start")(
+    "StartsAreNotRecorded", "test_28_only_the_recorded_starts_of_a_killed_holder_count", lambda receipt: None
+)
+_TABLE.answer("find")(
+    "FindShowsOneOfAnId",
+    "test_51_each_message_of_an_id_wherever_it_waits",
+    lambda found: [*{message.id: message for message in found}.values()],
+    "find",
+)
+_TABLE.answer("locate")(
+    "LocateMissesHeldMessages",
+    ("test_59_a_message_is_located_wherever_it_is", "test_59_a_message_behind_its_key_is_ready"),
+    lambda found: {id: where for id, where in found.items() if where != "held"},
+    "locate",
+)
+_TABLE.answer("locate")(
+    "LocateTakesDelayedForReady",
+    "test_59_a_delayed_message_is_told_apart",
+    lambda found: {id: "ready" if where == "delayed" else where for id, where in found.items()},
+    "locate",
+)
+
 
 _LONG = 3600.0
 """Seconds for which a message stays away."""
+
+
 _LATE = 2.5
 """Seconds that are too many for a message that is ready."""
-
-
-class LimitIsIgnored(Mutant):
-    noticed_by = ("test_03_at_most_limit_and_an_empty_receive_waits",)
-
-    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        return await super().receive(queue, limit + 1, wait)
-
-
-class WaitIsIgnored(Mutant):
-    noticed_by = ("test_03_at_most_limit_and_an_empty_receive_waits",)
-
-    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        return await super().receive(queue, limit, 0.0)
 
 
 class NothingIsHeld(Mutant):
     noticed_by = ("test_04_a_message_is_with_one_receiver",)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        taken = await super().receive(queue, limit, wait)
+        taken = await self.inner.receive(queue, limit, wait)
         if taken:
-            await super().settle(queue, [Release(item.receipt) for item in taken])
+            await self.inner.settle(queue, [Release(item.receipt) for item in taken])
         return taken
 
 
@@ -49,16 +94,9 @@ class CancelledReceiveLoses(Mutant):
     noticed_by = ("test_16_a_cancelled_receive_loses_nothing", "test_a_cancelled_waiter_passes_its_message_on")
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        taken = await super().receive(queue, limit, wait)
+        taken = await self.inner.receive(queue, limit, wait)
         await asyncio.sleep(0.002)  # whatever it waits for, with what it took in its hands
         return taken
-
-
-class OrderIsTurnedRound(Mutant):
-    noticed_by = ("test_12_one_publishers_order_is_kept",)
-
-    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        return list(await super().receive(queue, limit, wait))[::-1]
 
 
 class PollsNowAndThen(Mutant):
@@ -67,7 +105,7 @@ class PollsNowAndThen(Mutant):
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         end = asyncio.get_running_loop().time() + wait
         while True:
-            taken = await super().receive(queue, limit, 0.0)
+            taken = await self.inner.receive(queue, limit, 0.0)
             left = end - asyncio.get_running_loop().time()
             if taken or left <= 0:
                 return taken
@@ -84,7 +122,7 @@ class GoesOnWaitingUnasked(Mutant):
     needs = "leases"
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        task = asyncio.create_task(super().receive(queue, limit, wait))
+        task = asyncio.create_task(self.inner.receive(queue, limit, wait))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -94,55 +132,16 @@ class GoesOnWaitingUnasked(Mutant):
     async def _release_late(self, queue: str, task: asyncio.Task[list[Received]]) -> None:
         taken = await task
         await asyncio.sleep(_LATE)
-        await super().settle(queue, [Release(item.receipt) for item in taken])
-
-
-class AttemptIsAlwaysOne(Mutant):
-    noticed_by = ("test_08_attempts_rise_and_a_release_does_not_count",)
-
-    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        taken = await super().receive(queue, limit, wait)
-        return [msgspec.structs.replace(item, attempt=1) for item in taken]
-
-
-class StartsAreNotRecorded(Mutant):
-    noticed_by = ("test_28_only_the_recorded_starts_of_a_killed_holder_count",)
-
-    async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
-        return ()
-
-
-class EveryDeathCounts(Mutant):
-    noticed_by = ("test_28_a_suspect_that_never_started_is_not_charged",)
-
-    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        taken = await super().receive(queue, limit, wait)
-        return [msgspec.structs.replace(item, attempt=item.attempt + item.suspect) for item in taken]
-
-
-class NothingIsSuspected(Mutant):
-    noticed_by = ("test_20_attempts_survive_a_kill_and_a_restart",)
-
-    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        taken = await super().receive(queue, limit, wait)
-        return [msgspec.structs.replace(item, suspect=False) for item in taken]
+        await self.inner.settle(queue, [Release(item.receipt) for item in taken])
 
 
 class TheDeadKeepTheirMessages(Mutant):
     noticed_by = ("test_61_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages",)
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        taken = await super().receive(queue, limit, wait)
-        await super().settle(queue, [Release(item.receipt, _LONG) for item in taken if item.suspect])
+        taken = await self.inner.receive(queue, limit, wait)
+        await self.inner.settle(queue, [Release(item.receipt, _LONG) for item in taken if item.suspect])
         return [item for item in taken if not item.suspect]
-
-
-class EverythingIsSuspected(Mutant):
-    noticed_by = ("test_28_a_released_message_is_no_suspect",)
-
-    async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        taken = await super().receive(queue, limit, wait)
-        return [msgspec.structs.replace(item, suspect=True) for item in taken]
 
 
 class AStartCountsBesideItsNack(Mutant):
@@ -153,9 +152,9 @@ class AStartCountsBesideItsNack(Mutant):
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         self.seen = getattr(self, "seen", 0)
-        taken = await super().receive(queue, limit, wait)
+        taken = await self.inner.receive(queue, limit, wait)
         self.seen += len(taken)
-        return [msgspec.structs.replace(item, attempt=self.seen) for item in taken]
+        return [replace(item, attempt=self.seen) for item in taken]
 
 
 class FindTakesWhatItShows(Mutant):
@@ -163,17 +162,9 @@ class FindTakesWhatItShows(Mutant):
     needs = "find"
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        found = await super().find(queue, ids)
+        found = await self.inner.find(queue, ids)
         await self.receive(queue, 1, 0.0)
         return found
-
-
-class FindShowsOneOfAnId(Mutant):
-    noticed_by = ("test_51_each_message_of_an_id_wherever_it_waits",)
-    needs = "find"
-
-    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        return [*{message.id: message for message in await super().find(queue, ids)}.values()]
 
 
 class FindShowsHeldMessages(Mutant):
@@ -185,12 +176,12 @@ class FindShowsHeldMessages(Mutant):
         self._held: list[Received] = []
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        taken = await super().receive(queue, limit, wait)
+        taken = await self.inner.receive(queue, limit, wait)
         self._held += taken
         return taken
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        return [*(each for each in self._held if each.id in ids), *await super().find(queue, ids)]
+        return [*(each for each in self._held if each.id in ids), *await self.inner.find(queue, ids)]
 
 
 class FindLooksAtTheFirstOnes(Mutant):
@@ -199,25 +190,7 @@ class FindLooksAtTheFirstOnes(Mutant):
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         first = await self.peek(queue, 1000)
-        return [message for message in await super().find(queue, ids) if message.id in {each.id for each in first}]
-
-
-class LocateMissesHeldMessages(Mutant):
-    noticed_by = ("test_59_a_message_is_located_wherever_it_is", "test_59_a_message_behind_its_key_is_ready")
-    needs = "locate"
-
-    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
-        found = await super().locate(queue, ids)
-        return {id: where for id, where in found.items() if where != "held"}
-
-
-class LocateTakesDelayedForReady(Mutant):
-    noticed_by = ("test_59_a_delayed_message_is_told_apart",)
-    needs = "locate"
-
-    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
-        found = await super().locate(queue, ids)
-        return {id: "ready" if where == "delayed" else where for id, where in found.items()}
+        return [message for message in await self.inner.find(queue, ids) if message.id in {each.id for each in first}]
 
 
 class LocateLooksAtTheFirstOnes(Mutant):
@@ -226,7 +199,7 @@ class LocateLooksAtTheFirstOnes(Mutant):
 
     async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
         first = {each.id for each in await self.peek(queue, 1000)}
-        found = await super().locate(queue, ids)
+        found = await self.inner.locate(queue, ids)
         return {id: where for id, where in found.items() if where == "held" or id in first}
 
 
@@ -235,7 +208,7 @@ class LocateTakesWhatItFinds(Mutant):
     needs = "locate"
 
     async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
-        found = await super().locate(queue, ids)
+        found = await self.inner.locate(queue, ids)
         await self.receive(queue, 1, 0.0)
         return found
 
@@ -252,14 +225,14 @@ class _ReceiptsByNumber(Mutant):
         self._ids: dict[Receipt, str] = {}
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
-        received = await super().receive(queue, limit, wait)
+        received = await self.inner.receive(queue, limit, wait)
         for each in received:
             self._ids[each.receipt] = each.id
             self.newest[queue, each.id] = self.inner, each.receipt
         return received
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
-        stale = list(await super().settle(queue, batch))
+        stale = list(await self.inner.settle(queue, batch))
         for item in batch:
             found = self.newest.get((queue, self._ids.get(item.receipt, "")))
             if item.receipt not in stale or not isinstance(item, self.kind) or found is None:
@@ -298,5 +271,5 @@ class OldReceiptsExtend(Mutant):
     needs = "durable"
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
-        await super().extend(queue, batch, lease)
+        await self.inner.extend(queue, batch, lease)
         return []

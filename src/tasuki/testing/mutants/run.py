@@ -14,8 +14,7 @@ from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import Store
 from tasuki.testing.conformance import ShiftedClock, Suite
 from tasuki.testing.conformance.stores.rig import StoreSuite, has, open_rig
-from tasuki.testing.mutants.mutant import Mutant, Unbroken
-from tasuki.testing.mutants.stores import StoreMutant, StoresBroken, UnbrokenStore
+from tasuki.testing.mutants.mutant import Mutant, StoreMutant, StoresBroken, Unbroken, UnbrokenStore
 
 AnyMutant = type[Mutant] | type[StoreMutant]
 

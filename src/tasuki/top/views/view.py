@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from tasuki.dead.rules.batch import KEPT, RATE
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk
 from tasuki.desk.reading.bodies import line
 from tasuki.top.frame import amounts
 from tasuki.top.frame.cells import Line
 from tasuki.top.frame.columns import Cell, Column
-from tasuki.dead.rules.batch import KEPT, RATE
 
 if TYPE_CHECKING:
     from tasuki.desk.reading.snapshot import Snapshot

@@ -1,4 +1,4 @@
-"""Mutants of entries: values, versions, ttl and pages."""
+"""Mutants of entries: values, versions, ttl and pages; one by one, and several together."""
 
 # The name of a mutant says what it breaks.
 # ruff: noqa: D101, D102
@@ -9,13 +9,62 @@ import asyncio
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from unicodedata import normalize
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import MAX_KEY_BYTES, MAX_PAGE, Entry, Page, Store
-from tasuki.errors import ConflictError, DriverError
-from tasuki.testing.mutants.stores.mutant import StoreMutant
+from tasuki.errors import ConflictError, DriverError, StoreLimitError
+from tasuki.testing.mutants.mutant import StoreMutant, Table
+
+_TABLE = Table(__name__, StoreMutant)
+put, put_all = _TABLE.instead("put"), _TABLE.instead("put_all")
+
+put(
+    "VersionZeroOverwrites",
+    "test_04_version_0_writes_only_an_absent_key",
+    lambda real, key, value, *, ttl=None, version=None: real.put(key, value, ttl=ttl, version=version or None),
+)
+put(
+    "ValuesAreText",
+    "test_02_values_come_back_byte_for_byte",
+    lambda real, key, value, **options: real.put(key, value.decode(errors="replace").encode(), **options),
+)
+put(
+    "LongKeysAreCut",
+    "test_25_a_key_that_no_store_takes_is_refused",
+    lambda real, key, value, **options: real.put(key[: MAX_KEY_BYTES // 4], value, **options),
+)
+put(
+    "TtlIsCutShort",
+    "test_08_keys_are_gone_by_their_ttl_and_never_before",
+    lambda real, key, value, *, ttl=None, version=None: real.put(key, value, ttl=ttl and ttl * 0.8, version=version),
+)
+put(
+    "AKeyOutlivesItsTtl",
+    "test_08_keys_are_gone_by_their_ttl_and_never_before",
+    lambda real, key, value, *, ttl=None, version=None: real.put(
+        key, value, ttl=ttl and ttl * 1.3 + real.facts.expiry_margin, version=version
+    ),
+)
+_TABLE.instead("delete")(
+    "DeleteIgnoresTheVersion",
+    "test_07_a_delete_with_another_version_changes_nothing",
+    lambda real, key, *, version=None: real.delete(key),
+)
+_TABLE.answer("delete")("DeleteAlwaysFindsTheKey", "test_07_delete_says_whether_the_key_was_there", lambda found: True)
+put_all(
+    "PutAllWritesAPart",
+    "test_33_a_full_page_and_none_at_all",
+    lambda real, entries, *, ttl=None: real.put_all(entries[: MAX_PAGE // 2], ttl=ttl),
+)
+put_all(
+    "PutAllKeepsTheFirstValue",
+    "test_33_the_last_value_of_a_key_holds",
+    lambda real, entries, *, ttl=None: real.put_all(list(dict(reversed(entries)).items()), ttl=ttl),
+)
+put_all("PutAllForgetsTheTtl", "test_33_all_have_the_ttl", lambda real, entries, *, ttl=None: real.put_all(entries))
 
 
 class AVersionPerKeyBeginsAtOne(StoreMutant):
@@ -26,20 +75,13 @@ class AVersionPerKeyBeginsAtOne(StoreMutant):
         self._puts: Counter[str] = Counter()
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
-        await super().put(key, value, ttl=ttl, version=version)
+        await self.inner.put(key, value, ttl=ttl, version=version)
         self._puts[key] += 1
         return self._puts[key]
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         self._puts.pop(key, None)
-        return await super().delete(key, version=version)
-
-
-class VersionZeroOverwrites(StoreMutant):
-    noticed_by = ("test_04_version_0_writes_only_an_absent_key",)
-
-    async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
-        return await super().put(key, value, ttl=ttl, version=version or None)
+        return await self.inner.delete(key, version=version)
 
 
 class PutComparesTheValue(StoreMutant):
@@ -53,7 +95,7 @@ class PutComparesTheValue(StoreMutant):
         found = await self.get(key)
         if version and found and self._values.get(version) == found.value:
             version = found.version
-        written = await super().put(key, value, ttl=ttl, version=version)
+        written = await self.inner.put(key, value, ttl=ttl, version=version)
         self._values[written] = value
         return written
 
@@ -63,9 +105,9 @@ class AConflictWritesAnyway(StoreMutant):
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
         try:
-            return await super().put(key, value, ttl=ttl, version=version)
+            return await self.inner.put(key, value, ttl=ttl, version=version)
         except ConflictError:
-            await super().put(key, value, ttl=ttl)
+            await self.inner.put(key, value, ttl=ttl)
             raise
 
 
@@ -77,7 +119,7 @@ class ComparesAndWritesInTwoSteps(StoreMutant):
         await asyncio.sleep(0.001)
         if version is not None and version != (found.version if found else 0):
             raise ConflictError("another version", driver=self.driver)
-        return await super().put(key, value, ttl=ttl)
+        return await self.inner.put(key, value, ttl=ttl)
 
 
 class RetriesAndCallsItsOwnWriteAConflict(StoreMutant):
@@ -85,11 +127,11 @@ class RetriesAndCallsItsOwnWriteAConflict(StoreMutant):
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
         try:
-            return await super().put(key, value, ttl=ttl, version=version)
+            return await self.inner.put(key, value, ttl=ttl, version=version)
         except DriverError as error:
             if error.outcome != "unknown":
                 raise
-            return await super().put(key, value, ttl=ttl, version=version)
+            return await self.inner.put(key, value, ttl=ttl, version=version)
 
 
 class CallsALostPutRejected(StoreMutant):
@@ -100,25 +142,10 @@ class CallsALostPutRejected(StoreMutant):
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
         try:
-            return await super().put(key, value, ttl=ttl, version=version)
+            return await self.inner.put(key, value, ttl=ttl, version=version)
         except DriverError as error:
             error.outcome = "rejected"
             raise
-
-
-class DeleteIgnoresTheVersion(StoreMutant):
-    noticed_by = ("test_07_a_delete_with_another_version_changes_nothing",)
-
-    async def delete(self, key: str, *, version: int | None = None) -> bool:
-        return await super().delete(key)
-
-
-class DeleteAlwaysFindsTheKey(StoreMutant):
-    noticed_by = ("test_07_delete_says_whether_the_key_was_there",)
-
-    async def delete(self, key: str, *, version: int | None = None) -> bool:
-        await super().delete(key, version=version)
-        return True
 
 
 class NamesShareTheirKeys(StoreMutant):
@@ -129,28 +156,14 @@ class NamesShareTheirKeys(StoreMutant):
         return cls(driver.store("one"), clock)
 
 
-class ValuesAreText(StoreMutant):
-    noticed_by = ("test_02_values_come_back_byte_for_byte",)
-
-    async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
-        return await super().put(key, value.decode(errors="replace").encode(), ttl=ttl, version=version)
-
-
 class KeysAreNormalized(StoreMutant):
     noticed_by = ("test_02_no_character_of_a_key_means_anything",)
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
-        return await super().put(normalize("NFC", key), value, ttl=ttl, version=version)
+        return await self.inner.put(normalize("NFC", key), value, ttl=ttl, version=version)
 
     async def get(self, key: str) -> Entry | None:
-        return await super().get(normalize("NFC", key))
-
-
-class LongKeysAreCut(StoreMutant):
-    noticed_by = ("test_25_a_key_that_no_store_takes_is_refused",)
-
-    async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
-        return await super().put(key[: MAX_KEY_BYTES // 4], value, ttl=ttl, version=version)
+        return await self.inner.get(normalize("NFC", key))
 
 
 class ReadsAreOld(StoreMutant):
@@ -163,7 +176,7 @@ class ReadsAreOld(StoreMutant):
         self._old: dict[str, Entry | None] = {}
 
     async def get(self, key: str) -> Entry | None:
-        found = await super().get(key)
+        found = await self.inner.get(key)
         old, self._old[key] = self._old.get(key, found), found
         return old
 
@@ -180,7 +193,7 @@ class AnExpiredKeyBlocksVersionZero(StoreMutant):
             raise ConflictError("it is there, though not to be seen", driver=self.driver)
         if ttl:
             self._mortal.add(key)
-        return await super().put(key, value, ttl=ttl, version=version)
+        return await self.inner.put(key, value, ttl=ttl, version=version)
 
 
 class AnExpiredKeyIsListed(StoreMutant):
@@ -191,7 +204,7 @@ class AnExpiredKeyIsListed(StoreMutant):
         self._mortal: dict[str, Entry] = {}
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
-        written = await super().put(key, value, ttl=ttl, version=version)
+        written = await self.inner.put(key, value, ttl=ttl, version=version)
         if ttl:
             self._mortal[key] = Entry(key, value, written)
         return written
@@ -213,21 +226,7 @@ class TtlByTheCallersClock(StoreMutant):
             now, given = await self.time(), self.clock.time()
             off = (given if abs(given - now) > 1 else time.time()) - now
             ttl = max(ttl + off, 0.001)
-        return await super().put(key, value, ttl=ttl, version=version)
-
-
-class TtlIsCutShort(StoreMutant):
-    noticed_by = ("test_08_keys_are_gone_by_their_ttl_and_never_before",)
-
-    async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
-        return await super().put(key, value, ttl=ttl and ttl * 0.8, version=version)
-
-
-class AKeyOutlivesItsTtl(StoreMutant):
-    noticed_by = ("test_08_keys_are_gone_by_their_ttl_and_never_before",)
-
-    async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
-        return await super().put(key, value, ttl=ttl and ttl * 1.3 + self.facts.expiry_margin, version=version)
+        return await self.inner.put(key, value, ttl=ttl, version=version)
 
 
 class PutKeepsTheOldTtl(StoreMutant):
@@ -241,7 +240,7 @@ class PutKeepsTheOldTtl(StoreMutant):
         now = await self.time()
         if ttl:
             self._ends[key] = now + ttl
-        return await super().put(key, value, ttl=self._ends.get(key, now) - now or None, version=version)
+        return await self.inner.put(key, value, ttl=self._ends.get(key, now) - now or None, version=version)
 
 
 class VersionsComeAgainAfterARestore(StoreMutant):
@@ -256,7 +255,7 @@ class VersionsComeAgainAfterARestore(StoreMutant):
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
         is_ours = version is not None and (key, version) in self._given
-        given = await super().put(key, value, ttl=ttl, version=None if is_ours else version)
+        given = await self.inner.put(key, value, ttl=ttl, version=None if is_ours else version)
         self._given.add((key, given))
         return given
 
@@ -267,7 +266,7 @@ class TheKeyAtTheCursorIsSkipped(StoreMutant):
     noticed_by = ("test_10_the_cursor_meets_each_key_once",)
 
     async def list(self, prefix: str = "", *, after: str = "", limit: int = 100) -> Page:
-        page = await super().list(prefix, after=after, limit=min(limit + 1, MAX_PAGE))
+        page = await self.inner.list(prefix, after=after, limit=min(limit + 1, MAX_PAGE))
         if len(page.entries) <= limit:
             return page
         return Page(page.entries[:limit], page.entries[limit].key)
@@ -289,7 +288,7 @@ class AnUnderscoreIsAnyCharacter(StoreMutant):
 
     async def list(self, prefix: str = "", *, after: str = "", limit: int = 100) -> Page:
         if self.wildcard not in prefix:
-            return await super().list(prefix, after=after, limit=limit)
+            return await self.inner.list(prefix, after=after, limit=limit)
         pattern = re.compile(re.escape(prefix).replace(re.escape(self.wildcard), self.means), re.DOTALL)
         found = [entry for entry in await self.entries() if entry.key > after and pattern.match(entry.key)]
         return Page(found[:limit], found[limit - 1].key if len(found) > limit else "")
@@ -301,3 +300,21 @@ class APercentSignIsAnyText(AnUnderscoreIsAnyCharacter):
 
 class AnAsteriskIsAnyText(AnUnderscoreIsAnyCharacter):
     wildcard, means = "*", ".*"
+
+
+class PutAllWritesUntilOneIsTooLarge(StoreMutant):
+    noticed_by = ("test_33_one_that_is_too_large_lets_none_be_written",)
+
+    async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
+        try:
+            await self.inner.put_all(entries, ttl=ttl)
+        except StoreLimitError:
+            for key, value in entries:
+                await self.put(key, value, ttl=ttl)
+
+
+class PutAllWritesOnlyNewKeys(StoreMutant):
+    noticed_by = ("test_33_each_entry_is_written",)
+
+    async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
+        await self.inner.put_all([(key, value) for key, value in entries if await self.get(key) is None], ttl=ttl)

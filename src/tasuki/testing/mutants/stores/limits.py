@@ -13,7 +13,26 @@ from tasuki.clock import Clock
 from tasuki.contracts.state.store import Grant, Store
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
-from tasuki.testing.mutants.stores.mutant import StoreMutant
+from tasuki.testing.mutants.mutant import StoreMutant, Table
+
+_TABLE = Table(__name__, StoreMutant)
+take = _TABLE.instead("take")
+
+take(
+    "ANewRateBeginsAFullBucket",
+    "test_19_another_rate_or_burst_gives_no_second_burst",
+    lambda real, key, tokens, *, rate, burst: real.take(f"{key}/{rate}/{burst}", tokens, rate=rate, burst=burst),
+)
+take(
+    "BucketsAreOne",
+    "test_17_buckets_are_apart",
+    lambda real, key, tokens, *, rate, burst: real.take("bucket", tokens, rate=rate, burst=burst),
+)
+_TABLE.answer("take")(
+    "TheWaitIsTooShort",
+    "test_18_after_the_wait_there_is_a_token",
+    lambda grant: grant._replace(wait=grant.wait * 0.7),
+)
 
 
 class TakeReadsAndWritesInTwoSteps(StoreMutant):
@@ -29,13 +48,6 @@ class TakeReadsAndWritesInTwoSteps(StoreMutant):
         return grant
 
 
-class ANewRateBeginsAFullBucket(StoreMutant):
-    noticed_by = ("test_19_another_rate_or_burst_gives_no_second_burst",)
-
-    async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
-        return await super().take(f"{key}/{rate}/{burst}", tokens, rate=rate, burst=burst)
-
-
 class TheFirstRateGoesOn(StoreMutant):
     noticed_by = ("test_19_a_changed_rate_holds_from_the_next_call",)
 
@@ -44,14 +56,14 @@ class TheFirstRateGoesOn(StoreMutant):
         self._rates: dict[str, float] = {}
 
     async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
-        return await super().take(key, tokens, rate=self._rates.setdefault(key, rate), burst=burst)
+        return await self.inner.take(key, tokens, rate=self._rates.setdefault(key, rate), burst=burst)
 
 
 class TokensAreRoundedUp(StoreMutant):
     noticed_by = ("test_17_no_window_has_more_than_burst_and_rate",)
 
     async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
-        grant = await super().take(key, tokens, rate=rate, burst=burst)
+        grant = await self.inner.take(key, tokens, rate=rate, burst=burst)
         return Grant(1, 0.0) if tokens and not grant.tokens and grant.wait * rate < 0.99 else grant
 
 
@@ -59,30 +71,15 @@ class ABucketFillsWithoutEnd(StoreMutant):
     noticed_by = ("test_17_a_bucket_fills_to_its_burst_and_no_further",)
 
     async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
-        first = await super().take(f"{key}/first", tokens, rate=1e-9, burst=burst)
-        return first if first.tokens else await super().take(key, tokens, rate=rate, burst=burst * 2)
-
-
-class BucketsAreOne(StoreMutant):
-    noticed_by = ("test_17_buckets_are_apart",)
-
-    async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
-        return await super().take("bucket", tokens, rate=rate, burst=burst)
-
-
-class TheWaitIsTooShort(StoreMutant):
-    noticed_by = ("test_18_after_the_wait_there_is_a_token",)
-
-    async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
-        grant = await super().take(key, tokens, rate=rate, burst=burst)
-        return grant._replace(wait=grant.wait * 0.7)
+        first = await self.inner.take(f"{key}/first", tokens, rate=1e-9, burst=burst)
+        return first if first.tokens else await self.inner.take(key, tokens, rate=rate, burst=burst * 2)
 
 
 class TheWaitIsForAnEmptyBucket(StoreMutant):
     noticed_by = ("test_18_the_wait_is_not_longer_than_needed",)
 
     async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
-        grant = await super().take(key, tokens, rate=rate, burst=burst)
+        grant = await self.inner.take(key, tokens, rate=rate, burst=burst)
         return grant._replace(wait=1 / rate if grant.wait else 0.0)
 
 
@@ -100,7 +97,7 @@ class GivesMoreThanTheBurst(StoreMutant):
         if given := min(tokens, self._given[key]):
             self._given[key] -= given
             return Grant(given, 0.0)
-        return await super().take(key, tokens, rate=rate, burst=burst)
+        return await self.inner.take(key, tokens, rate=rate, burst=burst)
 
 
 class EndedHoldersCount(StoreMutant):
@@ -114,11 +111,11 @@ class EndedHoldersCount(StoreMutant):
         if len(self._holders[key] - {holder}) >= places:
             return None
         self._holders[key].add(holder)
-        return await super().hold(key, holder, places=places, lease=lease)
+        return await self.inner.hold(key, holder, places=places, lease=lease)
 
     async def release(self, key: str, holder: str) -> None:
         self._holders[key].discard(holder)
-        await super().release(key, holder)
+        await self.inner.release(key, holder)
 
 
 class ARenewalTakesASecondPlace(StoreMutant):
@@ -130,7 +127,7 @@ class ARenewalTakesASecondPlace(StoreMutant):
 
     async def hold(self, key: str, holder: str, *, places: int, lease: float) -> float | None:
         self._calls += 1
-        return await super().hold(key, f"{holder}/{self._calls}", places=places, lease=lease)
+        return await self.inner.hold(key, f"{holder}/{self._calls}", places=places, lease=lease)
 
 
 class ARenewalKeepsTheOldEnd(StoreMutant):
@@ -144,7 +141,7 @@ class ARenewalKeepsTheOldEnd(StoreMutant):
         end, now = self._ends.get((key, holder), 0.0), await self.time()
         if end > now:
             return end
-        begun = await super().hold(key, holder, places=places, lease=lease)
+        begun = await self.inner.hold(key, holder, places=places, lease=lease)
         self._ends[key, holder] = begun or 0.0
         return begun
 
@@ -158,11 +155,11 @@ class ReleaseByTheKeyAlone(StoreMutant):
 
     async def hold(self, key: str, holder: str, *, places: int, lease: float) -> float | None:
         self._holders[key].add(holder)
-        return await super().hold(key, holder, places=places, lease=lease)
+        return await self.inner.hold(key, holder, places=places, lease=lease)
 
     async def release(self, key: str, holder: str) -> None:
         for each in self._holders.pop(key, ()):
-            await super().release(key, each)
+            await self.inner.release(key, each)
 
 
 class ALateRenewalIsAccepted(StoreMutant):
@@ -173,9 +170,9 @@ class ALateRenewalIsAccepted(StoreMutant):
         self._known: set[tuple[str, str]] = set()
 
     async def hold(self, key: str, holder: str, *, places: int, lease: float) -> float | None:
-        end = await super().hold(key, holder, places=places, lease=lease)
+        end = await self.inner.hold(key, holder, places=places, lease=lease)
         if end is None and (key, holder) in self._known:
-            return await self.time() + lease
+            return await self.inner.time() + lease
         if end is not None:
             self._known.add((key, holder))
         return end
@@ -194,7 +191,7 @@ class PlacesAreCountedInTwoSteps(StoreMutant):
         if not is_free:
             return None
         self._holders[key].add(holder)
-        return await super().hold(key, holder, places=1000, lease=lease)
+        return await self.inner.hold(key, holder, places=1000, lease=lease)
 
 
 class FewerPlacesAreForgotten(StoreMutant):
@@ -206,7 +203,7 @@ class FewerPlacesAreForgotten(StoreMutant):
 
     async def hold(self, key: str, holder: str, *, places: int, lease: float) -> float | None:
         self._most[key] = max(places, self._most.get(key, 0))
-        return await super().hold(key, holder, places=self._most[key], lease=lease)
+        return await self.inner.hold(key, holder, places=self._most[key], lease=lease)
 
 
 class TheLeaseIsReturned(StoreMutant):
@@ -215,5 +212,5 @@ class TheLeaseIsReturned(StoreMutant):
     noticed_by = ("test_20_hold_returns_the_end_of_the_lease",)
 
     async def hold(self, key: str, holder: str, *, places: int, lease: float) -> float | None:
-        end = await super().hold(key, holder, places=places, lease=lease)
+        end = await self.inner.hold(key, holder, places=places, lease=lease)
         return None if end is None else lease

@@ -12,7 +12,7 @@ from typing import Literal
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import CURRENT, Change, Current, Store
 from tasuki.errors import DriverError
-from tasuki.testing.mutants.stores.mutant import StoreMutant, Watch
+from tasuki.testing.mutants.mutant import StoreMutant, Watch
 
 Item = Change | Literal[Current.CURRENT]
 _POLL = 0.005
@@ -73,7 +73,7 @@ class WatchForgetsExpiries(StoreMutant):
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         self._deleted.add(key)
-        return await super().delete(key, version=version)
+        return await self.inner.delete(key, version=version)
 
     async def watch(self, prefix: str = "") -> AsyncIterator[Item]:
         async for change in self.inner.watch(prefix):
@@ -93,7 +93,7 @@ class WatchEndsAKeyByItsFirstTtl(StoreMutant):
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
         if ttl:
             self._ends[key] = await self.time() + ttl
-        return await super().put(key, value, ttl=ttl, version=version)
+        return await self.inner.put(key, value, ttl=ttl, version=version)
 
     async def watch(self, prefix: str = "") -> AsyncIterator[Item]:
         last: dict[str, int] = {}
@@ -200,7 +200,7 @@ class WatchKeepsEveryChange(StoreMutant):
     _kept: tuple[asyncio.Queue[Item | None], ...] = ()
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
-        new = await super().put(key, value, ttl=ttl, version=version)
+        new = await self.inner.put(key, value, ttl=ttl, version=version)
         for unread in self._kept:
             unread.put_nowait(Change(key, value, new))
         return new

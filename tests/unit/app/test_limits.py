@@ -13,7 +13,6 @@ import pytest
 from tasuki import App, Envelope
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import ProjectError
 from tasuki.queues.limits import limit_text
 from tests.support.narrow import present
 from tests.unit.app.project import DONE, Yaml, reload
@@ -81,16 +80,6 @@ async def test_three_at_once_for_each_tenant(make_app: Make) -> None:
     assert 10 <= took < 11, "30 messages, three at once"
     waited = {tenant: record.at[record.order.index(tenant)] - start for tenant in ("a", "b", "")}
     assert max(waited.values()) < 0.5, "no other tenant waits behind the noisy one"
-
-
-async def test_so_many_in_a_time(make_app: Make) -> None:
-    app = make_app()
-    record = recorded(app, takes=0.0, limit={"rate": "30/m", "burst": 2})
-    async with app.worker():
-        start = asyncio.get_running_loop().time()
-        await app.queue("tasks").publish_many(list(range(6)))
-        await empty(app)
-    assert [round(at - start, 1) for at in record.at] == [0.0, 0.0, 2.0, 4.0, 6.0, 8.0]
 
 
 async def test_what_slow_handlers_held_up_does_not_start_at_once(make_app: Make) -> None:
@@ -210,17 +199,6 @@ async def test_info_says_what_limits_a_queue(make_app: Make) -> None:
     ]
 
 
-async def test_a_limit_over_the_queue_and_one_for_each_tenant_hold_together(make_app: Make) -> None:
-    app = make_app()
-    record = recorded(app, limit=[{"concurrency": 5}, {"concurrency": 3, "key": "header.tenant"}])
-    async with app.worker():
-        await app.queue("tasks").publish_many([*of("noisy", 20), *of("a", 6), *of("b", 6)])
-        await empty(app)
-    assert record.most["all"] == 5
-    assert record.most["noisy"] == 3
-    assert max(record.most["a"], record.most["b"]) <= 3
-
-
 SLOW = """
 import asyncio
 from tests.unit.app.project import DONE
@@ -264,10 +242,3 @@ async def test_a_limited_queue_is_not_stuck(make_app: Make, tmp_path: Any) -> No
         await tasks.publish_many([1, 2, 3])
         await asyncio.sleep(600)
         assert document(tmp_path / "alive")["live"]
-
-
-async def test_the_key_of_lanes_must_be_one(make_app: Make) -> None:
-    app = make_app()
-    app.queue("tasks", limit={"rate": "10/s", "key": "header.a"}, fair="header.b")
-    with pytest.raises(ProjectError, match=r"fair is by header\.b and limit by header\.a"):
-        await app.open()

@@ -356,19 +356,6 @@ async def test_the_job_of_an_acked_message_ends_with_its_handler(
         assert await job.status() == ("cancelled" if is_cancelled else "failed")
 
 
-async def test_a_task_has_a_job(make_app: Callable[..., App]) -> None:
-    app = make_app()
-    jobs = app.queue("jobs", result="1h")
-
-    @jobs.task
-    async def add(a: int, b: int) -> int:
-        return a + b
-
-    async with app.worker():
-        job = await add.publish(1, b=2)
-        assert await job.result() == 3
-
-
 async def test_a_queue_that_keeps_no_results(make_app: Callable[..., App]) -> None:
     app = make_app()
     jobs = app.queue("jobs")

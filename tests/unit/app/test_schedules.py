@@ -396,23 +396,3 @@ async def test_a_schedule_without_a_worker_is_told(tmp_path: Path, monkeypatch: 
         assert (beating.is_late, off.is_late) == (True, False)
         assert await app.pause("beat.schedule")
         assert not (await app.schedules())[1].is_late
-
-
-async def test_a_worker_fires_and_a_publisher_does_not(tmp_path: Path) -> None:
-    """In real time, on a real file."""
-    import asyncio
-
-    app = App(SQLite("queue.db"), root=tmp_path)
-    jobs, done = app.queue("jobs"), asyncio.Event()
-
-    @jobs.every("1s")
-    async def beat() -> None:
-        done.set()
-
-    async with app:
-        assert [task for task in asyncio.all_tasks() if task.get_name().startswith("schedules of")] == []
-    async with app.worker():
-        await done.wait()
-        (status,) = await app.schedules()
-        assert status.next is not None
-    assert [task for task in asyncio.all_tasks() if task.get_name().startswith("schedules of")] == []

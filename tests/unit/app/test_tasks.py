@@ -140,18 +140,6 @@ async def test_the_function_itself_stays(shop: Shop) -> None:
     assert shop.done == [("send", "x", False)]
 
 
-async def test_its_own_rules_hold(shop: Shop) -> None:
-    async with shop.app.worker():
-        started = asyncio.get_running_loop().time()
-        await shop.pay.publish(-1)
-        while not (await shop.app.queue("jobs.dead").depth()).ready:
-            await asyncio.sleep(0.1)
-        assert asyncio.get_running_loop().time() - started >= 9  # ten seconds, but for the jitter
-        (dead,) = await shop.app.queue("jobs.dead").peek()
-    assert dead.headers["x_dead_letter_reason"] == "max_attempts"
-    assert [attempt for _, _, attempt in shop.done] == [1, 2]
-
-
 async def test_giving_up_calls_with_the_arguments_and_the_error(make_app: Make) -> None:
     app, seen = make_app(), []
     jobs = app.queue("jobs", dead_letter="jobs.dead")

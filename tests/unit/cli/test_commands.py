@@ -176,18 +176,6 @@ def test_tests_pass_and_fail(tasuki: CommandLine, project: Path) -> None:
     assert tasuki("test", "nothing").returncode == 1
 
 
-BROKEN = """
-version: "1.0"
-namespace: app
-entries:
-  - name: consumer
-    kind: queue.consumer
-    queue: taks
-    func: handle
-    concurrency: 2000
-"""
-
-
 def test_wrong_names_and_usage(tasuki: CommandLine, project: Path) -> None:
     wrong = tasuki("info", "taks")
     assert wrong.returncode == 1
@@ -199,14 +187,6 @@ def test_wrong_names_and_usage(tasuki: CommandLine, project: Path) -> None:
     assert "publish" in unknown.stderr
     assert tasuki("run", "nowhere").returncode == 3
     assert tasuki("run", "nowhere:app").returncode == 3
-
-
-def test_help_is_there_for_every_command(tasuki: CommandLine, project: Path) -> None:
-    done = tasuki("--help")
-    for name in ("init", "run", "check", "publish", "test", "bench"):
-        assert name in done.stdout
-        assert tasuki(name, "--help").returncode == 0
-    assert tasuki("--version").stdout.startswith("tasuki ")
 
 
 def test_purge_asks(tasuki: CommandLine, project: Path) -> None:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
@@ -25,7 +27,7 @@ from tasuki.contracts.permissions import Plain
 from tasuki.contracts.state.following import Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import HandlerError, QueueNotFoundError
+from tasuki.errors import HandlerError, QueueNotFoundError, StopTimeoutError
 from tasuki.flow.group_records import Ended
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.codec import Codecs
@@ -265,6 +267,24 @@ class Bench:
         """Return when the queue holds nothing, delayed messages included."""
         while self.consumer.held or (await self.queue.info())["message_count"]:
             await asyncio.sleep(0.01)
+
+    async def handle(self, *bodies: Any, headers: Mapping[str, HeaderValue] | None = None) -> None:
+        """Publish these bodies, and consume until the queue is empty."""
+        for body in bodies:
+            await self.queue.publish(body, headers)
+        async with self:
+            await self.empty()
+
+    async def begin(self, *bodies: Any, seconds: float = 1.0) -> None:
+        """Publish these bodies, start, and consume for so long."""
+        await self.queue.publish_many(bodies)
+        await self.consumer.start()
+        await asyncio.sleep(seconds)
+
+    async def stop_late(self, seconds: float) -> None:
+        """Stop while a handler runs for longer than that."""
+        with pytest.raises(StopTimeoutError):
+            await self.consumer.stop(seconds)
 
     async def dead_letters(self) -> list[Any]:
         return await self.dead.peek(1000)

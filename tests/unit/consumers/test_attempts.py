@@ -106,9 +106,7 @@ async def test_a_success_writes_nothing(writes: Writes) -> None:
 
 async def test_a_queue_without_a_store_records_nothing(writes: Writes) -> None:
     bench = await make_bench(fail)
-    await bench.queue.publish(1)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1)
     [letter] = await bench.dead_letters()
     assert ATTEMPT_RECORDS not in letter.headers
     assert letter.headers[ATTEMPTS] == 3
@@ -213,9 +211,7 @@ async def test_a_defect_of_the_store_keeps_no_letter(writes: Writes, monkeypatch
     monkeypatch.setattr(MemoryStore, "list", broken)
     bench, _ = await bench_of(fail, max_attempts=2)
     writes.error = RuntimeError("a defect")
-    await bench.queue.publish(1)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1)
     [letter] = await bench.dead_letters()
     assert [each.attempt for each in records_in(letter)] == [2]
     assert bench.consumer.metrics.attempts_dropped == 2
@@ -233,9 +229,7 @@ async def test_what_is_too_large_goes_without_its_records(monkeypatch: pytest.Mo
     monkeypatch.setattr(MemoryDriver, "publish", small_ones)
     monkeypatch.setattr(MemoryDriver, "is_move_atomic", lambda *args: False)
     monkeypatch.setattr("tasuki.consumers.settling.handover.Moves.can_reach", lambda *args: False)
-    await bench.queue.publish(1)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1)
     [letter] = await bench.dead_letters()
     assert ATTEMPT_RECORDS not in letter.headers
 
@@ -279,9 +273,7 @@ async def test_nack_false_and_bad_bodies_are_recorded(writes: Writes) -> None:
 
     bench, _ = await bench_of(run, max_attempts=1)
     await bench.queue.publish_many(["nack", "false"])
-    await bench.queue.publish(b"{", {"content_type": "json/plain"})
-    async with bench:
-        await bench.empty()
+    await bench.handle(b"{", headers={"content_type": "json/plain"})
     said = sorted(records_in(letter)[0].message for letter in await bench.dead_letters())
     assert said[1:] == ["nacked by the handler", "the handler returned False, which counts as a failure"]
     assert len(said) == 3
@@ -303,9 +295,7 @@ async def test_a_timeout_is_recorded(writes: Writes) -> None:
         await asyncio.sleep(100)
 
     bench, _ = await bench_of(hang, max_attempts=1, options=ConsumerOptions(handler_timeout=2.0))
-    await bench.queue.publish(1)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1)
     [letter] = await bench.dead_letters()
     [record] = records_in(letter)
     assert record.type == "HandlerTimeoutError"
@@ -320,9 +310,7 @@ async def test_a_defect_in_making_a_record_is_counted_and_fails_nothing(
 
     monkeypatch.setattr(recording, "redact", broken)
     bench, _ = await bench_of(fail, max_attempts=2)
-    await bench.queue.publish(1)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1)
     [letter] = await bench.dead_letters()
     assert (letter.headers[ATTEMPTS], ATTEMPT_RECORDS in letter.headers) == (2, False)
     assert bench.consumer.metrics.attempts_dropped == 2

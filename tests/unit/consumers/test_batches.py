@@ -99,9 +99,7 @@ async def test_a_batch_that_returns_is_acked(result: Any) -> None:
         return result
 
     bench = await bench_of(handle)
-    await bench.queue.publish_many(range(3))
-    async with bench:
-        await bench.empty()
+    await bench.handle(*range(3))
     assert (bench.consumer.metrics.acked, bench.consumer.metrics.failed, bodies(bench)) == (3, 0, [[0, 1, 2]])
 
 
@@ -128,9 +126,7 @@ async def test_a_list_of_another_length_fails_all(result: list[None]) -> None:
         return result
 
     bench = await bench_of(handle, max_attempts=1)
-    await bench.queue.publish_many(range(3))
-    async with bench:
-        await bench.empty()
+    await bench.handle(*range(3))
     letters = await bench.dead_letters()
     assert len(letters) == 3
     assert all(f"a list of {len(result)} for a batch of 3" in str(each.headers[LAST_ERROR]) for each in letters)
@@ -144,9 +140,7 @@ async def test_the_function_may_change_its_list(result: Any) -> None:
         return result
 
     bench = await bench_of(handle)
-    await bench.queue.publish_many(range(6))
-    async with bench:
-        await bench.empty()
+    await bench.handle(*range(6))
     assert (bench.consumer.metrics.acked, bench.consumer.metrics.failed) == (6, 0)
 
 
@@ -195,9 +189,7 @@ async def test_the_context_of_a_batch_settles_what_is_open() -> None:
             context.ack()
 
     bench = await bench_of(handle)
-    await bench.queue.publish_many(range(3))
-    async with bench:
-        await bench.empty()
+    await bench.handle(*range(3))
     assert await dead(bench) == {1: "rejected", 2: "rejected"}
     with pytest.raises(HandlerError, match="released"):
         bench.handler.contexts[0].batch[0].ack()
@@ -233,9 +225,7 @@ async def test_a_timeout_is_of_the_batch() -> None:
         await asyncio.sleep(100)
 
     bench = await bench_of(handle, max_attempts=1, handler_timeout=10.0)
-    await bench.queue.publish_many(range(3))
-    async with bench:
-        await bench.empty()
+    await bench.handle(*range(3))
     letters = await bench.dead_letters()
     assert [bench.dead.decode(each) for each in letters] in ([1, 2], [2, 1])
     assert all("handler_timeout (10s)" in str(each.headers[LAST_ERROR]) for each in letters)
@@ -248,9 +238,7 @@ async def test_auto_ack_settles_all_before_the_handler() -> None:
         raise ValueError("lost by contract")
 
     bench = await bench_of(handle, auto_ack=True)
-    await bench.queue.publish_many(range(3))
-    async with bench:
-        await bench.empty()
+    await bench.handle(*range(3))
     assert (bench.consumer.metrics.acked, bench.consumer.metrics.failed, await dead(bench)) == (3, 3, {})
 
 
@@ -274,9 +262,7 @@ async def test_leases_of_all_messages_are_renewed_while_they_wait_and_run() -> N
 
     broker = ModelBroker(clock_of_loop())
     bench = await bench_of(handle, wait=100.0, driver=ModelDriver(broker), lease=10.0)
-    await bench.queue.publish_many(range(2))
-    async with bench:
-        await bench.empty()
+    await bench.handle(*range(2))
     assert bodies(bench) == [[0, 1]]
     assert (bench.consumer.metrics.acked, bench.consumer.metrics.lease_lost) == (2, 0)
 
@@ -300,9 +286,7 @@ async def test_an_overdue_stop_releases_the_running_batch_without_an_attempt() -
         await asyncio.sleep(100)
 
     bench = await bench_of(handle)
-    await bench.queue.publish_many(range(3))
-    await bench.consumer.start()
-    await asyncio.sleep(1)
+    await bench.begin(*range(3))
     with pytest.raises(StopTimeoutError, match="stop_timeout: 1;"):
         await bench.consumer.stop(1)
     assert bench.consumer.metrics.released == 3
@@ -318,11 +302,8 @@ async def test_a_stop_outlasted_by_its_handler_keeps_every_message() -> None:
                 continue
 
     bench = await bench_of(handle)
-    await bench.queue.publish_many(range(3))
-    await bench.consumer.start()
-    await asyncio.sleep(1)
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(1)
+    await bench.begin(*range(3))
+    await bench.stop_late(1)
     assert (await bench.queue.depth()).ready == 0
     await asyncio.sleep(60)
     assert (await bench.queue.info())["message_count"] == 0
@@ -376,9 +357,7 @@ async def test_results_that_cannot_be_read_fail_all() -> None:
         raise ResultError("a function cannot be sent")
 
     bench = await bench_of(handle, max_attempts=1)
-    await bench.queue.publish_many(range(3))
-    async with bench:
-        await bench.empty()
+    await bench.handle(*range(3))
     letters = await bench.dead_letters()
     assert ["cannot be read: a function cannot be sent" in str(each.headers[LAST_ERROR]) for each in letters] == [
         True

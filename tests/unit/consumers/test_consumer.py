@@ -17,11 +17,6 @@ from tests.unit.consumers.parts import Bench, Gate, ScriptedHandler, leased, mak
 pytestmark = pytest.mark.anyio
 
 
-async def stopped_late(bench: Bench, seconds: float) -> None:
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(seconds)
-
-
 async def test_holds_no_more_than_prefetch_and_runs_no_more_than_concurrency() -> None:
     gate = Gate()
     bench = await make_bench(gate, options=ConsumerOptions(concurrency=3, prefetch=7))
@@ -63,7 +58,7 @@ async def test_no_worker_idles_beside_waiting_messages() -> None:
     await bench.consumer.start()
     await asyncio.sleep(10)
     assert [body for body, _ in bench.handler.seen].count("quick") == 20
-    await stopped_late(bench, 0)
+    await bench.stop_late(0)
 
 
 async def test_an_idle_consumer_has_no_worker() -> None:
@@ -77,9 +72,7 @@ async def test_an_idle_consumer_has_no_worker() -> None:
 
 async def test_one_worker_keeps_the_order() -> None:
     bench = await make_bench()
-    await bench.queue.publish_many(list(range(100)))
-    async with bench:
-        await bench.empty()
+    await bench.handle(*range(100))
     assert [body for body, _ in bench.handler.seen] == list(range(100))
 
 
@@ -119,9 +112,7 @@ async def test_the_same_consumer_starts_and_stops_a_hundred_times() -> None:
 
 async def test_started_again_after_a_failure_it_lets_go_of_the_first_life() -> None:
     bench = await make_bench(Gate(), options=ConsumerOptions(prefetch=3))
-    await bench.queue.publish_many([1, 2, 3])
-    await bench.consumer.start()
-    await asyncio.sleep(1)
+    await bench.begin(1, 2, 3)
     bench.handler.run = None
     with pytest.raises(StopTimeoutError):
         await bench.consumer.start()
@@ -226,7 +217,5 @@ async def test_settles_from_the_thread_of_a_sync_handler() -> None:
         thread.join()
 
     bench = await make_bench(run)
-    await bench.queue.publish(1)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1)
     assert bench.consumer.metrics.acked == 1

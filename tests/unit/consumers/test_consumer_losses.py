@@ -12,16 +12,11 @@ from tasuki.consumers.definition import ConsumerOptions
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import BrokerUnavailableError, QueueFullError, StopTimeoutError
+from tasuki.errors import BrokerUnavailableError, QueueFullError
 from tests.unit.consumers.model import ModelBroker, ModelDriver
-from tests.unit.consumers.parts import Bench, clock_of_loop, leased, make_bench, now
+from tests.unit.consumers.parts import clock_of_loop, leased, make_bench, now
 
 pytestmark = pytest.mark.anyio
-
-
-async def stopped_late(bench: Bench, seconds: float) -> None:
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(seconds)
 
 
 async def test_more_attempts_than_allowed_are_dead_lettered_without_running() -> None:
@@ -45,9 +40,7 @@ async def test_a_lost_lease_is_not_started_and_a_running_handler_sees_it() -> No
         seen.append(context.lease_lost)
 
     bench, broker = await leased(run, options=ConsumerOptions(concurrency=1, prefetch=3))
-    await bench.queue.publish_many([1, 2, 3])
-    await bench.consumer.start()
-    await asyncio.sleep(1)
+    await bench.begin(1, 2, 3)
     thief = ModelDriver(broker)
     for stored in broker.queues["tasks"].stored:
         stored.lease_until = 0.0
@@ -75,7 +68,7 @@ async def test_a_buffered_message_whose_lease_ran_out_is_not_started() -> None:
     await asyncio.sleep(2)
     assert bench.consumer.metrics.lease_lost == 1
     assert bench.handler.seen[1:] == [(2, 1)]  # released in time all the same: no other receiver had taken it
-    await stopped_late(bench, 0)
+    await bench.stop_late(0)
 
 
 class SlowDriver(ModelDriver):
@@ -154,48 +147,12 @@ async def test_a_handler_that_publishes_to_its_own_full_queue_fails_and_does_not
             await context.publish("tasks", "more", publish_timeout="5s")
 
     bench = await make_bench(run, max_length=2, max_attempts=1)
-    await bench.queue.publish_many([1, 2])
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, 2)
     (letter,) = await bench.dead_letters()
     assert letter.body == b"1"
     assert letter.headers["x_last_error"].startswith(QueueFullError.__name__)
     assert bench.handler.seen == [(1, 1), (2, 1), ("more", 1)]
     assert 5 <= now() < 6
-
-
-async def test_a_nack_is_never_refused_because_the_queue_is_full() -> None:
-    async def run(body: Any, context: Context) -> bool:
-        return context.attempt > 1
-
-    bench = await make_bench(run, max_length=3, overflow="reject", options=ConsumerOptions(prefetch=3))
-    await bench.queue.publish_many([1, 2, 3])
-    async with bench:
-        await asyncio.sleep(0.5)
-        assert (await bench.queue.depth()).delayed == 3
-        with pytest.raises(QueueFullError):
-            await bench.queue.publish(4)
-        await bench.empty()
-    assert sorted(bench.handler.seen) == [(body, attempt) for body in (1, 2, 3) for attempt in (1, 2)]
-
-
-async def test_a_dead_letter_queue_that_is_away_loses_nothing() -> None:
-    async def fail(body: Any, context: Context) -> bool:
-        return False
-
-    clock = clock_of_loop()
-    dead_driver = MemoryDriver("app:other", clock=clock)
-    bench = await make_bench(fail, max_attempts=1, dead_driver=dead_driver)
-    await dead_driver.close()
-    await bench.queue.publish(1)
-    async with bench:
-        await asyncio.sleep(20)
-        assert (await bench.queue.info())["message_count"] == 1
-        assert bench.handler.seen == [(1, 1)]
-        await dead_driver.open()
-        await bench.empty()
-    (letter,) = await bench.dead_letters()
-    assert letter.headers["x_dead_letter_reason"] == "max_attempts"
 
 
 async def test_a_full_dead_letter_queue_costs_no_attempt_and_keeps_the_handlers_error() -> None:

@@ -36,9 +36,7 @@ async def test_it_cannot_end_the_worker_by_an_error(error: BaseException, batch:
         return "good"
 
     bench = await bench_of(decode, batch)
-    await bench.queue.publish_many(["bad", "good"])
-    async with bench:
-        await bench.empty()
+    await bench.handle("bad", "good")
     assert [body if batch is None else body[0] for body, _ in bench.handler.seen] == ["good"]
     (letter,) = await bench.dead_letters()
     assert letter.headers["x_dead_letter_reason"] == "max_attempts"

@@ -164,13 +164,6 @@ async def test_an_error_without_a_text_is_no_obstacle(error: Exception) -> None:
     await bench.consumer.stop(1)
 
 
-async def test_rejected_without_a_dead_letter_queue_is_kept(caplog: pytest.LogCaptureFixture) -> None:
-    bench = await one(raising(Reject("bad")), dead_letter=False)
-    assert await delay_of(bench) == 8.0
-    await bench.consumer.stop(1)
-    assert "rejected: bad; kept for another 8 s" in caplog.text
-
-
 async def test_an_invalid_body_is_dead_lettered_wherever_it_shows() -> None:
     bench = await one(raising(InvalidBodyError("size is missing")))
     (letter,) = await bench.dead_letters()
@@ -201,9 +194,7 @@ async def test_a_body_that_does_not_become_an_argument(
 ) -> None:
     bench = await make_bench()
     monkeypatch.setattr(bench.handler, "decoder", broken_decoder(error))
-    await bench.queue.publish("body")
-    async with bench:
-        await bench.empty()
+    await bench.handle("body")
     (letter,) = await bench.dead_letters()
     assert (letter.headers["x_dead_letter_reason"], letter.headers["attempts"]) == (reason, attempts)
     assert str(error) in letter.headers["x_last_error"]

@@ -116,9 +116,7 @@ async def test_a_function_that_gets_the_text_of_the_error_is_called_where_it_has
     policy = RetryPolicy(Backoff(0, 0, 1, 0), 1, True, max_delay=3600)
     task = Task(ScriptedHandler(raise_mute, "app:send"), policy, on_give_up=InLua(id="app:give_up"))
     bench.consumer.handler = Tasks(bench.consumer.id, {"send": task})
-    await bench.queue.publish(1, {"message_type": "send"})
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers={"message_type": "send"})
     assert given == [[1, "(its text cannot be shown)"]]
 
 

@@ -24,6 +24,14 @@ async def hang(body: Any = None, context: Context | None = None) -> None:
     await asyncio.sleep(3600)
 
 
+async def ignore_stops(body: float, context: Context) -> None:
+    """Run for so many seconds, whatever is cancelled."""
+    end = now() + body
+    while now() < end:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(end - now())
+
+
 async def test_a_handler_that_takes_too_long_is_cancelled_and_its_message_comes_again() -> None:
     cancelled: list[float] = []
 
@@ -34,9 +42,7 @@ async def test_a_handler_that_takes_too_long_is_cancelled_and_its_message_comes_
             cancelled.append(now())
 
     bench = await make_bench(run, options=TIMED, max_attempts=2)
-    await bench.queue.publish(1)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1)
     assert bench.handler.seen == [(1, 1), (1, 2)]
     assert cancelled[0] == pytest.approx(2.1, abs=0.11)
     (letter,) = await bench.dead_letters()
@@ -49,9 +55,7 @@ async def test_one_that_is_quick_enough_is_left_alone() -> None:
         await asyncio.sleep(1.9)
 
     bench = await make_bench(run, options=TIMED)
-    await bench.queue.publish_many([1, 2, 3])
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, 2, 3)
     assert bench.consumer.metrics.acked == 3
     assert bench.consumer.metrics.timed_out == 0
 
@@ -67,9 +71,7 @@ async def test_what_a_cancelled_handler_makes_of_it_is_a_timeout_still(ending: s
             raise ConnectionError("lost") from None
 
     bench = await make_bench(run, options=TIMED, max_attempts=1)
-    await bench.queue.publish(1)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1)
     (letter,) = await bench.dead_letters()
     assert letter.headers["x_dead_letter_reason"] == "max_attempts"
     assert bench.consumer.metrics.timed_out == (ending != "false")
@@ -86,9 +88,7 @@ async def test_one_that_swallows_the_cancellation_and_finishes_is_acked_and_the_
             await hang()
 
     bench = await make_bench(run, options=TIMED, max_attempts=1)
-    await bench.queue.publish_many(["swallow", "hang", "fine"])
-    async with bench:
-        await bench.empty()
+    await bench.handle("swallow", "hang", "fine")
     assert bench.consumer.metrics.acked == 2
     assert bench.consumer.metrics.timed_out == 1
     assert [letter.body for letter in await bench.dead_letters()] == [b'"hang"']
@@ -161,38 +161,26 @@ async def test_a_stop_over_its_timeout_hands_back_uncounted(ending: str) -> None
     assert bench.consumer.metrics.failed == 0
 
 
-@pytest.mark.parametrize(("signal", "dead", "delayed"), [(Reject("bad"), 1, 0), (Retry(after=60), 0, 1)])
-async def test_what_a_handler_says_while_it_is_stopped_counts(signal: Exception, dead: int, delayed: int) -> None:
-    async def run(body: Any, context: Context) -> None:
-        try:
-            await hang()
-        except asyncio.CancelledError:
-            raise signal from None
-
-    bench = await make_bench(run)
-    await bench.queue.publish(1)
-    await bench.consumer.start()
-    await asyncio.sleep(1)
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(1)
-    assert len(await bench.dead_letters()) == dead
-    assert (await bench.queue.depth()).delayed == delayed
-
-
-async def test_one_that_finishes_its_work_when_stopped_is_acked() -> None:
+@pytest.mark.parametrize(
+    ("signal", "dead", "left"),
+    [(Reject("bad"), 1, 0), (Retry(after=60), 0, 1), (None, 0, 0)],
+    ids=["reject", "retry", "ack"],
+)
+async def test_what_a_handler_says_while_it_is_stopped_counts(signal: Exception | None, dead: int, left: int) -> None:
     async def run(body: Any, context: Context) -> None:
         try:
             await hang()
         except asyncio.CancelledError:
             await asyncio.sleep(0.5)
+            if signal is not None:
+                raise signal from None
 
     bench = await make_bench(run)
-    await bench.queue.publish(1)
-    await bench.consumer.start()
-    await asyncio.sleep(1)
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(1)
-    assert (await bench.queue.info())["message_count"] == 0
+    await bench.begin(1)
+    await bench.stop_late(1)
+    assert len(await bench.dead_letters()) == dead
+    depth = await bench.queue.depth()
+    assert (depth.ready, depth.in_flight, depth.delayed) == (0, 0, left)
 
 
 @pytest.mark.parametrize("ending", ["ack", "returns", "fails", "rejects"])
@@ -215,11 +203,8 @@ async def test_the_message_of_one_that_ignores_everything_is_kept_until_it_ends(
             raise Reject("late")
 
     bench, broker = await leased(run, options=TIMED)
-    await bench.queue.publish(1)
-    await bench.consumer.start()
-    await asyncio.sleep(5)
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(1)
+    await bench.begin(1, seconds=5)
+    await bench.stop_late(1)
     assert now() < 9
     assert (bench.consumer.held, bench.consumer.running) == (0, 0)
     await asyncio.sleep(45)
@@ -234,22 +219,15 @@ async def test_the_message_of_one_that_ignores_everything_is_kept_until_it_ends(
 
 
 async def test_many_that_end_one_by_one_keep_their_leases_even_while_the_broker_is_away_for_a_moment() -> None:
-    async def run(body: float, context: Context) -> None:
-        end = now() + body
-        while now() < end:
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(end - now())
-
     async def trouble(verb: str, when: str) -> None:
         if verb in ("extend", "settle") and 37 < now() < 41:
             raise BrokerUnavailableError("away for a moment")
 
-    bench, broker = await leased(run, trouble, options=ConsumerOptions(20, 20))
+    bench, broker = await leased(ignore_stops, trouble, options=ConsumerOptions(20, 20))
     await bench.queue.publish_many([10.0 + 5 * number for number in range(20)])
     await bench.consumer.start()
     await asyncio.sleep(5)
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(1)
+    await bench.stop_late(1)
     while left := broker.queues["tasks"].stored:
         assert (await bench.queue.depth()).ready == 0, f"{len(left)} still run, and one is given to others"
         await asyncio.sleep(1)
@@ -257,16 +235,8 @@ async def test_many_that_end_one_by_one_keep_their_leases_even_while_the_broker_
 
 
 async def test_a_stop_that_is_hurried_takes_a_delivery_over_once() -> None:
-    async def run(body: Any, context: Context) -> None:
-        end = now() + 60
-        while now() < end:
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(end - now())
-
-    bench, broker = await leased(run)
-    await bench.queue.publish(1)
-    await bench.consumer.start()
-    await asyncio.sleep(5)
+    bench, broker = await leased(ignore_stops)
+    await bench.begin(60.0, seconds=5)
     stops = [asyncio.create_task(bench.consumer.stop(10))]
     await asyncio.sleep(1)
     stops.append(asyncio.create_task(bench.consumer.stop(0)))
@@ -279,22 +249,13 @@ async def test_a_stop_that_is_hurried_takes_a_delivery_over_once() -> None:
 
 
 async def test_the_message_of_one_that_outlasts_the_driver_comes_again() -> None:
-    async def run(body: Any, context: Context) -> None:
-        end = now() + 60
-        while now() < end:
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(end - now())
-
     async def trouble(verb: str, when: str) -> None:
         if verb == "extend" and now() > 20:
             raise BrokerUnavailableError("closed")
 
-    bench, _ = await leased(run, trouble)
-    await bench.queue.publish(1)
-    await bench.consumer.start()
-    await asyncio.sleep(5)
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(1)
+    bench, _ = await leased(ignore_stops, trouble)
+    await bench.begin(60.0, seconds=5)
+    await bench.stop_late(1)
     await asyncio.sleep(45)
     assert (await bench.queue.depth()).ready == 1
     assert not [task for task in asyncio.all_tasks() if "overtime" in task.get_name()]
@@ -315,9 +276,7 @@ async def test_auto_ack_settles_before_the_handler_runs(fails: bool) -> None:
             raise ValueError("boom")
 
     bench = await make_bench(run, options=AUTO)
-    await bench.queue.publish(1)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1)
     assert depths == [0]
     assert bench.handler.seen == [(1, 1)]
     assert await bench.dead_letters() == []
@@ -356,22 +315,18 @@ async def test_auto_ack_that_is_stopped_before_the_handler_runs() -> None:
     await bench.consumer.start()
     await asyncio.sleep(3)  # longer than the handler's time, which has not begun
     assert bench.consumer.metrics.timed_out == 0
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(0.1)
+    await bench.stop_late(0.1)
     assert bench.handler.seen == []
 
 
 async def test_a_worker_that_is_thrown_away_raises_nothing() -> None:
     bench = await make_bench(hang)
-    await bench.queue.publish(1)
-    await bench.consumer.start()
-    await asyncio.sleep(1)
+    await bench.begin(1)
     (delivery,) = bench.consumer.deliveries()
     run = bench.run.executor.execute(delivery, Worker())
     run.send(None)
     run.close()
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(0)
+    await bench.stop_late(0)
 
 
 async def test_auto_ack_at_the_end_of_the_loop() -> None:
@@ -380,9 +335,7 @@ async def test_auto_ack_at_the_end_of_the_loop() -> None:
             await asyncio.sleep(5)
 
     bench = await make_bench(driver=ModelDriver(ModelBroker(clock_of_loop()), trouble=slow), options=AUTO)
-    await bench.queue.publish(1)
-    await bench.consumer.start()
-    await asyncio.sleep(1)
+    await bench.begin(1)
     task = bench.run.pool.workers[0].task
     assert task is not None
     task.cancel()

@@ -164,19 +164,6 @@ async def test_no_more_run_than_there_are_places() -> None:
     await shop.close()
 
 
-async def test_both_hold_together() -> None:
-    async def work(body: Any, context: Context) -> None:
-        await asyncio.sleep(0.3)
-
-    shop = Shop(Limit(4.0, 1, 1), run=work, options=ConsumerOptions(concurrency=3, prefetch=3))
-    await shop.open(workers=2)
-    await shop.publish(20)
-    took = await shop.handled(20)
-    assert shop.most == 1
-    assert 20 * 0.3 <= took < 9.0
-    await shop.close()
-
-
 async def test_a_running_handler_keeps_its_place_and_a_killed_worker_does_not() -> None:
     gate = Gate()
     shop = Shop(Limit(concurrency=1), run=gate)

@@ -30,6 +30,13 @@ async def bench_with_replies(run: Any, **options: Any) -> tuple[Bench, Queue]:
     return bench, replies
 
 
+async def asked(run: Any, **options: Any) -> tuple[Bench, Queue]:
+    """After a request has been handled."""
+    bench, replies = await bench_with_replies(run, **options)
+    await bench.handle(1, headers=ASKS)
+    return bench, replies
+
+
 async def answers(replies: Queue) -> list[tuple[Any, Any]]:
     return [(replies.decode(message), message.headers.get("message_type")) for message in await replies.peek(100)]
 
@@ -39,10 +46,7 @@ async def test_the_result_is_replied_and_the_request_acked(result: Any) -> None:
     async def run(body: Any, context: Context) -> Any:
         return result
 
-    bench, replies = await bench_with_replies(run)
-    await bench.queue.publish(1, ASKS)
-    async with bench:
-        await bench.empty()
+    bench, replies = await asked(run)
     (reply,) = await replies.peek()
     assert replies.decode(reply) == result
     assert reply.headers["correlation_id"] == "c-1"
@@ -55,10 +59,7 @@ async def test_bytes_travel_as_they_are() -> None:
     async def run(body: Any, context: Context) -> Any:
         return b"\0\xff"
 
-    bench, replies = await bench_with_replies(run)
-    await bench.queue.publish(1, ASKS)
-    async with bench:
-        await bench.empty()
+    _, replies = await asked(run)
     assert await answers(replies) == [(b"\0\xff", None)]
 
 
@@ -72,9 +73,7 @@ async def test_without_a_correlation_id_the_message_id_is_it() -> None:
 
 async def test_a_message_without_reply_to_is_not_answered() -> None:
     bench, replies = await bench_with_replies(None)
-    await bench.queue.publish(1, {"correlation_id": "c-1"})
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers={"correlation_id": "c-1"})
     assert await replies.peek() == []
 
 
@@ -123,9 +122,7 @@ async def test_an_unknown_reply_queue_is_logged_and_the_message_acked(
     name: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench, replies = await bench_with_replies(None)
-    await bench.queue.publish(1, {"reply_to": name})
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers={"reply_to": name})
     assert bench.consumer.metrics.acked == 1
     assert bench.consumer.metrics.result_errors == 1
     assert [record.levelname for record in caplog.records if "no reply to" in record.getMessage()] == ["ERROR"]
@@ -136,9 +133,7 @@ async def test_a_forbidden_reply_queue_is_the_same() -> None:
     bench, replies = await bench_with_replies(None)
     bench.consumer.guard = Guard(Actor("nobody", {}), Scope(()))
     bench.consumer.guard.consume = lambda queue: None  # type: ignore[method-assign]
-    await bench.queue.publish(1, ASKS)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers=ASKS)
     assert await replies.peek() == []
     assert bench.consumer.metrics.result_errors == 1
     assert bench.consumer.metrics.acked == 1
@@ -149,10 +144,7 @@ async def test_a_result_that_cannot_travel_is_an_error_and_the_message_acked(res
     async def run(body: Any, context: Context) -> Any:
         return result
 
-    bench, replies = await bench_with_replies(run)
-    await bench.queue.publish(1, ASKS)
-    async with bench:
-        await bench.empty()
+    bench, replies = await asked(run)
     ((body, kind),) = await answers(replies)
     assert kind == "error"
     assert (body["kind"], body["retryable"]) == ("Internal", False)
@@ -183,10 +175,7 @@ async def test_what_is_tried_again_is_answered_once_it_is_given_up() -> None:
     async def run(body: Any, context: Context) -> Any:
         raise HandlerError(f"no {context.attempt}", kind="NotFound", retryable=True)
 
-    bench, replies = await bench_with_replies(run)
-    await bench.queue.publish(1, ASKS)
-    async with bench:
-        await bench.empty()
+    bench, replies = await asked(run)
     assert await answers(replies) == [({"kind": "NotFound", "message": "no 3", "retryable": True}, "error")]
     assert len(await bench.dead_letters()) == 1
     assert (await replies.peek())[0].headers["correlation_id"] == "c-1"
@@ -203,10 +192,7 @@ async def test_the_error_of_other_failures(error: Exception, body: Any) -> None:
     async def run(_: Any, context: Context) -> Any:
         raise error
 
-    bench, replies = await bench_with_replies(run, max_attempts=1)
-    await bench.queue.publish(1, ASKS)
-    async with bench:
-        await bench.empty()
+    _, replies = await asked(run, max_attempts=1)
     assert await answers(replies) == [(body, "error")]
 
 
@@ -214,10 +200,7 @@ async def test_a_dead_letter_that_somebody_handles_is_not_answered_again() -> No
     async def run(_: Any, context: Context) -> Any:
         raise Reject("never")
 
-    bench, replies = await bench_with_replies(run)
-    await bench.queue.publish(1, ASKS)
-    async with bench:
-        await bench.empty()
+    bench, replies = await asked(run)
     (letter,) = await bench.dead_letters()
     assert letter.headers["reply_to"] == "app:replies"
     await bench.queue.forward([Outgoing(letter.id, letter.body, letter.headers)])
@@ -235,10 +218,7 @@ async def test_a_handler_that_acks_itself_is_answered_all_the_same(fails: bool) 
             raise HandlerError("late", kind="Conflict")
         return "result"
 
-    bench, replies = await bench_with_replies(run)
-    await bench.queue.publish(1, ASKS)
-    async with bench:
-        await bench.empty()
+    _, replies = await asked(run)
     expected = ({"kind": "Conflict", "message": "late", "retryable": None}, "error") if fails else ("result", None)
     assert await answers(replies) == [expected]
 
@@ -250,10 +230,7 @@ async def test_a_handler_that_nacks_itself_is_not() -> None:
             return "first"
         return "second"
 
-    bench, replies = await bench_with_replies(run)
-    await bench.queue.publish(1, ASKS)
-    async with bench:
-        await bench.empty()
+    _, replies = await asked(run)
     assert await answers(replies) == [("second", None)]
 
 
@@ -264,10 +241,7 @@ async def test_auto_ack_is_answered_after_the_handler(fails: bool) -> None:
             raise ValueError("lost")
         return 5
 
-    bench, replies = await bench_with_replies(run, options=ConsumerOptions(auto_ack=True))
-    await bench.queue.publish(1, ASKS)
-    async with bench:
-        await bench.empty()
+    bench, replies = await asked(run, options=ConsumerOptions(auto_ack=True))
     lost = {"kind": "Internal", "message": "ValueError: lost", "retryable": None}
     assert await answers(replies) == [(lost, "error") if fails else (5, None)]
     assert len(bench.handler.seen) == 1

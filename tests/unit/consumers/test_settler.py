@@ -119,13 +119,6 @@ async def test_what_gathers_meanwhile_is_the_next_batch_in_driver_sizes() -> Non
     assert rig.batches == [7, 7, 3]
 
 
-async def test_nothing_to_do_is_finished_at_once() -> None:
-    rig = Rig()
-    async with rig.running():
-        assert await rig.settler.finish(5)
-    assert now() == 0
-
-
 async def test_what_was_settled_before_it_ran_is_not_forgotten() -> None:
     rig = Rig()
     (delivery,) = await rig.hold(1)
@@ -176,21 +169,10 @@ async def test_what_is_refused_for_good_is_not_tried_again() -> None:
     assert len(rig.settled) == 1
 
 
-async def test_stale_ones_are_counted_and_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
-    rig = Rig()
-    held = await rig.hold(2)
-    await asyncio.sleep(31)
-    await rig.driver.receive("tasks", 7, 0)
-    async with rig.running():
-        for delivery in held:
-            rig.settler.settle(delivery, ACK)
-        assert await rig.settler.finish(5)
-    assert rig.metrics.stale == 2
-    assert len(rig.broker.ids("tasks")) == 2
-    assert "2 settled too late: the lease was lost, so the message may be handled twice" in caplog.text
-
-
-async def test_what_is_given_back_too_late_is_not_said_to_be_handled_twice(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("verdict", "is_told"), [(ACK, True), (RELEASE, False)])
+async def test_stale_ones_are_counted_and_told_of_where_they_may_have_run_twice(
+    verdict: Verdict, is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """A process that was suspended releases all its messages; only started ones may have run twice."""
     rig = Rig()
     held = await rig.hold(2)
@@ -198,10 +180,12 @@ async def test_what_is_given_back_too_late_is_not_said_to_be_handled_twice(caplo
     await rig.driver.receive("tasks", 7, 0)
     async with rig.running():
         for delivery in held:
-            rig.settler.settle(delivery, RELEASE)
+            rig.settler.settle(delivery, verdict)
         assert await rig.settler.finish(5)
     assert rig.metrics.stale == 2
-    assert "settled too late" not in caplog.text
+    assert len(rig.broker.ids("tasks")) == 2
+    told = "2 settled too late: the lease was lost, so the message may be handled twice"
+    assert (told in caplog.text, "settled too late" in caplog.text) == (is_told, is_told)
 
 
 @pytest.mark.parametrize("error", [BrokerUnavailableError("away"), KeyError("defect")])

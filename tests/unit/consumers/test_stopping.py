@@ -17,17 +17,10 @@ from tests.unit.consumers.parts import Bench, Gate, ScriptedHandler, leased, mak
 pytestmark = pytest.mark.anyio
 
 
-async def stopped_late(bench: Bench, seconds: float) -> None:
-    with pytest.raises(StopTimeoutError):
-        await bench.consumer.stop(seconds)
-
-
 async def test_a_stop_releases_what_has_not_started_newest_first_and_uncounted() -> None:
     gate = Gate()
     bench, broker = await leased(gate, options=ConsumerOptions(concurrency=1, prefetch=5))
-    await bench.queue.publish_many(list(range(5)))
-    await bench.consumer.start()
-    await asyncio.sleep(1)
+    await bench.begin(*range(5))
     stop = asyncio.create_task(bench.consumer.stop(10))
     await asyncio.sleep(0.1)
     assert bench.handler.contexts[0].stopping
@@ -57,9 +50,7 @@ async def test_a_stop_is_over_in_time_though_the_broker_is_away(caplog: pytest.L
     bench, broker = await leased(trouble=trouble, options=ConsumerOptions(concurrency=1, prefetch=5))
     gate = Gate()
     bench.handler.run = gate
-    await bench.queue.publish_many(list(range(5)))
-    await bench.consumer.start()
-    await asyncio.sleep(1)
+    await bench.begin(*range(5))
     away.set()
     gate.open.set()
     started = now()
@@ -87,12 +78,10 @@ async def test_a_second_stop_hurries_the_first_and_both_tell() -> None:
         await asyncio.sleep(3600)
 
     bench = await make_bench(hang)
-    await bench.queue.publish(1)
-    await bench.consumer.start()
-    await asyncio.sleep(1)
+    await bench.begin(1)
     first = asyncio.create_task(bench.consumer.stop(60))
     await asyncio.sleep(1)
-    await stopped_late(bench, 0)
+    await bench.stop_late(0)
     with pytest.raises(StopTimeoutError):
         await first
     assert now() < 5
@@ -102,9 +91,7 @@ async def test_a_second_stop_hurries_the_first_and_both_tell() -> None:
 
 async def test_a_stop_that_is_cut_short_frees_everything() -> None:
     bench, _ = await leased(Gate())
-    await bench.queue.publish(1)
-    await bench.consumer.start()
-    await asyncio.sleep(1)
+    await bench.begin(1)
     stop = asyncio.create_task(bench.consumer.stop(60))
     await asyncio.sleep(1)
     stop.cancel()

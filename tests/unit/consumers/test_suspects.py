@@ -62,9 +62,7 @@ async def test_one_suspect_at_a_time_and_the_others_go_on_beside_it() -> None:
     broker, run = ModelBroker(clock_of_loop()), Watched()
     bench = await bench_of(broker, run, 4)
     await suspected(broker, bench, 3)
-    await bench.queue.publish_many(["a", "b", "c", "d", "e", "f"])
-    async with bench:
-        await bench.empty()
+    await bench.handle("a", "b", "c", "d", "e", "f")
     assert all(sum(str(body).startswith("suspect") for body in bodies) <= 1 for bodies in run.together)
     assert max(map(len, run.together)) == 4, "the other workers go on"
     assert sorted(run.order) == ["a", "b", "c", "d", "e", "f", "suspect 0", "suspect 1", "suspect 2"]
@@ -264,9 +262,7 @@ async def test_auto_ack_knows_no_suspects() -> None:
 
 async def test_a_message_without_a_crash_is_recorded_nowhere() -> None:
     bench, _ = await leased()
-    await bench.queue.publish_many(list(range(20)))
-    async with bench:
-        await bench.empty()
+    await bench.handle(*range(20))
     assert starts(bench) == []
 
 

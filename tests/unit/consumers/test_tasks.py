@@ -98,9 +98,7 @@ async def test_a_bare_name_is_of_the_namespace_of_the_task_s_own_function() -> N
         await context.call("helper")
 
     bench = await make(Task(ScriptedHandler(ask, "mail:send"), rules()))
-    await bench.queue.publish(1, SEND)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers=SEND)
     ((_, _, function, _),) = [call for call in bench.host.calls if call[0] == "call"]
     assert function == "mail:helper"
 
@@ -109,9 +107,7 @@ async def test_each_task_has_its_own_retry_rules() -> None:
     careful = Task(ScriptedHandler(fail, "app:pack"), rules(4, rules=RetryRules(never=frozenset({"ValueError"}))))
     bench = await make(fail, careful, max_attempts=9)
     await bench.queue.publish(1, SEND)
-    await bench.queue.publish(2, PACK)
-    async with bench:
-        await bench.empty()
+    await bench.handle(2, headers=PACK)
     assert sorted(await reasons(bench)) == [("max_attempts", 2), ("not_retryable", 1)]
 
 
@@ -120,9 +116,7 @@ async def test_settling_in_the_handler_follows_the_rules_of_the_task() -> None:
         context.nack()
 
     bench = await make(nack, max_attempts=9)
-    await bench.queue.publish(1, SEND)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers=SEND)
     assert await reasons(bench) == [("max_attempts", 2)]
 
 
@@ -138,9 +132,7 @@ async def test_settling_in_the_handler_follows_the_rules_of_the_task() -> None:
 async def test_an_unknown_task_is_retried_by_the_policy_and_then_given_up(headers: dict[str, Any], text: str) -> None:
     bench = await make(max_attempts=3, retry_rules=RetryRules(on=frozenset({"OSError"})))
     bench.consumer.policy = RetryPolicy(STEADY, 3, True, rules=RetryRules(on=frozenset({"OSError"})), max_delay=9)
-    await bench.queue.publish(1, headers)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers=headers)
     assert await reasons(bench) == [("unknown_task", 3)]
     assert (await bench.dead_letters())[0].headers["x_last_error"] == text
     assert bench.consumer.metrics.failed == 3
@@ -148,9 +140,7 @@ async def test_an_unknown_task_is_retried_by_the_policy_and_then_given_up(header
 
 async def test_an_unknown_task_is_not_lost_where_messages_are_acked_first() -> None:
     bench = await make(options=ConsumerOptions(auto_ack=True))
-    await bench.queue.publish(1, {"message_type": "sent"})
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers={"message_type": "sent"})
     assert await reasons(bench) == [("unknown_task", 3)]
 
 
@@ -171,9 +161,7 @@ async def test_messages_without_a_name_are_for_the_default() -> None:
     default = ScriptedHandler(None, "app:default")
     bench = await make(default=default)
     await bench.queue.publish(1)
-    await bench.queue.publish(2, {"message_type": "sent"})
-    async with bench:
-        await bench.empty()
+    await bench.handle(2, headers={"message_type": "sent"})
     assert default.seen == [(1, 1)]
     assert bench.consumer.handler.id == "app:default"
     assert await reasons(bench) == [("unknown_task", 3)]
@@ -201,9 +189,7 @@ async def test_a_task_without_a_timeout_is_not_cut_short_by_that_of_the_one_befo
 
     bench = await make(Task(ScriptedHandler(None, "app:send"), rules(1), handler_timeout=2.0), rest)
     await bench.queue.publish(1, SEND)
-    await bench.queue.publish(2, PACK)
-    async with bench:
-        await bench.empty()
+    await bench.handle(2, headers=PACK)
     assert (bench.consumer.metrics.acked, bench.consumer.metrics.timed_out) == (2, 0)
 
 
@@ -211,9 +197,7 @@ async def test_giving_up_is_reported_before_the_message_is_dead_lettered() -> No
     give_up = GiveUp()
     bench = await make(Task(ScriptedHandler(fail, "app:send"), rules(2), on_give_up=give_up))
     give_up.bench = bench
-    await bench.queue.publish({"a": 1}, SEND)
-    async with bench:
-        await bench.empty()
+    await bench.handle({"a": 1}, headers=SEND)
     ((arguments, error),) = give_up.seen
     assert (arguments, repr(error), give_up.dead) == ({"a": 1}, "ValueError('no')", [0])
     assert await reasons(bench) == [("max_attempts", 2)]
@@ -223,9 +207,7 @@ async def test_giving_up_is_reported_before_the_message_is_dead_lettered() -> No
 async def test_giving_up_cannot_lose_the_message(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     give_up = GiveUp(error)
     bench = await make(Task(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up))
-    await bench.queue.publish(1, SEND)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers=SEND)
     assert await reasons(bench) == [("max_attempts", 1)]
     assert "on_give_up app:give_up failed; the message is dead-lettered all the same" in caplog.text
     assert "broken" in caplog.text
@@ -236,9 +218,7 @@ async def test_giving_up_has_the_time_of_the_task_and_no_more(caplog: pytest.Log
     give_up.gate = Gate()
     task = Task(ScriptedHandler(fail, "app:send"), rules(1), handler_timeout=3.0, on_give_up=give_up)
     bench = await make(task)
-    await bench.queue.publish(1, SEND)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers=SEND)
     assert await reasons(bench) == [("max_attempts", 1)]
     assert "TimeoutError" in caplog.text
 
@@ -294,9 +274,7 @@ async def reject_by_method(body: Any, context: Context) -> None:
 async def test_a_rejected_message_is_given_up_too(handle: Any, shown: str) -> None:
     give_up = GiveUp()
     bench = await make(Task(ScriptedHandler(handle, "app:send"), rules(), on_give_up=give_up))
-    await bench.queue.publish(1, SEND)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers=SEND)
     ((_, error),) = give_up.seen
     assert repr(error) == shown
     assert await reasons(bench) == [("rejected", 1)]
@@ -308,9 +286,7 @@ async def test_so_are_an_expired_one_and_one_that_ran_too_long() -> None:
     bench = await make(task)
     await bench.queue.publish("late", SEND, ttl=5)
     await asyncio.sleep(6)
-    await bench.queue.publish("slow", SEND)
-    async with bench:
-        await bench.empty()
+    await bench.handle("slow", headers=SEND)
     assert {arguments: type(error) for arguments, error in give_up.seen} == {
         "late": HandlerError,
         "slow": HandlerTimeoutError,
@@ -320,9 +296,7 @@ async def test_so_are_an_expired_one_and_one_that_ran_too_long() -> None:
 async def test_a_body_that_cannot_be_read_is_given_up_without_a_call() -> None:
     give_up = GiveUp()
     bench = await make(Task(ScriptedHandler(None, "app:send"), rules(), on_give_up=give_up))
-    await bench.queue.publish(b"\xff", {**SEND, "content_type": "json/plain"})
-    async with bench:
-        await bench.empty()
+    await bench.handle(b"\xff", headers={**SEND, "content_type": "json/plain"})
     assert give_up.seen == []
     assert await reasons(bench) == [("undecodable", 1)]
 
@@ -333,18 +307,14 @@ async def test_nothing_is_called_about_a_forged_message() -> None:
     bench = await make(task, signing=Signing({"k": b"s" * 16}))
     past: dict[str, HeaderValue] = {**SEND, "x_expires_at": 1.0}
     await bench.queue.forward([Outgoing("1", b'{"a": 1}', dict(SEND)), Outgoing("2", b'{"a": 1}', past)])
-    await bench.queue.publish({"a": 2}, SEND)
-    async with bench:
-        await bench.empty()
+    await bench.handle({"a": 2}, headers=SEND)
     assert sorted(await reasons(bench)) == [("expired", 1), ("max_attempts", 1), ("unsigned", 1)]
     assert [arguments for arguments, _ in give_up.seen] == [{"a": 2}]
 
 
 async def test_a_reason_keeps_its_causes() -> None:
     bench = await make(reject)
-    await bench.queue.publish(1, SEND)
-    async with bench:
-        await bench.empty()
+    await bench.handle(1, headers=SEND)
     assert (await bench.dead_letters())[0].headers["x_last_error"] == "no such address: OSError: 550"
 
 

@@ -9,7 +9,7 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueFullError, QueueNotFoundError
-from tasuki.testing.clock import FakeClock, virtual_time
+from tasuki.testing.clock import FakeClock
 
 pytestmark = pytest.mark.anyio
 
@@ -75,16 +75,6 @@ async def test_waiters_do_not_pile_up() -> None:
     assert not driver._queues["q"].waiters
 
 
-async def test_a_waiter_that_was_cancelled_before_it_ran_is_passed_over() -> None:
-    driver = await opened()
-    gone = asyncio.create_task(driver.receive("q", 1, 10.0))
-    stays = asyncio.create_task(driver.receive("q", 1, 10.0))
-    await asyncio.sleep(0)
-    gone.cancel()
-    await driver.publish("q", [message("a")])
-    assert [item.id for item in await stays] == ["a"]
-
-
 async def test_a_close_with_a_cancelled_waiter() -> None:
     driver = await opened()
     gone = asyncio.create_task(driver.receive("q", 1, 10.0))
@@ -146,28 +136,6 @@ async def test_ordering_switched_on_with_messages_of_one_key_held_and_waiting() 
         names += [item.id for item in got]
         await driver.settle("q", [Ack(item.receipt) for item in got])
     assert names == ["b", "c", "d"]
-
-
-def test_delays_in_virtual_time() -> None:
-    async def main() -> list[float]:
-        loop = asyncio.get_running_loop()
-        driver = MemoryDriver("memory", clock=loop.clock)  # type: ignore[attr-defined]
-        await driver.open()
-        await driver.declare(QueueSpec("q"))
-        began = loop.time()
-        waiting = asyncio.create_task(driver.receive("q", 1, 7200.0))
-        await asyncio.sleep(1.0)
-        await driver.publish("q", [message("late", delay=3600.0), message("soon", delay=600.0)])
-        (soon,) = await waiting
-        times = [loop.time() - began]
-        await driver.settle("q", [Ack(soon.receipt)])
-        await driver.receive("q", 1, 7200.0)
-        times.append(loop.time() - began)
-        assert await driver.receive("q", 1, 100.0) == []
-        return [*times, loop.time() - began]
-
-    with virtual_time() as runner:
-        assert runner.run(main()) == pytest.approx([601.0, 3601.0, 3701.0])
 
 
 async def test_a_publish_forgets_few_of_many_outdated_ids() -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tasuki.contracts.state.store import CURRENT, MAX_PAGE, Change
+from tasuki.contracts.state.store import CURRENT, Change
 from tasuki.drivers.memory import store as module
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.store import MemoryStore, Shelf
@@ -72,15 +72,6 @@ async def test_a_deadline_ends_no_key_that_was_written_again() -> None:
     assert shelf.deadlines == []
 
 
-async def test_a_ttl_ends_at_its_second_and_not_before() -> None:
-    store, _, clock = await opened()
-    await store.put("key", b"", ttl=2.0)
-    clock.advance(1.999)
-    assert await store.get("key")
-    clock.advance(0.001)
-    assert await store.get("key") is None
-
-
 async def test_full_buckets_and_empty_places_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_IDLE", 8)
     store, shelf, clock = await opened(Shelf())
@@ -140,16 +131,6 @@ async def test_a_full_shelf_takes_other_values_and_no_more_keys() -> None:
     assert shelf.bytes == 998
 
 
-@pytest.mark.parametrize(("limit", "found"), [(-1, 1), (0, 1), (1, 1), (MAX_PAGE, MAX_PAGE), (MAX_PAGE + 1, MAX_PAGE)])
-async def test_a_page_has_one_entry_at_least_and_a_thousand_at_most(limit: int, found: int) -> None:
-    store, _, _ = await opened()
-    for number in range(MAX_PAGE + 1):
-        await store.put(f"{number:04d}", b"")
-    page = await store.list(limit=limit)
-    assert len(page.entries) == found
-    assert page.cursor == page.entries[-1].key
-
-
 async def test_objects_of_one_name_share_the_entries_and_not_the_closing() -> None:
     driver = MemoryDriver("memory")
     await driver.open()
@@ -166,19 +147,6 @@ async def test_objects_of_one_name_share_the_entries_and_not_the_closing() -> No
     assert await anext(watch) == Change("key", b"more", version + 1)
     await second.close()
     assert [change async for change in watch] == []
-
-
-async def test_a_closed_driver_serves_no_store_and_keeps_the_entries() -> None:
-    driver = MemoryDriver("memory")
-    await driver.open()
-    store = driver.store("state")
-    await store.open()
-    version = await store.put("key", b"value")
-    await driver.close()
-    with pytest.raises(BrokerUnavailableError, match="driver 'memory' is not open"):
-        await store.get("key")
-    await driver.open()
-    assert await store.get("key") == ("key", b"value", version)
 
 
 async def test_a_watch_that_ends_is_forgotten() -> None:

@@ -17,7 +17,6 @@ from tasuki.errors import (
     ConflictError,
     DriverError,
     QueueFullError,
-    UnsupportedError,
 )
 from tasuki.queues.queue import Envelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
@@ -94,23 +93,6 @@ async def test_after_an_unknown_publish_no_other_is_confirmed_in_its_favour(rig:
     assert (await rig.publish("b")).outcome == "stored", "the claim is over"
 
 
-async def test_a_rejected_message_takes_no_key(rig: Rig) -> None:
-    rig.driver.answer = raising(BrokerUnavailableError("away", outcome="rejected"))
-    with pytest.raises(BrokerUnavailableError):
-        await rig.publish("a")
-    rig.driver.answer = None
-    assert (await rig.publish("b")).outcome == "stored"
-
-
-async def test_a_rejection_of_a_second_publish_leaves_the_key_to_the_first(rig: Rig) -> None:
-    await rig.publish("a")
-    rig.driver.answer = raising(BrokerUnavailableError("away", outcome="rejected"))
-    with pytest.raises(BrokerUnavailableError):
-        await rig.publish("a")
-    rig.driver.answer = None
-    assert (await rig.publish("b")).outcome == "kept"
-
-
 async def test_a_batch_has_one_result_for_each(rig: Rig) -> None:
     rig.driver.room = 2
 
@@ -130,20 +112,6 @@ async def test_a_batch_has_one_result_for_each(rig: Rig) -> None:
     assert isinstance(told[3].error, QueueFullError)
     assert await rig.store.get(KEY) is not None
     assert await rig.store.get("unique/jobs/l") is None, "it was rejected"
-
-
-async def test_without_a_store_it_is_refused() -> None:
-    driver = FakeDriver()
-    queue = make_queue(driver, name="jobs")
-    with pytest.raises(UnsupportedError, match="write 'state: <id of a store>' at the queue"):
-        await queue.publish("x", unique="k", unique_for="10m")
-    assert not driver.batches
-
-
-async def test_a_window_can_only_keep(rig: Rig) -> None:
-    with pytest.raises(UnsupportedError, match="cannot replace the waiting message of a key"):
-        await rig.publish("a", on_conflict="replace")
-    assert not rig.driver.batches
 
 
 async def test_a_store_that_is_away_rejects(rig: Rig) -> None:

@@ -12,22 +12,20 @@ from tasuki.backoff import Backoff
 from tasuki.errors import LifecycleError, RestartLimitError, StartTimeoutError
 from tasuki.supervisor import RestartPolicy, State
 from tests.unit.supervisor.conftest import HANG, FakeService
-from tests.unit.supervisor.watched import AWAY, MakeSpec, Watched, settle
+from tests.unit.supervisor.watched import AWAY, Launched, MakeSpec, Watched, settle
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_life(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    watched = Watched(make_spec(service))
-    watched.controller.launch()
+    watched = Launched(make_spec)
     watched.controller.launch()
     await settle()
     assert watched.controller.is_alive
     await watched.controller.stop()
     assert watched.states == ["starting", "running", "stopping", "stopped"]
-    assert service.log == ["start s", "started s", "stop s", "stopped s"]
-    assert service.stop_timeouts == [10]
+    assert watched.service.log == ["start s", "started s", "stop s", "stopped s"]
+    assert watched.service.stop_timeouts == [10]
     assert watched.controller.is_idle
     assert not watched.controller.needs_stop
 
@@ -38,21 +36,8 @@ async def test_stop_of_what_never_started_does_nothing(make_spec: MakeSpec) -> N
     assert watched.states == []
 
 
-async def test_start_stop_100_times(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    watched = Watched(make_spec(service))
-    for _ in range(100):
-        watched.controller.launch()
-        await settle()
-        await watched.controller.stop()
-    assert service.log == ["start s", "started s", "stop s", "stopped s"] * 100
-
-
 async def test_failures_are_retried_with_a_backoff_that_grows(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.starts = [ValueError("no")] * 9
-    watched = Watched(make_spec(service, startup="optional"))
-    watched.controller.launch()
+    watched = Launched(make_spec, starts=[ValueError("no")] * 9, startup="optional")
     await asyncio.sleep(1000)
     starts = [at for at, state in watched.seen if state is State.STARTING]
     gaps = [round(later - earlier, 6) for earlier, later in itertools.pairwise(starts)]
@@ -91,25 +76,23 @@ async def test_an_unexpected_failure_is_logged_with_its_traceback(
     await watched.controller.stop()
 
 
-async def test_what_failed_is_stopped_before_the_next_start(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.waits = [ValueError("lost")]
-    watched = Watched(make_spec(service))
-    watched.controller.launch()
+@pytest.mark.parametrize("error", [ValueError("lost"), asyncio.CancelledError(), SystemExit(1)])
+async def test_whatever_ends_a_wait_is_a_failure_which_is_stopped_before_the_next_start(
+    make_spec: MakeSpec, error: BaseException
+) -> None:
+    watched = Launched(make_spec, waits=[error])
     await asyncio.sleep(2)
-    assert service.log == ["start s", "started s", "stop s", "stopped s", "start s", "started s"]
+    assert watched.states == ["starting", "running", "failed", "starting", "running"]
+    assert watched.service.log == ["start s", "started s", "stop s", "stopped s", "start s", "started s"]
     await watched.controller.stop()
 
 
 async def test_a_stable_run_resets_the_backoff(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.starts = [AWAY, AWAY, None, AWAY]
-    watched = Watched(make_spec(service, stable_threshold=5))
-    watched.controller.launch()
+    watched = Launched(make_spec, starts=[AWAY, AWAY, None, AWAY], stable_threshold=5)
     await asyncio.sleep(4)
     assert watched.controller.status.failures == 2
     await asyncio.sleep(6)
-    service.fail(ValueError("lost"))
+    watched.service.fail(ValueError("lost"))
     await settle()
     assert watched.controller.status.failures == 1
     await asyncio.sleep(10)
@@ -119,10 +102,7 @@ async def test_a_stable_run_resets_the_backoff(make_spec: MakeSpec) -> None:
 
 
 async def test_a_start_that_hangs(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.starts = [HANG]
-    watched = Watched(make_spec(service, start_timeout=4))
-    watched.controller.launch()
+    watched = Launched(make_spec, starts=[HANG], start_timeout=4)
     await asyncio.sleep(4.5)
     error = watched.controller.status.error
     assert isinstance(error, StartTimeoutError)
@@ -134,10 +114,7 @@ async def test_a_start_that_hangs(make_spec: MakeSpec) -> None:
 
 
 async def test_a_start_that_ignores_its_cancellation(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.starts = ["stubborn"]
-    watched = Watched(make_spec(service, start_timeout=4))
-    watched.controller.launch()
+    watched = Launched(make_spec, starts=["stubborn"], start_timeout=4)
     await asyncio.sleep(10)
     assert watched.controller.status.state is State.RUNNING
     await watched.controller.stop()
@@ -145,20 +122,14 @@ async def test_a_start_that_ignores_its_cancellation(make_spec: MakeSpec) -> Non
 
 
 async def test_its_own_timeout_is_not_taken_for_the_start_timeout(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.starts = [TimeoutError("dns")]
-    watched = Watched(make_spec(service, startup="optional"))
-    watched.controller.launch()
+    watched = Launched(make_spec, starts=[TimeoutError("dns")], startup="optional")
     await settle()
     assert str(watched.controller.status.error) == "dns"
     await watched.controller.stop()
 
 
 async def test_a_definite_error_of_a_required_service_is_final(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.starts = [ValueError("bad option")]
-    watched = Watched(make_spec(service))
-    watched.controller.launch()
+    watched = Launched(make_spec, starts=[ValueError("bad option")])
     await settle()
     status = watched.controller.status
     assert status.has_given_up
@@ -171,10 +142,7 @@ async def test_a_definite_error_of_a_required_service_is_final(make_spec: MakeSp
 
 
 async def test_launch_after_giving_up_begins_anew(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.starts = [ValueError("bad option")]
-    watched = Watched(make_spec(service))
-    watched.controller.launch()
+    watched = Launched(make_spec, starts=[ValueError("bad option")])
     await settle()
     watched.controller.launch()
     assert not watched.controller.status.has_given_up
@@ -185,15 +153,12 @@ async def test_launch_after_giving_up_begins_anew(make_spec: MakeSpec) -> None:
 
 
 async def test_the_restart_limit(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.starts = [AWAY] * 5
-    watched = Watched(make_spec(service, restart=RestartPolicy(Backoff(jitter=0), max_attempts=2)))
-    watched.controller.launch()
+    watched = Launched(make_spec, starts=[AWAY] * 5, restart=RestartPolicy(Backoff(jitter=0), max_attempts=2))
     await asyncio.sleep(100)
     error = watched.controller.status.error
     assert isinstance(error, RestartLimitError)
     assert "failed 3 times in a row (restart.max_attempts: 2): broker is away" in str(error)
-    assert service.log.count("start s") == 3
+    assert watched.service.log.count("start s") == 3
 
 
 async def test_exit_and_start_again(make_spec: MakeSpec) -> None:
@@ -209,26 +174,6 @@ async def test_exit_and_start_again(make_spec: MakeSpec) -> None:
     await watched.controller.stop()
     assert watched.states[3:] == ["starting", "running", "exited", "stopping", "stopped"]
     assert service.log.count("start s") == service.log.count("stop s") == 2
-
-
-async def test_a_wait_that_cancels_itself_is_a_failure(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.waits = [asyncio.CancelledError()]
-    watched = Watched(make_spec(service))
-    watched.controller.launch()
-    await asyncio.sleep(2)
-    assert watched.states == ["starting", "running", "failed", "starting", "running"]
-    await watched.controller.stop()
-
-
-async def test_a_service_that_exits_the_process_only_fails(make_spec: MakeSpec) -> None:
-    service = FakeService()
-    service.waits = [SystemExit(1)]
-    watched = Watched(make_spec(service))
-    watched.controller.launch()
-    await asyncio.sleep(2)
-    assert watched.controller.status.state is State.RUNNING
-    await watched.controller.stop()
 
 
 async def test_an_illegal_step_is_a_bug(make_spec: MakeSpec) -> None:

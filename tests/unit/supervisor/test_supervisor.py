@@ -64,21 +64,6 @@ async def test_independent_services_start_and_stop_in_parallel(world: World) -> 
     assert world.now == 8
 
 
-async def test_a_thousand_services(world: World) -> None:
-    world.add("driver")
-    for number in range(1000):
-        world.add(str(number), "driver")
-    await world.supervisor.start()
-    assert all(status.state is State.RUNNING for status in world.supervisor.states().values())
-    await world.supervisor.stop()
-
-
-async def test_start_and_stop_with_nothing_to_do(world: World) -> None:
-    await world.supervisor.start()
-    await world.supervisor.wait()
-    await world.supervisor.stop()
-
-
 async def test_the_longest_stop_timeout_is_that_of_a_service() -> None:
     supervisor = Supervisor()
     assert supervisor.stop_timeout == 0.0
@@ -167,12 +152,6 @@ class TestAbsentBroker:
         assert world.log.count("start consumer") == 1
         await world.supervisor.stop()
 
-    async def test_a_start_that_hangs_is_waited_for(self, world: World) -> None:
-        world.add("driver").starts = [HANG]
-        await world.supervisor.start()
-        assert world.now == 11
-        await world.supervisor.stop()
-
     async def test_stop_while_waiting_ends_the_start(self, world: World) -> None:
         world.add("driver").starts = [AWAY] * 100
         start = asyncio.ensure_future(world.supervisor.start())
@@ -191,13 +170,6 @@ class TestAbsentBroker:
         assert [world.state(name) for name in ("driver", "consumer", "other")] == ["failed", "unknown", "running"]
         await world.supervisor.until(lambda states: states["consumer"] is State.RUNNING)
         assert world.now == 7
-        await world.supervisor.stop()
-
-    async def test_an_optional_one_is_retried_after_a_definite_error_too(self, world: World) -> None:
-        world.add("driver", startup="optional").starts = [ValueError("bad")]
-        await world.supervisor.start()
-        await asyncio.sleep(2)
-        assert world.state("driver") == "running"
         await world.supervisor.stop()
 
     async def test_an_optional_one_that_gives_up_does_not_end_the_rest(self, world: World) -> None:
@@ -237,14 +209,6 @@ class TestDefiniteError:
         with pytest.raises(LifecycleError):
             await world.supervisor.start()
         assert world.state("driver") == "running"
-        await world.supervisor.stop()
-
-    async def test_starting_again_tries_again(self, world: World) -> None:
-        world.add("a").starts = [ValueError("no")]
-        with pytest.raises(LifecycleError):
-            await world.supervisor.start()
-        await world.supervisor.start()
-        assert world.state("a") == "running"
         await world.supervisor.stop()
 
 
@@ -335,16 +299,6 @@ class TestStop:
         await first
         assert consumer.stop_timeouts == [10, 0]
         assert driver.stop_timeouts == [0]
-
-    async def test_hurrying_at_the_very_end_is_harmless(self, world: World) -> None:
-        consumer = world.add("consumer")
-        consumer.stops = [1, 5]
-        await world.supervisor.start()
-        first = asyncio.ensure_future(world.supervisor.stop())
-        await asyncio.sleep(0.5)
-        await world.supervisor.stop(0)
-        await first
-        assert world.state("consumer") == "stopped"
 
     async def test_a_cancelled_one_goes_on(self, world: World) -> None:
         world.add("a").stops = [3]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tasuki.errors import BrokerUnavailableError
 from tasuki.supervisor import ServiceSpec, State
 from tasuki.supervisor.controller import Controller
+from tests.unit.supervisor.conftest import FakeService
 
 AWAY = BrokerUnavailableError("broker is away")
 
@@ -28,6 +29,23 @@ class Watched:
     @property
     def states(self) -> list[str]:
         return [state.value for _, state in self.seen]
+
+
+class Launched(Watched):
+    """A controller that starts a service at once; ``starts``, ``waits`` and ``stops`` are its script."""
+
+    def __init__(
+        self,
+        make_spec: MakeSpec,
+        starts: Iterable[object] = (),
+        waits: Iterable[object] = (),
+        stops: Iterable[object] = (),
+        **options: object,
+    ) -> None:
+        self.service = FakeService()
+        self.service.starts, self.service.waits, self.service.stops = [*starts], [*waits], [*stops]
+        super().__init__(make_spec(self.service, **options))
+        self.controller.launch()
 
 
 async def settle() -> None:

@@ -158,52 +158,6 @@ def test_a_temporary_queue_goes_with_the_last_driver_that_has_declared_it(
     assert asyncio.run(run()) == (["reply.1", "tasks"] if is_kept_by_another else ["tasks"])
 
 
-def test_a_temporary_queue_goes_with_the_driver_that_declared_it_without_receiving(tmp_path: Path) -> None:
-    async def run() -> list[str]:
-        asks, answers = (
-            SQLiteDriver(name, parsed(SQLiteSettings, path=tmp_path / "queue.db")) for name in ("asks", "answers")
-        )
-        for driver in (asks, answers):
-            await driver.open()
-            await driver.declare(QueueSpec("tasks"))
-        await asks.declare(QueueSpec("reply.1", temporary=True))
-        await answers.inspect(QueueSpec("reply.1", temporary=True))
-        await answers.publish("reply.1", [message("reply")])
-        await asks.close()
-        names = names_in(tmp_path / "queue.db")
-        with pytest.raises(QueueNotFoundError, match=r"'answers': queue 'reply\.1' is not in the database file"):
-            await answers.publish("reply.1", [message("late")])
-        assert not await answers.publish("tasks", [message("other")])
-        await answers.close()
-        return [*names, *names_in(tmp_path / "queue.db")]
-
-    assert asyncio.run(run()) == ["tasks", "tasks"]
-
-
-def test_what_an_older_version_left_of_temporary_queues_goes_when_the_file_is_opened(tmp_path: Path) -> None:
-    async def run() -> list[str]:
-        driver = SQLiteDriver("db", parsed(SQLiteSettings, path=tmp_path / "queue.db"))
-        await driver.open()
-        await driver.declare(QueueSpec("tasks"))
-        with closing(sqlite3.connect(tmp_path / "queue.db", isolation_level=None)) as connection:
-            connection.execute(
-                "INSERT INTO queues (queue, name, lease, by_key, temporary) VALUES (9, 'reply.1', 1, 0, 1)"
-            )
-        await driver.close()
-        await driver.open()
-        await driver.depth("tasks")
-        await driver.close()
-        return names_in(tmp_path / "queue.db")
-
-    assert asyncio.run(run()) == ["tasks"]
-
-
-def names_in(path: Path) -> list[str]:
-    """The queues of a file."""
-    with closing(sqlite3.connect(path)) as connection:
-        return [name for (name,) in connection.execute("SELECT name FROM queues ORDER BY name")]
-
-
 async def test_a_new_connection_gives_no_older_options_to_the_file(make: Any, path: Path) -> None:
     older, newer = await make(), await make()
     await newer.declare(QueueSpec("q", lease=7.0, max_length=2))
@@ -213,15 +167,6 @@ async def test_a_new_connection_gives_no_older_options_to_the_file(make: Any, pa
         await older.publish("q", [message("c")])
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT lease, max_length FROM queues").fetchall() == [(7.0, 2)]
-
-
-async def test_inspecting_tells_the_options_in_force(make: Any) -> None:
-    one, other = await make(), await make()
-    spec = QueueSpec("r", 7.0, 3, "key", 60.0, options={"x": 1})
-    await one.declare(spec)
-    assert await other.inspect(QueueSpec("r", options={"x": 1})) == spec
-    assert await one.inspect(QueueSpec("r")) == QueueSpec("r", 7.0, 3, "key", 60.0)
-    assert one._known.find("r") is spec
 
 
 async def test_drivers_that_open_at_once_make_one_file(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -33,14 +32,6 @@ async def take(driver: Any, limit: int = 100) -> list[str]:
     return [received.id for received in await driver.receive("q", limit, 0.0)]
 
 
-async def drain(driver: Any) -> list[str]:
-    taken = []
-    while got := await driver.receive("q", 1, 0.0):
-        await driver.settle("q", [Ack(got[0].receipt)])
-        taken.append(got[0].id)
-    return taken
-
-
 def rows(driver: Any, table: str) -> list[Any]:
     return [*connection_of(driver).execute(f"SELECT * FROM {table}")]
 
@@ -57,51 +48,6 @@ async def test_a_queue_without_them_runs_no_statement_for_them(make: Any) -> Non
     await driver.purge("q")
     assert len(statements) > 10
     assert [sql for sql in statements if "lane" in sql.lower() or "limits" in sql.lower()] == []
-
-
-async def test_lanes_take_turns_whatever_one_of_them_has(make: Any) -> None:
-    driver = await declared(make, fair=1)
-    await driver.publish("q", in_lane("noisy", 1000))
-    await driver.publish("q", [*in_lane("a", 3), *in_lane("b", 3)])
-    taken = await drain(driver)
-    assert Counter(id[0] for id in taken[:10]) == {"n": 4, "a": 3, "b": 3}
-    assert len(taken) == 1006
-    assert rows(driver, "lanes") == []
-
-
-@pytest.mark.parametrize("limit", [1, 7, 100])
-async def test_a_turn_has_as_many_as_fair_says(make: Any, limit: int) -> None:
-    driver = await declared(make, fair=5)
-    await driver.publish("q", [item for lane in "abcdefgh" for item in in_lane(lane, 100)])
-    seen: Counter[str] = Counter()
-    for _ in range(60):
-        seen.update(id[0] for id in await take(driver, limit))
-        counts = [seen[lane] for lane in "abcdefgh"]
-        if sum(counts) < 700:
-            assert max(counts) - min(counts) <= 2 * 5
-
-
-async def test_a_lane_that_empties_and_comes_back_does_not_pass_the_others(make: Any) -> None:
-    driver = await declared(make, fair=1)
-    await driver.publish("q", in_lane("b", 10))
-    taken = []
-    for number in range(10):
-        await driver.publish("q", [message(f"a{number}", lane="a")])
-        taken += await take(driver, 1)
-    assert Counter(id[0] for id in taken) == {"a": 4, "b": 6}
-
-
-async def test_a_lane_that_waited_does_not_catch_up(make: Any) -> None:
-    clock = FakeClock()
-    driver = await declared(make, clock, fair=1, lane_limit=Limit(rate=1.0))
-    await driver.publish("q", in_lane("a", 50))
-    for number in range(10):
-        assert await take(driver, 1) == [f"a{number}"]
-        clock.advance(1.0)
-    await driver.declare(QueueSpec("q", fair=1))
-    await driver.publish("q", in_lane("b", 50))
-    taken = [(await take(driver, 1))[0][0] for _ in range(10)]
-    assert Counter(taken) == {"a": 6, "b": 4}
 
 
 async def test_a_blocked_lane_costs_a_claim_nothing(make: Any) -> None:
@@ -125,27 +71,6 @@ async def test_a_blocked_lane_costs_a_claim_nothing(make: Any) -> None:
     assert steps[1] < 2500
 
 
-async def test_places_of_a_lane_are_its_held_messages(make: Any) -> None:
-    driver = await declared(make, fair=10, lane_limit=Limit(concurrency=2))
-    await driver.publish("q", [*in_lane("a", 5), *in_lane("b", 3)])
-    got = await driver.receive("q", 10, 0.0)
-    assert [received.id for received in got] == ["a0", "a1", "b0", "b1"]
-    assert await take(driver) == []
-    await driver.settle("q", [Ack(got[0].receipt), Nack(got[2].receipt)])
-    assert sorted(await take(driver)) == ["a2", "b0"]
-    await driver.declare(QueueSpec("q", fair=10, lane_limit=Limit(concurrency=3)))
-    assert sorted(await take(driver)) == ["a3", "b2"]
-
-
-async def test_the_whole_queue_limits_beside_its_lanes(make: Any) -> None:
-    driver = await declared(make, fair=1, limit=Limit(concurrency=3), lane_limit=Limit(concurrency=2))
-    await driver.publish("q", [*in_lane("a", 5), *in_lane("b", 5)])
-    got = await driver.receive("q", 10, 0.0)
-    assert [received.id for received in got] == ["a0", "b0", "a1"]
-    await driver.settle("q", [Ack(got[0].receipt), Ack(got[2].receipt)])
-    assert await take(driver) == ["b1", "a2"]
-
-
 async def test_a_lane_waits_for_its_rate_and_leaves_nothing_behind(make: Any) -> None:
     clock = FakeClock()
     driver = await declared(make, clock, fair=1, lane_limit=Limit(rate=2.0, burst=2))
@@ -160,28 +85,6 @@ async def test_a_lane_waits_for_its_rate_and_leaves_nothing_behind(make: Any) ->
     clock.advance(1.1)
     await driver.depth("q")
     assert rows(driver, "lanes") == []
-
-
-async def test_a_rate_keeps_its_count_while_its_lane_is_empty(make: Any) -> None:
-    clock = FakeClock()
-    driver = await declared(make, clock, fair=1, lane_limit=Limit(rate=SLOW, burst=2))
-    for _ in range(3):
-        await driver.publish("q", in_lane("a", 1))
-        await drain(driver)
-        clock.advance(2.0)
-    assert (await driver.depth("q")).ready == 1
-
-
-async def test_order_per_key_is_a_lane_for_each_key(make: Any) -> None:
-    driver = await declared(make, lease=1000.0, ordering="key", fair=1)
-    await driver.publish("q", [message(f"{key}{number}", key=key) for key in "ab" for number in range(3)])
-    await driver.publish("q", [message("x", lane="ignored"), message("y")])
-    got = await driver.receive("q", 10, 0.0)
-    assert [received.id for received in got] == ["a0", "b0", "x", "y"]
-    await driver.settle("q", [Nack(got[0].receipt, 60.0), *(Ack(received.receipt) for received in got[1:])])
-    assert await take(driver) == ["b1"], "a delayed front blocks its lane"
-    driver._clock.advance(61.0)
-    assert await take(driver) == ["a0"]
 
 
 async def test_lanes_can_be_switched_on_changed_and_off(make: Any) -> None:
@@ -203,16 +106,6 @@ async def test_lanes_can_be_switched_on_changed_and_off(make: Any) -> None:
     assert await driver.inspect(QueueSpec("q")) == QueueSpec("q")
     assert rows(driver, "lanes") == rows(driver, "limits") == []
     assert await take(driver) == ["k1"]
-
-
-@pytest.mark.parametrize("ordering", ["none", "key"])
-async def test_a_shorter_turn_holds_at_once(make: Any, ordering: Any) -> None:
-    driver = await declared(make, fair=9)
-    await driver.publish("q", in_lane("", 30))
-    await driver.publish("q", in_lane("a", 30, key="a"))
-    await driver.declare(QueueSpec("q", fair=1, ordering=ordering))
-    taken = await take(driver, 3)
-    assert "a0" in taken
 
 
 async def test_what_is_purged_leaves_no_lane(make: Any) -> None:

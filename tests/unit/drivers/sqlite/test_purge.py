@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Nack, QueueSpec, Release
+from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite import driver as module
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.looking import locating
@@ -19,15 +19,6 @@ from tasuki.drivers.sqlite.thread.requests import Call
 from tests.unit.drivers.sqlite.conftest import connection_of, message
 
 pytestmark = pytest.mark.anyio
-
-
-async def test_peek_past_the_end_of_each_part(make: Any) -> None:
-    driver = await make()
-    await driver.declare(QueueSpec("q", ordering="key"))
-    await driver.publish("q", [message(name, key="k") for name in "abc"] + [message("late", delay=60.0)])
-    assert [[item.id for item in await driver.peek("q", 1, after=number)] for number in range(5)] == [
-        ["a"], ["b"], ["c"], ["late"], [],
-    ]  # fmt: skip
 
 
 async def test_a_purge_is_bounded_by_when_it_began(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,19 +49,6 @@ async def test_messages_are_found_by_the_index_of_ids(make: Any, statement: str)
     plan = [row[3] for row in connection_of(await make()).execute(f"EXPLAIN QUERY PLAN {statement}", values)]
     assert any("USING COVERING INDEX messages_by_id (queue=? AND id=?)" in step for step in plan), plan
     assert not [step for step in plan if step in ("SCAN messages", "SCAN delayed")]
-
-
-async def test_a_purge_leaves_what_comes_back_while_it_runs(make: Any) -> None:
-    driver = await make()
-    await driver.publish("q", [message(str(number)) for number in range(4)])
-    held = await driver.receive("q", 2, 0.0)
-    writer = driver._guard.get()
-    extent = await writer.submit(Call("q", lambda store, number: store.purging.begin(number)))
-    await driver.settle("q", [Nack(held[0].receipt), Release(held[1].receipt)])
-    await driver.publish("q", [message("new")])
-    assert await writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == (2, True)
-    assert await writer.submit(Call("q", lambda store, number: store.purging.run(number, extent))) == (0, True)
-    assert [item.id for item in await driver.receive("q", 5, 0.0)] == ["0", "1", "new"]
 
 
 async def test_a_purge_leaves_a_queue_of_the_same_name_that_is_declared_while_it_runs(make: Any) -> None:

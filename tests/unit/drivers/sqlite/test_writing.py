@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite.encoding import Encoded
+from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
 from tasuki.drivers.sqlite.file import disk_space
-from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
+from tasuki.drivers.sqlite.thread.requests import Call
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError, UnsupportedError
-from tasuki.testing.clock import FakeClock
 from tests.unit.drivers.sqlite.conftest import connection_of, message
 
 pytestmark = pytest.mark.anyio
@@ -143,26 +141,6 @@ async def test_requests_behind_a_stop_are_refused(make: Any) -> None:
     )
     assert answers[0] is None
     assert [answer for answer in answers[1:] if answer != () and not isinstance(answer, BrokerUnavailableError)] == []
-
-
-async def test_nack_of_a_message_with_a_key_and_a_delay(make: Any) -> None:
-    clock = FakeClock()
-    driver = await make(clock=clock)
-    await driver.declare(QueueSpec("q", ordering="key"))
-    await driver.publish("q", [message("a", key="k"), message("b", key="k", delay=5.0)])
-    (first,) = await driver.receive("q", 5, 0.0)
-    await driver.settle("q", [Nack(first.receipt, 10.0)])
-    clock.advance(6.0)
-    assert await driver.receive("q", 5, 0.0) == []
-    clock.advance(6.0)
-    (first,) = await driver.receive("q", 5, 0.0)
-    await driver.settle("q", [Ack(first.receipt)])
-    assert [item.id for item in await driver.receive("q", 5, 0.0)] == ["b"]
-
-
-def test_a_bare_request_does_nothing() -> None:
-    assert Request().run(None) is None  # type: ignore[arg-type]
-    assert not Publish("q", Encoded()).is_abandoned
 
 
 async def test_a_refused_publish_fails_no_other_of_its_group(make: Any) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from tasuki.consumers.activity import Activity, activity_of
 from tasuki.consumers.definition import Definition
 from tasuki.consumers.run import CANCEL_GRACE, Run
-from tasuki.consumers.snapshot import Snapshot, snapshot_of
 from tasuki.contracts.handler import Handler
 from tasuki.observe.events import Event, events_of
 
@@ -77,9 +77,9 @@ class Consumer(Definition):
         return None if self._run is None or self._run.has_ended else self._run
 
     @property
-    def now(self) -> Snapshot:
+    def now(self) -> Activity:
         """What it does at this moment."""
-        return snapshot_of(self, self.run)
+        return activity_of(self, self.run)
 
     def recent(self) -> list[Event]:
         """The latest events of it and its messages, oldest first; from any thread."""

@@ -19,9 +19,9 @@ from tasuki.app.health.rules import (
     findings_of,
     problem_of,
 )
+from tasuki.consumers.activity import Activity
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.reports.long_runs import long_runs
-from tasuki.consumers.snapshot import Snapshot
 from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.queues.demand import is_less
 from tasuki.supervisor.state import Status
@@ -113,14 +113,14 @@ class Examiner:
             self.questions.ask(consumer.queue, loop, is_urgent=_is_odd(facts))
         return rule.judge(now, facts)
 
-    def _kept(self, present: Snapshot) -> Kept:
+    def _kept(self, present: Activity) -> Kept:
         if not present.troubles:
             return NONE_KEPT
         first = min(present.troubles, key=lambda each: each.since)
         seconds = self._app.clock.monotonic() - first.since
         return Kept(len(present.troubles), seconds, f"cannot be {first.what}: {first.error}", present.is_filled_by_kept)
 
-    def _facts(self, consumer: Consumer, present: Snapshot, problem: str) -> ConsumerFacts:
+    def _facts(self, consumer: Consumer, present: Activity, problem: str) -> ConsumerFacts:
         """``problem``: of its service; empty: it has none."""
         delivered = consumer.metrics.delivered
         question = self.questions.of(consumer.queue)
@@ -141,7 +141,7 @@ class Examiner:
         )
 
 
-def _long_run(consumer: Consumer, present: Snapshot) -> str:
+def _long_run(consumer: Consumer, present: Activity) -> str:
     if not (found := long_runs(present.workers, consumer.metrics.handler_seconds, consumer.clock.monotonic())):
         return ""
     delivery, run = max(found.items(), key=lambda pair: pair[1].seconds)

@@ -1,4 +1,4 @@
-"""Snapshot: what a consumer does at one moment; taken from any thread."""
+"""Activity: what a consumer does at one moment; taken from any thread."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """The defaults are those of a consumer that does not consume."""
+class Activity:
+    """The defaults describe a consumer that does not run."""
 
     concurrency: int
     """How many messages it handles at the same time, while it is not paused."""
@@ -40,7 +40,7 @@ class Snapshot:
     unsettled: int = 0
     """Deliveries whose handlers have ended, and whose settlement the broker has not taken yet.
 
-    Not counted: those that are kept because their dead letter or reply cannot be published yet.
+    Not counted: kept ones, whose dead letter or reply cannot be published yet.
     """
     running: int = 0
     """Handlers that run."""
@@ -84,13 +84,13 @@ class Snapshot:
         return None
 
 
-def snapshot_of(consumer: Definition, run: Run | None) -> Snapshot:
+def activity_of(consumer: Definition, run: Run | None) -> Activity:
     """What a consumer does in its present life; None: it does not consume."""
     if run is None:
         options = consumer.options
-        return Snapshot(concurrency=options.concurrency, window=max(options.prefetch, options.concurrency))
+        return Activity(concurrency=options.concurrency, window=max(options.prefetch, options.concurrency))
     failure = run.fetcher.failure
-    return Snapshot(
+    return Activity(
         concurrency=run.pool.concurrency,
         window=run.window.prefetch,
         is_consuming=not run.stopping,

@@ -32,7 +32,7 @@ async def rate(url: str, messages: int, *, is_batch: bool, concurrency: int = 1)
         await app.start()
         assert app.assembly is not None
         (consumer,) = app.assembly.consumers.values()
-        while consumer.metrics.acked < messages or consumer.held:
+        while consumer.metrics.acked < messages or consumer.now.held:
             await asyncio.sleep(0.002)
         seconds = time.perf_counter() - started
     return messages / seconds

@@ -94,7 +94,7 @@ async def _load(folder: str, swap: list[str], messages: int, single: int) -> tup
     await app.start()
     assert app.assembly is not None
     consumer = app.assembly.consumers["app:worker"]
-    while consumer.metrics.acked < messages + single or consumer.held:
+    while consumer.metrics.acked < messages + single or consumer.now.held:
         await asyncio.sleep(0.002)
     drained = (messages + single) / (time.perf_counter() - began)
     cpu = (time.process_time() - cpu) / messages * 1e6

@@ -58,7 +58,7 @@ async def _storm(url: str, messages: int, kind: str = "Python") -> tuple[float, 
             started, cpu = time.perf_counter(), time.process_time()
             await app.start()
             (consumer,) = app.live_assembly().consumers.values()
-            while consumer.metrics.nacked < messages or consumer.held:
+            while consumer.metrics.nacked < messages or consumer.now.held:
                 await asyncio.sleep(0.002)
             wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     return wall / messages * 1e6, cpu / messages * 1e6

@@ -57,7 +57,7 @@ async def run(app: App, queue: str, messages: int, *, together: bool = False) ->
     await app.start()
     assert app.assembly is not None
     (consumer,) = app.assembly.consumers.values()
-    while consumer.metrics.acked < handled or consumer.held:
+    while consumer.metrics.acked < handled or consumer.now.held:
         await asyncio.sleep(0.002)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     assert consumer.metrics.failed == 0

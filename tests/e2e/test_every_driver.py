@@ -133,7 +133,7 @@ async def test_the_seed(driver: str, tmp_path: Path, caplog: pytest.LogCaptureFi
             await until(lambda: len(seen) >= 5, "five deliveries")
             assert app.assembly is not None
             (consumer,) = app.assembly.consumers.values()
-            await until(lambda: consumer.held == 0, "the last settlement")
+            await until(lambda: consumer.now.held == 0, "the last settlement")
         assert sorted(seen) == [("task-1", 1), ("task-123", 1), ("task-2", 1), ("task-2", 2), ("task-2", 3)]
         assert consumer.metrics.acked == 3
     finally:
@@ -149,7 +149,7 @@ async def survey(overrides: list[str], paths: list[str]) -> dict[str, Any]:
         parser, tallier = (app.assembly.consumers[f"survey:{name}"] for name in ("parser", "tallier"))
         await until(lambda: parser.metrics.acked + parser.metrics.dead_lettered == len(paths), "all files")
         await until(lambda: tallier.metrics.acked == parser.metrics.acked, "all findings")
-        await until(lambda: parser.held == tallier.held == 0, "the last settlements")
+        await until(lambda: parser.now.held == tallier.now.held == 0, "the last settlements")
         report = await app.call("survey:report", 5)
     assert parser.metrics.dead_lettered == 1
     assert isinstance(report, dict)

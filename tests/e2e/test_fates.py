@@ -123,7 +123,7 @@ async def test_every_message_has_its_status_from_any_process_in_two_requests(
             await publisher.live_queue("jobs").publish_many(range(start, start + 100))
         last = await publisher.publish("jobs", "last")
         held = worker.live_assembly().consumers["app:work"]
-        await until(lambda: held.buffered)
+        await until(lambda: held.now.buffered)
         await reader.job(first.id, queue="jobs").status()  # opens the store
         made = counted(reader, monkeypatch)
         assert await status(first.id) == "running"
@@ -135,7 +135,7 @@ async def test_every_message_has_its_status_from_any_process_in_two_requests(
         assert await status(first.id) == "done"
         with pytest.raises(HandlerError, match="boom"):
             await reader.job(fetched.id, queue="jobs").result("60s")
-        await until(lambda: held.held == 0)
+        await until(lambda: held.now.held == 0)
         assert await status(fetched.id) == "dead"
         assert await late.cancel() in ("waiting", "requested")
         assert await status(late.id) == "cancelled"
@@ -153,7 +153,7 @@ async def test_a_redriven_message_waits_again_and_a_purged_one_is_unknown(
             await job.result("60s")
         consumer = app.live_assembly().consumers["app:work"]
         await app.pause("jobs")
-        await until(lambda: consumer.pause is not None and consumer.held == 0)
+        await until(lambda: consumer.now.pause is not None and consumer.now.held == 0)
         assert await app.redrive("dead") == 1
         assert await job.status() == "waiting"
         other, queue = await app.publish("jobs", "one"), app.live_queue("jobs")
@@ -171,7 +171,7 @@ async def test_without_results_it_is_told_what_the_broker_and_the_workers_know(
         running = await app.publish("jobs", "one")
         await until(lambda: work.started)
         fetched = await app.publish("jobs", "two")
-        await until(lambda: app.live_assembly().consumers["app:work"].buffered)
+        await until(lambda: app.live_assembly().consumers["app:work"].now.buffered)
         late = await app.publish("jobs", "late", delay=LATER)
         assert (await running.status(), await fetched.status()) == ("running", "waiting")
         if driver in LOCATING:
@@ -193,7 +193,7 @@ async def test_no_message_of_a_live_worker_is_blamed_for_another_one(driver: str
         await app.publish("jobs", "one")
         await until(lambda: work.started)
         fetched = await app.publish("jobs", "two")
-        await until(lambda: app.live_assembly().consumers["app:work"].buffered)
+        await until(lambda: app.live_assembly().consumers["app:work"].now.buffered)
         never = await app.explain("jobs", "never")
         assert (never.found, [cause.code for cause in never.causes]) == (False, ["no such message"])
         desk = reader_of(app)  # the app that the desk of this process reads with
@@ -239,7 +239,7 @@ async def test_a_message_that_waits_for_its_next_attempt_is_delayed_and_explain_
     async with app.worker():
         job = await app.publish("slow", "one")
         await until(lambda: failures)
-        await until(lambda: app.live_assembly().consumers["app:failing"].held == 0)
+        await until(lambda: app.live_assembly().consumers["app:failing"].now.held == 0)
         able = app.live_queue("slow").driver.capabilities
         if able.transfer:
             assert await job.status() == "delayed"

@@ -109,7 +109,7 @@ async def test_rows_messages_and_the_ack_commit_together(site: Site) -> None:
         assert (await site.after.depth()).ready == 1
         consumer = next(iter(site.app.assembly.consumers.values()))  # type: ignore[union-attr]
         assert (consumer.metrics.acked, consumer.metrics.stale, consumer.metrics.failed) == (1, 0, 0)
-        assert consumer.held == 0
+        assert consumer.now.held == 0
 
 
 async def test_an_exception_rolls_back_and_is_retried(site: Site) -> None:

@@ -35,4 +35,4 @@ async def test_a_job_with_a_result_that_cannot_leave_its_process_is_done(tmp_pat
             await job.result(timeout=20)
         assert await job.status() == "done"
         (consumer,) = app.live_assembly().consumers.values()
-        assert consumer.held == 0
+        assert consumer.now.held == 0

@@ -213,7 +213,7 @@ class Simulation:
                 most = max(self.world.options.prefetch, self.world.options.concurrency)
                 if self.world.trouble["publish"]:
                     most *= 2  # some may be kept, as their dead letters cannot be published yet
-                assert consumer.held <= most, "prefetch exceeded"
+                assert consumer.now.held <= most, "prefetch exceeded"
                 driver = consumer.queue.driver
                 assert isinstance(driver, ModelDriver)
                 # Messages that a stop could not release, as the broker was away, stay leased beside the next window.
@@ -292,7 +292,7 @@ class Simulation:
         for stored in dead:
             self.check_dead_letter(self.published[stored.id], stored.headers)
         for consumer in self.consumers:
-            assert (consumer.held, consumer.running, consumer.queue.consumer_count) == (0, 0, 0)
+            assert (consumer.now.held, consumer.now.running, consumer.queue.consumer_count) == (0, 0, 0)
         assert world.share is None or world.share.workers.running == 0
         if not world.faults:
             self.check_exactly(buried)

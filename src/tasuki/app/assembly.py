@@ -357,7 +357,7 @@ class Assembly(ProjectHost):
         gone: list[Stoppable] = [handler for handler in old.handlers.values() if handler not in current]
         if old.providers is not None and old.providers is not self.providers:
             gone.append(old.providers)
-        running = [delivery for consumer in old.consumers.values() for delivery in consumer.deliveries()]
+        running = [delivery for consumer in old.consumers.values() for delivery in consumer.now.deliveries]
         self._retired = [*old._retired, Retired(gone, running)]
         for retired in [retired for retired in self._retired if retired.is_idle]:
             self._retired.remove(retired)

@@ -107,7 +107,7 @@ async def test_a_driver_keeps_waiting_and_held_messages(project: Project, driver
     await project.start(driver, consumes=True, more=OTHER)
     before = project.driver
     await project.publish(30)
-    await wait_for(lambda: bool(project.app.assembly and project.app.assembly.consumers["app:consumer"].held))
+    await wait_for(lambda: bool(project.app.assembly and project.app.assembly.consumers["app:consumer"].now.held))
     changes = await project.change(f"{driver}, {field}", consumes=True, more=OTHER)
     assert changes.changed == {"app:driver"}
     assert project.driver is before
@@ -115,7 +115,7 @@ async def test_a_driver_keeps_waiting_and_held_messages(project: Project, driver
     GATE.set()
     await wait_for(lambda: len(DONE) == 30)
     assert sorted(DONE) == list(range(30))
-    await wait_for(lambda: bool(project.app.assembly and not project.app.assembly.consumers["app:consumer"].held))
+    await wait_for(lambda: bool(project.app.assembly and not project.app.assembly.consumers["app:consumer"].now.held))
     assert await project.count() == 0
 
 

@@ -118,7 +118,7 @@ async def test_a_queue_whose_consumer_is_gone_ends_no_process(app: App, yaml: Ya
         SelectionError, match="queue 'app:dead' has no consumer to run; the project consumes: app:tasks"
     ):
         await reload(app, yaml)
-    assert live(app).consumers["app:consumer"].is_consuming
+    assert live(app).consumers["app:consumer"].now.is_consuming
 
 
 @pytest.fixture

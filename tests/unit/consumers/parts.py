@@ -260,12 +260,12 @@ class Bench:
 
     async def settled(self, held: int = 0) -> None:
         """Return when as many deliveries as told are held and the queue has none that could be received."""
-        while self.consumer.held != held or (await self.queue.depth()).ready:
+        while self.consumer.now.held != held or (await self.queue.depth()).ready:
             await asyncio.sleep(0.01)
 
     async def empty(self) -> None:
         """Return when the queue holds nothing, delayed messages included."""
-        while self.consumer.held or (await self.queue.info())["message_count"]:
+        while self.consumer.now.held or (await self.queue.info())["message_count"]:
             await asyncio.sleep(0.01)
 
     async def handle(self, *bodies: Any, headers: Mapping[str, HeaderValue] | None = None) -> None:

@@ -59,7 +59,7 @@ async def test_a_batch_stays_open_while_no_worker_is_free() -> None:
     async with bench:
         await asyncio.sleep(10)  # the fourth has waited for long, and its worker is busy
         assert bodies(bench) == [[0, 1, 2]]
-        assert bench.consumer.unsettled == 0
+        assert bench.consumer.now.unsettled == 0
         await bench.empty()
         assert bodies(bench) == [[0, 1, 2], [3]]
 
@@ -73,7 +73,7 @@ async def test_a_batch_is_one_running_handler_with_many_messages() -> None:
     async with bench:
         await asyncio.sleep(10)
         (sign,) = Describer("1", bench.consumer.clock)([bench.consumer], 0.0).consumers
-        assert (sign.running, sign.concurrency) == (bench.consumer.running, bench.consumer.concurrency)
+        assert (sign.running, sign.concurrency) == (bench.consumer.now.running, bench.consumer.now.concurrency)
         assert (sign.running, len(sign.messages)) == (1, 3)
         await bench.empty()
 
@@ -346,7 +346,7 @@ async def test_shared_workers_start_a_batch_in_one_place() -> None:
     await bench.queue.publish_many(range(7))
     async with bench:
         await asyncio.sleep(5)
-        assert (bench.consumer.running, bench.consumer.held, bench.consumer.unsettled) == (1, 7, 0)
+        assert (bench.consumer.now.running, bench.consumer.now.held, bench.consumer.now.unsettled) == (1, 7, 0)
         await bench.empty()
     assert bodies(bench) == [[0, 1, 2], [3, 4, 5], [6]]
     assert bench.handler.most_running == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
+from tasuki.consumers.handling.stack import stacks_of
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError, LifecycleError, QueueNotFoundError, StopTimeoutError
@@ -23,13 +24,13 @@ async def test_holds_no_more_than_prefetch_and_runs_no_more_than_concurrency() -
     await bench.queue.publish_many(list(range(50)))
     async with bench:
         await asyncio.sleep(1)
-        assert (bench.consumer.held, bench.consumer.running, bench.queue.consumer_count) == (7, 3, 1)
+        assert (bench.consumer.now.held, bench.consumer.now.running, bench.queue.consumer_count) == (7, 3, 1)
         assert (await bench.queue.depth()).in_flight == 7
         gate.open.set()
         await bench.empty()
     assert bench.handler.most_running == 3
     assert sorted(bench.handler.seen) == [(body, 1) for body in range(50)]
-    assert (bench.consumer.held, bench.consumer.running, bench.queue.consumer_count) == (0, 0, 0)
+    assert (bench.consumer.now.held, bench.consumer.now.running, bench.queue.consumer_count) == (0, 0, 0)
 
 
 async def test_a_prefetch_below_concurrency_is_raised_to_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -38,7 +39,7 @@ async def test_a_prefetch_below_concurrency_is_raised_to_it(caplog: pytest.LogCa
     await bench.queue.publish_many(list(range(9)))
     async with bench:
         await asyncio.sleep(1)
-        assert bench.consumer.running == 5
+        assert bench.consumer.now.running == 5
         gate.open.set()
     assert "prefetch 2 is less than concurrency 5 and was raised to it" in caplog.text
 
@@ -93,9 +94,9 @@ async def test_a_handler_that_does_not_load_starts_nothing() -> None:
     bench.handler.start_error = HandlerError("syntax")
     with pytest.raises(HandlerError, match="syntax"):
         await bench.consumer.start()
-    assert (bench.queue.consumer_count, bench.consumer.held, bench.consumer.running) == (0, 0, 0)
-    assert bench.consumer.stacks(None) == []
-    assert bench.consumer.deliveries() == []
+    assert (bench.queue.consumer_count, bench.consumer.now.held, bench.consumer.now.running) == (0, 0, 0)
+    assert stacks_of(bench.consumer.now.workers, None) == []
+    assert bench.consumer.now.deliveries == []
 
 
 async def test_the_same_consumer_starts_and_stops_a_hundred_times() -> None:
@@ -201,8 +202,8 @@ async def test_shows_what_runs_and_where_it_stands() -> None:
     await bench.queue.forward([Outgoing("1", b"1", {})])
     async with bench:
         await asyncio.sleep(1)
-        ((delivery, stack),) = bench.consumer.stacks(None)
-        assert bench.consumer.deliveries() == [delivery]
+        ((delivery, stack),) = stacks_of(bench.consumer.now.workers, None)
+        assert bench.consumer.now.deliveries == [delivery]
         assert delivery.received.id == "1"
         assert stack
         gate.open.set()

@@ -135,7 +135,7 @@ async def test_a_settlement_is_tried_for_as_long_as_it_takes_where_no_lease_ends
     await bench.queue.publish(1)
     async with bench:
         await asyncio.sleep(499)
-        assert bench.consumer.held == 1
+        assert bench.consumer.now.held == 1
         await bench.empty()
     assert bench.handler.seen == [(1, 1)]
     assert broker.queues["tasks"].acked
@@ -170,7 +170,7 @@ async def test_a_full_dead_letter_queue_costs_no_attempt_and_keeps_the_handlers_
     async with bench:
         await asyncio.sleep(600)
         assert sorted(bench.handler.seen) == [(body, attempt) for body in (1, 2, 3, 4) for attempt in (1, 2)]
-        assert bench.consumer.unsettled == 0, "their settlements are pending, and a restart would not help"
+        assert bench.consumer.now.unsettled == 0, "their settlements are pending, and a restart would not help"
         await bench.queue.publish("fine")
         await asyncio.sleep(1)
         assert ("fine", 1) in bench.handler.seen, "the other messages go on"
@@ -210,4 +210,4 @@ async def test_a_message_that_was_kept_for_its_dead_letter_and_lost_meanwhile_is
         await bench.dead.purge()
         await asyncio.sleep(20)
         assert await bench.dead_letters() == []
-        assert bench.consumer.held == 0
+        assert bench.consumer.now.held == 0

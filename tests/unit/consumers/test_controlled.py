@@ -67,16 +67,16 @@ async def test_a_paused_consumer_ends_what_runs_releases_the_rest_and_goes_on_af
     bench, state = await controlled(gate, options=ConsumerOptions(concurrency=2, prefetch=10))
     await bench.queue.publish_many(list(range(20)))
     async with bench:
-        await until(lambda: bench.handler.running == 2 and bench.consumer.held == 10)
+        await until(lambda: bench.handler.running == 2 and bench.consumer.now.held == 10)
         await order(state, key, PAUSED)
-        assert await until(lambda: bench.consumer.pause is not None and bench.consumer.held == 2) < OBEYED
+        assert await until(lambda: bench.consumer.now.pause is not None and bench.consumer.now.held == 2) < OBEYED
         assert (await bench.queue.depth()).ready == 18
         gate.open.set()
-        await until(lambda: bench.consumer.held == 0)
+        await until(lambda: bench.consumer.now.held == 0)
         assert len(bench.handler.seen) == 2
         await asyncio.sleep(300)
         assert len(bench.handler.seen) == 2
-        assert not bench.consumer.problem
+        assert not bench.consumer.now.problem
         await order(state, key, None)
         assert await until(lambda: len(bench.handler.seen) == 20) < OBEYED
         await bench.empty()
@@ -89,7 +89,7 @@ async def test_it_cancels_a_receive_that_waits() -> None:
     async with bench:
         await asyncio.sleep(5)  # the receive waits on an empty queue
         await order(state, QUEUE, PAUSED)
-        await until(lambda: bench.consumer.pause is not None)
+        await until(lambda: bench.consumer.now.pause is not None)
         await bench.queue.publish(1)
         await asyncio.sleep(100)
         assert bench.consumer.metrics.delivered == 0
@@ -100,7 +100,7 @@ async def test_a_pause_with_an_end_ends_by_itself() -> None:
     bench, state = await controlled()
     async with bench:
         await order(state, QUEUE, PAUSED, ttl=30.0)
-        await until(lambda: bench.consumer.pause is not None)
+        await until(lambda: bench.consumer.now.pause is not None)
         await bench.queue.publish(1)
         start = now()
         await until(lambda: bool(bench.handler.seen))
@@ -136,11 +136,11 @@ async def test_without_its_store_it_receives_nothing_and_says_why(monkeypatch: p
     monkeypatch.setattr(state, "follow", maybe)
     async with bench:
         await asyncio.sleep(20)
-        assert bench.consumer.problem == "it cannot receive: the store is away"
+        assert bench.consumer.now.problem == "it cannot receive: the store is away"
         assert bench.consumer.metrics.delivered == 0
         away = False
         await bench.empty()
-        assert not bench.consumer.problem
+        assert not bench.consumer.now.problem
 
 
 async def test_until_the_controls_are_read_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +149,7 @@ async def test_until_the_controls_are_read_it_says_so(monkeypatch: pytest.Monkey
     monkeypatch.setattr(state, "follow", lambda: never)
     async with bench:
         await asyncio.sleep(1)
-        assert bench.consumer.problem == "it has not read yet whether it is paused"
+        assert bench.consumer.now.problem == "it has not read yet whether it is paused"
 
 
 async def test_a_receive_that_its_cancellation_comes_too_late_for_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,19 +171,19 @@ async def test_a_receive_that_its_cancellation_comes_too_late_for_is_released(mo
         await begun.wait()
         await order(state, QUEUE, PAUSED)
         await until(lambda: bench.consumer.metrics.delivered == 1)
-        await until(lambda: bench.consumer.held == 0)
+        await until(lambda: bench.consumer.now.held == 0)
         assert not bench.handler.seen
         await order(state, QUEUE, None)
-        await until(lambda: bench.consumer.pause is None)
+        await until(lambda: bench.consumer.now.pause is None)
 
 
 async def test_a_stop_while_it_is_paused() -> None:
     bench, state = await controlled()
     await order(state, QUEUE, PAUSED)
     async with bench:
-        await until(lambda: bench.consumer.pause is not None)
+        await until(lambda: bench.consumer.now.pause is not None)
     assert bench.consumer.run is None
-    assert bench.consumer.pause is None
+    assert bench.consumer.now.pause is None
 
 
 async def test_a_batch_that_gathers_is_released_too() -> None:
@@ -191,9 +191,9 @@ async def test_a_batch_that_gathers_is_released_too() -> None:
     bench, state = await controlled(options=ConsumerOptions(prefetch=10, batch=batching))
     await bench.queue.publish_many([1, 2, 3])
     async with bench:
-        await until(lambda: bench.consumer.held == 3)
+        await until(lambda: bench.consumer.now.held == 3)
         await order(state, QUEUE, PAUSED)
-        await until(lambda: bench.consumer.held == 0)
+        await until(lambda: bench.consumer.now.held == 0)
         assert (await bench.queue.depth()).ready == 3
         await order(state, QUEUE, None)
         await until(lambda: bool(bench.handler.seen), most=70)
@@ -205,9 +205,9 @@ async def test_with_shared_workers_only_the_paused_queue_stops() -> None:
     bench, state = await controlled(gate, share=Share(workers), options=ConsumerOptions(concurrency=1))
     await bench.queue.publish_many([1, 2, 3])
     async with bench:
-        await until(lambda: bench.handler.running == 1 and bench.consumer.held == 3)
+        await until(lambda: bench.handler.running == 1 and bench.consumer.now.held == 3)
         await order(state, QUEUE, PAUSED)
-        await until(lambda: bench.consumer.held == 1)
+        await until(lambda: bench.consumer.now.held == 1)
         gate.open.set()
         await until(lambda: workers.running == 0)
         assert len(bench.handler.seen) == 1
@@ -224,18 +224,18 @@ async def test_scaling_up_and_down_while_messages_move(is_shared: bool) -> None:
     bench, state = await controlled(slow, share=share, options=ConsumerOptions(concurrency=2, prefetch=4))
     await bench.queue.publish_many(list(range(100)))
     async with bench:
-        await until(lambda: bench.handler.running == 2 and bench.consumer.held == 4)
+        await until(lambda: bench.handler.running == 2 and bench.consumer.now.held == 4)
         await order(state, SCALE, scaled(8))
         assert await until(lambda: bench.handler.running == 8) < OBEYED
-        assert bench.consumer.window == 16
+        assert bench.consumer.now.window == 16
         await order(state, SCALE, scaled(3))
-        assert await until(lambda: bench.handler.running == 3 and bench.consumer.held <= 6) < OBEYED + 1
+        assert await until(lambda: bench.handler.running == 3 and bench.consumer.now.held <= 6) < OBEYED + 1
         bench.handler.most_running = 0
         await asyncio.sleep(10)
         assert bench.handler.most_running == 3
-        assert len(bench.consumer.workers) == 3
+        assert len(bench.consumer.now.workers) == 3
         await order(state, SCALE, None)
-        await until(lambda: bench.consumer.window == 4)
+        await until(lambda: bench.consumer.now.window == 4)
         await bench.empty()
     assert sorted(body for body, _ in bench.handler.seen) == list(range(100))
 
@@ -287,7 +287,7 @@ async def test_the_one_who_pauses_obeys_before_the_next_message() -> None:
     await bench.queue.publish_many(list(range(9)))
     async with bench:
         await until(lambda: bool(bench.handler.seen))
-        await until(lambda: bench.consumer.held == 0)
+        await until(lambda: bench.consumer.now.held == 0)
         assert len(bench.handler.seen) == 1
 
 

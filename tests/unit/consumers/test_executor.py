@@ -56,7 +56,7 @@ async def one(run: Handle, **options: Any) -> Bench:
     bench = await make_bench(run, **options)
     await bench.queue.publish("body", id="1")
     await bench.consumer.start()
-    while not bench.handler.seen or bench.consumer.held:
+    while not bench.handler.seen or bench.consumer.now.held:
         await asyncio.sleep(0.01)
     return bench
 

@@ -54,7 +54,7 @@ async def cost_of(messages: int, root: Path) -> Count:
         with counting("/src/tasuki/") as count:
             await app.start()
             (consumer,) = app.live_assembly().consumers.values()
-            while consumer.metrics.nacked < messages or consumer.held:
+            while consumer.metrics.nacked < messages or consumer.now.held:
                 await asyncio.sleep(0.002)
     return count
 

@@ -46,7 +46,7 @@ async def cost_of(messages: int, *, needs_context: bool = True) -> Count:
     await bench.queue.publish_many([{"n": number} for number in range(messages)])
     with counting("/tasuki/consumers/", "/tasuki/contracts/") as count:
         await bench.consumer.start()
-        while bench.consumer.metrics.acked < messages or bench.consumer.held:
+        while bench.consumer.metrics.acked < messages or bench.consumer.now.held:
             await asyncio.sleep(0.01)
     await bench.consumer.stop(1)
     return count

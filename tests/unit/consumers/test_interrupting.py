@@ -206,7 +206,7 @@ async def test_the_message_of_one_that_ignores_everything_is_kept_until_it_ends(
     await bench.begin(1, seconds=5)
     await bench.stop_late(1)
     assert now() < 9
-    assert (bench.consumer.held, bench.consumer.running) == (0, 0)
+    assert (bench.consumer.now.held, bench.consumer.now.running) == (0, 0)
     await asyncio.sleep(45)
     assert (await bench.queue.depth()).in_flight == 1, "its lease is kept"
     await asyncio.sleep(10)
@@ -322,7 +322,7 @@ async def test_auto_ack_that_is_stopped_before_the_handler_runs() -> None:
 async def test_a_worker_that_is_thrown_away_raises_nothing() -> None:
     bench = await make_bench(hang)
     await bench.begin(1)
-    (delivery,) = bench.consumer.deliveries()
+    (delivery,) = bench.consumer.now.deliveries
     run = bench.run.executor.execute(delivery, Worker())
     run.send(None)
     run.close()

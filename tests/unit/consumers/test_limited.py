@@ -230,13 +230,13 @@ async def test_without_its_store_it_receives_nothing_says_so_and_goes_on(caplog:
     await asyncio.sleep(3.0)
     consumer = shop.benches[0].consumer
     assert not shop.starts
-    assert consumer.problem == (
+    assert consumer.now.problem == (
         "it cannot receive: the limit of queue 'app:tasks' cannot be read from its store: the store is away"
     )
     assert [record.getMessage() for record in caplog.records if "the store is away" in record.getMessage()]
     shop.away = False
     await shop.handled(5)
-    assert not consumer.problem
+    assert not consumer.now.problem
     assert caplog.records[-1].getMessage() == "consuming again"
     await shop.close()
 
@@ -265,7 +265,7 @@ async def test_a_message_that_never_started_gives_its_token_back(is_late: bool, 
     shop = Shop(Limit(0.01, 4), run=gate, options=ConsumerOptions(concurrency=1, prefetch=3))
     store = await shop.open(workers=1)
     await shop.publish(3)
-    while shop.benches[0].consumer.held < 3:
+    while shop.benches[0].consumer.now.held < 3:
         await asyncio.sleep(0.01)
     assert (await store.take(KEY, 4, rate=0.01, burst=4)).tokens == 1
     settle = shop.driver.settle

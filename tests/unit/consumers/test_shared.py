@@ -356,7 +356,7 @@ async def test_a_cancelled_handler_gives_its_place_back() -> None:
         await one.settled(held=1)
         await two.queue.publish({})
         await asyncio.sleep(1.5)
-        assert two.consumer.running == 1
+        assert two.consumer.now.running == 1
         gate.open.set()
         await two.empty()
     assert workers.running == 0

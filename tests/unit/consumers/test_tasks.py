@@ -231,7 +231,7 @@ async def test_a_stop_while_giving_up_keeps_the_message_for_another_time(caplog:
     async with bench:
         while not give_up.seen:
             await asyncio.sleep(0.01)
-        assert (bench.consumer.held, bench.consumer.unsettled) == (1, 0)  # it does not look stuck meanwhile
+        assert (bench.consumer.now.held, bench.consumer.now.unsettled) == (1, 0)  # it does not look stuck meanwhile
     assert await bench.dead_letters() == []
     give_up.gate = None
     async with bench:
@@ -334,7 +334,7 @@ async def test_a_handler_that_outlasts_its_consumer_keeps_the_rules_of_its_task(
     await bench.queue.publish(1, SEND)
     await bench.consumer.start()
     await bench.settled(1)
-    (delivery,) = bench.consumer.deliveries()
+    (delivery,) = bench.consumer.now.deliveries
     with pytest.raises(Exception, match="still ran after stop_timeout"):
         await bench.consumer.stop(1.0)
     assert delivery.stopping

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from tasuki import App
-from tasuki.consumers import consumer
 from tasuki.consumers.reports import long_runs
 from tasuki.desk.reading import attention, counts
 from tasuki.desk.reading.observed.gone import gone_of, lost_of
@@ -204,8 +203,7 @@ async def nothing(body: Any) -> None: ...
 async def test_a_handler_that_runs_for_too_long_is_a_notice_that_leads_to_its_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (consumer, long_runs):
-        monkeypatch.setattr(module, "LEAST", 0.05)
+    monkeypatch.setattr(long_runs, "LEAST", 0.05)
     app, ends = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path), asyncio.Event()
 
     @app.queue("mails").consumer(name="sender")

@@ -279,7 +279,7 @@ class Look:
     def _consuming(self) -> list[Consumer]:
         """The consumers of the queue that run in this app."""
         consumers = self.live.consumers.values()
-        return [each for each in consumers if each.queue.id == self.queue.id and each.is_consuming]
+        return [each for each in consumers if each.queue.id == self.queue.id and each.now.is_consuming]
 
     async def _workers(self) -> list[AtWork]:
         """The consumers of the queue in all processes: this one as it is, the others by their last signs."""

@@ -95,7 +95,7 @@ class LoopWatch:
     def _interrupt_overdue(self) -> None:
         """Interrupt overdue handlers in threads and report the others; the consumers' own timers cannot run now."""
         for consumer in self._consumers():
-            for worker in consumer.overdue():
+            for worker in () if (run := consumer.run) is None else run.overdue():
                 delivery = worker.delivery
                 if delivery is None or delivery in self._overdue:
                     continue
@@ -144,7 +144,7 @@ class LoopWatch:
     def _delivery(self) -> Delivery | None:
         """The delivery whose handler the loop runs now."""
         current = asyncio.current_task(self._loop)
-        workers = (worker for consumer in self._consumers() for worker in consumer.workers)
+        workers = (worker for consumer in self._consumers() for worker in consumer.now.workers)
         return next((worker.delivery for worker in workers if worker.task is current), None)
 
     def _consumer_of(self, delivery: Delivery) -> Consumer | None:

@@ -19,7 +19,9 @@ from tasuki.app.health.rules import (
     findings_of,
     problem_of,
 )
+from tasuki.consumers.activity import Activity
 from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.reports.long_runs import long_runs
 from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.queues.demand import is_less
 from tasuki.supervisor.state import Status
@@ -76,7 +78,7 @@ class Examiner:
         drivers = {id: states[id] for id in assembly.drivers if id in states}
         return ProcessFacts(
             phase=phase,  # type: ignore[arg-type]
-            running=sum(consumer.running for consumer in assembly.consumers.values()),
+            running=sum(consumer.now.running for consumer in assembly.consumers.values()),
             blocked_for=0.0 if watch is None else watch.blocked_for,
             blocked_by="" if watch is None else watch.blocked_by,
             keeper_silent_for=app.keeper.silent_for(),
@@ -105,45 +107,42 @@ class Examiner:
         if is_blocked:
             rule.forget(now)
             return OK
-        facts = self._facts(consumer, problem_of(status) or consumer.problem)
-        if self.asks and not moved and consumer.is_consuming and (loop := self._app.loop) is not None:
+        present = consumer.now
+        facts = self._facts(consumer, present, problem_of(status))
+        if self.asks and not moved and present.is_consuming and (loop := self._app.loop) is not None:
             self.questions.ask(consumer.queue, loop, is_urgent=_is_odd(facts))
         return rule.judge(now, facts)
 
-    def _kept(self, consumer: Consumer) -> Kept:
-        troubles = consumer.troubles
-        if not troubles:
+    def _kept(self, present: Activity) -> Kept:
+        if not present.troubles:
             return NONE_KEPT
-        first = min(troubles, key=lambda each: each.since)
+        first = min(present.troubles, key=lambda each: each.since)
         seconds = self._app.clock.monotonic() - first.since
-        return Kept(len(troubles), seconds, f"cannot be {first.what}: {first.error}", consumer.is_filled_by_kept)
+        return Kept(len(present.troubles), seconds, f"cannot be {first.what}: {first.error}", present.is_filled_by_kept)
 
-    @staticmethod
-    def _paused(consumer: Consumer) -> str:
-        return "" if (pause := consumer.pause) is None else str(pause)
-
-    def _facts(self, consumer: Consumer, problem: str) -> ConsumerFacts:
-        held, delivered = consumer.held, consumer.metrics.delivered
+    def _facts(self, consumer: Consumer, present: Activity, problem: str) -> ConsumerFacts:
+        """``problem``: of its service; empty: it has none."""
+        delivered = consumer.metrics.delivered
         question = self.questions.of(consumer.queue)
         return ConsumerFacts(
             delivered=delivered,
-            settled=delivered - held,
-            unsettled=consumer.unsettled,
-            free=consumer.free,
-            problem=problem,
-            is_unanswered=problem == consumer.problem and consumer.is_unanswered,
-            paused=self._paused(consumer),
+            settled=delivered - present.held,
+            unsettled=present.unsettled,
+            free=present.free,
+            problem=problem or present.problem,
+            is_unanswered=not problem and present.is_unanswered,
+            paused="" if present.pause is None else str(present.pause),
             answer=question.answer,
             asked_since=question.asked_since,
-            late_leases=consumer.late_leases,
-            kept=self._kept(consumer),
-            unreadable=consumer.unreadable,
-            long_run=_long_run(consumer),
+            late_leases=present.late_leases,
+            kept=self._kept(present),
+            unreadable=present.unreadable,
+            long_run=_long_run(consumer, present),
         )
 
 
-def _long_run(consumer: Consumer) -> str:
-    if not (found := consumer.long_runs()):
+def _long_run(consumer: Consumer, present: Activity) -> str:
+    if not (found := long_runs(present.workers, consumer.metrics.handler_seconds, consumer.clock.monotonic())):
         return ""
     delivery, run = max(found.items(), key=lambda pair: pair[1].seconds)
     return (

@@ -39,13 +39,13 @@ def status_of(assembly: Assembly | None, metrics: CustomMetrics = OF_HANDLERS) -
         },
         "consumers": {
             id: {
-                "running": consumer.running,
-                "held": consumer.held,
-                "concurrency": consumer.concurrency,
-                "paused": None if consumer.pause is None else plain(consumer.pause),
+                "running": now.running,
+                "held": now.held,
+                "concurrency": now.concurrency,
+                "paused": None if now.pause is None else plain(now.pause),
                 **consumer.metrics.as_dict(),
             }
-            for id, consumer in consumers
+            for id, consumer, now in ((id, each, each.now) for id, each in consumers)
         },
         "queues": {
             id: {

@@ -169,7 +169,7 @@ class History:
         ids = {} if assembly is None else {(q.driver.name, q.spec.name): q.id for q in assembly.queues.values()}
         busy: dict[str, int] = {}
         for consumer in () if assembly is None else assembly.consumers.values():
-            busy[consumer.queue.id] = busy.get(consumer.queue.id, 0) + consumer.running
+            busy[consumer.queue.id] = busy.get(consumer.queue.id, 0) + consumer.now.running
 
         def gauges(name: Name) -> tuple[int, int]:
             id = ids.get(name, "")
@@ -179,7 +179,7 @@ class History:
 
     def _minute_of(self, queues: Queues, *, has_ended: bool = False) -> Minute:
         assembly = self._app.assembly
-        consumes = assembly is not None and any(each.is_consuming for each in assembly.consumers.values())
+        consumes = assembly is not None and any(each.now.is_consuming for each in assembly.consumers.values())
         return Minute(self._minute, socket.gethostname(), os.getpid(), len(BUCKETS) + 1, queues, consumes, has_ended)
 
     async def _write(self, state: SharedState, minute: Minute) -> None:

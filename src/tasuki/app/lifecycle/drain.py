@@ -36,18 +36,18 @@ async def until_empty(
         else:
             empty = not any(occupancy.ready or occupancy.hidden for occupancy in found)
             # A handler may have published between two answers: only a round without any progress is proof.
-            if empty and before == _progress(live) and not any(consumer.held for consumer in consumers):
+            if empty and before == _progress(live) and not any(consumer.now.held for consumer in consumers):
                 await _tell_of_paused([consumer for consumer in consumers if consumer.queue not in moving])
                 return
         await asyncio.sleep(pause)
 
 
 def _is_paused(consumer: Consumer) -> bool:
-    return consumer.pause is not None and consumer.pause.until is None
+    return (pause := consumer.now.pause) is not None and pause.until is None
 
 
 async def _tell_of_paused(consumers: list[Consumer]) -> None:
-    for queue, pause in {consumer.queue: consumer.pause for consumer in consumers}.items():
+    for queue, pause in {consumer.queue: consumer.now.pause for consumer in consumers}.items():
         with suppress(DriverError):
             if (info := await queue.info())["message_count"]:
                 _log.warning("queue %s keeps %d messages: it is paused %s", queue.id, info["message_count"], pause)

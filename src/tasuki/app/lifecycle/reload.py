@@ -82,7 +82,7 @@ async def _replace_hooks(new: Assembly, old: Assembly) -> None:
     if new.hooks is old.hooks:
         return
     if new.hooks is not None:
-        is_consuming = any(consumer.is_consuming for consumer in new.consumers.values())
+        is_consuming = any(consumer.now.is_consuming for consumer in new.consumers.values())
         new.hooks.has_started = is_consuming if old.hooks is None else old.hooks.has_started
     if old.hooks is not None:
         await old.hooks.finish()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.health.recorded import recorded
 from tasuki.app.lifecycle import drain
+from tasuki.consumers.handling.stack import stacks_of
 from tasuki.errors import TasukiError
 from tasuki.observe.plain import escape
 from tasuki.supervisor.state import State
@@ -186,11 +187,12 @@ def dump(app: App, here: FrameType | None) -> None:
     for id, workers in app.assembly.workers.items() if app.assembly else ():
         print(f"{id}: {workers.running} of {workers.concurrency} shared workers are busy", file=out)
     for consumer in app.assembly.consumers.values() if app.assembly else ():
-        paused = f", paused {consumer.pause}" if consumer.pause is not None else ""
-        print(f"{consumer.id}: {consumer.running} running, {consumer.held} held{paused}", file=out)
+        now = consumer.now
+        paused = f", paused {now.pause}" if now.pause is not None else ""
+        print(f"{consumer.id}: {now.running} running, {now.held} held{paused}", file=out)
         counted = {name: n for name, n in consumer.metrics.as_dict().items() if isinstance(n, int) and n}
         print("  since the start: " + (", ".join(f"{name} {n}" for name, n in counted.items()) or "nothing"), file=out)
-        for delivery, stack in consumer.stacks(here):
+        for delivery, stack in stacks_of(now.workers, here):
             print(f"  message {escape(delivery.received.id)}, attempt {delivery.received.attempt}", file=out)
             print("".join("  " + line for line in traceback.format_list(stack)), file=out)
         print(recorded(consumer), file=out, end="")

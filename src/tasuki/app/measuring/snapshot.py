@@ -12,6 +12,7 @@ from tasuki.app.measuring.depths import Reading
 from tasuki.app.measuring.process import process_part
 from tasuki.app.measuring.telemetry import system_of
 from tasuki.consumers.consumer import Consumer
+from tasuki.consumers.reports.long_runs import long_runs
 from tasuki.observe.custom import OF_HANDLERS
 from tasuki.observe.exposition.handlers import families
 from tasuki.observe.exposition.snapshots import Snapshot
@@ -87,7 +88,7 @@ def _queue(queue: Queue, assembly: Assembly | None, reading: Reading | None) -> 
 
 
 def _consumer(consumer: Consumer) -> dict[str, Any]:
-    metrics = consumer.metrics
+    metrics, now = consumer.metrics, consumer.now
     found: dict[str, Any] = metrics.counters()
     return found | {
         "queue": consumer.queue.id,
@@ -96,10 +97,10 @@ def _consumer(consumer: Consumer) -> dict[str, Any]:
         "dead": {**(_NO_LETTERS if consumer.queue.policy.dead_letter is not None else {}), **metrics.dead},
         "handler_seconds": histogram(metrics.handler_seconds),
         "wait_seconds": histogram(metrics.wait_seconds),
-        "running": consumer.running,
-        "running_long": len(consumer.long_runs()),
-        "buffered": consumer.buffered,
-        "concurrency": 0 if consumer.pause is not None else consumer.concurrency,
+        "running": now.running,
+        "running_long": len(long_runs(now.workers, metrics.handler_seconds, consumer.clock.monotonic())),
+        "buffered": now.buffered,
+        "concurrency": 0 if now.pause is not None else now.concurrency,
     }
 
 
@@ -132,7 +133,7 @@ def _driver(id: str, states: Mapping[str, Status], consumers: list[Consumer]) ->
     """A driver is up where its service runs, and no consumer here waits for its broker."""
     own = [consumer for consumer in consumers if consumer.queue.driver.name == id]
     status = states.get(id)
-    is_up = status is not None and status.state is State.RUNNING and not any(one.cannot_receive for one in own)
+    is_up = status is not None and status.state is State.RUNNING and not any(one.now.cannot_receive for one in own)
     return {"up": int(is_up), "reconnects": max((one.metrics.reconnects for one in own), default=0)}
 
 

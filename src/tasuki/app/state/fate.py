@@ -53,7 +53,7 @@ async def know(live: Assembly, queue: str, id: str) -> Known:
 
 
 def _here(live: Assembly, on: Queue, id: str) -> Stage | None:
-    stages = (each.stage_of(id) for each in live.consumers.values() if each.queue.id == on.id)
+    stages = (each.now.stage_of(id) for each in live.consumers.values() if each.queue.id == on.id)
     return next((stage for stage in stages if stage is not None), None)
 
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.handling.shared import SharedWorkers
+from tasuki.consumers.reports.long_runs import long_runs
 from tasuki.message import PARTITION_KEY
 from tasuki.state.presence import Presence, PresentConsumer, RunningMessage, WorkerHealth
 
@@ -56,22 +57,24 @@ def _overlap(consumers: Sequence[Consumer]) -> int:
     places: dict[SharedWorkers, int] = {}
     for each in consumers:
         if each.share is not None:
-            places[each.share.workers] = places.get(each.share.workers, 0) + each.concurrency
+            places[each.share.workers] = places.get(each.share.workers, 0) + each.now.concurrency
     return sum(max(count - workers.concurrency, 0) for workers, count in places.items())
 
 
 def _consumer(consumer: Consumer, now: float, ahead: float, *, tells_held: bool) -> PresentConsumer:
     queue = consumer.queue
     kept = queue.driver.kept(queue.spec.name) if tells_held else None
-    metrics, busy = consumer.metrics, [(worker.delivery, worker.started) for worker in list(consumer.workers)]
-    is_keyed, long_runs = queue.spec.ordering == "key", consumer.long_runs()
+    metrics, found = consumer.metrics, consumer.now
+    busy = [(worker.delivery, worker.started) for worker in found.workers]
+    long = long_runs(found.workers, metrics.handler_seconds, consumer.clock.monotonic())
+    is_keyed = queue.spec.ordering == "key"
     running = [
         RunningMessage(
             one.received.id,
             one.function,
             round(min(started + ahead, now), 3),
             str(one.received.headers.get(PARTITION_KEY, "")) if is_keyed else "",
-            long_runs[delivery].bound if delivery in long_runs else 0.0,
+            long[delivery].bound if delivery in long else 0.0,
         )
         for delivery, started in busy
         if delivery is not None
@@ -82,7 +85,7 @@ def _consumer(consumer: Consumer, now: float, ahead: float, *, tells_held: bool)
         id=consumer.id,
         queue=queue.spec.name,
         driver=queue.driver.name,
-        concurrency=consumer.concurrency,
+        concurrency=found.concurrency,
         running=sum(delivery is not None for delivery, _ in busy),  # a handler of a batch has many messages
         done=metrics.acked,
         failed=metrics.failed,

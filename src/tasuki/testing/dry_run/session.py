@@ -185,7 +185,7 @@ class DrySession(Session):
         frames, main = sys._current_frames(), threading.main_thread().ident  # noqa: SLF001 - the only way to them
         stacks = [
             stack_of(worker.task, None if main is None else frames.get(main))
-            for worker in consumer.workers
+            for worker in consumer.now.workers
             if worker.task is not None and worker.delivery is not None
         ]
         stacks += [list(StackSummary.extract(walk_stack(frame)))[::-1] for id, frame in frames.items() if id != main]

@@ -103,7 +103,7 @@ class RealWork(Work):
             steps = self.journal.steps
             is_changed = await self._news_within(_CHECK_AFTER)
             self._check_patience(is_changed=is_changed)
-            if is_changed or any(consumer.running for consumer in self.selected):
+            if is_changed or any(consumer.now.running for consumer in self.selected):
                 silent = 0
                 continue
             await self._forget_what_is_gone()
@@ -122,7 +122,7 @@ class RealWork(Work):
         return is_changed
 
     def _is_busy(self) -> bool:
-        if any(consumer.held for consumer in self.selected):
+        if any(consumer.now.held for consumer in self.selected):
             return True
         # A consumer holds a delivery until its handler has ended; the broker has the settlement a moment later.
         return any(
@@ -152,7 +152,8 @@ class RealWork(Work):
 
     def _queues(self) -> list[Queue]:
         """The queues of the consumers that are not paused, each once."""
-        return list({consumer.queue.id: consumer.queue for consumer in self.selected if not consumer.pause}.values())
+        queues = {consumer.queue.id: consumer.queue for consumer in self.selected if consumer.now.pause is None}
+        return list(queues.values())
 
     def next_due(self) -> float | None:
         """See Work."""

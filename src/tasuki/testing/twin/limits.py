@@ -40,6 +40,6 @@ class Limits:
 def _running(consumers: Sequence[Consumer]) -> Iterator[tuple[Worker, Delivery, float]]:
     """The running handlers that have a limit: their consumer's, or their task's."""
     for consumer in consumers:
-        for worker in consumer.workers:
+        for worker in consumer.now.workers:
             if worker.delivery is not None and worker.cause is None and worker.limit is not None:
                 yield worker, worker.delivery, worker.limit

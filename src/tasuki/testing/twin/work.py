@@ -197,7 +197,8 @@ class Work:
 
     async def _all_current(self) -> None:
         for consumer in self.selected:
-            await consumer.until_current()
+            if (run := consumer.run) is not None and run.controlled is not None:
+                await run.controlled.is_current.wait()
 
     async def _stop(self, timeout: float) -> None:
         try:
@@ -255,14 +256,14 @@ class Work:
         if is_changed:
             self._silent_since = now
         elif now - self._silent_since >= self.patience:
-            self.is_stuck = any(consumer.running for consumer in self.selected)
+            self.is_stuck = any(consumer.now.running for consumer in self.selected)
             raise NotSettled(
                 f"nothing has happened for {format_duration(self.patience)}, and the drain waits for\n"
                 f"{waited_for(self.selected) or self.explain()}\n{_HELD}"
             )
 
     def _is_busy(self) -> bool:
-        if any(consumer.held for consumer in self.selected):
+        if any(consumer.now.held for consumer in self.selected):
             return True
         consumed, now = self.consumed(), self.now()
         return any(
@@ -276,16 +277,16 @@ class Work:
         """Whether all that is held waits for room in a dead-letter queue."""
         runs = [consumer.run for consumer in self.selected if consumer.run is not None]
         kept = sum(run.window.kept - run.settler.giving_up for run in runs)
-        return kept > 0 and kept == sum(consumer.held for consumer in self.selected)
+        return kept > 0 and kept == sum(consumer.now.held for consumer in self.selected)
 
     def _is_cut_off(self) -> bool:
         """Whether handlers have ended whose broker is away, and none runs."""
-        held = any(consumer.held for consumer in self.selected)
-        return held and self.faults.is_away and not any(consumer.running for consumer in self.selected)
+        held = any(consumer.now.held for consumer in self.selected)
+        return held and self.faults.is_away and not any(consumer.now.running for consumer in self.selected)
 
     def consumed(self) -> list[MemoryQueue]:
         """The queues of the consumers that are not paused."""
-        queues = {consumer.queue.id: consumer.queue for consumer in self.selected if consumer.pause is None}
+        queues = {consumer.queue.id: consumer.queue for consumer in self.selected if consumer.now.pause is None}
         return [twin_of(queue).queues[queue.spec.name] for queue in queues.values()]
 
     def next_due(self) -> float | None:
@@ -296,7 +297,7 @@ class Work:
             times.append(self.faults.away_until)
         if self.schedules is not None and (tick := self.schedules.next_at()) is not None:
             times.append(tick)
-        pauses = [consumer.pause for consumer in self.selected if consumer.pause is not None]
+        pauses = [consumer.now.pause for consumer in self.selected if consumer.now.pause is not None]
         times += [now + pause.until - self.clock.time() for pause in pauses if pause.until is not None]
         return min(times, default=None)
 

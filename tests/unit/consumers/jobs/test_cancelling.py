@@ -312,12 +312,12 @@ async def test_a_strict_queue_starts_nothing_that_it_cannot_check(
         await bench.queue.publish(2, id="b")
         await asyncio.sleep(3)
         assert bench.handler.seen == [(1, 1)]
-        assert bench.consumer.unreadable == "gone"
+        assert bench.consumer.now.unreadable == "gone"
         await asyncio.sleep(300)
         told = [each for each in caplog.records if each.levelname == "WARNING"]
         assert 5 <= len(told) <= 20, "the first, the fourth, each twentieth"
         monkeypatch.setattr(state, "_store", real)
         await bench.empty()
         assert bench.handler.seen == [(1, 1), (2, 1)]
-        assert bench.consumer.unreadable == ""
+        assert bench.consumer.now.unreadable == ""
     assert "cannot read whether a message is cancelled, so it is released: gone" in caplog.text

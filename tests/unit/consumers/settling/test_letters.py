@@ -99,11 +99,11 @@ async def test_a_letter_that_no_queue_takes_leaves_its_place_to_other_messages(
             while len(handled) < 80:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(5)
-        assert (bench.consumer.held, bench.run.window.parked, bench.consumer.unsettled) == (30, 30, 0)
-        assert not bench.consumer.is_filled_by_kept
+        assert (bench.consumer.now.held, bench.run.window.parked, bench.consumer.now.unsettled) == (30, 30, 0)
+        assert not bench.consumer.now.is_filled_by_kept
         driver.is_gone = False
         async with asyncio.timeout(31):
-            while bench.consumer.held:
+            while bench.consumer.now.held:
                 await asyncio.sleep(0.01)
         assert len(driver.broker.ids("dead")) == 30
     assert handled == list(range(80))
@@ -118,7 +118,7 @@ async def test_too_many_parked_letters_take_places_again() -> None:
         bench.run.window.held = MOST_PARKED
         await bench.queue.publish_many(list(range(100)))
         await asyncio.sleep(60)
-        assert bench.consumer.is_filled_by_kept
+        assert bench.consumer.now.is_filled_by_kept
         assert len(bench.handler.seen) == 20
         bench.run.window.parked = 0
         bench.run.window.held -= MOST_PARKED

@@ -56,7 +56,7 @@ async def held_in(site: Site, queue: str, running: RunningRow) -> Sequence[dict[
             answers = await ask(await state.store(), who, {running.consumer}, 0, _PATIENCE, message=id)
             return answers.get(running.consumer, ())
         own = live.consumers.get(running.consumer)
-        return () if own is None else message_as_events(own.workers, id, own.clock)
+        return () if own is None else message_as_events(own.now.workers, id, own.clock)
 
     return await site.at(queue, look)
 
@@ -89,7 +89,7 @@ async def _in(
         elif newest:
             found[consumer.id] = as_dicts(consumer.recent()[-newest:], app.clock)
         else:
-            found[consumer.id] = stacks_as_events(consumer.workers, app.clock.time())
+            found[consumer.id] = stacks_as_events(consumer.now.workers, app.clock.time())
     answers = await asyncio.gather(
         *(_ask(state, worker, consumers, newest) for state, consumers in by_state.items() if state.opened is not None)
     )

@@ -33,7 +33,7 @@ class Batches(Suite):
         names = ["value", "false", "error", "reject", "acked", "other"]
         await line.publish(*names)
         async with line.consumer(handle, prefetch=12, batch=Batching(6, rig.suite.patience)) as consumer:
-            await line.until(lambda: sum(map(len, batches)) == 8 and consumer.held == 0, patience=6)
+            await line.until(lambda: sum(map(len, batches)) == 8 and consumer.now.held == 0, patience=6)
             letters = await rig.take(3, queue=rig.other)
         assert sorted(batches[0]) == sorted(names)
         assert Counter(name for batch in batches for name in batch) == Counter([*names, "false", "error"])
@@ -53,7 +53,7 @@ class Batches(Suite):
             for key in "ab":
                 await line.queue.publish(f"{key}{number}", key=key)
         async with line.consumer(handle, prefetch=12, batch=Batching(6, rig.suite.brief)) as consumer:
-            await line.until(lambda: consumer.metrics.acked == 6 and consumer.held == 0, patience=6)
+            await line.until(lambda: consumer.metrics.acked == 6 and consumer.now.held == 0, patience=6)
         assert all(len({body[0] for body in batch}) == len(batch) for batch in batches)
         for key in "ab":
             assert [body for batch in batches for body in batch if body[0] == key] == [f"{key}{n}" for n in range(3)]
@@ -70,7 +70,7 @@ class Batches(Suite):
             batches.append(bodies)
 
         async with line.consumer(handle, prefetch=12, batch=Batching(6, rig.suite.brief)) as consumer:
-            await line.until(lambda: consumer.metrics.acked == 3 and consumer.held == 0, patience=6)
+            await line.until(lambda: consumer.metrics.acked == 3 and consumer.now.held == 0, patience=6)
         assert sorted(batches) == [[0], [1], [2]]
         await rig.nothing()
 
@@ -84,6 +84,6 @@ class Batches(Suite):
             batches.append(bodies)
 
         async with line.consumer(handle, prefetch=12, batch=Batching(6, _LONG)) as consumer:
-            await line.until(lambda: consumer.held == 3)
+            await line.until(lambda: consumer.now.held == 3)
         got = await rig.take(3)
         assert (batches, {received.attempt for received in got}) == ([], {1})

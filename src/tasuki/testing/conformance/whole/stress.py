@@ -58,11 +58,11 @@ class Stress(Suite):
 
         await line.publish(*range(5))
         async with line.consumer(handle, prefetch=5) as consumer:
-            await line.until(lambda: consumer.held == 5 or len(seen) == 5)
+            await line.until(lambda: consumer.now.held == 5 or len(seen) == 5)
             if rig.driver.capabilities.multi_process:
                 thief.start()
             await line.until(lambda: len(seen) == 5)
-            await line.until(lambda: consumer.held == 0)
+            await line.until(lambda: consumer.now.held == 0)
             ended.set()
         if thief.ident is not None:
             await asyncio.to_thread(thief.join)

@@ -165,7 +165,7 @@ class Whole(Suite):
 
         await line.publish(*range(40))
         async with line.consumer(handle, concurrency=4, prefetch=10) as consumer:
-            await line.until(lambda: len(running) == 4 and consumer.held == 10)
+            await line.until(lambda: len(running) == 4 and consumer.now.held == 10)
             # The rest is for others.
             other = await rig.elsewhere()
             rest = await rig.take(30, driver=other)
@@ -188,7 +188,7 @@ class Whole(Suite):
 
         await line.publish(*range(20))
         async with line.consumer(handle, concurrency=1, prefetch=20) as consumer:
-            await line.until(lambda: started and consumer.held == 20)
+            await line.until(lambda: started and consumer.now.held == 20)
             stopping = asyncio.create_task(consumer.stop(5.0))
             rest = await rig.take(19, driver=await rig.elsewhere())
             assert {received.attempt for received in rest} == {1}

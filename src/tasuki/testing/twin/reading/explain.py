@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
+from tasuki.consumers.handling.stack import stacks_of
 from tasuki.observe.frames import is_ours
 from tasuki.state.pauses import Pause, pause_of_consumer
 from tasuki.testing.twin.driver import twin_of
@@ -34,7 +35,7 @@ def waited_for(consumers: Sequence[Consumer]) -> str:
     """One line for each running handler, with the line of code where it is, if that is known; empty if none runs."""
     lines = []
     for consumer in consumers:
-        for delivery, frames in consumer.stacks(None):
+        for delivery, frames in stacks_of(consumer.now.workers, None):
             users = [frame for frame in frames if not is_ours(frame.filename)]
             place = f", in {users[-1].filename}:{users[-1].lineno}" if users else ""
             received = delivery.received
@@ -56,7 +57,7 @@ def _lines(faults: Faults, queue: Queue, consumers: list[Consumer]) -> Iterator[
 
 def _held(faults: Faults, slot: Slot, consumers: list[Consumer]) -> str:
     for consumer in consumers:
-        if any(delivery.received.id == slot.id for delivery in consumer.deliveries()):
+        if any(delivery.received.id == slot.id for delivery in consumer.now.deliveries):
             return f"{consumer.handler.id} is handling it, attempt {slot.failures + 1}"
     if faults.is_away:
         return "its handler has ended, and the broker is away, so it cannot be settled"

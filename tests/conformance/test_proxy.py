@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
@@ -128,3 +129,18 @@ def test_it_damages_one_answer(client: Client) -> None:
     client.proxy.damage = bytes.upper
     assert echoed(connection, b"one") == b"ONE"
     assert echoed(connection, b"two") == b"two"
+
+
+def test_a_connection_is_cut_while_the_target_has_not_taken_it() -> None:
+    with ExitStack() as stack:
+        target = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        stack.enter_context(socket.create_connection(target.getsockname()))  # there is no room for another one
+        proxy = Proxy(target.getsockname()[1])
+        stack.callback(proxy.close)
+        waiting = Client(proxy, stack).connect()
+        while not proxy._writers:
+            time.sleep(0.01)
+        proxy.refuse()
+        assert is_over(waiting)
+        with suppress(ConnectionError):
+            Client(proxy, stack).connect()  # one that the end of the proxy may meet

@@ -186,7 +186,7 @@ class SharedState:
 
 
 class MadeByWriting(Store):
-    """A store that is empty until the broker has it, and is made by the first verb that writes."""
+    """A store that is empty until the broker has it, and is made by the first verb that puts something into it."""
 
     def __init__(self, inner: Store, clock: Clock) -> None:
         super().__init__(inner.name, inner.driver)
@@ -251,6 +251,8 @@ class MadeByWriting(Store):
 
     async def delete(self, key: str, *, version: int | None = None) -> bool:
         """See Store."""
+        if version is None and not await self.exists():
+            return False
         return await (await self._made()).delete(key, version=version)
 
     async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
@@ -259,7 +261,8 @@ class MadeByWriting(Store):
 
     async def give(self, key: str, tokens: int, *, rate: float, burst: int) -> None:
         """See Store."""
-        await (await self._made()).give(key, tokens, rate=rate, burst=burst)
+        if await self.exists():
+            await self._inner.give(key, tokens, rate=rate, burst=burst)
 
     async def hold(self, key: str, holder: str, *, places: int, lease: float) -> float | None:
         """See Store."""
@@ -267,7 +270,8 @@ class MadeByWriting(Store):
 
     async def release(self, key: str, holder: str) -> None:
         """See Store."""
-        await (await self._made()).release(key, holder)
+        if await self.exists():
+            await self._inner.release(key, holder)
 
 
 class States:

@@ -31,6 +31,7 @@ class Proxy:
         self._swallowing = False
         self._passing: int | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -90,37 +91,48 @@ class Proxy:
     async def _listen(self) -> None:
         self._stopped, self._flowing = asyncio.Event(), asyncio.Event()
         self._flowing.set()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stopped.wait()
+        self._loop.remove_reader(server.sockets[0].fileno())
+        for _ in range(3):  # asyncio makes a connection of an accepted socket in steps; a close between them leaks it
+            await asyncio.sleep(0)
         server.close()
         await self._cut()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)  # to be cut also before its task begins, and while the target is asked
+        task = self._loop.create_task(self._connected(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._refusing:
-            _reset(writer)
-            return
+        mine = {writer}
         try:
+            if self._refusing:
+                raise ConnectionRefusedError
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
-        except OSError:
-            _reset(writer)
-            return
-        self.accepted += 1
-        self._writers |= {writer, back}
-        flowing = self._flowing
-        try:
+            mine.add(back)
+            self.accepted += 1
+            self._writers |= mine
+            flowing = self._flowing
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pass(reader, back, flowing))
                 group.create_task(self._pass(there, writer, flowing, is_answer=True))
         except* OSError:
             _reset(writer)
-        except* asyncio.CancelledError:
-            pass  # the proxy ends; the streams of Python 3.11 would report it as an error
+        except* asyncio.CancelledError:  # the proxy ends
+            for each in mine:
+                _reset(each)  # a close would wait for the bytes that are still to be sent
         finally:
-            self._writers -= {writer, back}
-            writer.close()
-            back.close()
+            self._writers -= mine
+            for each in mine:
+                each.close()
 
     async def _pass(
         self,

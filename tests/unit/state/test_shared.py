@@ -175,3 +175,32 @@ async def test_one_who_cannot_hear_of_a_change_leaves_the_others_their_news(
     await put(store, "pause/queue/b", b"2")
     async with asyncio.timeout(5):
         assert await later == ("pause/queue/b", b"2")
+
+
+async def test_a_store_that_is_not_there_is_made_by_a_write_alone(
+    driver: MemoryDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await driver.open()
+    inner, made = driver.store("other"), asyncio.Event()
+    make = inner.open
+
+    async def is_there() -> bool:
+        return made.is_set()
+
+    async def opened() -> None:
+        made.set()
+        await make()
+
+    monkeypatch.setattr(inner, "exists", is_there)
+    monkeypatch.setattr(inner, "open", opened)
+    store = shared.MadeByWriting(inner, SystemClock())
+    await store.open()
+    assert (await store.get("a"), (await store.list()).entries, await store.delete("a")) == (None, [], False)
+    await store.release("a", "holder")
+    await store.give("a", 1, rate=1.0, burst=1)
+    assert not made.is_set()
+    await store.put("a", b"1")
+    assert made.is_set()
+    assert await store.delete("a")
+    await store.close()
+    await driver.close()

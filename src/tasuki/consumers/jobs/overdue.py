@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
-from math import inf
 from typing import Any
 
 from tasuki.consumers.definition import ConsumerOptions
@@ -16,6 +15,9 @@ from tasuki.observe.events import TIMEOUT, EventRing
 from tasuki.units import format_duration
 
 _log = logging.getLogger("tasuki.consumer")
+
+PERIOD = 0.1
+"""Seconds between two sweeps, whatever the limits are: a handler is interrupted that much late at most."""
 
 
 def shortest_limit(options: ConsumerOptions, handler: Handler) -> float | None:
@@ -40,20 +42,17 @@ class Timeouts:
         self._overdue = overdue
         self._events = events
         self._start = start
-        self._pause = inf
+        self._is_sweeping = False
 
     def keep(self, limit: float | None) -> None:
         """Keep a ``handler_timeout`` from now on, in seconds; None: there is none."""
-        if limit is None:
-            return
-        is_first = self._pause == inf
-        self._pause = min(self._pause, max(limit / 10, 0.01), 0.1)
-        if is_first:
+        if limit is not None and not self._is_sweeping:
+            self._is_sweeping = True
             self._start(self._sweep())
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(PERIOD)
             for worker in self._overdue():
                 if worker.delivery is not None and worker.interrupt("timeout"):
                     received = worker.delivery.received

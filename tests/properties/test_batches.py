@@ -19,7 +19,7 @@ from tasuki import App
 from tasuki.app.assembly import Assembly
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Outgoing, Transfer
-from tasuki.dead.batches.batch_store import Shelf
+from tasuki.dead.batches.batch_store import BatchStore
 from tasuki.dead.batches.running import run
 from tasuki.dead.rules.batch import Batch
 from tasuki.errors import BatchStateError
@@ -159,11 +159,11 @@ class World:
         while True:
             life = Life(self, self.chance.randint(1, 60) if lives else None, stands=self.stands)
             lives = max(lives - 1, 0)
-            host, shelf = self.seen_by(life), Shelf(Mortal(await state.store(), life, self))  # type: ignore[arg-type]
+            host, batches = self.seen_by(life), BatchStore(Mortal(await state.store(), life, self))  # type: ignore[arg-type]
             holder = f"{self.chance.random()}"
             with suppress(KilledError):
-                while (await shelf.found(id))[0].is_driven:
-                    await asyncio.sleep(min(await run(host, shelf, id, holder, self.clock), 5.0))
+                while (await batches.found(id))[0].is_driven:
+                    await asyncio.sleep(min(await run(host, batches, id, holder, self.clock), 5.0))
                 return
             await asyncio.sleep(self.chance.uniform(0.0, 3.0))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.state.finding import needed_state, states_there
-from tasuki.dead.batches.batch_store import Shelf
+from tasuki.dead.batches.batch_store import BatchStore
 from tasuki.dead.batches.planning import counted, plan
 from tasuki.dead.batches.running import is_here
 from tasuki.dead.rules import steps
@@ -105,10 +105,10 @@ class Batches:
         _require(guard, act, source, target)
         choice = Choice(where, frozenset(ids))
         state = needed_state(live, source.id, "a batch")
-        shelf = Shelf(await state.store())
+        batches = BatchStore(await state.store())
         batch = plan(
             Batch(
-                new_id(), act, source.id, source.spec.name, await shelf.store.time(), self._who(live),
+                new_id(), act, source.id, source.spec.name, await batches.store.time(), self._who(live),
                 where=where, group=group, ids=len(choice.names), to=target.id if target else "", rate=rate,
                 canary=canary, limit=limit, is_permitted=guard is None, masks=self._is_permitted,
                 words=redact(words)[:_MOST_WORDS],
@@ -118,10 +118,10 @@ class Batches:
         check_texts(*(group or ()))
         batch = await counted(batch, source, choice.names, live.batching.clock)
         if ids:
-            await shelf.put_ids(batch.id, list(choice.names))
-        await shelf.put(batch, 0)
+            await batches.put_ids(batch.id, list(choice.names))
+        await batches.put(batch, 0)
         _log.info("batch %s: %s of %s begun, by %s", batch.id, act, source.id, batch.actor, extra=_facts(batch))
-        await self._go(live, shelf, state, batch.id, drive=drive)
+        await self._go(live, batches, state, batch.id, drive=drive)
         return batch
 
     async def get(self, id: str) -> Batch:
@@ -156,8 +156,8 @@ class Batches:
 
     async def list(self) -> Sequence[Batch]:
         """The last ten batches of this project, the newest first; ended ones are kept for a day. Raises DriverError."""
-        shelves, live = await self._shelves(), self._live()
-        found = {each.id: each for _, shelf in shelves for each in await shelf.all() if is_here(live, each)}
+        stores, live = await self._stores(), self._live()
+        found = {each.id: each for _, batches in stores for each in await batches.all() if is_here(live, each)}
         return [found[id] for id in sorted(found, reverse=True)][:LISTED]
 
     async def wait(self, id: str, progress: Callable[[Batch], None] | None = None) -> Batch:
@@ -172,35 +172,35 @@ class Batches:
 
     async def _order(self, id: str, order: steps.Order, *, drive: bool = True) -> Batch:
         live = self._live()
-        state, shelf, batch = await self._find(id)
+        state, batches, batch = await self._find(id)
         guard = self._guard(live)
         if guard is not None:
             guard.require("queue.admin.batch", batch.queue, f"not allowed to {order} batches of queue: {batch.queue}")
         if drive and order in ("resume", "undo") and not is_here(live, batch):
             where = f"its queue {batch.queue} ({batch.name} at the broker) is not one of this project"
             raise BatchStateError(f"batch {id}: {where}: {order} it from its own", batch=id)
-        now = await shelf.store.time()
-        batch = await shelf.change(id, lambda batch: steps.ordered(batch, order, now))
+        now = await batches.store.time()
+        batch = await batches.change(id, lambda batch: steps.ordered(batch, order, now))
         who = self._who(live)
         _log.info("batch %s: %s, by %s", id, order, who, extra=_facts(batch) | {"actor": who})
         if batch.is_driven or steps.is_due_to_be_emptied(batch):
-            await self._go(live, shelf, state, id, drive=drive)
+            await self._go(live, batches, state, id, drive=drive)
         return batch
 
-    async def _go(self, live: Assembly, shelf: Shelf, state: SharedState, id: str, *, drive: bool) -> None:
-        await shelf.tell(id)
+    async def _go(self, live: Assembly, batches: BatchStore, state: SharedState, id: str, *, drive: bool) -> None:
+        await batches.tell(id)
         if drive:
             live.batching.take(state, id)
 
-    async def _find(self, id: str) -> tuple[SharedState, Shelf, Batch]:
-        for state, shelf in await self._shelves():
-            if (found := await shelf.get(id)) is not None:
-                return state, shelf, found[0]
+    async def _find(self, id: str) -> tuple[SharedState, BatchStore, Batch]:
+        for state, batches in await self._stores():
+            if (found := await batches.get(id)) is not None:
+                return state, batches, found[0]
         raise BatchNotFoundError(f"there is no batch {id}: it was never begun, or ended more than a day ago", batch=id)
 
-    async def _shelves(self) -> Sequence[tuple[SharedState, Shelf]]:
+    async def _stores(self) -> Sequence[tuple[SharedState, BatchStore]]:
         """The states of all queues, which may have batches."""
-        return [(state, Shelf(await state.store())) for state in await states_there(self._live())]
+        return [(state, BatchStore(await state.store())) for state in await states_there(self._live())]
 
     def _guard(self, live: Assembly) -> Guard | None:
         return None if self._is_permitted else live.rights.application

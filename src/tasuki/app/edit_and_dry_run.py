@@ -1,4 +1,4 @@
-"""Mending: the part of an App that edits one dead letter, and tries one without any effect."""
+"""Edit and dry run: the part of an App that edits one dead letter, and tries one without any effect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SAME: Any = object()
 
 
 class Changes(TypedDict, total=False):
-    """What an edit changes; see :meth:`Mending.edit`."""
+    """What an edit changes; see :meth:`tasuki.App.edit`."""
 
     body: Any
     text: str | None
@@ -34,7 +34,7 @@ class Changes(TypedDict, total=False):
     actor: str | None
 
 
-class Mending:
+class EditAndDryRun:
     """Each act is about one message."""
 
     clock: Clock

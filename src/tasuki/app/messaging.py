@@ -8,7 +8,7 @@ from importlib import import_module
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tasuki.app.edit_and_dry_run import Mending
+from tasuki.app.edit_and_dry_run import EditAndDryRun
 from tasuki.app.explain.verbs import Explaining
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, Mending, Remembering):
+class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, EditAndDryRun, Remembering):
     """The half of an App that publishes, requests and calls."""
 
     additions: Additions

@@ -52,7 +52,7 @@ BATCHES = [
     Mutant(
         "an undo takes letters that another batch has moved",
         "dead/batches/undoing.py",
-        "mine = [each for each in page if each.headers.get(BATCH) == self._driving.batch.id]",
+        "mine = [each for each in page if each.headers.get(BATCH) == self._leased.batch.id]",
         "mine = list(page)",
         ("unit/dead/batches/test_leases.py::test_an_undo_leaves_letters_that_a_later_batch_has_moved",),
     ),

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 
 from tasuki.clock import Clock
-from tasuki.dead.batches.batch_store import PLACE, Shelf
+from tasuki.dead.batches.batch_store import PLACE, BatchStore
 from tasuki.dead.moving.progress import Progress
 from tasuki.dead.rules import steps
 from tasuki.dead.rules.batch import Batch, State
@@ -26,9 +26,9 @@ class LeasedBatch(Progress):
 
     is_recorded = True
 
-    def __init__(self, batch: Batch, shelf: Shelf, holder: str, clock: Clock, lease: float = LEASE) -> None:
+    def __init__(self, batch: Batch, batches: BatchStore, holder: str, clock: Clock, lease: float = LEASE) -> None:
         super().__init__(batch, clock)
-        self.shelf = shelf
+        self.batches = batches
         self._holder, self._lease = holder, lease
         self._renewed = 0.0
         self._version = 0
@@ -39,11 +39,11 @@ class LeasedBatch(Progress):
         id = self.batch.id
         if not await self._hold():
             return False
-        while (found := await self.shelf.get(id)) is not None and found[0].is_driven:
+        while (found := await self.batches.get(id)) is not None and found[0].is_driven:
             self.batch = steps.taken(found[0], self._holder)
             self._as = self.batch.state
             with suppress(ConflictError):
-                self._version = await self.shelf.put(self.batch, found[1])
+                self._version = await self.batches.put(self.batch, found[1])
                 return True
         await self.leave()
         return False
@@ -51,7 +51,7 @@ class LeasedBatch(Progress):
     async def leave(self) -> None:
         """Free the place for others; where that fails, it ends with its lease."""
         with suppress(DriverError):
-            await asyncio.shield(self.shelf.store.release(PLACE + self.batch.id, self._holder))
+            await asyncio.shield(self.batches.store.release(PLACE + self.batch.id, self._holder))
 
     async def write(self, batch: Batch) -> None:
         """Write the batch down, with the orders that others have written meanwhile.
@@ -61,10 +61,10 @@ class LeasedBatch(Progress):
         """
         while True:
             try:
-                self._version = await self.shelf.put(batch, self._version)
+                self._version = await self.batches.put(batch, self._version)
                 break
             except ConflictError:
-                found = await self.shelf.get(batch.id)
+                found = await self.batches.get(batch.id)
                 if found is None or found[0].runner != self._holder:
                     raise HaltedError from None
                 stored, self._version = found
@@ -84,7 +84,7 @@ class LeasedBatch(Progress):
 
     async def note(self, notes: dict[str, Note]) -> None:
         """Keep them beside the record."""
-        await self.shelf.put_notes(self.batch.id, self.batch.chunks, notes)
+        await self.batches.put_notes(self.batch.id, self.batch.chunks, notes)
 
     def _check(self) -> None:
         if self.batch.state != self._as:
@@ -97,7 +97,7 @@ class LeasedBatch(Progress):
 
     async def now(self) -> float:
         """The time of the store."""
-        return await self.shelf.store.time()
+        return await self.batches.store.time()
 
     async def sure(self) -> None:
         """Return if no other process can have the lease while the next step is taken."""
@@ -106,14 +106,14 @@ class LeasedBatch(Progress):
 
     async def _hold(self) -> bool:
         asked = self.clock.monotonic()
-        if await self.shelf.store.hold(PLACE + self.batch.id, self._holder, places=1, lease=self._lease) is None:
+        if await self.batches.store.hold(PLACE + self.batch.id, self._holder, places=1, lease=self._lease) is None:
             return False
         self._renewed = asked
         return True
 
     async def look(self) -> None:
         """Read whether others have ordered something."""
-        found = await self.shelf.get(self.batch.id)
+        found = await self.batches.get(self.batch.id)
         if found is None or found[0].runner != self._holder:
             raise HaltedError
         if found[0].state != self._as:

@@ -1,4 +1,4 @@
-"""Shelf: the records of batches in a store, with their chosen ids and their notes for the way back."""
+"""Batch store: the records of batches in a store, with their chosen ids and their notes for the way back."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _notes = msgspec.msgpack.Decoder(dict[str, dict[str, HeaderValue]])
 _pack = msgspec.msgpack.Encoder().encode
 
 
-class Shelf:
+class BatchStore:
     """The batches in one store. Every verb may raise DriverError."""
 
     def __init__(self, store: Store) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
 from tasuki.dead.batches.batch_lease import LEASE, HaltedError, LeasedBatch
-from tasuki.dead.batches.batch_store import Shelf
+from tasuki.dead.batches.batch_store import BatchStore
 from tasuki.dead.batches.trash import empty
 from tasuki.dead.batches.undoing import Undoing
 from tasuki.dead.moving.by_receive import ByReceive
@@ -30,7 +30,7 @@ _TRIES = 20
 """Failures in a row after which a batch has failed: about eight minutes of a broker that is away."""
 
 
-async def run(host: Host, shelf: Shelf, id: str, holder: str, clock: Clock, lease: float = LEASE) -> float:
+async def run(host: Host, batches: BatchStore, id: str, holder: str, clock: Clock, lease: float = LEASE) -> float:
     """Drive a batch, if no other process does, until it ends, or is to stand still.
 
     Returns the seconds after which it is to be asked for again: 0 where there is nothing to do for it any more,
@@ -39,22 +39,22 @@ async def run(host: Host, shelf: Shelf, id: str, holder: str, clock: Clock, leas
     Raises:
         DriverError: its store is away.
     """
-    found = await shelf.get(id)
+    found = await batches.get(id)
     if found is None:
         return 0.0
     if not is_here(host, found[0]):
         return OTHERS
     if not found[0].is_driven:
-        return await _empty(host, shelf, found[0])
-    driving = LeasedBatch(found[0], shelf, holder, clock, lease)
-    if not await driving.take():
+        return await _empty(host, batches, found[0])
+    leased = LeasedBatch(found[0], batches, holder, clock, lease)
+    if not await leased.take():
         return lease / 3
     try:
-        await _drive(host, driving)
+        await _drive(host, leased)
     except HaltedError:
         pass
     finally:
-        await driving.leave()
+        await leased.leave()
     return 0.01
 
 
@@ -64,59 +64,59 @@ def is_here(host: Host, batch: Batch) -> bool:
     return queue is not None and queue.spec.name == batch.name
 
 
-async def _drive(host: Host, driving: LeasedBatch) -> None:
+async def _drive(host: Host, leased: LeasedBatch) -> None:
     """Until its end; a broker that is away is tried again."""
     failures = 0
     while True:
-        before = driving.batch.moved + driving.batch.undone
+        before = leased.batch.moved + leased.batch.undone
         try:
-            await _step(host, driving)
+            await _step(host, leased)
         except DriverError as error:
-            failures = 1 if driving.batch.moved + driving.batch.undone > before else failures + 1
-            _log.warning("batch %s: %s", driving.batch.id, error, extra=_facts(driving.batch))
+            failures = 1 if leased.batch.moved + leased.batch.undone > before else failures + 1
+            _log.warning("batch %s: %s", leased.batch.id, error, extra=_facts(leased.batch))
             if not error.retryable or failures > _TRIES:
-                await driving.end(steps.failed(driving.batch, str(error), await driving.now()))
+                await leased.end(steps.failed(leased.batch, str(error), await leased.now()))
                 break
-            await driving.rest(min(2.0 ** (failures - 1), _LONGEST_PAUSE))
-            await driving.write(steps.taken(driving.batch, driving.batch.runner))
+            await leased.rest(min(2.0 ** (failures - 1), _LONGEST_PAUSE))
+            await leased.write(steps.taken(leased.batch, leased.batch.runner))
         except (TasukiError, ValueError) as error:
-            await driving.end(steps.failed(driving.batch, str(error), await driving.now()))
+            await leased.end(steps.failed(leased.batch, str(error), await leased.now()))
             break
         else:
             break
-    batch = driving.batch
+    batch = leased.batch
     with suppress(DriverError):
-        await driving.shelf.tidy(batch)
+        await leased.batches.tidy(batch)
     say = "batch %s of %s is %s: %d moved, %d failed again, %d brought back%s"
     text = f": {batch.problem}" if batch.problem else ""
     _log.info(say, batch.id, batch.queue, batch.state, batch.moved, batch.returned, batch.undone, text,
               extra=_facts(batch))  # fmt: skip
 
 
-async def _step(host: Host, driving: LeasedBatch) -> None:
-    batch = driving.batch
+async def _step(host: Host, leased: LeasedBatch) -> None:
+    batch = leased.batch
     places = Places(host, batch)
     if batch.state == "undoing":
-        await Undoing(driving, places).run()
+        await Undoing(leased, places).run()
         return
-    ids = await driving.shelf.ids(batch.id) if batch.ids else ()
-    chooser = Chooser(batch, places.source, driving.clock, ids)
+    ids = await leased.batches.ids(batch.id) if batch.ids else ()
+    chooser = Chooser(batch, places.source, leased.clock, ids)
     way = ByTransfer if batch.atomic else ByReceive
-    await way(driving, places, chooser, FailedAgain(places)).run()
+    await way(leased, places, chooser, FailedAgain(places)).run()
 
 
-async def _empty(host: Host, shelf: Shelf, batch: Batch) -> float:
+async def _empty(host: Host, batches: BatchStore, batch: Batch) -> float:
     """Take the letters out of the trash that are due; seconds until the rest is, 0: nothing is left."""
     if not steps.is_due_to_be_emptied(batch) or batch.ended is None:
         return 0.0
-    now = await shelf.store.time()
+    now = await batches.store.time()
     if (left := batch.ended + TRASH_TIME - now) > 0:
         return left
-    batch = await shelf.change(batch.id, steps.closed)  # from here on no undo begins
+    batch = await batches.change(batch.id, steps.closed)  # from here on no undo begins
     if not steps.is_due_to_be_emptied(batch):
         return 0.0
     await empty(Places(host, batch), batch.id, now)
-    await shelf.tidy(await shelf.change(batch.id, steps.emptied))
+    await batches.tidy(await batches.change(batch.id, steps.emptied))
     return 0.0
 
 

@@ -99,16 +99,16 @@ class BatchService:
 
     async def _look(self, host: Host, state: SharedState, id: str, told: asyncio.Event) -> float:
         """Do what there is to do for a batch; seconds until the next check, 0: there is nothing any more."""
-        from tasuki.dead.batches.batch_store import Shelf
+        from tasuki.dead.batches.batch_store import BatchStore
         from tasuki.dead.batches.running import OTHERS, run
 
-        shelf = Shelf(await state.store())
-        version = await shelf.told(id)
-        wait = await run(host, shelf, id, self.holder, self.clock)
+        batches = BatchStore(await state.store())
+        version = await batches.told(id)
+        wait = await run(host, batches, id, self.holder, self.clock)
         if wait == OTHERS:
             return 0.0
         if not wait and version is not None and not told.is_set():
-            await shelf.hush(id, version)
+            await batches.hush(id, version)
         return wait
 
     async def close(self, driver: Driver) -> None:

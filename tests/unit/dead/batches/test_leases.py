@@ -10,7 +10,7 @@ import pytest
 from tasuki import App
 from tasuki.contracts.state.store import Store
 from tasuki.dead.batches.batch_lease import LEASE, HaltedError, LeasedBatch
-from tasuki.dead.batches.batch_store import PLACE, Shelf
+from tasuki.dead.batches.batch_store import PLACE, BatchStore
 from tasuki.dead.rules import steps
 from tests.unit.dead.batches.letters import bury, ids, many
 
@@ -64,8 +64,8 @@ async def _two(app: App) -> tuple[LeasedBatch, LeasedBatch]:
     batch = await app.batches.begin("retry", "dead", rate=0, canary=None, drive=False)
     state = app.live_assembly().state_of("app:dead")
     assert state is not None
-    shelf = Shelf(await state.store())
-    first, second = (LeasedBatch(batch, shelf, name, app.clock) for name in ("first", "second"))
+    batches = BatchStore(await state.store())
+    first, second = (LeasedBatch(batch, batches, name, app.clock) for name in ("first", "second"))
     assert await first.take()
     assert not await second.take()
     await asyncio.sleep(LEASE + 1)
@@ -80,7 +80,7 @@ async def test_a_process_that_was_stopped_writes_nothing_over_its_successor(app:
         await second.write(steps.about(second.batch, ["m0000"]))
         with pytest.raises(HaltedError):
             await first.write(steps.about(first.batch, ["m0001"]))
-        stored, _ = await first.shelf.found(first.batch.id)
+        stored, _ = await first.batches.found(first.batch.id)
         assert (stored.runner, list(stored.pending)) == ("second", ["m0000"])
 
 
@@ -110,10 +110,10 @@ async def test_a_word_to_all_processes_that_was_said_again_is_not_taken_back(app
     async with app:
         state = app.live_assembly().state_of("app:dead")
         assert state is not None
-        shelf = Shelf(await state.store())
-        await shelf.tell("x")
-        version = await shelf.told("x")
+        batches = BatchStore(await state.store())
+        await batches.tell("x")
+        version = await batches.told("x")
         assert version is not None
-        await shelf.tell("x")
-        await shelf.hush("x", version)
-        assert await shelf.told("x") is not None
+        await batches.tell("x")
+        await batches.hush("x", version)
+        assert await batches.told("x") is not None

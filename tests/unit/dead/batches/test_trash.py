@@ -9,7 +9,7 @@ import pytest
 
 from tasuki import App
 from tasuki.clock import Clock
-from tasuki.dead.batches.batch_store import Shelf, Step
+from tasuki.dead.batches.batch_store import BatchStore, Step
 from tasuki.dead.rules import steps
 from tasuki.dead.rules.batch import KEPT, Batch
 from tasuki.drivers.memory.driver import MemoryDriver
@@ -93,18 +93,18 @@ async def test_letters_of_a_slow_delete_stay_when_another_one_is_emptied(app: Ap
 async def test_an_undo_that_was_faster_than_the_trash_loses_no_letter(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change = Shelf.change
+    change = BatchStore.change
 
-    async def late(shelf: Shelf, id: str, step: Step) -> Batch:
+    async def late(batches: BatchStore, id: str, step: Step) -> Batch:
         if step is steps.closed:  # the process that empties the trash has read the batch, and a person is faster
             monkeypatch.undo()
             await app.batches.undo(id)
-        return await change(shelf, id, step)
+        return await change(batches, id, step)
 
     async with app:
         await bury(app, *many(150))
         batch = await app.batches.wait((await app.batches.begin("delete", "dead", rate=0)).id)
-        monkeypatch.setattr(Shelf, "change", late)
+        monkeypatch.setattr(BatchStore, "change", late)
         await asyncio.sleep(1000)
         undone = await app.batches.get(batch.id)
         assert (undone.state, undone.undone, undone.started) == ("undone", 150, 0)

@@ -62,7 +62,7 @@ kills: $(VENV)/.dev brokers ## Run the long forms: hundreds of kills and freezes
 	@CAMPAIGN=1 $(PYTEST) $$(grep -rl --include='test_*.py' CAMPAIGN tests) --every --quiet --numprocesses $(CORES) $(named)
 
 faults-cluster: $(VENV)/.dev brokers ## Run the long campaigns on real clusters that lose a node; DRIVERS="amqp nats" for some
-	@$(PYTEST) tests/faults -m cluster --quiet --numprocesses 0 --timeout 600 $(named)
+	@$(PYTEST) tests/faults -m cluster --every --quiet --numprocesses 0 --timeout 600 $(named)
 
 brokers: ## Install the brokers, and the browser, that the tests start (with apt, as root; else it says what to install)
 	@sh scripts/brokers.sh

@@ -17,6 +17,7 @@ from tasuki.errors import (
     ConflictError,
     DriverError,
     QueueFullError,
+    UnsupportedError,
 )
 from tasuki.queues.queue import Envelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
@@ -112,6 +113,14 @@ async def test_a_batch_has_one_result_for_each(rig: Rig) -> None:
     assert isinstance(told[3].error, QueueFullError)
     assert await rig.store.get(KEY) is not None
     assert await rig.store.get("unique/jobs/l") is None, "it was rejected"
+
+
+async def test_without_a_store_it_is_refused() -> None:
+    driver = FakeDriver()
+    queue = make_queue(driver, name="jobs")
+    with pytest.raises(UnsupportedError, match="write 'state: <id of a store>' at the queue"):
+        await queue.publish("x", unique="k", unique_for="10m")
+    assert not driver.batches
 
 
 async def test_a_store_that_is_away_rejects(rig: Rig) -> None:

@@ -122,7 +122,7 @@ async def test_a_process_that_renews_for_a_shorter_lease_is_not_silent(broker: R
             assert not await holder.extend("q", [held.receipt], SPEC.lease / 10)
             cut_at = asyncio.get_running_loop().time()
             proxy.cut()
-            await hears_again(holder, cut_at)  # a busy machine may take longer for it than two looks are apart
+            await hears_again(holder, cut_at)  # a busy machine may take longer for it than the time between two checks
             assert await judge.receive("q", 1, SILENCE / 5) == []
         assert not await holder.settle("q", [Ack(held.receipt)])
 

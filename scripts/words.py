@@ -51,6 +51,7 @@ PHRASES = {
     r"who only": "a process that only",
     r"tells? of": "reports",
     r"lately": "recently, the latest …",
+    r"for ever": "forever",
     r"die[ds]? of": "failed with, the cause",
     r"(?:has|have|had|gets?|needs?|with|in|on|under|over) an? \w+ of its own(?! (?:choice|kind|making))": "its own …",
 }

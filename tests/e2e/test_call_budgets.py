@@ -1,4 +1,4 @@
-"""Scripts that call each other for ever, however each of them is isolated: the time of the first is for all of them."""
+"""Scripts that call each other forever, however each of them is isolated: the time of the first is for all of them."""
 
 from __future__ import annotations
 

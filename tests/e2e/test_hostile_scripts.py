@@ -16,13 +16,13 @@ pytestmark = pytest.mark.anyio
 
 # Name, what the handler does, and what the dead letter must say of it.
 HOSTILE = [
-    ("loops for ever", "while true do end", ("longer than its 300ms", "hostile.lua:")),
+    ("loops forever", "while true do end", ("longer than its 300ms", "hostile.lua:")),
     (
         "loops inside pcall",
         "while true do pcall(function() while true do end end) end",
         ("longer than its 300ms", "hostile.lua:"),
     ),
-    ("recovers for ever", "local function f() pcall(f) return f() end f()", ("longer than its 300ms",)),
+    ("recovers forever", "local function f() pcall(f) return f() end f()", ("longer than its 300ms",)),
     ("spends its instructions", "for i = 1, 1e12 do end", ("more than its 1000000 instructions", "hostile.lua:")),
     ("eats memory", "local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(1000) .. i end", ("memory",)),
     ("doubles a text", "local s = 'x' while true do s = s .. s end", ("memory",)),

@@ -154,7 +154,7 @@ async def test_a_signal_rolls_back_first(site: Site, signal: Exception) -> None:
 
 @pytest.mark.parametrize("verb", ["step", "sleep", "wait_for"])
 async def test_a_step_in_the_block_is_refused_and_one_before_it_counts(site: Site, verb: str) -> None:
-    """Its record would outlive a rollback of its work; and on SQLite it would wait for the block, for ever."""
+    """Its record would outlive a rollback of its work; and on SQLite it would wait for the block, forever."""
     errors: list[str] = []
 
     @site.jobs.consumer

@@ -47,7 +47,7 @@ ACTS: dict[str, Callable[[int], bytes]] = {
     ),
     "a cost below nothing": lambda call: frame(COST, call, encode(-1.0)),
     "a cost that is no number": lambda call: frame(COST, call, encode(float("nan"))),
-    "a question that costs for ever": lambda call: frame(ASK, 1, encode((call, "queue.stopping", (), float("inf")))),
+    "a question that costs forever": lambda call: frame(ASK, 1, encode((call, "queue.stopping", (), float("inf")))),
     "spin": lambda call: b"",
     "lie": lambda call: b"",
 }

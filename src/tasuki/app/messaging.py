@@ -125,7 +125,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         Raises:
             HandlerError: the handler has failed for the last time, or its result cannot be sent; InvalidBodyError: the
                 result does not fit ``returns``.
-            RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message for ever.
+            RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message forever.
             TasukiError: as ``publish``.
         """
         refuse_unknown("request(…)", options, REQUEST)

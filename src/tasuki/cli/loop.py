@@ -62,7 +62,7 @@ def _interrupt(task: asyncio.Task[Any]) -> None:
 
 
 def _end(loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel remaining tasks and close the loop, within the grace; unlike asyncio.run, which waits for ever."""
+    """Cancel remaining tasks and close the loop, within the grace; unlike asyncio.run, which waits forever."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()

@@ -138,7 +138,7 @@ class Holder(Protocol):
         """Reply to a message that is settled already; None: its handler was cut off, and its end is not known."""
 
     async def ack(self, delivery: Delivery) -> bool:
-        """Ack and wait until the broker has taken it; False: it did not, and the message comes again."""
+        """Ack and wait until the broker has taken it; False: it did not, and the message is redelivered."""
 
     def logger_of(self, delivery: Delivery) -> Logger | LoggerAdapter[Any]:
         """A logger that names the delivery."""
@@ -297,7 +297,7 @@ class Delivery:
 
     @property
     def is_paused(self) -> bool:
-        """Whether its handler sleeps or waits, so that its message comes again."""
+        """Whether its handler sleeps or waits, so that its message is redelivered."""
         return hasattr(self, "own_steps") and self.own_steps.paused is not None
 
     def steps(self) -> Steps:

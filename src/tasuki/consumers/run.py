@@ -210,7 +210,7 @@ class Run:
                 service=self.id,
             )
         if not is_settled:
-            _log.error("the broker did not take the last settlements; those messages come again when their lease ends",
+            _log.error("the broker did not take the last settlements: their messages come back when their lease ends",
                        extra={"consumer": self.id})  # fmt: skip
 
     def release_unstarted(self) -> None:

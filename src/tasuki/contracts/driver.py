@@ -117,7 +117,7 @@ class Driver(Within, ABC):
         """Connect. Idempotent, also at the same time; after a close it opens again, with the messages it had.
 
         Must: find every confirmed message again (19), and declare the recorded queues (1). May: raise; the caller tries
-        again later. Need not: wait for a broker that is away.
+        again later. Need not: wait for an unavailable broker.
         """
 
     @abstractmethod

@@ -45,5 +45,5 @@ class Observer:
             consumer: its id.
             batch: one Ack, Nack or Release for each delivery.
             stale: the receipts in the batch that the broker did not accept, as their lease was lost or it did not
-                answer in time: those messages come again, or are with another consumer already.
+                answer in time: those messages are redelivered, or are with another consumer already.
         """

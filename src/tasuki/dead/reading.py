@@ -71,7 +71,7 @@ def sources_of(project: Project, queue: str = "") -> dict[str, str]:
     if queue in dead:
         return {dead[queue]: queue}
     raise QueueNotFoundError(
-        f"queue {queue!r} has no dead-letter queue, and is none: its messages are retried for ever, see its option "
+        f"queue {queue!r} has no dead-letter queue, and is none: its messages are retried forever, see its option "
         "dead_letter",
         queue=queue,
     )

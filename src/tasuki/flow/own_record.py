@@ -20,7 +20,7 @@ T = TypeVar("T")
 _log = logging.getLogger("tasuki.consumer")
 
 _PATIENCE = 60.0
-"""Seconds for which a step waits for a store that is away, while its message is ours."""
+"""Seconds for which a step waits for an unavailable store, while its message is ours."""
 _TRIES = 20
 """How often a record is taken over from a worker that writes it at the same moment."""
 _FORGET = 1.0
@@ -150,7 +150,7 @@ class OwnRecord:
         return found[0]
 
     async def insist(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do it, again while the store is away. Raises DriverError: it stays away."""
+        """Do it, again while the store is unavailable. Raises DriverError: it stays away."""
         clock, failures = self._state.clock, 0
         until = clock.monotonic() + _PATIENCE
         while True:

@@ -33,7 +33,7 @@ _LISTED = b"\x91"
 
 
 class Pausing(NamedTuple):
-    """How a message pauses: it is postponed at its broker, and then comes again."""
+    """How a message pauses: it is postponed at its broker, and then is redelivered."""
 
     waiter: Waiter
     longest: float = inf

@@ -96,7 +96,7 @@ class Serving:
             async with asyncio.timeout(_PATIENCE * (2 if tool.is_local else 1)):
                 return await self._in_turn(tool, asked.arguments)
         except TimeoutError:
-            return _failed(f"no answer within {_PATIENCE:.0f} s: a broker is away or busy")
+            return _failed(f"no answer within {_PATIENCE:.0f} s: a broker is unavailable or busy")
         except Exception as error:
             return _failed(self._problem(tool, error, asked.arguments))
 

@@ -11,7 +11,7 @@ MAX_SOURCE_BYTES = 2**20
 SCHEME = "file://"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# O_NONBLOCK: opening a FIFO without a writer would wait for ever.
+# O_NONBLOCK: opening a FIFO without a writer would wait forever.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 

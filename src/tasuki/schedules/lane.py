@@ -1,6 +1,7 @@
 """Lane: the schedules of one queue, which publishes their ticks beside all others.
 
-A queue that is full, or whose broker is away, holds up no other queue: each lane has its own mark, and tries again.
+A queue that is full, or whose broker is unavailable, holds up no other queue: each lane has its own mark, and
+tries again.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ _GOODBYE = 1.0
 class Attendance(Generic[M]):
     """Of all consumers (``M``) of a process. A handler that blocks the event loop does not make its worker look dead.
 
-    An entry is written when it changes, within a period, and else as often as ``TTL`` asks for. A store that is away
+    An entry is written when it changes, within a period, and else as often as ``TTL`` asks for. An unavailable store
     is tried again soon; a missing entry delays no message.
 
     Args:

@@ -95,7 +95,7 @@ class SharedState:
         return self._store
 
     async def store(self) -> Store:
-        """The store, open. Raises DriverError: the broker is away."""
+        """The store, open. Raises DriverError: the broker is unavailable."""
         if self._store is not None:
             return self._store
         if self._changing is None:

@@ -29,8 +29,9 @@ class Restarts:
     def failed(self, error: BaseException, ran_for: float | None) -> float | None:
         """Note a failure after ``ran_for`` seconds of running (None: this attempt never ran).
 
-        Returns the seconds to wait before the next attempt, no more than for any broker where one is away, or None when
-        there is to be none: the attempts are spent, or a required service never ran and waiting will not change why.
+        Returns the seconds to wait before the next attempt, no more than for any broker where one is unavailable, or
+        None when there is to be none: the attempts are spent, or a required service never ran and waiting will not
+        change why.
         """
         if ran_for is not None:
             self.has_run = True
@@ -53,7 +54,7 @@ class Restarts:
 
 
 def is_worth_waiting(error: BaseException) -> bool:
-    """Whether a later start may succeed without a change: the broker is away, or the start hangs."""
+    """Whether a later start may succeed without a change: the broker is unavailable, or the start hangs."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_worth_waiting(inner) for inner in error.exceptions)
     return isinstance(error, StartTimeoutError) or getattr(error, "retryable", None) is True

@@ -118,7 +118,7 @@ class Acting:
             else:
                 self._say(Foot("failed", f"That is not {order.id}: nothing was removed."))
 
-        text = f"{before}Remove the {things(count, 'message')} that wait in {order.id}, for ever? Type {order.id}: "
+        text = f"{before}Remove the {things(count, 'message')} that wait in {order.id}, forever? Type {order.id}: "
         self._ask(Asking(text, answer, is_typed=True))
 
     def _count(self, order: Order) -> int:

@@ -72,7 +72,7 @@ async def test_a_start_without_an_answer_charges_nothing(spec: QueueSpec, proxy:
 async def test_a_start_counts_if_its_process_stood_still_until_the_broker_gave_it_up(
     spec: QueueSpec, broker: RabbitMQ, proxy: Proxy
 ) -> None:
-    """As a handler in C code does that locks the interpreter up: it must not come again for ever."""
+    """As a handler in C code does that locks the interpreter up: it must not come again forever."""
     goes_on = threading.Event()
     async with driver_at(proxy.port, spec, heartbeat=1.0) as driver:
         received = await suspect_of(driver, spec, proxy)

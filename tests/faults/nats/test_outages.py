@@ -69,7 +69,7 @@ async def test_messages_that_a_standing_stream_does_not_take_yet_go_out_again(si
         assert not await driver.publish(QUEUE, messages("a", "b"))
         assert sent["published"] == 3
         assert await drained(driver) == ["a", "b"]
-    else:  # not for ever
+    else:  # not forever
         with pytest.raises(BrokerUnavailableError, match="no stream takes") as caught:
             await driver.publish(QUEUE, messages("a", "b"))
         assert caught.value.outcome == "rejected"

@@ -149,7 +149,7 @@ FLOW = [
         ),
     ),
     Mutant(
-        "a cancellation that was recorded waits for its on_error for ever",
+        "a cancellation that was recorded waits for its on_error forever",
         "flow/groups.py",
         "CANCELED if shard.cancelled & bit else ended.error",
         "ended.error",

@@ -167,7 +167,7 @@ async def test_a_timeout_of_a_publish_and_of_a_request_have_names_of_their_own(m
 
 
 async def test_a_number_of_attempts_is_refused_where_no_message_is_ever_given_up(make_app: MakeApp) -> None:
-    """Without a dead-letter queue a message is tried for ever, so the number would be confirmed and mean nothing."""
+    """Without a dead-letter queue a message is tried forever, so the number would be confirmed and mean nothing."""
     app = make_app()
     queue = app.queue("endless")
 

@@ -201,7 +201,7 @@ async def test_refusals(make_app: Callable[..., App], run: Body, problem: str) -
 
 async def test_a_consumer_that_acks_first_has_none(make_app: Callable[..., App]) -> None:
     error = await error_of(make_app(), lambda context: context.step("one", int), auto_ack=True)
-    assert "has auto_ack, so its messages do not come again" in str(error)
+    assert "has auto_ack, so its messages are not redelivered" in str(error)
 
 
 async def test_a_queue_without_state_has_none(make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch) -> None:

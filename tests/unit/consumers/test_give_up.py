@@ -91,7 +91,7 @@ async def test_it_is_called_a_bounded_number_of_times(
     while broker.ids("tasks"):
         killer = Killer()
         deaths += await has_died(await bench_of(broker, handle, killer), killer)
-        assert deaths <= allowed, "it kills its workers for ever"
+        assert deaths <= allowed, "it kills its workers forever"
     assert deaths == allowed
     assert [letter.headers["x_dead_letter_reason"] for letter in await bench.dead_letters()] == ["worker_died"]
     assert "on_give_up app:give_up is not called again: the worker died in it" in caplog.text

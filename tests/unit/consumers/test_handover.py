@@ -160,7 +160,7 @@ async def test_a_move_that_was_not_sent_before_the_stop_is_not_sent() -> None:
 
 
 async def test_too_few_results_of_a_driver_are_an_error_of_each_move() -> None:
-    """Else their callers would wait for ever, and hold the messages."""
+    """Else their callers would wait forever, and hold the messages."""
 
     class Short(Counting):
         async def move(self, queue: str, batch: Sequence[Move]) -> Results:

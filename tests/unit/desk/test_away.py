@@ -70,7 +70,7 @@ async def test_a_queue_that_cannot_be_counted_is_not_searched(
 ) -> None:
     browser = browse()
     monkeypatch.setattr(driver_of(app), "depth", away)
-    monkeypatch.setattr(driver_of(app), "peek", silent)  # it would wait for ever
+    monkeypatch.setattr(driver_of(app), "peek", silent)  # it would wait forever
 
     text = await browser.text("/find?q=body.n+%3D%3D+1")
 

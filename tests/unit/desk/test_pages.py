@@ -110,7 +110,7 @@ async def test_a_message_shows_why_it_waits_its_body_and_its_headers(app: App, b
 
     text = await browse().text(f"/messages/app:mails/{job.id}")
 
-    assert "No worker: consumer app:sender is declared, and no worker is alive" in text
+    assert "No worker: consumer app:sender is declared, and no worker of it has given a sign for 15s" in text
     assert "→ start one: tasuki run" in text
     assert '"amount": 12.5' in text
     assert "secret-word" not in text

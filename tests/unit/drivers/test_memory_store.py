@@ -60,15 +60,15 @@ async def test_a_deadline_ends_no_key_that_was_written_again() -> None:
     store, shelf, clock = await opened()
     await store.put("longer", b"", ttl=1.0)
     await store.put("longer", b"", ttl=5.0)
-    await store.put("for ever", b"", ttl=1.0)
-    await store.put("for ever", b"")
+    await store.put("forever", b"", ttl=1.0)
+    await store.put("forever", b"")
     await store.put("another", b"", ttl=1.0)
     await store.delete("another")
     await store.put("another", b"", ttl=5.0)
     clock.advance(1.0)
-    assert [entry.key for entry in (await store.list()).entries] == ["another", "for ever", "longer"]
+    assert [entry.key for entry in (await store.list()).entries] == ["another", "forever", "longer"]
     clock.advance(4.0)
-    assert [entry.key for entry in (await store.list()).entries] == ["for ever"]
+    assert [entry.key for entry in (await store.list()).entries] == ["forever"]
     assert shelf.deadlines == []
 
 

@@ -278,7 +278,7 @@ def test_a_queue_that_retries_for_ever_is_named(
 ) -> None:
     warnings = [str(each) for each in warnings_of(project(CONSUMED.format(queue, consumed, consumer)))]
     expected = (
-        "app:q: a message that always fails is retried for ever: the queue has no dead_letter; "
+        "app:q: a message that always fails is retried forever: the queue has no dead_letter; "
         "write dead_letter: {queue: q.dead, max_attempts: 5}, or dead_letter: null to confirm it"
     )
     assert [warning.split(": ", 1)[1] for warning in warnings] == [expected] * is_warned
@@ -294,5 +294,5 @@ def test_a_queue_in_code_that_retries_for_ever_is_named() -> None:
         handle.__name__ = f"handle_{name}"
         app.queue(name, **given).consumer(handle)
     app.queue("unused")
-    warned = {warning.entry for warning in warnings_of(app.check()) if "for ever" in warning.problem}
+    warned = {warning.entry for warning in warnings_of(app.check()) if "forever" in warning.problem}
     assert warned == {"app:jobs"}

@@ -92,7 +92,7 @@ async def test_a_purge_asks_for_the_name_and_says_how_many(app: App, sit: Sit) -
 
     async with sit(app) as seat:
         asked = await seat.press("P")
-        assert "Remove the 3 messages that wait in app:images, for ever? Type app:images:" in " ".join(asked.split())
+        assert "Remove the 3 messages that wait in app:images, forever? Type app:images:" in " ".join(asked.split())
         assert "That is not app:images: nothing was removed." in await seat.press("a", "enter")
         assert (await app.live_queue("images").depth()).ready == 3
 

@@ -30,7 +30,7 @@ _MOST_TEXT = 300
 async def note(host: ProjectHost, queue: str, record: AuditRecord) -> bool:
     """Keep the record of an act in the store of its queue, or in another one of the project; whether it is kept.
 
-    It never raises: a store that is away must not stop an act. A warning in the log has the act instead.
+    It never raises: an unavailable store must not stop an act. A warning in the log has the act instead.
     """
     if (state := _state(host, queue)) is None:
         return False

@@ -236,11 +236,10 @@ def _of_workers(facts: Facts) -> Iterator[Cause]:
     alive = [work for work in facts.workers if facts.now - work.seen <= late_after(work.consumer.running)]
     if not alive:
         seen = max((work.seen for work in facts.workers), default=None)
-        last = f"none gave a sign in the last {TTL:.0f}s" if seen is None else f"last seen {ago(facts, seen)} ago"
+        silent = _short(TTL if seen is None else facts.now - seen)
         names = ", ".join(each.id for each in facts.consumers)
-        yield Cause(
-            "no worker", f"consumer {names} is declared, and no worker is alive ({last})", "start one: tasuki run"
-        )
+        text = f"consumer {names} is declared, and no worker of it has given a sign for {silent}"
+        yield Cause("no worker", text, "start one: tasuki run")
         return
     yield from _of_limits(facts)
     places, busy = (sum(getattr(work.consumer, name) for work in alive) for name in ("concurrency", "running"))

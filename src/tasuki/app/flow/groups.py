@@ -144,7 +144,7 @@ class Grouping:
         if queue.policy.unique is not None:
             raise PublishError(
                 f"queue {queue.id!r} has a rule 'unique', so a message may not be stored, and what follows would wait "
-                "for ever"
+                "forever"
             )
         return queue
 

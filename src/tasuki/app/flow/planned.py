@@ -104,7 +104,7 @@ def members_of(what: Iterable[object]) -> list[Planned]:
 def refuse_unique(envelope: Envelope[Any], what: str) -> None:
     """Raise PublishError for a message that may never be stored, so that what follows it would never come."""
     if envelope.unique is not None:
-        raise PublishError(f"{what} is unique, so it may not be stored, and what follows would wait for ever")
+        raise PublishError(f"{what} is unique, so it may not be stored, and what follows would wait forever")
 
 
 def _given(envelope: Envelope[Any]) -> Iterator[tuple[str, Any]]:

@@ -174,7 +174,7 @@ class Health:
             _log.error("messages do not move: %s", "\n".join(["; ".join(report.of("not_live")), *events]))
         elif self._reported and report.is_ready:
             _log.warning("messages move again")
-        if stuck or report.is_ready:  # else its broker is away now
+        if stuck or report.is_ready:  # else its broker is unavailable now
             self._reported = stuck
 
     def _write(self, report: Report, *, is_new: bool) -> None:

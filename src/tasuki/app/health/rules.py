@@ -65,7 +65,7 @@ class Answer:
     error: str = ""
     """Why the queue cannot be counted; empty: it was."""
     is_away: bool = False
-    """It is the driver that answers: it knows that its broker is away."""
+    """It is the driver that answers: it knows that its broker is unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class ConsumerFacts:
     free: int = 0
     """Messages that it could take now; 0: it consumes nothing, or all its workers are busy."""
     problem: str = ""
-    """Why it cannot consume, as far as that is known: its broker is away, it has failed. Empty: no reason."""
+    """Why it cannot consume, as far as that is known: its broker is unavailable, it has failed. Empty: no reason."""
     is_unanswered: bool = False
     """The problem is only that the broker has not answered the last receive."""
     paused: str = ""

@@ -183,7 +183,7 @@ class History:
         return Minute(self._minute, socket.gethostname(), os.getpid(), len(BUCKETS) + 1, queues, consumes, has_ended)
 
     async def _write(self, state: SharedState, minute: Minute) -> None:
-        """Write a minute; a store that is away misses it."""
+        """Write a minute; an unavailable store misses it."""
         clock = self._app.clock
         if state.opened is None and self._locked.get(state, 0.0) > clock.monotonic():
             return

@@ -92,7 +92,7 @@ class DeclaringHooks:
 
     @property
     def on_failed(self) -> MomentDecorator:
-        """Call the decorated function when a message failed and comes again after ``delay``, with its ``error``."""
+        """Call the decorated function when a message failed and is redelivered after ``delay``, with its ``error``."""
         return MomentDecorator(self._source, "failed")
 
     @property

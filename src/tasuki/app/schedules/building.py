@@ -38,7 +38,7 @@ def build_schedulers(
 def scheduler_specs(schedulers: Mapping[str, Scheduler]) -> dict[str, ServiceSpec]:
     """Their services: each starts with the consumers, after the driver of its store.
 
-    Not after the drivers of its queues: a broker that is away delays the ticks of its queues alone.
+    Not after the drivers of its queues: an unavailable broker delays the ticks of its queues alone.
     """
     return {
         id: ServiceSpec(

@@ -76,7 +76,7 @@ class Seen(NamedTuple):
 
 
 async def statuses_seen(host: ProjectHost) -> Seen:
-    """As ``statuses_of``, but a store that is away or silent keeps nothing from the others."""
+    """As ``statuses_of``, but an unavailable store or silent keeps nothing from the others."""
     found: dict[str, ScheduleStatus] = {}
     problems: list[DriverError] = []
 

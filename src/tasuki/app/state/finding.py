@@ -48,12 +48,12 @@ def needed_state(host: ProjectHost, queue: str, what: str) -> SharedState:
 
 
 async def store_for(host: ProjectHost, queue: str, what: str) -> Store:
-    """The open store of a queue's state. Raises UnsupportedError: see ``needed_state``; DriverError: it is away."""
+    """The open store of a queue's state. Raises UnsupportedError: see ``needed_state``; DriverError."""
     return await needed_state(host, queue, what).store()
 
 
 async def states_there(host: ProjectHost) -> list[SharedState]:
-    """The states of all queues, each once, as far as they are there. Raises DriverError: a broker is away."""
+    """The states of all queues, each once, as far as they are there. Raises DriverError: a broker is unavailable."""
     states = dict.fromkeys(state for id in host.queues if (state := host.state_of(id)) is not None)
     return [state for state in states if await is_there(host, state)]
 
@@ -61,7 +61,7 @@ async def states_there(host: ProjectHost) -> list[SharedState]:
 async def is_there(host: ProjectHost, state: SharedState) -> bool:
     """Whether a state was made: reading makes no store. It is in memory, open here, or one of its queues exists.
 
-    Raises DriverError: a broker is away.
+    Raises DriverError: a broker is unavailable.
     """
     if state.opened is not None or not state.driver.capabilities.multi_process:
         return True

@@ -69,7 +69,7 @@ class Report:
 async def send_file(queue: Queue, path: str, read_line: ReadLine) -> Report:
     """Publish each line that is not empty, in order; a line that cannot be read is rejected, and the rest goes on.
 
-    Stops where the broker is away: the report says from which line on nothing was sent.
+    Stops where the broker is unavailable: the report says from which line on nothing was sent.
     """
     report = Report()
     with _opened(path) as (file, size), bar(size, "publishing") as advance:

@@ -1,7 +1,7 @@
 """Descriptors: a worker whose event loop has lost its own ends with an error, so that its supervisor replaces it.
 
 A handler can close descriptors that it did not open (``os.closerange``, as recipes for daemons have it). Without its
-wake-up the loop sleeps for ever: no thread and no signal reaches it, and the worker looks alive.
+wake-up the loop sleeps forever: no thread and no signal reaches it, and the worker looks alive.
 """
 
 from __future__ import annotations

@@ -96,6 +96,6 @@ async def follow_emptying(app: App, pause: float = 0.2) -> None:
                     await queue.depth() for queue in {consumer.queue for consumer in consumers} if queue.consumer_count
                 ]
             except DriverError:
-                continue  # the broker is away; the logs say so
+                continue  # the broker is unavailable; the logs say so
             left = sum(depth.message_count for depth in depths)
             show(handled, handled + left)

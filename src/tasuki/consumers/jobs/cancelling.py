@@ -24,7 +24,7 @@ _log = logging.getLogger("tasuki.consumer")
 
 
 _RECENT = 10.0
-"""Seconds for which a failure counts for health; messages come again within two."""
+"""Seconds for which a failure counts for health; messages are redelivered within two."""
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition

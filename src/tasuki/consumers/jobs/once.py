@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tasuki.consumer")
 
 POSTPONED = 1.0
-"""Seconds after which a message comes again whose key another one has."""
+"""Seconds after which a message is redelivered whose key another one has."""
 _PATIENCE = 60.0
 """Seconds for which the record of an end is tried."""
 _TRIES = 20

@@ -124,7 +124,7 @@ class Results:
         elif delivery.cancelled:
             record = self._record("cancelled", delivery, job)
         elif is_cut_off and self._settler is not None and self._settler.owes(delivery):
-            record = self._record("waiting", delivery, job)  # it is released, and comes again
+            record = self._record("waiting", delivery, job)  # it is released, and is redelivered
         else:
             error = JobError("the handler failed; its message was acked before")
             record = self._record("failed", delivery, job, error=error)

@@ -51,13 +51,13 @@ class Stepping:
         """The steps of a delivery.
 
         Raises:
-            HandlerError: kind Invalid: its consumer acks first, so the message does not come again.
+            HandlerError: kind Invalid: its consumer acks first, so the message is not redelivered.
             UnsupportedError: the queue has no state.
         """
         consumer = self._consumer
         queue, state = consumer.queue, consumer.state
         if consumer.options.auto_ack:
-            problem = f"consumer {consumer.id!r} has auto_ack, so its messages do not come again, and have no steps"
+            problem = f"consumer {consumer.id!r} has auto_ack, so its messages are not redelivered, and have no steps"
             raise HandlerError(problem, kind="Invalid", retryable=False)
         if state is None:
             raise UnsupportedError(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tasuki.consumer")
 
 _POSTPONED = 1.0
-"""Seconds after which a message comes again whose transaction could not begin."""
+"""Seconds after which a message is redelivered whose transaction could not begin."""
 
 
 class Followed(Protocol):

@@ -50,7 +50,7 @@ _PATIENCE = 1.0
 _QUIET = 60.0
 """Seconds between two complaints."""
 _PAUSE = 10.0
-"""Seconds for which nothing is read after a read has failed: a dead letter must not wait for a store that is away."""
+"""Seconds for which nothing is read after a read has failed: a dead letter must not wait for an unavailable store."""
 _LONGEST_TEXT = 4096
 """Characters of an error that are looked through for secrets."""
 _UNRECORDED = frozenset({"expired", "cancelled"})

@@ -49,6 +49,6 @@ class Complaints:
             _log.warning("cannot settle yet: %s", error, extra=self._extra)
 
     def kept(self, delivery: Delivery, verdict: Verdict) -> None:
-        """A message that must never come again, and that no dead-letter queue takes."""
+        """A message that must never be redelivered, and that no dead-letter queue takes."""
         _log.error("%s: %s; kept for another %g s because queue %s has no dead_letter", verdict.reason, verdict.error,
                    verdict.delay, self._queue, extra=delivery.log_fields())  # fmt: skip

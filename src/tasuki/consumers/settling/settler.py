@@ -118,7 +118,7 @@ class Settler:
     def answer(self, delivery: Delivery, answer: Answer | None) -> None:
         """Answer a message that is settled already, and send its ack if that is owed; a failed reply is only logged.
 
-        None: its handler was cut off. If its ack is owed, the message is released, and comes again.
+        None: its handler was cut off. If its ack is owed, the message is released, and is redelivered.
         """
         is_owed = self.owes(delivery)
         self._owed.discard(delivery.received.receipt)
@@ -184,7 +184,7 @@ class Settler:
     async def _flush(self, batch: list[Settlement]) -> None:
         """Settle one batch; while the broker is unavailable, retry until the leases must have ended.
 
-        A broker without leases would hold the messages for ever, so retry for as long as the consumer lives.
+        A broker without leases would hold the messages forever, so retry for as long as the consumer lives.
         """
         has_leases = self._driver.capabilities.leases
         deadline = self._clock.monotonic() + self._queue.spec.lease if has_leases else float("inf")

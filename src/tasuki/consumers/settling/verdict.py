@@ -106,7 +106,7 @@ class RetryPolicy:
         return Verdict("nack", self.backoff.delay(attempt) if delay is None else delay, error=error)
 
     def rejected(self, reason: Reason, error: str) -> Verdict:
-        """The message must never come again; without a dead-letter queue it is kept, with the longest delay."""
+        """The message must never be redelivered; without a dead-letter queue it is kept, with the longest delay."""
         error = _fit(error)
         if self.has_dead_letter:
             return Verdict("dead_letter", reason=reason, error=error)

@@ -23,7 +23,7 @@ class JobContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the message is cancelled: end soon; it does not come again. Of a batch, whether all of them are."""
+        """Whether the message is cancelled: end soon; it is not redelivered. Of a batch, whether all of them are."""
         return self.facts.cancelled
 
     @property

@@ -86,7 +86,7 @@ class PublishContext:
         """Publish messages that belong together, and one when all of them are done; as :meth:`tasuki.App.group`.
 
         With the rights of the handler's actor, now: what the handler does later, also its failure, changes nothing of
-        it. So give it a ``name``: then it is a step, and when the message comes again, the group is not published
+        it. So give it a ``name``: then it is a step, and when the message is redelivered, the group is not published
         again. A plain handler writes ``context.sync.group(…)``.
 
         Args:

@@ -77,7 +77,7 @@ class StepContext:
         self, name: str, function: Callable[P, T], /, *args: P.args, **named: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
     def step(self, name: str, function: Callable[..., Any], /, *args: Any, **named: Any) -> Coroutine[Any, Any, Any]:
-        """Call a function once: when the message comes again, its recorded result is returned in place of a call.
+        """Call a function once: when the message is redelivered, its recorded result is returned in place of a call.
 
         The result is recorded before this returns, in the store of the message's queue. A step that ended, but whose
         record was not written, is done again: at least once until it is recorded, and never after. A plain function

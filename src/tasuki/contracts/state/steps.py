@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Suspended(BaseException):
-    """Raised in a handler that sleeps or waits: it ends here, and its message comes again after ``seconds``.
+    """Raised in a handler that sleeps or waits: it ends here, and its message is redelivered after ``seconds``.
 
     Nothing failed, so nothing is counted. It is no ``Exception``, so that ``except Exception`` lets it pass; so must a
     handler that catches all.

@@ -10,7 +10,7 @@ kind                          when
 ``AlreadyExists``             ``put(only_if_absent=True)`` found the key
 ``Conflict`` ↻                ``put(if_version=…)`` found another version
 ``Invalid``                   a value that cannot be stored, a key or a value that is too large, a wrong option
-``Unavailable`` ↻             the store is full, or its broker is away
+``Unavailable`` ↻             the store is full, or its broker is unavailable
 ``Timeout`` ↻                 the broker did not answer; a write may have happened
 ============================  ========================================================================
 
@@ -337,7 +337,7 @@ def _default(error: HandlerError, default: Any) -> Any:
 
 
 def _seconds(ttl: Duration | None) -> float | None:
-    """Raises ValueError: no duration, or none at all, which a store of Lua would take as for ever."""
+    """Raises ValueError: no duration, or none at all, which a store of Lua would take as forever."""
     seconds = None if ttl is None else parse_duration(ttl)
     if seconds == 0:
         raise ValueError("ttl must be more than 0; leave it out for a value that stays")

@@ -87,7 +87,7 @@ class TransactionContext:
             UnsupportedError: the queue's driver cannot, the connection is to another database, or of no known client.
             HandlerError: kind Invalid: there is no message, it is settled, or its consumer has auto_ack.
             StaleReceiptError: from the end of the block: the lease was lost. Nothing is committed.
-            Snooze: the database is busy or away; the message comes again, without an attempt.
+            Snooze: the database is busy or away; the message is redelivered, without an attempt.
         """
         if not has_loop():
             raise misplaced("context.transaction is for async functions: write 'context.sync.transaction()' here")

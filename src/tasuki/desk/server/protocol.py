@@ -13,7 +13,7 @@ PATIENCE = 10.0
 
 
 class BoundedProtocol(H11Protocol):
-    """Uvicorn alone waits for ever for the rest of a header, and for a client that reads nothing."""
+    """Uvicorn alone waits forever for the rest of a header, and for a client that reads nothing."""
 
     _late: asyncio.TimerHandle | None = None
     """Ends a connection whose request is not complete."""

@@ -195,7 +195,7 @@ class Session:
             is_converting = await self.run(nodes, where, scripts.CONVERT)
 
     def kept_for(self, spec: QueueSpec) -> float:
-        """Seconds for which the server keeps the queue without use; 0: for ever."""
+        """Seconds for which the server keeps the queue without use; 0: forever."""
         return KEPT if spec.temporary else float(spec.options.get("expires") or 0.0)
 
     def check_layout(self, found: bytes, queue: str) -> None:

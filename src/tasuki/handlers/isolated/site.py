@@ -45,7 +45,7 @@ class PythonSite:
         self._server: Server | None = None
 
     def run(self) -> None:
-        """Be the main thread, for ever."""
+        """Be the main thread, forever."""
         if sys.stdout is not None:
             sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         asyncio.set_event_loop(self._loop)

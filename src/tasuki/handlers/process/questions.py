@@ -121,7 +121,7 @@ class Questions:
         try:
             payload = encode((False, self._host.failure(error), cost))
         except HandlerError:
-            # Its text or its details are no plain data; without an answer the child would wait for ever.
+            # Its text or its details are no plain data; without an answer the child would wait forever.
             payload = encode((False, self._host.failure(bare(error)), cost))
         self._channel.send(ANSWER, ticket, payload)
 

@@ -62,7 +62,7 @@ class MainThreadSite(Site, Protocol):
     """A site whose code has the main thread; the server runs in another one."""
 
     def run(self) -> None:
-        """Run for ever."""
+        """Run forever."""
 
 
 class Asker:

@@ -15,7 +15,7 @@ verb (all are async)              returns                                 errors
 ``release``
 ================================  ======================================  ============================================
 
-An empty key and one that is too long are Invalid everywhere; a full store and a broker that is away are Unavailable ↻.
+An empty key and one that is too long are Invalid everywhere; a full store and an unavailable broker are Unavailable ↻.
 """
 
 from tasuki.handlers.store.handler_store import HandlerStore

@@ -147,7 +147,7 @@ def _retried_for_ever(project: Project) -> Iterator[ConfigWarning]:
     for id in sorted(consumed & queues.keys() - letters):
         config = queues[id]
         if config.dead_letter is None and "dead_letter" not in config.model_fields_set:
-            problem = "a message that always fails is retried for ever: the queue has no dead_letter"
+            problem = "a message that always fails is retried forever: the queue has no dead_letter"
             name = f"{id.rpartition(':')[2]}.dead"
             hint = f"write dead_letter: {{queue: {name}, max_attempts: 5}}, or dead_letter: null to confirm it"
             yield ConfigWarning(problem, project.registry.entries[id].position(), id, hint)

@@ -171,7 +171,7 @@ class ConsumerConfig(Config):
         if self.idempotency is not None and self.batch is not None:
             raise at_field("idempotency", "a key is of one message: remove batch, or the idempotency")
         if self.auto_ack and (self.idempotency or any(task.idempotency for task in self.funcs.values())):
-            raise at_field("idempotency", "auto_ack acks before the work is done: no message of a key comes again")
+            raise at_field("idempotency", "auto_ack acks before the work is done: no message of a key is redelivered")
         return self
 
     @property

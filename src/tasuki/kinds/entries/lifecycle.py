@@ -81,7 +81,7 @@ class RetryConfig(BackoffConfig):
 
 
 class RestartConfig(BackoffConfig):
-    """The delay before a failed service is started again; 2s at most while its broker is away."""
+    """The delay before a failed service is started again; 2s at most while its broker is unavailable."""
 
     max_attempts: Count = 0
     """Failures in a row after which it stays stopped; 0: no limit."""

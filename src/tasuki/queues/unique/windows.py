@@ -53,7 +53,7 @@ class UniqueWindows:
         self._publish = publish
         self._tasks: set[asyncio.Task[Any]] = set()
         self.find_store: FindStore | None = None
-        """Gives the store of the queue's state; raises DriverError where there is none, or it is away."""
+        """Gives the store of the queue's state; raises DriverError where there is none, or it is unavailable."""
 
     async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:
         """Publish in order; one result a message. Messages without a window go as they are.

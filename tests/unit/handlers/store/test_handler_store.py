@@ -52,14 +52,14 @@ async def test_values_are_copies(store: HandlerStore) -> None:
 
 async def test_entries_expire(store: HandlerStore, tasuki_clock: FakeClock) -> None:
     await store.set("k", 1, ttl=5)
-    await store.set("for ever", 1, ttl=0)
+    await store.set("forever", 1, ttl=0)
     tasuki_clock.advance(4.9)
     assert await store.has("k")
     tasuki_clock.advance(0.1)
     assert not await store.has("k")
     assert await store.delete("k") is False
     assert await kind_of(store.get("k")) == ("NotFound", "key not found", False)
-    assert await keys(store) == ["for ever"]
+    assert await keys(store) == ["forever"]
     await store.put("k", 2, only_if_absent=True)
 
 

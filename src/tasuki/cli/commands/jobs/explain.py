@@ -26,8 +26,8 @@ def command(ctx: click.Context, target: Target, id: str, *, queue: str | None, a
     """Say why the message ID does not run now: the first cause, then the others, each with what changes it.
 
     Looks through the first 10,000 waiting messages, and asks the workers. Ends with 1 if no message is found, also
-    where its broker does not show messages and nothing else reports it. Without --queue a broker that is away does
-    not end the search.
+    where its broker does not show messages and nothing else reports it. Without --queue an unavailable broker does not
+    end the search.
     """
     from tasuki.app.explain.looking import explain_in, search
     from tasuki.kinds.entries.queue import QueueConfig

@@ -160,4 +160,4 @@ def _show(done: dict[str, Any]) -> None:
     if left := done["rejected"] + done["unknown"] - len(shown):
         click.echo(f"and {count(left, 'line')} more", err=True)
     if done["not_sent_from_line"]:
-        click.echo(f"the broker is away: from line {done['not_sent_from_line']} on, nothing was sent", err=True)
+        click.echo(f"the broker is unavailable: from line {done['not_sent_from_line']} on, nothing was sent", err=True)

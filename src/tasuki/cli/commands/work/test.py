@@ -72,7 +72,7 @@ def command(target: Target, pattern: str, *, no_consumers: bool, as_json: bool) 
 
 
 async def _start(app: App) -> None:
-    """Start the consumers. Raises the error of a broker that is away: no test waits for its return."""
+    """Start the consumers. Raises the error of an unavailable broker: no test waits for its return."""
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.queue import QueueConfig
 

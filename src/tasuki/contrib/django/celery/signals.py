@@ -35,6 +35,6 @@ task_postrun = TaskSignal()
 task_failure = TaskSignal()
 """As ``task_prerun``, with ``exception`` and ``traceback``: the task is given up. ``task_postrun`` follows a run."""
 task_retry = TaskSignal()
-"""As ``task_prerun``, with ``reason``, the error: the task comes again."""
+"""As ``task_prerun``, with ``reason``, the error: the task is redelivered."""
 worker_process_init = TaskSignal()
 """A worker process has started, and receives nothing yet. ``sender`` is None."""

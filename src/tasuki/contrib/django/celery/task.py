@@ -248,7 +248,7 @@ def shared_task(function: Callable[..., Any] | None = None, /, **options: Any) -
     """Declare the decorated function as a task, with or without options; it becomes a :class:`Task`.
 
     An error ends the task, and its message is a dead letter, unless ``autoretry_for`` lists the error. A worker that
-    dies ends nothing: the message comes again, as often as the queue's ``max_attempts`` says.
+    dies ends nothing: the message is redelivered, as often as the queue's ``max_attempts`` says.
 
     Args:
         function: the decorated function, if the decorator has no parentheses.

@@ -129,7 +129,7 @@ def mark(queue: str, *, passive: bool = False) -> Method:
 def last_exchange() -> list[Method]:
     """Make the exchange behind the delay queues.
 
-    It keeps a message whose target was deleted: the broker would try again for ever, and thirty-two such messages would
+    It keeps a message whose target was deleted: the broker would try again forever, and thirty-two such messages would
     block a delay queue.
     """
     return [

@@ -29,7 +29,7 @@ from tasuki.drivers.amqp.topology.queue_arguments import active_queue_name
 
 _MOST = 10
 _RENEWAL = 300.0
-"""Seconds after which the message goes back, to come again at once: the broker lets none be held for ever."""
+"""Seconds after which the message goes back, to come again at once: the broker lets none be held forever."""
 _TIMEOUT: dict[str, Any] = {consumer_timeout.ARGUMENT: round(CONSUMER_TIMEOUT * 1000)}
 _ARGUMENTS: dict[str, Any] = {"x-queue-type": "quorum", "x-single-active-consumer": True, **_TIMEOUT}
 

@@ -1,7 +1,7 @@
 """Resting: deliveries that stay unsettled until their delay is over, as their copies could not keep their place.
 
-A delivery of a lane of keys goes back to its lane then: it comes again at once, before all others of the lane, and the
-broker restarts its ``consumer_timeout``. A long delay is spent in slices for the same reason.
+A delivery of a lane of keys goes back to its lane then: it is redelivered at once, before all others of the lane, and
+the broker restarts its ``consumer_timeout``. A long delay is spent in slices for the same reason.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class PullRequests:
         """Up to ``limit`` messages, as soon as there is one: of the highest priority, or of this ``lane``.
 
         Raises:
-            BrokerUnavailableError: the server is away.
+            BrokerUnavailableError: the server is unavailable.
         """
         until = asyncio.get_running_loop().time() + wait
         try:

@@ -217,7 +217,7 @@ class Receivers:
         return self._names.receiver(queue, self._lines.who)
 
     async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
-        """Erase the reports of this process, and of dead ones, which would stay for ever."""
+        """Erase the reports of this process, and of dead ones, which would stay forever."""
         await self._report(connection, queues, 0)  # after this answer no earlier report is on its way
         stream = self._names.records_stream
         await ask(connection, "", [erasing(stream, self._subject(queue)) for queue in queues])

@@ -40,7 +40,7 @@ class Inbox:
             return True
 
     def get(self, seconds: float | None) -> list[Request]:
-        """What has queued up; waits for the first one, None: for ever."""
+        """What has queued up; waits for the first one, None: forever."""
         try:
             first = self._requests.get(timeout=seconds)
         except Empty:
@@ -93,7 +93,7 @@ class Inbox:
             self._is_closed = True
 
     def forget_parent(self) -> None:
-        """Close its files in a forked child, which has no thread to wake, and where the lock may be held for ever."""
+        """Close its files in a forked child, which has no thread to wake, and where the lock may be held forever."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.close()

@@ -229,7 +229,7 @@ class Polling:
         damaged = 0
         for raw in answer.get("Messages") or ():
             if self._is_damaged(raw):
-                damaged += 1  # comes again when its lease ends; the others need not wait for that
+                damaged += 1  # is redelivered when its lease ends; the others need not wait for that
                 continue
             held, body, left = self._opened(raw, lease, url)
             if left > 0:

@@ -232,7 +232,7 @@ class Settling:
                 source.put_back(held)
 
     async def _reach(self, source: Source) -> None:
-        """Nothing to ask SQS, but a broker that is away must show."""
+        """Nothing to ask SQS, but an unavailable broker must show."""
         await self._clients.call(
             "get_queue_attributes", source.spec.name, QueueUrl=source.url, AttributeNames=["QueueArn"]
         )

@@ -45,7 +45,7 @@ class Suspects:
         self._clock = clock
 
     async def start(self, batch: Sequence[Receipt]) -> list[Receipt]:
-        """Record the starts; the receipts that are stale, or whose message comes again with its record."""
+        """Record the starts; the receipts that are stale, or whose message is redelivered with its record."""
         return [receipt for receipt in batch if not await self._start(receipt)]
 
     async def _start(self, receipt: Receipt) -> bool:

@@ -55,7 +55,7 @@ class Log:
 
 
 Job = Callable[[Store, Log, Any], Awaitable[None]]
-"""Works until the log is over, or for ever. A function of a module, so that a child finds it."""
+"""Works until the log is over, or forever. A function of a module, so that a child finds it."""
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def run(task: Runnable, arguments: dict[str, Any], context: Context) -> Any:
             task.before_start(message.id, (), found)
             value = task.enter(**found)
     except (Interrupted, SoftTimeLimitExceeded, Snooze, Suspended):
-        raise  # it comes again as if it had not run, or ``give_up`` ends it
+        raise  # it is redelivered as if it had not run, or ``give_up`` ends it
     except BaseException as error:
         if _comes_again(task, error, context):
             tell_retry(task, call, error)

@@ -4,7 +4,7 @@
 --   context.sleep(duration, name?)                     true, nil | nil, err    "3d", "1h30m" or seconds
 --   context.wait_for(event, key, timeout, name?)       value, nil | nil, err (Timeout: no signal came)
 --
--- A sleep or wait that is not over ends the handler here: nothing in it can catch that. The message comes again later, and
+-- A sleep or wait that is not over ends the handler here: nothing in it can catch that. The message is redelivered later, and
 -- its steps are not done again. A step whose fn returns nil and an error, or raises, is not recorded.
 
 local host = ...

@@ -9,14 +9,11 @@ import pytest
 
 from tasuki.drivers.toolkit.database import polling
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
-from tasuki.testing.conformance.driver.content import Content
-from tasuki.testing.conformance.driver.edges import Edges
+from tasuki.testing.conformance.driver.content import Content, Edges
 from tasuki.testing.conformance.driver.moving import Moving
+from tasuki.testing.conformance.queues.by_id import Removing
 from tasuki.testing.conformance.queues.inspecting import Inspecting
-from tasuki.testing.conformance.queues.removing import Removing
-from tasuki.testing.conformance.whole.asking import Asking
-from tasuki.testing.conformance.whole.publishing import Publishing
-from tasuki.testing.conformance.whole.whole import Whole
+from tasuki.testing.conformance.whole.whole import Asking, Publishing, Whole
 from tasuki_mariadb.driver import MariaDbDriver
 from tasuki_mariadb.settings import MariaDbSettings
 from tests.support.brokers.broker import Broker

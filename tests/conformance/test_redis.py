@@ -15,16 +15,12 @@ from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.moving import Moving
-from tasuki.testing.conformance.driver.transferring import Transferring
-from tasuki.testing.conformance.queues.counting import Counting
-from tasuki.testing.conformance.queues.lane_changes import LaneChanges
-from tasuki.testing.conformance.queues.lanes import Lanes
-from tasuki.testing.conformance.queues.limits import Limits
-from tasuki.testing.conformance.queues.places import Places
-from tasuki.testing.conformance.queues.purging import Purging
-from tasuki.testing.conformance.queues.removing import Removing
+from tasuki.testing.conformance.driver.transferring import Transferring, Transfers
+from tasuki.testing.conformance.queues.by_id import Removing
+from tasuki.testing.conformance.queues.counting import Counting, Purging
+from tasuki.testing.conformance.queues.lanes import LaneChanges, Lanes
+from tasuki.testing.conformance.queues.limits import Limits, Places
 from tasuki.testing.conformance.queues.turns import Turns
-from tasuki.testing.conformance.whole.transfers import Transfers
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
 from tests.support.brokers.versions import version_of

@@ -15,39 +15,28 @@ that needs a capability which the driver does not claim is skipped, and says so.
 
 from tasuki.testing.conformance.clock import ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
-from tasuki.testing.conformance.driver.content import Content
+from tasuki.testing.conformance.driver.content import Content, Edges
 from tasuki.testing.conformance.driver.duplicates import Duplicates
-from tasuki.testing.conformance.driver.edges import Edges
 from tasuki.testing.conformance.driver.failing import Failing
 from tasuki.testing.conformance.driver.last_errors import LastErrors
 from tasuki.testing.conformance.driver.moving import Moving
+from tasuki.testing.conformance.driver.restoring import Restoring
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Deaths, Suspects
-from tasuki.testing.conformance.driver.transferring import Transferring
+from tasuki.testing.conformance.driver.transferring import Transferring, Transfers
 from tasuki.testing.conformance.driver.within import Claiming, SettlingWithin
-from tasuki.testing.conformance.queues.counting import Counting
-from tasuki.testing.conformance.queues.expediting import Expediting
+from tasuki.testing.conformance.queues.by_id import Expediting, Finding, Removing
+from tasuki.testing.conformance.queues.causes import CausesOfDeath
+from tasuki.testing.conformance.queues.counting import Counting, Purging
 from tasuki.testing.conformance.queues.inspecting import Inspecting
-from tasuki.testing.conformance.queues.lane_changes import LaneChanges
-from tasuki.testing.conformance.queues.lanes import Lanes
-from tasuki.testing.conformance.queues.limits import Limits
-from tasuki.testing.conformance.queues.places import Places
-from tasuki.testing.conformance.queues.purging import Purging
-from tasuki.testing.conformance.queues.removing import Removing
+from tasuki.testing.conformance.queues.lanes import LaneChanges, Lanes
+from tasuki.testing.conformance.queues.limits import Limits, Places
 from tasuki.testing.conformance.queues.turns import Turns
-from tasuki.testing.conformance.queues.unique_keys import UniqueKeys
-from tasuki.testing.conformance.queues.uniques import Uniques
+from tasuki.testing.conformance.queues.uniques import UniqueKeys, Uniques
 from tasuki.testing.conformance.rig import Rig, Suite, case
-from tasuki.testing.conformance.whole.asking import Asking
-from tasuki.testing.conformance.whole.batches import Batches
-from tasuki.testing.conformance.whole.causes import CausesOfDeath
-from tasuki.testing.conformance.whole.finding import Finding
-from tasuki.testing.conformance.whole.publishing import Publishing
-from tasuki.testing.conformance.whole.restoring import Restoring
 from tasuki.testing.conformance.whole.stress import Stress
-from tasuki.testing.conformance.whole.transfers import Transfers
-from tasuki.testing.conformance.whole.whole import Whole
+from tasuki.testing.conformance.whole.whole import Asking, Batches, Publishing, Whole
 
 
 class DriverConformance(

@@ -9,11 +9,11 @@ import pytest
 
 from tasuki.drivers.toolkit.database import polling
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
-from tasuki.testing.conformance.driver.content import Content, Edges
+from tasuki.testing.conformance.driver.content import Content
 from tasuki.testing.conformance.driver.moving import Moving
-from tasuki.testing.conformance.queues.by_id import Removing
+from tasuki.testing.conformance.queues.by_id import Finding
 from tasuki.testing.conformance.queues.inspecting import Inspecting
-from tasuki.testing.conformance.whole.whole import Asking, Publishing, Whole
+from tasuki.testing.conformance.whole.whole import Whole
 from tasuki_mariadb.driver import MariaDbDriver
 from tasuki_mariadb.settings import MariaDbSettings
 from tests.support.brokers.broker import Broker
@@ -45,7 +45,7 @@ class Server(Proxied):
         self.shared_broker.shared().restart()  # here: it ends with the thread that started it
 
 
-class TestQuick(Server, Content, Edges, Inspecting, Moving, Removing, Whole, Asking, Publishing):
+class TestQuick(Server, Content, Finding, Inspecting, Moving, Whole):
     """The cases that hardly wait: `make matrix` runs all."""
 
 

@@ -15,11 +15,11 @@ from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.moving import Moving
-from tasuki.testing.conformance.driver.transferring import Transferring, Transfers
-from tasuki.testing.conformance.queues.by_id import Removing
-from tasuki.testing.conformance.queues.counting import Counting, Purging
-from tasuki.testing.conformance.queues.lanes import LaneChanges, Lanes
-from tasuki.testing.conformance.queues.limits import Limits, Places
+from tasuki.testing.conformance.driver.transferring import Transferring
+from tasuki.testing.conformance.queues.by_id import Finding
+from tasuki.testing.conformance.queues.counting import Counting
+from tasuki.testing.conformance.queues.lanes import Lanes
+from tasuki.testing.conformance.queues.limits import Limits
 from tasuki.testing.conformance.queues.turns import Turns
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
@@ -63,7 +63,7 @@ class TestValkey(TestRedis):
 
 
 @pytest.mark.variant
-class TestBehindSentinel(Clauses, Counting, Purging, Removing, Transferring, Transfers):
+class TestBehindSentinel(Clauses, Counting, Finding, Transferring):
     takes_clock = False
     real_seconds = 1.5
 
@@ -77,9 +77,7 @@ class TestBehindSentinel(Clauses, Counting, Purging, Removing, Transferring, Tra
 
 
 @pytest.mark.variant
-class TestInCluster(
-    Clauses, Counting, LaneChanges, Lanes, Limits, Moving, Places, Purging, Removing, Transferring, Transfers, Turns
-):
+class TestInCluster(Clauses, Counting, Finding, Lanes, Limits, Moving, Transferring, Turns):
     takes_clock = False
     real_seconds = 1.5
 

@@ -15,7 +15,7 @@ _BATCH_TO_TRY = 16 * 2**20
 
 
 class Content(Suite):
-    """Bodies, headers, batches and queues."""
+    """Bodies, headers, batches and queues; empty batches, impossible values, late settlements, forced ids."""
 
     @case()
     async def test_bodies_of_any_bytes(self, rig: Rig) -> None:
@@ -173,10 +173,6 @@ class Content(Suite):
         await rig.nothing()
         await rig.publish(rig.message())
         await rig.ack(await rig.one())
-
-
-class Edges(Suite):
-    """Empty batches, impossible values, late settlements, forced ids."""
 
     @case()
     async def test_32_nothing_asked_nothing_answered(self, rig: Rig) -> None:

@@ -19,7 +19,7 @@ _CHECKED = 3.0
 
 
 class Suspects(Suite):
-    """Messages whose last delivery ended without a settlement."""
+    """Messages whose last delivery ended without a settlement, or whose holder died."""
 
     @case("leases", "counts_attempts")
     async def test_28_a_lost_lease_makes_a_suspect_and_does_not_count(self, rig: Rig) -> None:
@@ -140,10 +140,6 @@ class Suspects(Suite):
         got = await rig.take(2)
         assert sorted(ids(got)) == published
         assert [(delivery.attempt, delivery.suspect) for delivery in got] == [(1, True)] * 2
-
-
-class Deaths(Suite):
-    """A process that holds messages and is silent: first it lives, then it is killed."""
 
     @case("sees_deaths", "multi_process")
     async def test_61_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages(self, rig: Rig) -> None:

@@ -13,7 +13,7 @@ from tasuki.testing.conformance.rig import FAR, Rig, Suite, cancelled, case, eac
 
 
 class Transferring(Suite):
-    """A transfer takes out and stores, or does neither."""
+    """A transfer takes out and stores, or does neither: each message is in one queue at any time."""
 
     @case("transfer")
     async def test_50_a_transfer_takes_out_and_stores(self, rig: Rig) -> None:
@@ -255,31 +255,6 @@ class Transferring(Suite):
         got = await rig.woken(lambda: transferred(rig, to_other(rig, "a")))
         assert got.id == "b"
 
-
-def to_other(rig: Rig, source: str, *, id: str | None = None, body: bytes = b"body", **options: Any) -> Transfer:
-    """A transfer to ``other``; without its own id the message has the same one."""
-    return Transfer(source, rig.other, rig.message(body, id=id or source, **options))
-
-
-async def declare_near(rig: Rig, **options: Any) -> None:
-    """Declare ``other``; messages need not be transferable between all queues."""
-    await rig.declare(name=rig.other, **options)
-    if not rig.driver.can_transfer(rig.queue, rig.other):
-        raise SkipTest(f"not applicable: driver {rig.driver.name} has these queues in two places")
-
-
-async def transferred(rig: Rig, *batch: Transfer) -> list[DriverError | None]:
-    """One result a transfer."""
-    return await each_result(rig.driver.transfer(rig.queue, batch), len(batch))
-
-
-_CUTS = 20
-"""Answers of the broker that a transfer does not need."""
-
-
-class Transfers(Suite):
-    """Each message is in one queue at any time."""
-
     @case("transfer")
     async def test_50_of_many_callers_one_does_it(self, rig: Rig) -> None:
         await declare_near(rig)
@@ -442,6 +417,27 @@ class Transfers(Suite):
         assert await transferred(rig, _from(rig, second)) == [None]
         assert [each.body for each in await rig.take(queue=rig.other)] == [b"2"]
         assert [each.body for each in await rig.driver.peek(rig.queue, 10)] == [b"1"]
+
+
+def to_other(rig: Rig, source: str, *, id: str | None = None, body: bytes = b"body", **options: Any) -> Transfer:
+    """A transfer to ``other``; without its own id the message has the same one."""
+    return Transfer(source, rig.other, rig.message(body, id=id or source, **options))
+
+
+async def declare_near(rig: Rig, **options: Any) -> None:
+    """Declare ``other``; messages need not be transferable between all queues."""
+    await rig.declare(name=rig.other, **options)
+    if not rig.driver.can_transfer(rig.queue, rig.other):
+        raise SkipTest(f"not applicable: driver {rig.driver.name} has these queues in two places")
+
+
+async def transferred(rig: Rig, *batch: Transfer) -> list[DriverError | None]:
+    """One result a transfer."""
+    return await each_result(rig.driver.transfer(rig.queue, batch), len(batch))
+
+
+_CUTS = 20
+"""Answers of the broker that a transfer does not need."""
 
 
 async def _publish_twins(rig: Rig, *bodies: bytes, **options: Any) -> None:

@@ -11,7 +11,7 @@ from tasuki.testing.conformance.verbs import raises, verbs
 
 
 class Finding(Suite):
-    """A search shows what waits, and changes nothing."""
+    """A search shows the named messages, a removal takes them, and an end of their delays makes them ready."""
 
     @case("find")
     async def test_51_find_shows_without_receiving(self, rig: Rig) -> None:
@@ -129,10 +129,6 @@ class Finding(Suite):
         for after in (0, 1, 99, 102, 150, 297, 300, 301, 305, 309, 310, 313, 319, 320, 400):
             shown = await rig.driver.peek(rig.queue, 7, after)
             assert [message.id for message in shown] == whole[after : after + 7], after
-
-
-class Removing(Suite):
-    """A removal takes the named queue or messages, and nothing else."""
 
     @case("delete")
     async def test_27_a_deleted_queue_is_gone_with_all_that_it_held(self, rig: Rig) -> None:
@@ -261,13 +257,6 @@ class Removing(Suite):
         assert await rig.driver.remove(rig.queue, wanted) == len(wanted)
         assert sorted(await rig.drain(expected=990)) == sorted(set(published) - set(wanted))
 
-
-_MANY = 1000
-
-
-class Expediting(Suite):
-    """A message whose delay is ended is as one whose time has come."""
-
     @case("expedite")
     async def test_49_a_delay_ends(self, rig: Rig) -> None:
         await rig.publish(*(rig.message(id=id, delay=FAR) for id in ("a", "b", "ä", "d")))
@@ -362,3 +351,6 @@ class Expediting(Suite):
         await rig.publish(rig.message(id="a", lane="a", delay=FAR))
         got = await rig.woken(lambda: rig.driver.expedite(rig.queue, ["a"]))
         assert got.id == "a"
+
+
+_MANY = 1000

@@ -11,7 +11,7 @@ from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
 
 class Counting(Suite):
-    """Depth and occupancy."""
+    """Depth, occupancy and peek; a purge removes no message that was published after it began."""
 
     @case("exact_depth")
     async def test_depth_is_exact(self, rig: Rig) -> None:
@@ -105,13 +105,6 @@ class Counting(Suite):
         await rig.take(2)
         assert (await rig.driver.depth(rig.queue)).oldest_age is None
 
-
-_WAITING, _LATE, _PUBLISHERS = 100, 40, 8
-
-
-class Purging(Suite):
-    """A purge has a beginning, and removes no message that was published after it."""
-
     @case("peek")
     async def test_24_peek_shows_without_receiving(self, rig: Rig) -> None:
         await rig.declare(lease=300.0)  # what a peek has taken must not come back in time
@@ -139,6 +132,9 @@ class Purging(Suite):
         for number, (purger, waits) in enumerate(product((rig.driver, await rig.elsewhere()), (True, False))):
             # A queue that no driver has received from: a broker that pushes could have handed its messages out.
             await _purge_under_load(rig, f"{rig.queue}-{number}", purger, waits=waits)
+
+
+_WAITING, _LATE, _PUBLISHERS = 100, 40, 8
 
 
 async def _purge_under_load(rig: Rig, queue: str, purger: Driver, *, waits: bool) -> None:

@@ -35,7 +35,7 @@ async def served(rig: Rig, number: int, limit: int = 1) -> Counter[str]:
 
 
 class Lanes(Suite):
-    """Cases: limits of lanes, and the order within one."""
+    """Limits of lanes, the order within one, and all that can happen to a queue with lanes."""
 
     @case("lanes")
     async def test_43_a_queue_with_lanes_gives_all_its_messages(self, rig: Rig) -> None:
@@ -227,20 +227,6 @@ class Lanes(Suite):
         assert handled == Counter(message.id for message in batch)
         await rig.counts(0, 0, 0)
 
-
-def _verdict(numbers: random.Random, got: Received, handled: Counter[str]) -> Settlement:
-    kind = numbers.choice((Ack, Ack, Nack, Release))
-    if kind is Ack:
-        handled[got.id] += 1
-    return kind(got.receipt)
-
-
-_ONE = Limit(concurrency=1)
-
-
-class LaneChanges(Suite):
-    """Cases: declarations, moves, removals, and other features on a queue with lanes."""
-
     @case("lanes", "limits:concurrency")
     async def test_45_a_queue_with_messages_gets_lanes(self, rig: Rig) -> None:
         await limited(rig)
@@ -404,3 +390,13 @@ class LaneChanges(Suite):
         assert sorted(each.id for each in await rig.driver.peek(rig.queue, 10)) == sorted(published)
         pages = [await rig.driver.peek(rig.queue, 1, after) for after in range(5)]
         assert sorted(each.id for page in pages for each in page) == sorted(published)
+
+
+def _verdict(numbers: random.Random, got: Received, handled: Counter[str]) -> Settlement:
+    kind = numbers.choice((Ack, Ack, Nack, Release))
+    if kind is Ack:
+        handled[got.id] += 1
+    return kind(got.receipt)
+
+
+_ONE = Limit(concurrency=1)

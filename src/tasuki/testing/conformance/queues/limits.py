@@ -30,7 +30,7 @@ async def settle(rig: Rig, *batch: Settlement, driver: Driver | None = None) -> 
 
 
 class Limits(Suite):
-    """Cases: what must wait is not handed out."""
+    """A message that must wait is not handed out, and a receive that waits is woken when it may be."""
 
     @case("limits:rate")
     async def test_42_a_burst_and_then_no_more(self, rig: Rig) -> None:
@@ -274,10 +274,6 @@ class Limits(Suite):
         await limited(rig, limit=Limit(SLOW, burst=2))
         await rig.publish(*rig.messages(2))
         await rig.take(2)
-
-
-class Places(Suite):
-    """Cases: a receive that waits for a place or for another limit need not ask again."""
 
     @case("limits:concurrency")
     async def test_45_a_settlement_wakes_one_that_waits_for_a_place(self, rig: Rig) -> None:

@@ -35,7 +35,7 @@ def kept(id: str) -> Merged:
 
 
 class Uniques(Suite):
-    """A key has one message at a time, and gives it free by itself."""
+    """A key has one message at a time, until its span ends."""
 
     @case("unique:pending")
     async def test_39_a_waiting_message_keeps_its_key(self, rig: Rig) -> None:
@@ -225,22 +225,6 @@ class Uniques(Suite):
                 await raises(UnsupportedError, rig, partial(rig.driver.publish, rig.queue, [message]))
         await rig.nothing()
 
-
-def spans_of(rig: Rig) -> list[Span]:
-    """The spans that the driver claims."""
-    window = rig.driver.capabilities.unique_window or rig.long * 5
-    spans: tuple[tuple[str, Span], ...] = (("pending", "pending"), ("running", "running"), ("window", window))
-    return [span for name, span in spans if name in rig.driver.capabilities.unique]
-
-
-def span_of(rig: Rig) -> Span:
-    """One of them."""
-    return spans_of(rig)[0]
-
-
-class UniqueKeys(Suite):
-    """Cases: until when a message has its key."""
-
     @case("unique:pending")
     async def test_41_a_failed_message_has_its_key_again(self, rig: Rig) -> None:
         await told(rig, unique(rig, "a"))
@@ -386,3 +370,15 @@ class UniqueKeys(Suite):
         await rig.restart()
         for span in spans_of(rig):
             assert await told(rig, unique(rig, "new", f"{span}", span)) == [kept(f"{span}")]
+
+
+def spans_of(rig: Rig) -> list[Span]:
+    """The spans that the driver claims."""
+    window = rig.driver.capabilities.unique_window or rig.long * 5
+    spans: tuple[tuple[str, Span], ...] = (("pending", "pending"), ("running", "running"), ("window", window))
+    return [span for name, span in spans if name in rig.driver.capabilities.unique]
+
+
+def span_of(rig: Rig) -> Span:
+    """One of them."""
+    return spans_of(rig)[0]

@@ -13,7 +13,7 @@ The hooks of the driver's suite (:class:`~tasuki.testing.conformance.Suite`) are
 can fill the store. A case that needs a fact which the store does not claim is skipped, and says so.
 """
 
-from tasuki.testing.conformance.stores.entries import Entries, Expiring, Several
+from tasuki.testing.conformance.stores.entries import Entries
 from tasuki.testing.conformance.stores.failing import Failing
 from tasuki.testing.conformance.stores.killing import Killing
 from tasuki.testing.conformance.stores.limits import Places, Tokens
@@ -23,7 +23,7 @@ from tasuki.testing.conformance.stores.running import Running
 from tasuki.testing.conformance.stores.watching import Watching
 
 
-class StoreConformance(Entries, Expiring, Listing, Watching, Tokens, Places, Running, Failing, Killing, Several):
+class StoreConformance(Entries, Listing, Watching, Tokens, Places, Running, Failing, Killing):
     """Every case; see :class:`StoreSuite` for the hooks."""
 
 

@@ -20,7 +20,7 @@ HOSTILE = (
 
 
 class Entries(StoreSuite):
-    """Single entries, written and read."""
+    """Entries one by one and several together, and how long they are there."""
 
     @case()
     async def test_01_an_absent_key_has_no_entry(self, rig: StoreRig) -> None:
@@ -222,14 +222,6 @@ class Entries(StoreSuite):
         await rig.put("key")
         assert sum(await asyncio.gather(*(stores[n % 2].delete("key") for n in range(10)))) == 1
 
-
-def _rise(versions: list[int]) -> None:
-    assert all(before < after for before, after in pairwise(versions)), f"versions {versions} do not rise"
-
-
-class Expiring(StoreSuite):
-    """A key with a ttl is there for at least its ttl, and not for long after it, by the clock of the store."""
-
     @case()
     async def test_08_keys_are_gone_by_their_ttl_and_never_before(self, rig: StoreRig) -> None:
         facts, store = rig.store.facts, rig.store
@@ -311,10 +303,6 @@ class Expiring(StoreSuite):
         await rig.outlast(rig.term)
         assert [entry.key for entry in await rig.all()] == ["removed"]
 
-
-class Several(StoreSuite):
-    """Entries that are written together."""
-
     @case()
     async def test_33_each_entry_is_written(self, rig: StoreRig) -> None:
         old = await rig.store.put("a", b"old")
@@ -365,3 +353,7 @@ class Several(StoreSuite):
             await reader.current()
             await rig.store.put_all([("several/1", b"1"), ("other", b""), ("several/2", b"2")])
             await reader.has({"several/1": b"1", "several/2": b"2"})
+
+
+def _rise(versions: list[int]) -> None:
+    assert all(before < after for before, after in pairwise(versions)), f"versions {versions} do not rise"

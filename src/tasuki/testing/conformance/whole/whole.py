@@ -221,13 +221,6 @@ class Whole(Suite):
                 raise AssertionError("a stop that cut off a handler says so")
         assert (await rig.one()).attempt == 1
 
-
-_LONG = 60.0
-
-
-class Batches(Suite):
-    """A batch handler ends in the same way on every driver."""
-
     @case()
     async def test_each_message_of_a_batch_ends_by_its_own_result(self, rig: Rig) -> None:
         line = await Line(rig, max_attempts=2).open()
@@ -297,10 +290,6 @@ class Batches(Suite):
         got = await rig.take(3)
         assert (batches, {received.attempt for received in got}) == ([], {1})
 
-
-class Asking(Suite):
-    """Request and reply are the same on every driver."""
-
     @case()
     async def test_each_request_gets_its_own_result(self, rig: Rig) -> None:
         line = await Line(rig).open()
@@ -342,10 +331,6 @@ class Asking(Suite):
         else:
             raise AssertionError("RequestTimeoutError expected")
 
-
-class Publishing(Suite):
-    """Full queues, and signatures."""
-
     @case("max_length")
     async def test_a_full_queue_is_waited_for(self, rig: Rig) -> None:
         line = await Line(rig, spec={"max_length": 2}).open()
@@ -382,3 +367,6 @@ class Publishing(Suite):
         assert letter.body == b'"forged"'
         assert letter.headers[DEAD_LETTER_REASON] == "unsigned"
         assert seen == ["good"]
+
+
+_LONG = 60.0

@@ -6,35 +6,16 @@ import asyncio
 import functools
 import inspect
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tasuki.testing.clock import FakeClock
-from tasuki.testing.twin.driver import twin_of
+from tasuki.testing.twin.driver import TwinDriver, twin_of
 from tasuki.testing.twin.reading.journal import Journal
 from tasuki.testing.twin.reading.verbs import Reading
 from tasuki.units import Duration, parse_duration
 
 if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
-    from tasuki.drivers.memory.queue import MemoryQueue
-
-
-class FaultyDriver(Protocol):
-    """What faults do to a driver; see :class:`tasuki.testing.twin.driver.TwinDriver`."""
-
-    @property
-    def queues(self) -> dict[str, MemoryQueue]:
-        """The queues by name, as they are now."""
-
-    @property
-    def dead(self) -> set[str]:
-        """Ids of stored dead letters whose originals are not acked yet."""
-
-    def lose_deliveries(self) -> None:
-        """Take back what the worker holds."""
-
-    def wake(self) -> None:
-        """Let receivers check again."""
 
 
 class Faults:
@@ -43,10 +24,10 @@ class Faults:
     def __init__(self, clock: FakeClock, journal: Journal) -> None:
         self.clock = clock
         self.journal = journal
-        self.drivers: list[FaultyDriver] = []
+        self.drivers: list[TwinDriver] = []
         self.away_until = 0.0
         """Monotonic time until which the broker is away."""
-        self.kills_left: dict[tuple[FaultyDriver, str] | None, int] = {}
+        self.kills_left: dict[tuple[TwinDriver, str] | None, int] = {}
         """How many workers still die, by the queue whose message they handle; None: any queue."""
         self.is_killed = False
         """A worker has died, and no other one has taken its place yet."""
@@ -82,7 +63,7 @@ class Faults:
             if not back.done():
                 back.set_result(None)
 
-    def kills(self, queue: str, driver: FaultyDriver, *, is_handled: bool) -> bool:
+    def kills(self, queue: str, driver: TwinDriver, *, is_handled: bool) -> bool:
         """Whether the worker dies now, before the settlement of a message of that queue; then it has lost all."""
         if self.is_killed or not is_handled:
             return self.is_killed

@@ -11,7 +11,7 @@ from tasuki.drivers.toolkit.database import polling
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.content import Content
 from tasuki.testing.conformance.driver.moving import Moving
-from tasuki.testing.conformance.queues.by_id import Finding
+from tasuki.testing.conformance.queues.by_id import ById
 from tasuki.testing.conformance.queues.inspecting import Inspecting
 from tasuki.testing.conformance.whole.whole import Whole
 from tasuki_mariadb.driver import MariaDbDriver
@@ -45,7 +45,7 @@ class Server(Proxied):
         self.shared_broker.shared().restart()  # here: it ends with the thread that started it
 
 
-class TestQuick(Server, Content, Finding, Inspecting, Moving, Whole):
+class TestQuick(Server, Content, ById, Inspecting, Moving, Whole):
     """The cases that hardly wait: `make matrix` runs all."""
 
 

@@ -16,7 +16,7 @@ from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.transferring import Transferring
-from tasuki.testing.conformance.queues.by_id import Finding
+from tasuki.testing.conformance.queues.by_id import ById
 from tasuki.testing.conformance.queues.counting import Counting
 from tasuki.testing.conformance.queues.lanes import Lanes
 from tasuki.testing.conformance.queues.limits import Limits
@@ -63,7 +63,7 @@ class TestValkey(TestRedis):
 
 
 @pytest.mark.variant
-class TestBehindSentinel(Clauses, Counting, Finding, Transferring):
+class TestBehindSentinel(Clauses, Counting, ById, Transferring):
     takes_clock = False
     real_seconds = 1.5
 
@@ -77,7 +77,7 @@ class TestBehindSentinel(Clauses, Counting, Finding, Transferring):
 
 
 @pytest.mark.variant
-class TestInCluster(Clauses, Counting, Finding, Lanes, Limits, Moving, Transferring, Turns):
+class TestInCluster(Clauses, Counting, ById, Lanes, Limits, Moving, Transferring, Turns):
     takes_clock = False
     real_seconds = 1.5
 

@@ -26,7 +26,7 @@ from tasuki.testing.conformance.driver.settling import Settling
 from tasuki.testing.conformance.driver.suspects import Suspects
 from tasuki.testing.conformance.driver.transferring import Transferring
 from tasuki.testing.conformance.driver.within import SettlingWithin
-from tasuki.testing.conformance.queues.by_id import Finding
+from tasuki.testing.conformance.queues.by_id import ById
 from tasuki.testing.conformance.queues.causes import CausesOfDeath
 from tasuki.testing.conformance.queues.counting import Counting
 from tasuki.testing.conformance.queues.inspecting import Inspecting
@@ -54,7 +54,7 @@ class DriverConformance(
     Counting,
     Moving,
     Transferring,
-    Finding,
+    ById,
     CausesOfDeath,
     LastErrors,
     Uniques,

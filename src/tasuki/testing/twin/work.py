@@ -70,7 +70,7 @@ class Work:
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where a drain is under way now."""
         self._ends: list[asyncio.Task[None]] = []
-        self._limits = Limits()
+        self._limits = HandlerLimits()
         self._steps, self._last_step, self._ticks = STEPS, STEPS, 0
 
     @property
@@ -329,7 +329,7 @@ async def leave_loop(assembly: Assembly) -> None:
     await assembly.stop_handlers()
 
 
-class Limits:
+class HandlerLimits:
     """Interrupts overdue handlers; a handler counts from when it is first seen running."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ from tasuki.testing.conformance.rig import FAR, Rig, Suite, case, ids
 from tasuki.testing.conformance.verbs import raises, verbs
 
 
-class Finding(Suite):
+class ById(Suite):
     """A search shows the named messages, a removal takes them, and an end of their delays makes them ready."""
 
     @case("find")

@@ -10,12 +10,9 @@ import pytest
 from tasuki.drivers.toolkit.database import polling
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.content import Content
-from tasuki.testing.conformance.driver.edges import Edges
 from tasuki.testing.conformance.driver.moving import Moving
+from tasuki.testing.conformance.queues.by_id import ById
 from tasuki.testing.conformance.queues.inspecting import Inspecting
-from tasuki.testing.conformance.queues.removing import Removing
-from tasuki.testing.conformance.whole.asking import Asking
-from tasuki.testing.conformance.whole.publishing import Publishing
 from tasuki.testing.conformance.whole.whole import Whole
 from tasuki_mariadb.driver import MariaDbDriver
 from tasuki_mariadb.settings import MariaDbSettings
@@ -48,7 +45,7 @@ class Server(Proxied):
         self.shared_broker.shared().restart()  # here: it ends with the thread that started it
 
 
-class TestQuick(Server, Content, Edges, Inspecting, Moving, Removing, Whole, Asking, Publishing):
+class TestQuick(Server, Content, ById, Inspecting, Moving, Whole):
     """The cases that hardly wait: `make matrix` runs all."""
 
 

@@ -16,15 +16,11 @@ from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.transferring import Transferring
+from tasuki.testing.conformance.queues.by_id import ById
 from tasuki.testing.conformance.queues.counting import Counting
-from tasuki.testing.conformance.queues.lane_changes import LaneChanges
 from tasuki.testing.conformance.queues.lanes import Lanes
 from tasuki.testing.conformance.queues.limits import Limits
-from tasuki.testing.conformance.queues.places import Places
-from tasuki.testing.conformance.queues.purging import Purging
-from tasuki.testing.conformance.queues.removing import Removing
 from tasuki.testing.conformance.queues.turns import Turns
-from tasuki.testing.conformance.whole.transfers import Transfers
 from tests.support.brokers.place import Proxied, address
 from tests.support.brokers.redis import MASTER, Cluster, Redis, Sentinel, Valkey
 from tests.support.brokers.versions import version_of
@@ -67,7 +63,7 @@ class TestValkey(TestRedis):
 
 
 @pytest.mark.variant
-class TestBehindSentinel(Clauses, Counting, Purging, Removing, Transferring, Transfers):
+class TestBehindSentinel(Clauses, Counting, ById, Transferring):
     takes_clock = False
     real_seconds = 1.5
 
@@ -81,9 +77,7 @@ class TestBehindSentinel(Clauses, Counting, Purging, Removing, Transferring, Tra
 
 
 @pytest.mark.variant
-class TestInCluster(
-    Clauses, Counting, LaneChanges, Lanes, Limits, Moving, Places, Purging, Removing, Transferring, Transfers, Turns
-):
+class TestInCluster(Clauses, Counting, ById, Lanes, Limits, Moving, Transferring, Turns):
     takes_clock = False
     real_seconds = 1.5
 

@@ -8,7 +8,7 @@ from typing import cast
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.twin.driver import TwinDriver
-from tasuki.testing.twin.faults.state import Faults
+from tasuki.testing.twin.faults import Faults
 from tasuki.testing.twin.reading.journal import Journal
 
 

@@ -30,7 +30,6 @@ LONG_FUNCTIONS = {
     "cli/commands/work/run.py run_here": 42,
     "consumers/handling/executor.py execute": 46,
     "drivers/redis/batches.py publishing": 42,
-    "testing/real/drivers.py noted": 50,
 }
 """The same for functions."""
 OPEN_OPTIONS = {

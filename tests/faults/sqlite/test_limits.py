@@ -20,7 +20,7 @@ import pytest
 from tasuki.contracts.driver import Ack, Limit, Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tasuki.testing.conformance.windows import Taken, check_windows
+from tasuki.testing.conformance.clock import Taken, check_windows
 from tests.faults.freezing import FREEZES, IS_CAMPAIGN, freeze_until
 from tests.support.settings import parsed
 

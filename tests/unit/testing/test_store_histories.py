@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tasuki.testing.conformance.clock import Taken, check_windows
 from tasuki.testing.conformance.stores.children import Step
 from tasuki.testing.conformance.stores.killing import most_at_once
-from tasuki.testing.conformance.windows import Taken, check_windows
 
 
 def held(holder: str, began: float, ended: float) -> Step:

@@ -17,36 +17,25 @@ from tasuki.testing.conformance.clock import ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.content import Content
 from tasuki.testing.conformance.driver.duplicates import Duplicates
-from tasuki.testing.conformance.driver.edges import Edges
 from tasuki.testing.conformance.driver.failing import Failing
 from tasuki.testing.conformance.driver.last_errors import LastErrors
 from tasuki.testing.conformance.driver.moving import Moving
+from tasuki.testing.conformance.driver.restoring import Restoring
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
-from tasuki.testing.conformance.driver.suspects import Deaths, Suspects
+from tasuki.testing.conformance.driver.suspects import Suspects
 from tasuki.testing.conformance.driver.transferring import Transferring
-from tasuki.testing.conformance.driver.within import Claiming, SettlingWithin
+from tasuki.testing.conformance.driver.within import SettlingWithin
+from tasuki.testing.conformance.queues.by_id import ById
+from tasuki.testing.conformance.queues.causes import CausesOfDeath
 from tasuki.testing.conformance.queues.counting import Counting
-from tasuki.testing.conformance.queues.expediting import Expediting
 from tasuki.testing.conformance.queues.inspecting import Inspecting
-from tasuki.testing.conformance.queues.lane_changes import LaneChanges
 from tasuki.testing.conformance.queues.lanes import Lanes
 from tasuki.testing.conformance.queues.limits import Limits
-from tasuki.testing.conformance.queues.places import Places
-from tasuki.testing.conformance.queues.purging import Purging
-from tasuki.testing.conformance.queues.removing import Removing
 from tasuki.testing.conformance.queues.turns import Turns
-from tasuki.testing.conformance.queues.unique_keys import UniqueKeys
 from tasuki.testing.conformance.queues.uniques import Uniques
 from tasuki.testing.conformance.rig import Rig, Suite, case
-from tasuki.testing.conformance.whole.asking import Asking
-from tasuki.testing.conformance.whole.batches import Batches
-from tasuki.testing.conformance.whole.causes import CausesOfDeath
-from tasuki.testing.conformance.whole.finding import Finding
-from tasuki.testing.conformance.whole.publishing import Publishing
-from tasuki.testing.conformance.whole.restoring import Restoring
 from tasuki.testing.conformance.whole.stress import Stress
-from tasuki.testing.conformance.whole.transfers import Transfers
 from tasuki.testing.conformance.whole.whole import Whole
 
 
@@ -56,36 +45,23 @@ class DriverConformance(
     Duplicates,
     Settling,
     Suspects,
-    Deaths,
     Inspecting,
-    Edges,
     Failing,
     Restoring,
     Running,
     Whole,
     Stress,
-    Asking,
-    Batches,
-    Publishing,
     Counting,
-    Purging,
     Moving,
     Transferring,
-    Transfers,
-    Finding,
+    ById,
     CausesOfDeath,
-    Removing,
-    Expediting,
     LastErrors,
     Uniques,
-    UniqueKeys,
     Limits,
-    Places,
     Lanes,
-    LaneChanges,
     Turns,
     SettlingWithin,
-    Claiming,
 ):
     """Every case; see :class:`Suite` for the hooks."""
 

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from tasuki.contracts.driver import Driver, QueueSpec, Received
 from tasuki.testing.conformance.clock import ShiftedClock
-from tasuki.testing.conformance.rig import Suite
+from tasuki.testing.conformance.rig import Rig, Suite
 
 START_TIMEOUT = 60.0
 """Seconds: the child imports all that its suite does, on a machine that may be busy with thirty others."""
@@ -62,6 +62,13 @@ class Holder:
         """SIGKILL, and wait for the end of the process."""
         self._process.kill()
         self._process.join()
+
+
+async def killed(rig: Rig, spec: QueueSpec, number: int, *, starts: int = 0) -> list[str]:
+    """The ids of the messages that a process has received, which was killed then."""
+    async with Holder(rig.suite, rig.place, spec, number, starts=starts) as holder:
+        holder.kill()
+    return holder.ids
 
 
 def _hold(duty: _Duty, pipe: Connection) -> None:

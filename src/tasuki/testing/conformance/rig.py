@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from unittest import SkipTest
 
 from tasuki.contracts.driver import (
@@ -26,12 +26,18 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.errors import DriverError
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.message import HeaderValue
 from tasuki.testing.conformance.clock import ShiftedClock
 
 BRIEF = 0.05
 """Seconds for which a case waits to see that nothing comes."""
+FAR = 300.0
+"""Seconds of a lease or a delay that does not end during a case, however busy the machine is."""
+GONE = (BrokerUnavailableError, BrokerTimeoutError)
+"""What a verb may raise while the broker is away."""
+
+T = TypeVar("T")
 
 
 class Suite:
@@ -155,6 +161,12 @@ class Rig:
         await (driver or self.driver).close()
         await (driver or self.driver).open()
 
+    async def restart(self) -> None:
+        """Close the driver, restart the broker, and open the driver again."""
+        await self.driver.close()
+        await self.suite.restart(self.place)
+        await self.driver.open()
+
     async def stranger(self) -> Driver:
         """One more open driver on the same broker, as another process would have, that has declared nothing."""
         driver = self.suite.make_driver(self.place, self.clock)
@@ -244,6 +256,16 @@ class Rig:
         taken = await (driver or self.driver).receive(queue or self.queue, 10, self.suite.brief)
         assert taken == [], f"nothing expected, {ids(taken)} came"
 
+    async def woken(self, act: Callable[[], Awaitable[object]], *, queue: str | None = None) -> Received:
+        """What a receive that waits already is given once this has happened, within the suite's patience."""
+        waiting = asyncio.create_task(self.driver.receive(queue or self.queue, 1, self.suite.patience * 4))
+        await asyncio.sleep(self.suite.brief)
+        assert not waiting.done(), f"nothing expected, {ids(waiting.result())} came"
+        await act()
+        async with asyncio.timeout(self.suite.patience):
+            (got,) = await waiting
+        return got
+
     async def begin(self, received: Received) -> Received:
         """Record the start of a delivery; where that takes another delivery of the message, returns it."""
         if not await self.driver.start(self.queue, [received.receipt]):
@@ -294,6 +316,15 @@ async def each_result(answer: Awaitable[Answers], number: int) -> list[DriverErr
 async def ended(task: asyncio.Task[Any]) -> Any:
     """The result of a task, or its error."""
     return (await asyncio.gather(task, return_exceptions=True))[0]
+
+
+async def until_back(ask: Callable[[], Awaitable[T]]) -> T:
+    """What it answers once the broker is back; the case's own timeout is the bound."""
+    while True:
+        try:
+            return await ask()
+        except GONE:
+            await asyncio.sleep(0.05)
 
 
 async def turn(times: int) -> None:

@@ -28,23 +28,18 @@ def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:
     yield lambda: driver.receive(queue, 1, 0.0)
     yield lambda: driver.depth(queue)
     yield lambda: driver.occupancy(queue)
-    if has(driver, "peek"):
-        yield lambda: driver.peek(queue, 1)
-    if has(driver, "find"):
-        yield lambda: driver.find(queue, ["1"])
-    if has(driver, "locate"):
-        yield lambda: driver.locate(queue, ["1"])
-    if has(driver, "causes"):
-        yield lambda: driver.causes(queue, 10)
-        yield lambda: driver.peek_cause(queue, "0123456789ab", 1)
-    if has(driver, "purge"):
-        yield lambda: driver.purge(queue)
-    if has(driver, "remove"):
-        yield lambda: driver.remove(queue, ["1"])
-    if has(driver, "expedite"):
-        yield lambda: driver.expedite(queue, ["1"])
-    if has(driver, "transfer"):
-        yield lambda: driver.transfer(queue, [Transfer("1", queue, rig.message())])
+    claimed: list[tuple[str, Verb]] = [
+        ("peek", lambda: driver.peek(queue, 1)),
+        ("find", lambda: driver.find(queue, ["1"])),
+        ("locate", lambda: driver.locate(queue, ["1"])),
+        ("causes", lambda: driver.causes(queue, 10)),
+        ("causes", lambda: driver.peek_cause(queue, "0123456789ab", 1)),
+        ("purge", lambda: driver.purge(queue)),
+        ("remove", lambda: driver.remove(queue, ["1"])),
+        ("expedite", lambda: driver.expedite(queue, ["1"])),
+        ("transfer", lambda: driver.transfer(queue, [Transfer("1", queue, rig.message())])),
+    ]
+    yield from (verb for capability, verb in claimed if has(driver, capability))
 
 
 async def raises(kind: type[DriverError], rig: Rig, verb: Verb) -> DriverError:

@@ -18,7 +18,7 @@ from tasuki.state.results import RESULTS
 from tasuki.state.shared import STATE
 from tasuki.testing.dry_run.real import RealStores
 from tasuki.testing.dry_run.recorder import Recorder
-from tasuki.testing.twin.store import TwinStore
+from tasuki.testing.twin.driver import TwinStore
 
 _FACTS = (RUNS, ONCE, SIGNALS)
 """State of messages that the run goes on from; it is recorded by its own names."""

@@ -26,9 +26,9 @@ from tasuki.contracts.driver import (
 from tasuki.contracts.values import CauseCount
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.message import Message, cause_in
-from tasuki.testing.mutants.mutant import Mutant, Table
+from tasuki.testing.mutants.mutant import Mutant, MutantTable
 
-_TABLE = Table(__name__)
+_TABLE = MutantTable(__name__)
 depth, occupancy, causes = _TABLE.answer("depth"), _TABLE.answer("occupancy"), _TABLE.answer("causes")
 peek, peek_cause = _TABLE.answer("peek"), _TABLE.instead("peek_cause")
 

@@ -28,9 +28,9 @@ from tasuki.contracts.driver import (
 )
 from tasuki.contracts.values import SHORTEST_DELAY
 from tasuki.drivers.toolkit.results import Results
-from tasuki.testing.mutants.mutant import Mutant, Table
+from tasuki.testing.mutants.mutant import Mutant, MutantTable
 
-_TABLE = Table(__name__)
+_TABLE = MutantTable(__name__)
 declares, settles, publishes = _TABLE.given("declare"), _TABLE.given("settle"), _TABLE.given("publish")
 
 declares(

@@ -15,9 +15,9 @@ from tasuki.contracts.driver import Ack, Driver, Move, Receipt, Received, Releas
 from tasuki.drivers.toolkit.results import Results
 from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError, StaleReceiptError
 from tasuki.message import Message
-from tasuki.testing.mutants.mutant import Mutant, Table
+from tasuki.testing.mutants.mutant import Mutant, MutantTable
 
-_TABLE = Table(__name__)
+_TABLE = MutantTable(__name__)
 transfers = _TABLE.given("transfer")
 
 _TABLE.answer("move")(

@@ -1,6 +1,6 @@
 """Mutants: a driver or a store around a real one, with one thing broken by its public verbs alone.
 
-Most are one expression, and a row of a :class:`Table`; one that keeps something between its calls is a class.
+Most are one expression, and a row of a :class:`MutantTable`; one that keeps something between its calls is a class.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ Row = Callable[..., None]
 """Takes the name of a mutant, the case or cases that must notice it, how it breaks the verb, and what it needs."""
 
 
-class Table:
+class MutantTable:
     """The mutants of one module that break a single verb by a single expression."""
 
     def __init__(self, module: str, base: type[Mutant] | type[StoreMutant] = Mutant) -> None:

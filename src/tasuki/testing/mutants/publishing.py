@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from tasuki.contracts.driver import Ack, Answers, Driver, Merged, Outgoing, QueueSpec, Receipt, Settlement, Unique
 from tasuki.errors import DriverError, QueueFullError, QueueNotFoundError
-from tasuki.testing.mutants.mutant import PID, Mutant, Table
+from tasuki.testing.mutants.mutant import PID, Mutant, MutantTable
 
-_TABLE = Table(__name__)
+_TABLE = MutantTable(__name__)
 publishes, instead, answers = _TABLE.given("publish"), _TABLE.instead("publish"), _TABLE.answer("publish")
 
 

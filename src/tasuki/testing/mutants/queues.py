@@ -13,9 +13,9 @@ from typing import Any
 from tasuki.contracts.driver import Answers, Outgoing, QueueSpec, Received
 from tasuki.contracts.state.store import Store
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError
-from tasuki.testing.mutants.mutant import Mutant, Table
+from tasuki.testing.mutants.mutant import Mutant, MutantTable
 
-_TABLE = Table(__name__)
+_TABLE = MutantTable(__name__)
 declares = _TABLE.given("declare")
 
 declares(

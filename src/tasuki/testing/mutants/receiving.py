@@ -13,9 +13,9 @@ from msgspec.structs import replace
 
 from tasuki.contracts.driver import Ack, Driver, Nack, Receipt, Received, Release, Settlement, Where
 from tasuki.message import Message
-from tasuki.testing.mutants.mutant import Mutant, Table
+from tasuki.testing.mutants.mutant import Mutant, MutantTable
 
-_TABLE = Table(__name__)
+_TABLE = MutantTable(__name__)
 instead, receives = _TABLE.instead("receive"), _TABLE.answer("receive")
 
 instead(

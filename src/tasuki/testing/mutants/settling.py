@@ -13,9 +13,9 @@ from typing import Any
 from tasuki.contracts.driver import Ack, Answers, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.toolkit.held import HeldReceipts
 from tasuki.errors import DriverError, KeyBusyError, StaleReceiptError
-from tasuki.testing.mutants.mutant import Mutant, Table
+from tasuki.testing.mutants.mutant import Mutant, MutantTable
 
-_TABLE = Table(__name__)
+_TABLE = MutantTable(__name__)
 settles = _TABLE.given("settle")
 
 settles("AckDoesNothing", "test_05_acked_is_gone", lambda each: None if isinstance(each, Ack) else each)

@@ -1,23 +1,18 @@
-"""RealAssembly: the objects of an app's entries with its own drivers, which a ledger hears of."""
+"""RealAssembly: the objects of an app's entries with its own drivers, whose work a ledger hears of."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from tasuki.app.assembly import Assembly
-from tasuki.app.request_reply.requests import Requests
-from tasuki.clock import Clock
-from tasuki.contracts.driver import Driver
-from tasuki.errors import LifecycleError
-from tasuki.message import HeaderValue
+from tasuki.contracts.driver import Answers, Driver, Merged, Outgoing
+from tasuki.errors import DriverError, LifecycleError
 from tasuki.queues.queue import Queue
-from tasuki.testing.real.drivers import noted
-from tasuki.testing.real.ledger import Ledger
-from tasuki.testing.real.work import RealWork
-from tasuki.units import Duration
+from tasuki.testing.real.ledger import Ledger, Place
 
 
 class RealAssembly(Assembly):
@@ -63,24 +58,45 @@ class RealAssembly(Assembly):
                 raise error
 
 
-class RealRequests(Requests):
-    """Lets the consumers run while a request waits for its reply."""
+def noted(driver: Driver, ledger: Ledger) -> Driver:
+    """The same driver; it tells the ledger what the broker has confirmed."""
 
-    def __init__(self, work: RealWork, clock: Clock) -> None:
-        super().__init__(clock)
-        self._work = work
+    def stored(place: Place, batch: Sequence[Outgoing], answers: Answers) -> None:
+        ledger.stored(place, _without(batch, answers), _replaced(answers))
 
-    async def ask(
-        self,
-        queue: Queue,
-        body: Any,
-        headers: Mapping[str, HeaderValue] | None,
-        *,
-        returns: Any = None,
-        reply_to: Queue | None,
-        timeout: Duration,
-        options: Mapping[str, Any],
-    ) -> Any:
-        """See Requests."""
-        asking = super().ask(queue, body, headers, returns=returns, reply_to=reply_to, timeout=timeout, options=options)
-        return await (asking if self._work.is_running else self._work.beside(asking))
+    _note(driver, "publish", stored)
+    _note(driver, "publish_within", stored)
+    _note(driver, "receive", lambda place, wait, messages: ledger.received(place, messages))
+    _note(driver, "settle", ledger.settled)
+    _note(driver, "settle_within", lambda place, batch, nothing: ledger.settled(place, batch, ()))
+    _note(driver, "move", lambda place, batch, errors: ledger.moved(place, _without(batch, errors)))
+    _note(driver, "transfer", lambda place, batch, errors: ledger.transferred(place, _without(batch, errors)))
+    return driver
+
+
+def _note(driver: Driver, verb: str, note: Callable[[Place, Any, Any], None]) -> None:
+    """Let the verb tell where it was done, what it was given last, and what it has answered."""
+    inner = getattr(driver, verb)
+
+    @functools.wraps(inner)
+    async def noting(*arguments: Any) -> Any:
+        answer = await inner(*arguments)
+        queue = arguments[1] if verb.endswith("_within") else arguments[0]
+        note((driver.name, queue), arguments[-1], answer)
+        return answer
+
+    setattr(driver, verb, noting)
+
+
+def _without(batch: Sequence[Any], answers: Answers) -> list[Any]:
+    """The items that the broker has taken; no answers at all mean that it has taken all."""
+    return [item for item, answer in zip(batch, answers, strict=True) if _is_taken(answer)] if answers else list(batch)
+
+
+def _is_taken(answer: DriverError | Merged | None) -> bool:
+    return answer is None or (isinstance(answer, Merged) and answer.how != "kept")
+
+
+def _replaced(answers: Answers) -> list[str]:
+    """Ids of the messages whose places others have taken."""
+    return [answer.other for answer in answers if isinstance(answer, Merged) and answer.how != "kept"]

@@ -12,9 +12,10 @@ from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError
 from tasuki.system.loop_thread import LoopThread
 from tasuki.testing.clock import FakeClock
-from tasuki.testing.real.assembly import RealAssembly, RealRequests
+from tasuki.testing.real.assembly import RealAssembly
 from tasuki.testing.real.ledger import Ledger
 from tasuki.testing.real.work import RealWork
+from tasuki.testing.twin.assembly import TwinRequests
 from tasuki.testing.twin.session import Session
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class RealSession(Session):
             prepare_child=app.prepare_child,
         )
         self._home = asyncio.get_running_loop()
-        self._take(assembly, project, RealRequests(self.real_work, app.clock))
+        self._take(assembly, project, TwinRequests(self.work, app.clock))
         await assembly.open()
         await self._begin(assembly)
 

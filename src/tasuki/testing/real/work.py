@@ -11,7 +11,7 @@ from tasuki.drivers.memory.slots import Slot
 from tasuki.errors import DriverError, HandlerError, LifecycleError
 from tasuki.queues.queue import Queue
 from tasuki.testing.real.ledger import Ledger, Place
-from tasuki.testing.twin.faults.state import Faults
+from tasuki.testing.twin.faults import Faults
 from tasuki.testing.twin.reading.explain import LINES
 from tasuki.testing.twin.reading.records import Drained
 from tasuki.testing.twin.work import STEPS, NotSettled, Work, turns
@@ -64,8 +64,8 @@ class RealWork(Work):
                 await self._until_idle()
         return self.journal.since(start)
 
-    async def beside(self, asking: Coroutine[Any, Any, T]) -> T:
-        """The result of a request, which the consumers handle meanwhile."""
+    async def answer(self, asking: Coroutine[Any, Any, T], queue: str, timeout: float) -> T:
+        """See Work; the request keeps its own timeout."""
         start = len(self.journal.requests)
         try:
             async with self._running(STEPS):

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.request_reply.requests import Requests
+from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.contracts.driver import Driver
 from tasuki.kinds.entries.consumer import ConsumerConfig
@@ -17,7 +18,7 @@ from tasuki.message import HeaderValue
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import Queue
 from tasuki.testing.twin.driver import TwinDriver
-from tasuki.testing.twin.faults.state import Faults
+from tasuki.testing.twin.faults import Faults
 from tasuki.units import Duration
 
 
@@ -75,10 +76,10 @@ class TwinAssembly(Assembly):
 
 
 class TwinRequests(Requests):
-    """Runs the consumers while a request waits for its reply; virtual time passes until then."""
+    """Lets the consumers work while a request waits for its reply; see :class:`Answering`."""
 
-    def __init__(self, work: Answering, faults: Faults) -> None:
-        super().__init__(faults.clock)
+    def __init__(self, work: Answering, clock: Clock) -> None:
+        super().__init__(clock)
         self._work = work
 
     async def ask(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import (
     Ack,
@@ -23,16 +23,16 @@ from tasuki.contracts.moving import stale
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.slots import Slot
-from tasuki.drivers.memory.store import Shelf
+from tasuki.drivers.memory.store import MemoryStore, Shelf
+from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import DEAD_LETTER_REASON, is_request
 from tasuki.testing.twin.reading.journal import Outcome
-from tasuki.testing.twin.store import TwinStore
 from tasuki.testing.twin.transactions import TwinTransactions
 
 if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
-    from tasuki.testing.twin.faults.state import Faults
+    from tasuki.testing.twin.faults import Faults
 
 
 class TwinDriver(TwinTransactions):
@@ -167,3 +167,17 @@ def twin_of(queue: Queue) -> TwinDriver:
     """The driver of a twin's queue."""
     assert isinstance(queue.driver, TwinDriver)
     return queue.driver
+
+
+class TwinStore(MemoryStore):
+    """Its entries are there again when the broker is; a watch waits until then. It goes by virtual time."""
+
+    def __init__(self, name: str, guard: Guard[Any], shelf: Shelf, faults: Faults) -> None:
+        super().__init__(name, guard, shelf, faults.clock)
+        self._faults = faults
+
+    def _ready(self, key: str = "x", value: bytes = b"") -> Shelf:
+        if self._faults.is_away:
+            problem = f"store {self.name!r} of driver {self.driver!r}: the broker is away, as the test says"
+            raise BrokerUnavailableError(problem, driver=self.driver)
+        return super()._ready(key, value)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 from tasuki.app import App
 from tasuki.testing.clock import EPOCH, FakeClock
 from tasuki.testing.inline import InlineSession
-from tasuki.testing.twin.faults.faulty import Faulty
+from tasuki.testing.twin.faults import Faulty
 from tasuki.testing.twin.reading.records import Drained
 from tasuki.testing.twin.session import Session, refuse_loop
 from tasuki.testing.twin.sync import SyncTestApp

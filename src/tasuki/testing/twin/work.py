@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.errors import HandlerError, LifecycleError, RequestTimeoutError, StopTimeoutError
 from tasuki.testing.twin.driver import twin_of
-from tasuki.testing.twin.limits import Limits
 from tasuki.testing.twin.reading.explain import LINES, explain, waited_for
 from tasuki.testing.twin.reading.records import Drained
 from tasuki.units import format_duration
@@ -18,10 +17,12 @@ from tasuki.units import format_duration
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.consumers.consumer import Consumer
+    from tasuki.consumers.delivery import Delivery
+    from tasuki.consumers.handling.pool import Worker
     from tasuki.drivers.memory.queue import MemoryQueue
     from tasuki.drivers.memory.slots import Slot
     from tasuki.queues.queue import Queue
-    from tasuki.testing.twin.faults.state import Faults
+    from tasuki.testing.twin.faults import Faults
     from tasuki.testing.twin.schedules import TwinSchedules
 
 T = TypeVar("T")
@@ -69,7 +70,7 @@ class Work:
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where a drain is under way now."""
         self._ends: list[asyncio.Task[None]] = []
-        self._limits = Limits()
+        self._limits = HandlerLimits()
         self._steps, self._last_step, self._ticks = STEPS, STEPS, 0
 
     @property
@@ -327,3 +328,36 @@ async def leave_loop(assembly: Assembly) -> None:
     if assembly.hooks is not None:
         await assembly.hooks.finish()
     await assembly.stop_handlers()
+
+
+class HandlerLimits:
+    """Interrupts overdue handlers; a handler counts from when it is first seen running."""
+
+    def __init__(self) -> None:
+        self._ends: dict[Worker, tuple[Delivery, float]] = {}
+        """The running deliveries that have a limit, and when they end, in the loop's time."""
+
+    def left(self, consumers: Sequence[Consumer]) -> float | None:
+        """Seconds until the next handler is overdue; None: none has a limit."""
+        now = asyncio.get_running_loop().time()
+        known, self._ends = self._ends, {}
+        for worker, delivery, limit in _running(consumers):
+            seen = known.get(worker)
+            is_known = seen is not None and seen[0] is delivery
+            self._ends[worker] = seen if seen is not None and is_known else (delivery, now + limit)
+        return max(min(end for _, end in self._ends.values()) - now, 0.0) if self._ends else None
+
+    def interrupt(self) -> None:
+        """Interrupt the overdue handlers."""
+        now = asyncio.get_running_loop().time()
+        for worker, (delivery, end) in self._ends.items():
+            if end <= now and worker.delivery is delivery:
+                worker.interrupt("timeout")
+
+
+def _running(consumers: Sequence[Consumer]) -> Iterator[tuple[Worker, Delivery, float]]:
+    """The running handlers that have a limit: their consumer's, or their task's."""
+    for consumer in consumers:
+        for worker in consumer.now.workers:
+            if worker.delivery is not None and worker.cause is None and worker.limit is not None:
+                yield worker, worker.delivery, worker.limit

@@ -9,7 +9,7 @@ from typing import Literal
 
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
 from tasuki.errors import BrokerUnavailableError, QueueFullError, QueueNotFoundError
-from tasuki.testing.conformance.killed import Holder
+from tasuki.testing.conformance.killed import Holder, killed
 from tasuki.testing.conformance.rig import Kind, Rig, Suite, cancelled, case, ended, has, ids, turn
 from tasuki.testing.conformance.verbs import raises, verbs
 
@@ -275,13 +275,11 @@ class Clauses(Suite):
     async def test_20_attempts_survive_a_kill_and_a_restart(self, rig: Rig) -> None:
         await rig.declare(lease=3.0)
         await rig.publish(rig.message())
-        async with Holder(rig.suite, rig.place, rig.spec(lease=3.0), 1) as holder:
-            holder.kill()
+        await killed(rig, rig.spec(lease=3.0), 1)
         got = await rig.one()
         assert (got.attempt, got.suspect) == (1, True)
         await rig.driver.settle(rig.queue, [Nack(got.receipt)])
-        async with Holder(rig.suite, rig.place, rig.spec(lease=3.0), 1, starts=1) as holder:
-            holder.kill()
+        await killed(rig, rig.spec(lease=3.0), 1, starts=1)
         await rig.driver.close()
         await rig.suite.restart(rig.place)
         got = await rig.one(driver=await rig.another())

@@ -86,9 +86,7 @@ class Duplicates(Suite):
         await rig.declare(dedup_window=rig.driver.capabilities.dedup_window or 600.0)
         await rig.publish(*(rig.message(id=id) for id in "ab"))
         await rig.ack(await rig.one())
-        await rig.driver.close()
-        await rig.suite.restart(rig.place)
-        await rig.driver.open()
+        await rig.restart()
         await rig.publish(*(rig.message(id=id) for id in "abc"))
         assert sorted(ids(await rig.take(2))) == ["b", "c"]
         await rig.nothing()

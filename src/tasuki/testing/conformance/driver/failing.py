@@ -6,17 +6,15 @@ import asyncio
 import os
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 from unittest import SkipTest
 
 from tasuki.contracts.driver import DURABILITIES, Ack, Driver, Outgoing
-from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueNotFoundError
+from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.testing.conformance.killed import Holder
-from tasuki.testing.conformance.rig import Rig, Suite, case, ids
+from tasuki.testing.conformance.rig import GONE, Rig, Suite, case, ids, until_back
 
-T = TypeVar("T")
 _MOST_ANSWERS = 50
-_GONE = (BrokerUnavailableError, BrokerTimeoutError)
 
 
 class Failing(Suite):
@@ -37,10 +35,10 @@ class Failing(Suite):
             # An empty receive, or a receipt that is known to be stale, needs no answer.
             asking = (rig.driver.publish(rig.queue, [rig.message()]), rig.driver.depth(rig.queue))
             problems = await asyncio.gather(*map(problem, asking))
-        assert all(isinstance(error, _GONE) and error.retryable for error in problems), problems
+        assert all(isinstance(error, GONE) and error.retryable for error in problems), problems
         found: list[str] = []
         while not set(published) <= set(found):  # among what the verbs published, perhaps
-            found += await _until_back(rig.drain)
+            found += await until_back(rig.drain)
 
     @case()
     async def test_14_what_was_not_answered_is_not_called_rejected(self, rig: Rig) -> None:
@@ -53,7 +51,7 @@ class Failing(Suite):
             except DriverError as problem:
                 error = problem
         assert error is not None, "confirmed by a broker whose answers do not arrive"
-        await _until_back(lambda: _publish(rig, rig.message(id="after")))
+        await until_back(lambda: _publish(rig, rig.message(id="after")))
         found = await rig.drain()
         assert {"before", "after"} <= set(found)
         assert error.outcome == "unknown" or "sent" not in found, f"{error!r} is {error.outcome}, and was stored"
@@ -74,7 +72,7 @@ class Failing(Suite):
                 else:
                     stored.add(id)
                 has_been_cut = is_cut()
-            await _until_back(lambda: _publish(rig, rig.message(id=f"after-{answers}")))  # noqa: B023
+            await until_back(lambda: _publish(rig, rig.message(id=f"after-{answers}")))  # noqa: B023
             if not has_been_cut:
                 break
         else:
@@ -110,7 +108,7 @@ class Failing(Suite):
         await publishing
         found: set[str] = set()
         while not set(confirmed) <= found:
-            found.update(await _until_back(rig.drain))
+            found.update(await until_back(rig.drain))
 
     @case()
     async def test_31_what_could_not_be_settled_comes_back(self, rig: Rig) -> None:
@@ -123,7 +121,7 @@ class Failing(Suite):
                 pass
         await rig.advance(rig.long * 1.2)
         # Not one stays with a driver whose caller has given up: it is settled, or it is back.
-        back = await _until_back(rig.drain)
+        back = await until_back(rig.drain)
         assert set(back) <= set(published)
         await rig.nothing()
         # A count may be late where it is not exact; the case's own timeout is the bound.
@@ -203,15 +201,6 @@ async def _until(condition: Callable[[], bool], task: asyncio.Task[None]) -> Non
         if task.done():
             task.result()
         await asyncio.sleep(0.01)
-
-
-async def _until_back(ask: Callable[[], Awaitable[T]]) -> T:
-    """What it answers once the broker is back; the case's own timeout is the bound."""
-    while True:
-        try:
-            return await ask()
-        except _GONE:
-            await asyncio.sleep(0.05)
 
 
 def answer_of_a_fork(ask: Callable[[], Coroutine[Any, Any, str]]) -> str:

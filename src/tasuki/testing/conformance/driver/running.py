@@ -45,10 +45,7 @@ class Running(Suite):
         await rig.publish(rig.message())
         got = await rig.one()
         for settlement in (Nack, Release):
-            waiting = asyncio.create_task(rig.one())
-            await asyncio.sleep(0.02)
-            await rig.driver.settle(rig.queue, [settlement(got.receipt)])
-            got = await waiting
+            got = await rig.woken(partial(rig.driver.settle, rig.queue, [settlement(got.receipt)]))
 
     @case()
     async def test_many_waiting_receivers_get_all(self, rig: Rig) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from unittest import SkipTest
 
 from tasuki.contracts.driver import SILENCE, Ack, Nack, Release
-from tasuki.testing.conformance.killed import Holder
+from tasuki.testing.conformance.killed import Holder, killed
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
 _LEASE = 3.0
@@ -19,7 +19,7 @@ _CHECKED = 3.0
 
 
 class Suspects(Suite):
-    """Messages whose last delivery ended without a settlement."""
+    """Messages whose last delivery ended without a settlement, or whose holder died."""
 
     @case("leases", "counts_attempts")
     async def test_28_a_lost_lease_makes_a_suspect_and_does_not_count(self, rig: Rig) -> None:
@@ -36,9 +36,7 @@ class Suspects(Suite):
         spec = await rig.declare(lease=_LEASE)
         published = await rig.publish(*rig.messages(4))
         for deaths in (1, 2):
-            async with Holder(rig.suite, rig.place, spec, 4, starts=1) as holder:
-                assert sorted(holder.ids) == published
-                holder.kill()
+            assert sorted(await killed(rig, spec, 4, starts=1)) == published
             got = await rig.take(4)
             assert all(delivery.suspect for delivery in got)
             # Which one comes first may differ from death to death where the driver is not ordered.
@@ -49,8 +47,7 @@ class Suspects(Suite):
     async def test_28_a_release_keeps_a_suspect_and_a_nack_clears_it(self, rig: Rig) -> None:
         spec = await rig.declare(lease=_LEASE)
         await rig.publish(rig.message())
-        async with Holder(rig.suite, rig.place, spec, 1) as holder:
-            holder.kill()
+        await killed(rig, spec, 1)
         for settlement, attempt, suspect in ((Release, 1, True), (Release, 1, True), (Nack, 1, True), (Nack, 2, False)):
             got = await rig.one()
             assert (got.attempt, got.suspect) == (attempt, suspect)
@@ -61,8 +58,7 @@ class Suspects(Suite):
     async def test_28_every_process_counts_the_suspects(self, rig: Rig) -> None:
         spec = await rig.declare(lease=_LEASE)
         await rig.publish(rig.message())
-        async with Holder(rig.suite, rig.place, spec, 1, starts=1) as holder:
-            holder.kill()
+        await killed(rig, spec, 1, starts=1)
         got = await rig.begin(await rig.one())
         assert got.suspect
         await rig.driver.settle(rig.queue, [Release(got.receipt)])
@@ -123,9 +119,7 @@ class Suspects(Suite):
     async def test_28_a_suspect_stays_in_front_of_its_key(self, rig: Rig) -> None:
         spec = await rig.declare(lease=_LEASE, ordering="key")
         published = await rig.publish(*rig.messages(3, key="k"))
-        async with Holder(rig.suite, rig.place, spec, 1, starts=1) as holder:
-            assert holder.ids == published[:1]
-            holder.kill()
+        assert await killed(rig, spec, 1, starts=1) == published[:1]
         seen: list[tuple[str, int, bool]] = []
         for _ in published:
             got = await rig.one()
@@ -142,15 +136,10 @@ class Suspects(Suite):
         spec = await rig.declare(lease=_LEASE)
         published = await rig.publish(*rig.messages(2))
         for _ in range(2):
-            async with Holder(rig.suite, rig.place, spec, 2) as holder:
-                holder.kill()
+            await killed(rig, spec, 2)
         got = await rig.take(2)
         assert sorted(ids(got)) == published
         assert [(delivery.attempt, delivery.suspect) for delivery in got] == [(1, True)] * 2
-
-
-class Deaths(Suite):
-    """A process that holds messages and is silent: first it lives, then it is killed."""
 
     @case("sees_deaths", "multi_process")
     async def test_61_a_killed_holder_is_seen_and_a_silent_one_keeps_its_messages(self, rig: Rig) -> None:

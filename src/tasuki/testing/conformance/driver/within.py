@@ -23,7 +23,7 @@ class RolledBackError(Exception):
 
 
 class SettlingWithin(Suite):
-    """The settlements count if, when and only if the transaction commits."""
+    """Settlements and claims in a transaction of the caller's."""
 
     @case(CAN)
     async def test_46_the_commit_settles(self, rig: Rig) -> None:
@@ -199,10 +199,6 @@ class SettlingWithin(Suite):
             await rig.driver.publish_within(connection, rig.other, [rig.message(id="now")])
             await rig.driver.settle_within(connection, rig.queue, [Ack(now.receipt)])
         assert await rig.drain(queue=rig.other) == ["now"]
-
-
-class Claiming(Suite):
-    """A key is claimed once, however many transactions want it."""
 
     @case(CAN)
     async def test_48_a_key_is_claimed_once(self, rig: Rig) -> None:

@@ -1,21 +1,21 @@
-"""Clause 42: limits of a whole queue: a rate, and places for held messages."""
+"""Clauses 42 and 45: limits of a whole queue, what frees a place, and that a receive which waits learns of it."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter
+from functools import partial
 from typing import Any
 
-from tasuki.contracts.driver import Ack, Driver, Limit, Nack, QueueSpec, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Driver, Limit, Move, Nack, QueueSpec, Received, Release, Settlement
 from tasuki.contracts.values import SHORTEST_DELAY
-from tasuki.testing.conformance.rig import Rig, Suite, case, ids
-from tasuki.testing.conformance.windows import Taken, check_windows
+from tasuki.testing.conformance.clock import Taken, check_windows
+from tasuki.testing.conformance.killed import killed
+from tasuki.testing.conformance.rig import FAR, Rig, Suite, cancelled, case, ids, turn
 
 SLOW = 1e-3
 """Messages a second: none more comes during a case."""
-FAR = 300.0
-"""Seconds of a lease that does not end during a case, however busy the machine is."""
 
 
 async def limited(rig: Rig, **options: Any) -> QueueSpec:
@@ -30,7 +30,7 @@ async def settle(rig: Rig, *batch: Settlement, driver: Driver | None = None) -> 
 
 
 class Limits(Suite):
-    """Cases: what must wait is not handed out."""
+    """A message that must wait is not handed out, and a receive that waits is woken when it may be."""
 
     @case("limits:rate")
     async def test_42_a_burst_and_then_no_more(self, rig: Rig) -> None:
@@ -251,9 +251,7 @@ class Limits(Suite):
         await limited(rig, limit=Limit(SLOW, burst=2))
         await rig.publish(*rig.messages(4))
         await rig.ack(*await rig.take(2))
-        await rig.driver.close()
-        await rig.suite.restart(rig.place)
-        await rig.driver.open()
+        await rig.restart()
         await limited(rig, limit=Limit(SLOW, burst=2))
         await rig.nothing()
         await rig.counts(2, 0, 0)
@@ -276,3 +274,170 @@ class Limits(Suite):
         await limited(rig, limit=Limit(SLOW, burst=2))
         await rig.publish(*rig.messages(2))
         await rig.take(2)
+
+    @case("limits:concurrency")
+    async def test_45_a_settlement_wakes_one_that_waits_for_a_place(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=1))
+        await rig.publish(*rig.messages(6))
+        got = await rig.one()
+        for kind in (Ack, Nack, Release, Ack):
+            got = await rig.woken(partial(settle, rig, kind(got.receipt)))
+
+    @case("limits:concurrency", "native_delay")
+    async def test_45_a_postponed_message_frees_its_place(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=1))
+        await rig.publish(*rig.messages(3))
+        for kind in (Nack, Release):
+            got = await rig.one()
+            after = await rig.woken(partial(settle, rig, kind(got.receipt, FAR)))
+            assert after.id != got.id
+            await settle(rig, Release(after.receipt))
+
+    @case("limits:concurrency")
+    async def test_45_a_move_frees_a_place(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=1))
+        await rig.declare(name=rig.other)
+        first, second = await rig.publish(*rig.messages(2))
+        got = await rig.one()
+        move = Move(got.receipt, rig.other, (rig.message(id=got.id),))
+        after = await rig.woken(lambda: rig.driver.move(rig.queue, [move]))
+        assert {got.id, after.id} == {first, second}
+        assert await rig.drain(queue=rig.other, expected=1) == [got.id]
+
+    @case("limits:concurrency", "leases")
+    async def test_45_an_ended_lease_frees_its_place(self, rig: Rig) -> None:
+        await rig.declare(limit=Limit(concurrency=1))
+        await rig.publish(*rig.messages(2))
+        await rig.one()
+        await rig.advance(rig.long * 0.5)
+        await rig.nothing()
+        await rig.advance(rig.long * 0.7)
+        await rig.one()
+        await rig.nothing()
+
+    @case("limits:concurrency", "leases")
+    async def test_45_the_end_of_a_lease_wakes_one_that_waits(self, rig: Rig) -> None:
+        """In real time: a clock that jumps wakes none."""
+        lease = 1.5
+        await rig.declare(lease=lease, limit=Limit(concurrency=1))
+        await rig.publish(*rig.messages(2))
+        began = rig.clock.monotonic()
+        await rig.one()
+        await rig.one()
+        assert rig.clock.monotonic() - began >= lease - 0.1
+
+    @case("limits:concurrency", "multi_process", "leases")
+    async def test_45_a_killed_holder_frees_its_places(self, rig: Rig) -> None:
+        spec = await rig.declare(lease=2.0, limit=Limit(concurrency=2))
+        published = await rig.publish(*rig.messages(4))
+        assert len(await killed(rig, spec, 2)) == 2
+        await rig.driver.declare(rig.spec(lease=FAR, limit=Limit(concurrency=2)))
+        got = await rig.take(2)
+        await rig.nothing()
+        await rig.ack(*got)
+        assert sorted(ids(got) + await rig.drain(expected=2)) == published
+
+    @case("limits:concurrency")
+    async def test_45_a_close_frees_its_places(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=2))
+        await rig.publish(*rig.messages(3))
+        await rig.take(2)
+        await rig.reopen()
+        await limited(rig, limit=Limit(concurrency=2))
+        await rig.take(2)
+        await rig.nothing()
+
+    @case("limits:rate")
+    async def test_45_a_release_wakes_one_that_waits_for_the_rate(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(SLOW))
+        await rig.publish(*rig.messages(2))
+        got = await rig.one()
+        await rig.woken(lambda: settle(rig, Release(got.receipt)))
+
+    @case("limits:rate", "limits:concurrency")
+    async def test_45_a_new_declaration_wakes_one_that_waits(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=1))
+        await rig.publish(*rig.messages(6))
+        await rig.one()
+        await rig.woken(lambda: limited(rig, limit=Limit(concurrency=2)))
+        await rig.woken(lambda: limited(rig, limit=Limit(SLOW)))
+        await rig.woken(lambda: limited(rig, limit=Limit(50.0)))
+        await limited(rig, limit=Limit(concurrency=1))
+        await rig.woken(lambda: limited(rig))
+        await rig.one()
+
+    @case("limits:concurrency")
+    async def test_42_a_lowered_limit_waits_until_places_are_free(self, rig: Rig) -> None:
+        await limited(rig)
+        await rig.publish(*rig.messages(6))
+        got = await rig.take(3)
+        await limited(rig, limit=Limit(concurrency=2))
+        for held in got[:2]:
+            await rig.nothing()
+            await rig.ack(held)
+        await rig.one()
+        await rig.nothing()
+
+    @case("limits:concurrency")
+    async def test_45_what_one_waiting_receive_leaves_the_next_gets(self, rig: Rig) -> None:
+        """Places that are free at once wake as many receives."""
+        await limited(rig, limit=Limit(concurrency=3))
+        await rig.publish(*rig.messages(6))
+        got = await rig.take(3)
+        waiting = [asyncio.create_task(rig.driver.receive(rig.queue, 1, rig.suite.patience * 4)) for _ in range(3)]
+        await asyncio.sleep(rig.suite.brief)
+        await rig.ack(*got)
+        async with asyncio.timeout(rig.suite.patience):
+            answers = await asyncio.gather(*waiting)
+        assert [len(answer) for answer in answers] == [1, 1, 1]
+
+    @case("limits:concurrency", "multi_process")
+    async def test_45_a_settlement_in_another_process_wakes_here(self, rig: Rig) -> None:
+        options = {"lease": FAR, "limit": Limit(concurrency=1)}
+        await limited(rig, **options)
+        other = await rig.another(**options)
+        await rig.publish(*rig.messages(4))
+        got = await rig.one(driver=other)
+        for kind in (Ack, Release):
+            got = await rig.woken(partial(settle, rig, kind(got.receipt), driver=other))
+            await rig.ack(got)
+            got = await rig.one(driver=other)
+
+    @case("limits:concurrency", "multi_process")
+    async def test_45_a_declaration_in_another_process_wakes_here(self, rig: Rig) -> None:
+        options = {"lease": FAR, "limit": Limit(concurrency=1)}
+        await limited(rig, **options)
+        other = await rig.another(**options)
+        await rig.publish(*rig.messages(2))
+        await rig.one()
+        await rig.woken(partial(other.declare, rig.spec(lease=FAR, limit=Limit(concurrency=2))))
+
+    @case("limits:concurrency")
+    async def test_42_a_cancelled_receive_keeps_no_place(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=1))
+        for turns in range(30):
+            task = asyncio.create_task(rig.driver.receive(rig.queue, 1, rig.suite.patience))
+            await asyncio.sleep(0)
+            published = await rig.publish(rig.message())
+            await turn(turns % 10)
+            kept = await cancelled(task)
+            got = kept if isinstance(kept, list) and kept else await rig.take()
+            assert ids(got) == published
+            await rig.ack(*got)
+
+    @case("limits:concurrency", "remove", "purge")
+    async def test_42_what_is_removed_needs_no_place(self, rig: Rig) -> None:
+        await limited(rig, limit=Limit(concurrency=1))
+        published = await rig.publish(*rig.messages(3))
+        got = await rig.one()
+        assert await rig.driver.remove(rig.queue, [id for id in published if id != got.id]) == 2
+        await rig.ack(got)
+        await rig.nothing()
+        await rig.publish(rig.message(id="a"))
+        got = await rig.one()
+        await rig.publish(rig.message(id="b"))
+        assert await rig.driver.purge(rig.queue) == 1
+        await rig.publish(rig.message(id="c"))
+        await rig.nothing()
+        await rig.ack(got)
+        assert (await rig.one()).id == "c"

@@ -7,21 +7,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from tasuki.contracts.driver import Ack, Limit, Move, Nack, Release
-from tasuki.testing.conformance.killed import Holder
-from tasuki.testing.conformance.queues.lanes import lanes_of, of
+from tasuki.testing.conformance.killed import killed
+from tasuki.testing.conformance.queues.lanes import lanes_of, of, served
 from tasuki.testing.conformance.queues.limits import SLOW, limited, settle
-from tasuki.testing.conformance.queues.places import woken
 from tasuki.testing.conformance.rig import Rig, Suite, case
-
-
-async def served(rig: Rig, number: int, limit: int = 1) -> Counter[str]:
-    """How many messages of each lane come among the next ones, taken so many at a time, and acked."""
-    seen: Counter[str] = Counter()
-    while seen.total() < number:
-        got = await rig.take(min(limit, number - seen.total()))
-        seen.update(lanes_of(got))
-        await rig.ack(*got)
-    return seen
 
 
 async def served_after(rig: Rig, empty: Callable[[str], Awaitable[int]]) -> None:
@@ -190,11 +179,11 @@ class Turns(Suite):
         await rig.publish(*of(rig, "a", *range(6)), *of(rig, "b", *range(6)))
         got = {each.id[0]: each for each in await rig.take(2)}
         for lane, kind in (("a", Ack), ("b", Ack), ("a", Nack), ("b", Nack), ("a", Release), ("b", Release)):
-            got[lane] = await woken(rig, partial(settle, rig, kind(got[lane].receipt)))
+            got[lane] = await rig.woken(partial(settle, rig, kind(got[lane].receipt)))
             assert got[lane].id[0] == lane
         await rig.declare(name=rig.other)
         move = Move(got["a"].receipt, rig.other, (rig.message(),))
-        assert (await woken(rig, partial(rig.driver.move, rig.queue, [move]))).id[0] == "a"
+        assert (await rig.woken(partial(rig.driver.move, rig.queue, [move]))).id[0] == "a"
 
     @case("lanes", "limits:concurrency", "leases")
     async def test_45_an_ended_lease_brings_its_lane_to_life(self, rig: Rig) -> None:
@@ -213,9 +202,7 @@ class Turns(Suite):
         options = {"fair": 1, "lane_limit": Limit(concurrency=1)}
         spec = await rig.declare(lease=2.0, **options)
         await rig.publish(*of(rig, "a", 0, 1, 2), *of(rig, "b", 0, 1))
-        async with Holder(rig.suite, rig.place, spec, 2) as holder:
-            assert sorted(id[0] for id in holder.ids) == ["a", "b"]
-            holder.kill()
+        assert sorted(id[0] for id in await killed(rig, spec, 2)) == ["a", "b"]
         await limited(rig, **options)
         assert await served(rig, 5) == {"a": 3, "b": 2}
 
@@ -224,24 +211,24 @@ class Turns(Suite):
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         await rig.publish(*of(rig, "a", 0, 1))
         await rig.one()
-        got = await woken(rig, partial(rig.publish, *of(rig, "b", 0)))
+        got = await rig.woken(partial(rig.publish, *of(rig, "b", 0)))
         assert got.id == "b0"
         await rig.ack(got)
-        assert (await woken(rig, partial(rig.publish, *of(rig, "b", 1)))).id == "b1"
+        assert (await rig.woken(partial(rig.publish, *of(rig, "b", 1)))).id == "b1"
 
     @case("lanes", "limits:concurrency")
     async def test_45_another_limit_of_lanes_holds_at_once(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         await rig.publish(*of(rig, "a", *range(9)), *of(rig, "b", *range(9)))
         await rig.take(2)
-        first = await woken(rig, partial(limited, rig, fair=1, lane_limit=Limit(concurrency=2)))
+        first = await rig.woken(partial(limited, rig, fair=1, lane_limit=Limit(concurrency=2)))
         got = [first, await rig.one()]
         assert lanes_of(got) == {"a": 1, "b": 1}
         await rig.nothing()
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         await rig.ack(*got)
         await rig.nothing()
-        assert lanes_of([await woken(rig, partial(limited, rig, fair=1)), *await rig.take(13)]) == {"a": 7, "b": 7}
+        assert lanes_of([await rig.woken(partial(limited, rig, fair=1)), *await rig.take(13)]) == {"a": 7, "b": 7}
 
     @case("lanes", "limits:rate")
     async def test_45_another_rate_of_lanes_gives_no_second_burst(self, rig: Rig) -> None:
@@ -259,9 +246,7 @@ class Turns(Suite):
         await limited(rig, fair=1, lane_limit=Limit(SLOW, burst=2))
         await rig.publish(*of(rig, "a", *range(4)), *of(rig, "b", 0))
         assert await served(rig, 3) == {"a": 2, "b": 1}
-        await rig.driver.close()
-        await rig.suite.restart(rig.place)
-        await rig.driver.open()
+        await rig.restart()
         await limited(rig, fair=1, lane_limit=Limit(SLOW, burst=2))
         await rig.nothing()
         await rig.publish(*of(rig, "b", 1, 2), *of(rig, "c", 0))

@@ -7,8 +7,9 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from tasuki.contracts.driver import Act, Answers, Driver, Merged, Nack, Outgoing, Span, Unique
-from tasuki.errors import UnsupportedError
+from tasuki.contracts.driver import Ack, Act, Answers, Driver, Merged, Move, Nack, Outgoing, Release, Span, Unique
+from tasuki.errors import QueueFullError, UnsupportedError
+from tasuki.testing.conformance.killed import killed
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 from tasuki.testing.conformance.verbs import raises
 
@@ -34,7 +35,7 @@ def kept(id: str) -> Merged:
 
 
 class Uniques(Suite):
-    """A key has one message at a time, and gives it free by itself."""
+    """A key has one message at a time, until its span ends."""
 
     @case("unique:pending")
     async def test_39_a_waiting_message_keeps_its_key(self, rig: Rig) -> None:
@@ -210,11 +211,8 @@ class Uniques(Suite):
     @case("unique:extend", "native_delay")
     async def test_40_extend_can_shorten_a_delay_for_who_waits(self, rig: Rig) -> None:
         await told(rig, unique(rig, "a", delay=rig.long * 10))
-        waiting = asyncio.create_task(rig.driver.receive(rig.queue, 1, 30.0))
-        await asyncio.sleep(0.05)
-        await told(rig, unique(rig, "b", act="extend", latest=rig.long))
-        async with asyncio.timeout(rig.suite.patience):
-            assert ids(await waiting) == ["b"]
+        got = await rig.woken(lambda: told(rig, unique(rig, "b", act="extend", latest=rig.long)))
+        assert got.id == "b"
 
     @case()
     async def test_39_a_span_or_act_that_is_not_claimed_is_refused(self, rig: Rig) -> None:
@@ -226,6 +224,152 @@ class Uniques(Suite):
             if not claimed.issuperset(message.unique.needs):
                 await raises(UnsupportedError, rig, partial(rig.driver.publish, rig.queue, [message]))
         await rig.nothing()
+
+    @case("unique:pending")
+    async def test_41_a_failed_message_has_its_key_again(self, rig: Rig) -> None:
+        await told(rig, unique(rig, "a"))
+        for settlement in (Nack, Release):
+            got = await rig.one()
+            await rig.driver.settle(rig.queue, [settlement(got.receipt)])
+            assert await told(rig, unique(rig, "b")) == [kept("a")]
+        got = await rig.one()
+        await told(rig, unique(rig, "c"))
+        await rig.driver.settle(rig.queue, [Nack(got.receipt)])
+        assert await told(rig, unique(rig, "d")) == [kept("c")], "the newer one has the key"
+        assert sorted(await rig.drain(expected=2)) == ["a", "c"]
+        assert await told(rig, unique(rig, "e")) == [None]
+
+    @case("unique:pending", "counts_attempts", "leases")
+    async def test_41_a_message_of_an_ended_lease_has_its_key_again(self, rig: Rig) -> None:
+        await told(rig, unique(rig, "a"))
+        await rig.one()
+        await rig.advance(rig.long * 1.2)
+        got = await rig.one()
+        assert got.id == "a"
+        await rig.driver.settle(rig.queue, [Release(got.receipt)])
+        assert await told(rig, unique(rig, "b")) == [kept("a")]
+
+    @case("unique:replace", "leases")
+    async def test_41_a_late_settlement_leaves_the_message_that_replaced_its_own(self, rig: Rig) -> None:
+        await told(rig, unique(rig, "a"))
+        late = await rig.one()
+        await rig.advance(rig.long * 1.2)
+        back = await rig.one()
+        await rig.driver.settle(rig.queue, [Release(back.receipt)])
+        assert await told(rig, unique(rig, "b", act="replace")) == [Merged("replaced", "a")]
+        for receipt in (late.receipt, back.receipt):
+            assert list(await rig.driver.settle(rig.queue, [Ack(receipt)])) == [receipt]
+        assert ids(await rig.take()) == ["b"]
+
+    @case("unique:running", "native_delay")
+    async def test_41_a_hidden_message_has_its_key_until_it_is_done(self, rig: Rig) -> None:
+        await told(rig, unique(rig, "a", span="running", delay=rig.long))
+        for settlement in (Nack, Release, None):
+            assert await told(rig, unique(rig, "b", span="running")) == [kept("a")]
+            await rig.nothing()
+            await rig.advance(rig.long * 1.1)
+            got = await rig.one()
+            assert got.id == "a"
+            await rig.driver.settle(rig.queue, [settlement(got.receipt, rig.long) if settlement else Ack(got.receipt)])
+        assert await told(rig, unique(rig, "c", span="running"), unique(rig, "d", span="running")) == [None, kept("c")]
+        assert ids(await rig.take()) == ["c"]
+        await rig.nothing()
+
+    @case("unique:running", "dedup")
+    async def test_41_a_known_id_is_not_kept_out(self, rig: Rig) -> None:
+        await rig.declare(dedup_window=rig.window)
+        await told(rig, unique(rig, "a", span="running"))
+        assert await told(rig, unique(rig, "b", span="running")) == [kept("a")]
+        assert await rig.drain(expected=1) == ["a"]
+        assert await told(rig, unique(rig, "a", span="running")) == [None]
+        assert await told(rig, unique(rig, "b", span="running")) == [None], "a kept message is not remembered"
+        assert await rig.drain(expected=1) == ["b"]
+
+    @case("unique:running", "multi_process", "leases")
+    async def test_41_a_killed_holder_frees_no_key(self, rig: Rig) -> None:
+        lease = 2.0
+        await rig.declare(lease=lease)
+        await told(rig, unique(rig, "a", span="running"))
+        await killed(rig, rig.spec(lease=lease), 1)
+        assert await told(rig, unique(rig, "b", span="running")) == [kept("a")]
+        got = await rig.one()
+        assert (got.id, got.suspect) == ("a", True)
+        await rig.ack(got)
+        assert await told(rig, unique(rig, "c", span="running")) == [None]
+
+    @case("unique", "purge")
+    async def test_41_purge_frees_keys(self, rig: Rig) -> None:
+        span: Span = "running" if "running" in rig.driver.capabilities.unique else "pending"
+        await told(rig, unique(rig, "a", span=span), unique(rig, "b", "held", span))
+        await rig.driver.purge(rig.queue)
+        assert await told(rig, unique(rig, "c", span=span)) == [None]
+        assert ids(await rig.take()) == ["c"]
+
+    @case("unique:running", "purge")
+    async def test_41_purge_leaves_held_keys(self, rig: Rig) -> None:
+        await told(rig, unique(rig, "a", span="running"))
+        got = await rig.one()
+        await rig.driver.purge(rig.queue)
+        assert await told(rig, unique(rig, "b", span="running")) == [kept("a")]
+        await rig.ack(got)
+        assert await told(rig, unique(rig, "c", span="running")) == [None]
+
+    @case("unique:pending", "remove")
+    async def test_41_a_removed_message_frees_its_key(self, rig: Rig) -> None:
+        await told(rig, unique(rig, "a"), unique(rig, "b", "other"))
+        assert await rig.driver.remove(rig.queue, ["a"]) == 1
+        assert await told(rig, unique(rig, "c"), unique(rig, "d", "other")) == [None, kept("b")]
+        assert sorted(await rig.drain(expected=2)) == ["b", "c"]
+
+    @case("unique", "delete")
+    async def test_41_a_deleted_queue_has_no_keys(self, rig: Rig) -> None:
+        for span in spans_of(rig):
+            await told(rig, unique(rig, "a", f"{span}", span))
+        await rig.driver.delete(rig.queue)
+        await rig.declare()
+        for span in spans_of(rig):
+            assert await told(rig, unique(rig, f"new {span}", f"{span}", span)) == [None]
+
+    @case("unique:running")
+    async def test_41_a_moved_message_frees_its_key(self, rig: Rig) -> None:
+        await rig.declare(name=rig.other)
+        await told(rig, unique(rig, "a", span="running"))
+        got = await rig.one()
+        letter = rig.message(id="a", deduplicate=False)
+        assert not any(await rig.driver.move(rig.queue, [Move(got.receipt, rig.other, (letter,))]))
+        assert await told(rig, unique(rig, "b", span="running")) == [None]
+        await rig.publish(rig.message(id="a", deduplicate=False))  # a redrive stands beside it
+        assert sorted(await rig.drain(expected=2)) == ["a", "b"]
+
+    @case("unique", "max_length")
+    async def test_41_a_rejected_message_takes_no_key(self, rig: Rig) -> None:
+        span = span_of(rig)
+        await rig.declare(max_length=2)
+        await told(rig, unique(rig, "a", span=span), rig.message(id="x"))
+        assert await told(rig, unique(rig, "b", span=span)) == [kept("a")], "a kept message needs no room"
+        answers = await rig.results(unique(rig, "c", "new", span), unique(rig, "d", span=span))
+        assert [type(answer) for answer in answers] == [QueueFullError] * 2
+        await rig.drain(expected=2)
+        assert await told(rig, unique(rig, "e", "new", span)) == [None]
+
+    @case("unique:replace", "dedup")
+    async def test_41_a_known_id_changes_nothing(self, rig: Rig) -> None:
+        await rig.declare(dedup_window=rig.window)
+        await told(rig, unique(rig, "a"))
+        assert await told(rig, unique(rig, "b", act="replace")) == [Merged("replaced", "a")]
+        assert await told(rig, unique(rig, "a", act="replace")) == [None]
+        assert await told(rig, unique(rig, "c")) == [kept("b")]
+        assert await rig.drain(expected=1) == ["b"]
+        assert await told(rig, unique(rig, "b", act="replace"), unique(rig, "c")) == [None, None]
+        assert await rig.drain(expected=1) == ["c"]
+
+    @case("unique", "durable")
+    async def test_41_keys_outlive_a_restart(self, rig: Rig) -> None:
+        for span in spans_of(rig):
+            await told(rig, unique(rig, f"{span}", f"{span}", span))
+        await rig.restart()
+        for span in spans_of(rig):
+            assert await told(rig, unique(rig, "new", f"{span}", span)) == [kept(f"{span}")]
 
 
 def spans_of(rig: Rig) -> list[Span]:

@@ -14,19 +14,16 @@ can fill the store. A case that needs a fact which the store does not claim is s
 """
 
 from tasuki.testing.conformance.stores.entries import Entries
-from tasuki.testing.conformance.stores.expiring import Expiring
 from tasuki.testing.conformance.stores.failing import Failing
 from tasuki.testing.conformance.stores.killing import Killing
+from tasuki.testing.conformance.stores.limits import Places, Tokens
 from tasuki.testing.conformance.stores.listing import Listing
-from tasuki.testing.conformance.stores.places import Places
 from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case
 from tasuki.testing.conformance.stores.running import Running
-from tasuki.testing.conformance.stores.several import Several
-from tasuki.testing.conformance.stores.tokens import Tokens
 from tasuki.testing.conformance.stores.watching import Watching
 
 
-class StoreConformance(Entries, Expiring, Listing, Watching, Tokens, Places, Running, Failing, Killing, Several):
+class StoreConformance(Entries, Listing, Watching, Tokens, Places, Running, Failing, Killing):
     """Every case; see :class:`StoreSuite` for the hooks."""
 
 

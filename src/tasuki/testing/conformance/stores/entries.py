@@ -6,9 +6,9 @@ import asyncio
 import os
 from itertools import pairwise
 
-from tasuki.contracts.state.store import MAX_KEY_BYTES, Entry
-from tasuki.errors import ConflictError
-from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case, conflict
+from tasuki.contracts.state.store import MAX_KEY_BYTES, MAX_PAGE, Entry
+from tasuki.errors import ConflictError, StoreLimitError
+from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, answer_of, case, conflict
 
 HOSTILE = (
     *("a", "A", "á", "a\u0301", "aa", "a ", " a", "a/", "a/b", "a//b", "/a", "a.b", "a:b", "a\x01", "a\n", "a\tb"),
@@ -20,7 +20,7 @@ HOSTILE = (
 
 
 class Entries(StoreSuite):
-    """Single entries, written and read."""
+    """Entries one by one and several together, and how long they are there."""
 
     @case()
     async def test_01_an_absent_key_has_no_entry(self, rig: StoreRig) -> None:
@@ -221,6 +221,138 @@ class Entries(StoreSuite):
         stores = [rig.store, await rig.another_store()]
         await rig.put("key")
         assert sum(await asyncio.gather(*(stores[n % 2].delete("key") for n in range(10)))) == 1
+
+    @case()
+    async def test_08_keys_are_gone_by_their_ttl_and_never_before(self, rig: StoreRig) -> None:
+        facts, store = rig.store.facts, rig.store
+        latest: dict[str, float] = {}
+        earliest: dict[str, float] = {}
+        for number in range(20):
+            ttl, key = rig.term * (0.7 + number / 40), f"key-{number:02d}"
+            earliest[key] = await store.time() + ttl
+            await store.put(key, b"", ttl=ttl)
+            latest[key] = await store.time() + max(ttl, facts.shortest_lease) + facts.expiry_margin
+        checks = 0
+        while earliest:
+            for key in list(earliest):
+                before = await store.time()
+                is_there = await store.get(key) is not None
+                after = await store.time()
+                assert is_there or after >= earliest[key], f"gone {earliest[key] - after:.3f} s too early"
+                assert not is_there or before < latest[key], f"there {before - latest[key]:.3f} s after its end"
+                if not is_there:
+                    del earliest[key]
+            checks += 1
+            await rig.advance(rig.term / 50)
+        assert checks > 1
+
+    @case()
+    async def test_08_an_expired_key_is_gone_for_every_verb(self, rig: StoreRig) -> None:
+        keys = [f"key-{number}" for number in range(8)]
+        versions = await rig.put(*keys, ttl=rig.term)
+        await rig.put("stays")
+        await rig.outlast(rig.term)
+        store = rig.store
+        assert [entry.key for entry in await rig.all()] == ["stays"]
+        async with Reader(rig) as reader:
+            await reader.current()
+            assert list(reader.values) == ["stays"]
+        assert await store.get(keys[0]) is None
+        assert await store.delete(keys[1]) is False
+        await conflict(store.delete(keys[2], version=versions[keys[2]]))
+        await conflict(store.put(keys[3], b"", version=versions[keys[3]]))
+        version = await store.put(keys[4], b"new", version=0)
+        assert await store.get(keys[4]) == Entry(keys[4], b"new", version)
+        assert [entry.key for entry in await rig.all()] == [keys[4], "stays"]
+
+    @case()
+    async def test_08_another_clock_than_the_stores_does_not_matter(self, rig: StoreRig) -> None:
+        """The clock of the process, or the driver's where that is not the store's, is ten minutes off."""
+        for seconds in (600.0, -1200.0):
+            rig.clock.advance(seconds)
+            before = await rig.store.time()
+            await rig.store.put("short", b"", ttl=rig.term)
+            await rig.store.put("long", b"", ttl=rig.far)
+            assert await rig.store.get("short") or await rig.store.time() >= before + rig.term, "gone at once"
+            await rig.outlast(rig.term)
+            assert await rig.store.get("short") is None, "there after its end"
+            assert await rig.store.get("long") or await rig.store.time() >= before + rig.far, "gone too early"
+
+    @case()
+    async def test_09_each_put_sets_the_ttl_again(self, rig: StoreRig) -> None:
+        store, before = rig.store, await rig.store.time()
+        for key, first, second in (
+            ("renewed", rig.term, rig.far),
+            ("shortened", rig.far, rig.term),
+            ("removed", rig.term, None),
+            ("given", None, rig.term),
+        ):
+            await store.put(key, b"", ttl=first)
+            await store.put(key, b"", ttl=second)
+        await rig.outlast(rig.term)
+        expected = ["removed", "renewed"] if await store.time() < before + rig.far else ["removed"]
+        assert [entry.key for entry in await rig.all()] == expected
+
+    @case()
+    async def test_09_a_put_with_the_version_sets_the_ttl_too(self, rig: StoreRig) -> None:
+        store = rig.store
+        version = await store.put("removed", b"", version=0, ttl=rig.term)
+        await store.put("removed", b"", version=version)
+        version = await store.put("given", b"", version=0)
+        await store.put("given", b"", version=version, ttl=rig.term)
+        await rig.outlast(rig.term)
+        assert [entry.key for entry in await rig.all()] == ["removed"]
+
+    @case()
+    async def test_33_each_entry_is_written(self, rig: StoreRig) -> None:
+        old = await rig.store.put("a", b"old")
+        values = {key: os.urandom(len(key) % 7) for key in HOSTILE}
+        await rig.store.put_all(list(values.items()))
+        found = await rig.all(limit=MAX_PAGE)
+        assert {entry.key: entry.value for entry in found} == values
+        assert all(entry.version > old for entry in found)
+        assert len({entry.version for entry in found}) == len(found)
+
+    @case()
+    async def test_33_a_full_page_and_none_at_all(self, rig: StoreRig) -> None:
+        await rig.store.put_all([])
+        assert await rig.all() == []
+        keys = [f"key/{number:04}" for number in range(MAX_PAGE)]
+        await rig.store.put_all([(key, key.encode()) for key in keys])
+        assert [(entry.key, entry.value) for entry in await rig.all(limit=MAX_PAGE)] == [
+            (key, key.encode()) for key in keys
+        ]
+
+    @case()
+    async def test_33_the_last_value_of_a_key_holds(self, rig: StoreRig) -> None:
+        many = [("twice", b"%d" % number) for number in range(200)]
+        await rig.store.put_all([*many, ("once", b""), ("twice", b"last")])
+        assert await rig.value("twice") == b"last"
+
+    @case()
+    async def test_33_all_have_the_ttl(self, rig: StoreRig) -> None:
+        await rig.store.put("kept", b"")
+        await rig.store.put("renewed", b"", ttl=rig.term)
+        await rig.store.put_all([("gone", b"1"), ("also gone", b"2")], ttl=rig.term)
+        await rig.store.put_all([("renewed", b"3")])
+        assert await rig.value("gone") == b"1"
+        await rig.outlast(rig.term)
+        assert [entry.key for entry in await rig.all()] == ["kept", "renewed"]
+
+    @case()
+    async def test_33_one_that_is_too_large_lets_none_be_written(self, rig: StoreRig) -> None:
+        too_long, too_large = "x" * (MAX_KEY_BYTES + 1), bytes(rig.store.facts.max_value_bytes + 1)
+        for key, value in ((too_long, b""), ("large", too_large)):
+            answer = await answer_of(rig.store.put_all([("first", b""), (key, value)]))
+            assert isinstance(answer, StoreLimitError), answer
+        assert await rig.all() == []
+
+    @case()
+    async def test_33_a_watch_reports_each(self, rig: StoreRig) -> None:
+        async with Reader(rig, "several/") as reader:
+            await reader.current()
+            await rig.store.put_all([("several/1", b"1"), ("other", b""), ("several/2", b"2")])
+            await reader.has({"several/1": b"1", "several/2": b"2"})
 
 
 def _rise(versions: list[int]) -> None:

@@ -9,7 +9,8 @@ from unittest import SkipTest
 from tasuki.contracts.driver import DURABILITIES
 from tasuki.contracts.state.store import Entry
 from tasuki.errors import ConflictError, DriverError
-from tasuki.testing.conformance.stores.rig import GONE, Reader, StoreRig, StoreSuite, answer_of, back, case, conflict
+from tasuki.testing.conformance.rig import GONE, until_back
+from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, answer_of, case, conflict
 from tasuki.testing.conformance.stores.running import verbs
 
 _MOST_ANSWERS = 50
@@ -27,9 +28,9 @@ class Failing(StoreSuite):
                 async with rig.suite.broken(rig.place):
                     pass
                 value = b"%d" % number
-                await back(lambda: rig.store.put("changed", value))  # noqa: B023
-                await back(lambda: rig.store.put("new", value))  # noqa: B023
-                await back(lambda: rig.store.delete("deleted"))
+                await until_back(lambda: rig.store.put("changed", value))  # noqa: B023
+                await until_back(lambda: rig.store.put("new", value))  # noqa: B023
+                await until_back(lambda: rig.store.delete("deleted"))
                 await reader.has({"kept": b"kept", "changed": value, "new": value}, rig.suite.case_timeout)
                 await rig.put("deleted")
                 await reader.until(lambda: "deleted" in reader.values, "a put", rig.suite.case_timeout)
@@ -65,7 +66,7 @@ class Failing(StoreSuite):
             first = asyncio.ensure_future(answer_of(anext(watch)))
             await asyncio.wait([first], timeout=rig.suite.brief)
         answer = await first
-        assert isinstance(answer, GONE) or answer == await back(lambda: rig.store.get("key"))
+        assert isinstance(answer, GONE) or answer == await until_back(lambda: rig.store.get("key"))
         await watch.aclose()  # type: ignore[attr-defined]  # watches are generators
 
     @case("durable")
@@ -75,15 +76,15 @@ class Failing(StoreSuite):
         async with Reader(rig) as reader:
             await reader.current()
             await rig.suite.kill(rig.place)
-            await back(lambda: rig.store.put("changed", b"new"))
-            await back(lambda: rig.store.delete("deleted"))
+            await until_back(lambda: rig.store.put("changed", b"new"))
+            await until_back(lambda: rig.store.delete("deleted"))
             await reader.has({"kept": b"kept", "changed": b"new"}, rig.suite.case_timeout)
 
     @case("durable")
     async def test_34_a_watch_reports_what_the_broker_has_after_its_data_was_put_back(self, rig: StoreRig) -> None:
         await rig.put("kept", "changed", "deleted", "again")
         await rig.suite.save(rig.place)
-        await back(rig.store.list)
+        await until_back(rig.store.list)
         async with Reader(rig) as reader:
             await reader.current()
             before = reader.values.copy()
@@ -95,7 +96,7 @@ class Failing(StoreSuite):
             await reader.has({"kept": b"kept", "changed": b"2", "again": b"2", "new": b"new"})
             reader.forget_versions()
             await rig.suite.restore(rig.place)
-            await back(lambda: rig.store.put("again", b"later"))
+            await until_back(lambda: rig.store.put("again", b"later"))
             await reader.has({**before, "again": b"later"}, rig.suite.case_timeout)
             await rig.store.put("changed", b"later")
             await reader.has({**before, "again": b"later", "changed": b"later"}, rig.suite.case_timeout)
@@ -104,11 +105,11 @@ class Failing(StoreSuite):
     async def test_34_a_version_from_before_changes_nothing_that_was_written_afterwards(self, rig: StoreRig) -> None:
         await rig.put("key")
         await rig.suite.save(rig.place)
-        await back(rig.store.list)
+        await until_back(rig.store.list)
         before = [await rig.store.put("key", b"before") for _ in range(4)]
         await rig.suite.restore(rig.place)
         for _ in range(4):
-            after = await back(lambda: rig.store.put("key", b"after"))
+            after = await until_back(lambda: rig.store.put("key", b"after"))
             for version in before:
                 await conflict(rig.store.put("key", b"wrong", version=version))
                 await conflict(rig.store.delete("key", version=version))
@@ -123,7 +124,8 @@ class Failing(StoreSuite):
         problems = [answer for answer in [*answers, put] if isinstance(answer, DriverError)]
         assert all(isinstance(problem, GONE) and problem.retryable for problem in problems), problems
         assert isinstance(put, GONE), f"{put!r} from a broker that is away"
-        found = await back(lambda: rig.store.get("other"))
+        found = await until_back(lambda: rig.store.get("other"))
+        assert found is not None
         assert found.value == b"other" or put.outcome == "unknown", "called rejected, and written"
         await rig.store.put("other", b"works", version=found.version)
 
@@ -134,7 +136,8 @@ class Failing(StoreSuite):
             asked = (rig.store.put("key", b"new", version=version), rig.store.get("key"), rig.store.list())
             answers = await asyncio.gather(*map(answer_of, asked))
         assert all(isinstance(answer, GONE) for answer in answers), answers
-        found = await back(lambda: rig.store.get("key"))
+        found = await until_back(lambda: rig.store.get("key"))
+        assert found is not None
         assert found == Entry("key", b"old", version) or (found.version > version and answers[0].outcome == "unknown")
 
     @case()
@@ -143,7 +146,8 @@ class Failing(StoreSuite):
         async with rig.suite.unanswered(rig.place):
             error = await answer_of(rig.store.put("key", b"new", version=version))
         assert isinstance(error, GONE), f"{error!r} without an answer"
-        found = await back(lambda: rig.store.get("key"))
+        found = await until_back(lambda: rig.store.get("key"))
+        assert found is not None
         assert found == Entry("key", b"old", version) or (found.value == b"new" and found.version > version)
         assert error.outcome == "unknown" or found.version == version, "called rejected, and written"
 
@@ -163,13 +167,13 @@ class Failing(StoreSuite):
 
     async def _cut_short(self, rig: StoreRig, ask: Callable[[int, bytes], Awaitable[object]]) -> None:
         for answers in range(_MOST_ANSWERS):
-            version = await back(lambda: rig.store.put("key", b"old"))
+            version = await until_back(lambda: rig.store.put("key", b"old"))
             value = b"%d" % answers
             async with rig.suite.cut_short(rig.place, answers) as is_cut:
                 answer = await ask(version, value)
                 has_been_cut = is_cut()
             assert not isinstance(answer, ConflictError), "its own write is called a conflict"
-            found: Entry | None = await back(lambda: rig.store.get("key"))
+            found: Entry | None = await until_back(lambda: rig.store.get("key"))
             is_done = found is None or found.version > version
             assert found is None or found.value == (value if is_done else b"old")
             if isinstance(answer, DriverError):
@@ -220,7 +224,7 @@ class Failing(StoreSuite):
         await _until(lambda: len(confirmed) > already, writing)
         over.set()
         await asyncio.gather(*writing)
-        found = {entry.key: entry for entry in await back(lambda: rig.all(limit=1000))}
+        found = {entry.key: entry for entry in await until_back(lambda: rig.all(limit=1000))}
         for key, version in confirmed.items():
             assert found.get(key) == Entry(key, key.encode(), version), f"key {key!r}, a confirmed put, is gone"
 

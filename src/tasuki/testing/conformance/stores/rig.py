@@ -13,14 +13,12 @@ from unittest import SkipTest
 
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import CURRENT, Change, Current, Entry, Store, StoreFacts
-from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, ConflictError, DriverError
+from tasuki.errors import ConflictError, DriverError
 from tasuki.testing.conformance.clock import ShiftedClock
 from tasuki.testing.conformance.rig import Rig, Suite
 
 NAME = "state"
 """The store of a case."""
-GONE = (BrokerUnavailableError, BrokerTimeoutError)
-"""What a verb may raise while the broker is away."""
 
 
 class StoreSuite(Suite):
@@ -158,15 +156,6 @@ async def answer_of(asked: Awaitable[Any]) -> Any:
         return await asked
     except DriverError as error:
         return error
-
-
-async def back(ask: Callable[[], Awaitable[Any]]) -> Any:
-    """What a verb returns once the broker is back; the case's own timeout is the bound."""
-    while True:
-        try:
-            return await ask()
-        except GONE:
-            await asyncio.sleep(0.05)
 
 
 class Reader:

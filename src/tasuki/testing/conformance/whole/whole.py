@@ -8,11 +8,15 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+from tasuki.consumers.batches.cutting import Batching
 from tasuki.contracts.driver import Ack
 from tasuki.contracts.handler import Context, Reject, Retry
-from tasuki.errors import StopTimeoutError
+from tasuki.errors import HandlerError, QueueFullError, RequestTimeoutError, StopTimeoutError
 from tasuki.message import ATTEMPTS, DEAD_LETTER_REASON, DEAD_LETTER_TIME, EXPIRES_AT, LAST_ERROR, ORIGINAL_QUEUE
 from tasuki.queues.dead_letter import redriven
+from tasuki.queues.messages.signature import Signing
+from tasuki.queues.result import Confirmed, Rejected
+from tasuki.testing.conformance.killed import killed
 from tasuki.testing.conformance.rig import Rig, Suite, case, has
 from tasuki.testing.conformance.whole.line import Line, recorder
 
@@ -216,3 +220,153 @@ class Whole(Suite):
             else:
                 raise AssertionError("a stop that cut off a handler says so")
         assert (await rig.one()).attempt == 1
+
+    @case()
+    async def test_each_message_of_a_batch_ends_by_its_own_result(self, rig: Rig) -> None:
+        line = await Line(rig, max_attempts=2).open()
+        batches: list[list[str]] = []
+        outcomes: dict[str, Any] = {"false": False, "error": ValueError("no"), "reject": Reject("no")}
+
+        async def handle(bodies: list[str], context: Context) -> list[Any]:
+            batches.append(bodies)
+            if "acked" in bodies:
+                context.batch[bodies.index("acked")].ack()
+            return [outcomes.get(body) for body in bodies]
+
+        names = ["value", "false", "error", "reject", "acked", "other"]
+        await line.publish(*names)
+        async with line.consumer(handle, prefetch=12, batch=Batching(6, rig.suite.patience)) as consumer:
+            await line.until(lambda: sum(map(len, batches)) == 8 and consumer.now.held == 0, patience=6)
+            letters = await rig.take(3, queue=rig.other)
+        assert sorted(batches[0]) == sorted(names)
+        assert Counter(name for batch in batches for name in batch) == Counter([*names, "false", "error"])
+        found = {line.queue.decode(letter): letter.headers[DEAD_LETTER_REASON] for letter in letters}
+        assert found == {"false": "max_attempts", "error": "max_attempts", "reject": "rejected"}
+        await rig.nothing()
+
+    @case("ordering_key")
+    async def test_a_batch_has_no_two_messages_of_one_key(self, rig: Rig) -> None:
+        line = await Line(rig, spec={"ordering": "key"}).open()
+        batches: list[list[str]] = []
+
+        async def handle(bodies: list[str], context: Context) -> None:
+            batches.append(bodies)
+
+        for number in range(3):
+            for key in "ab":
+                await line.queue.publish(f"{key}{number}", key=key)
+        async with line.consumer(handle, prefetch=12, batch=Batching(6, rig.suite.brief)) as consumer:
+            await line.until(lambda: consumer.metrics.acked == 6 and consumer.now.held == 0, patience=6)
+        assert all(len({body[0] for body in batch}) == len(batch) for batch in batches)
+        for key in "ab":
+            assert [body for batch in batches for body in batch if body[0] == key] == [f"{key}{n}" for n in range(3)]
+
+    @case("multi_process", "counts_attempts")
+    async def test_messages_that_may_have_killed_their_worker_share_no_batch(self, rig: Rig) -> None:
+        line = await Line(rig, spec={"lease": 3.0}).open()
+        await line.publish(*range(3))
+        await killed(rig, line.queue.spec, 3)
+        batches: list[list[int]] = []
+
+        async def handle(bodies: list[int], context: Context) -> None:
+            batches.append(bodies)
+
+        async with line.consumer(handle, prefetch=12, batch=Batching(6, rig.suite.brief)) as consumer:
+            await line.until(lambda: consumer.metrics.acked == 3 and consumer.now.held == 0, patience=6)
+        assert sorted(batches) == [[0], [1], [2]]
+        await rig.nothing()
+
+    @case("counts_attempts")
+    async def test_a_stop_releases_messages_that_wait_for_a_batch(self, rig: Rig) -> None:
+        line = await Line(rig).open()
+        await line.publish(*range(3))
+        batches: list[list[int]] = []
+
+        async def handle(bodies: list[int], context: Context) -> None:
+            batches.append(bodies)
+
+        async with line.consumer(handle, prefetch=12, batch=Batching(6, _LONG)) as consumer:
+            await line.until(lambda: consumer.now.held == 3)
+        got = await rig.take(3)
+        assert (batches, {received.attempt for received in got}) == ([], {1})
+
+    @case()
+    async def test_each_request_gets_its_own_result(self, rig: Rig) -> None:
+        line = await Line(rig).open()
+
+        async def handle(body: Any, context: Context) -> Any:
+            await asyncio.sleep(0.001 * (body["n"] % 3))
+            return {"got": body, "none": None, "list": [], "object": {}}
+
+        async with line.asking() as ask, line.consumer(handle, concurrency=5):
+            results = await asyncio.gather(*(ask({"n": number}) for number in range(20)))
+        assert results == [{"got": {"n": n}, "none": None, "list": [], "object": {}} for n in range(20)]
+        await rig.nothing()
+
+    @case("counts_attempts")
+    async def test_a_request_that_is_given_up_gets_the_error(self, rig: Rig) -> None:
+        line = await Line(rig, max_attempts=2).open()
+
+        async def fail(body: Any, context: Context) -> Any:
+            raise HandlerError("no such customer", kind="NotFound", retryable=True)
+
+        told: HandlerError | None = None
+        try:
+            async with line.asking() as ask, line.consumer(fail):
+                await ask(1)
+        except HandlerError as error:
+            told = error
+        assert told is not None, "HandlerError expected"
+        assert (told.message, told.kind, told.retryable) == ("no such customer", "NotFound", True)
+        assert len(await rig.take(queue=rig.other)) == 1
+
+    @case()
+    async def test_a_request_that_nobody_handles_times_out(self, rig: Rig) -> None:
+        line = await Line(rig).open()
+        try:
+            async with line.asking() as ask:
+                await ask(1, timeout=rig.suite.brief * 4)
+        except RequestTimeoutError:
+            pass
+        else:
+            raise AssertionError("RequestTimeoutError expected")
+
+    @case("max_length")
+    async def test_a_full_queue_is_waited_for(self, rig: Rig) -> None:
+        line = await Line(rig, spec={"max_length": 2}).open()
+        await line.queue.publish_many([0, 1])
+        late = asyncio.create_task(line.queue.publish_many([2, 3], publish_timeout=rig.suite.patience * 4))
+        await asyncio.sleep(0.1)
+        assert not late.done()
+        bodies = []
+        for _ in range(4):
+            (received,) = await rig.take()
+            bodies.append(line.queue.decode(received))
+            await rig.ack(received)
+        assert [type(result) for result in await late] == [Confirmed, Confirmed]
+        assert sorted(bodies) == [0, 1, 2, 3]
+
+    @case("max_length")
+    async def test_a_full_queue_rejects_at_once_where_that_is_wanted(self, rig: Rig) -> None:
+        line = await Line(rig, spec={"max_length": 1}, overflow="reject").open()
+        first, second = await line.queue.publish_many([0, 1])
+        assert isinstance(first, Confirmed)
+        assert isinstance(second, Rejected)
+        assert isinstance(second.error, QueueFullError)
+        assert second.retryable
+
+    @case()
+    async def test_a_forged_message_is_not_handled(self, rig: Rig) -> None:
+        line = await Line(rig, signing=Signing({"key": b"0123456789abcdef"})).open()
+        seen, handle = recorder()
+        await rig.publish(rig.message(b'"forged"'))
+        await line.queue.publish("good")
+        async with line.consumer(handle):
+            (letter,) = await rig.take(queue=rig.other)
+            await line.until(lambda: seen)
+        assert letter.body == b'"forged"'
+        assert letter.headers[DEAD_LETTER_REASON] == "unsigned"
+        assert seen == ["good"]
+
+
+_LONG = 60.0

@@ -16,9 +16,9 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import MAX_KEY_BYTES, MAX_PAGE, Entry, Page, Store
 from tasuki.errors import ConflictError, DriverError, StoreLimitError
-from tasuki.testing.mutants.mutant import StoreMutant, Table
+from tasuki.testing.mutants.mutant import MutantTable, StoreMutant
 
-_TABLE = Table(__name__, StoreMutant)
+_TABLE = MutantTable(__name__, StoreMutant)
 put, put_all = _TABLE.instead("put"), _TABLE.instead("put_all")
 
 put(

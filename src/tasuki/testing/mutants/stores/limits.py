@@ -13,9 +13,9 @@ from tasuki.clock import Clock
 from tasuki.contracts.state.store import Grant, Store
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
-from tasuki.testing.mutants.mutant import StoreMutant, Table
+from tasuki.testing.mutants.mutant import MutantTable, StoreMutant
 
-_TABLE = Table(__name__, StoreMutant)
+_TABLE = MutantTable(__name__, StoreMutant)
 take = _TABLE.instead("take")
 
 take(

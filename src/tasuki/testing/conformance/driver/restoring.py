@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from tasuki.contracts.driver import Ack, Driver, Move, Nack, Receipt, Release
-from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, StaleReceiptError
-from tasuki.testing.conformance.rig import Rig, Suite, case, each_result
+from tasuki.errors import StaleReceiptError
+from tasuki.testing.conformance.rig import GONE, Rig, Suite, case, each_result, until_back
 
-T = TypeVar("T")
 Use = Callable[[Rig, Receipt], Awaitable[bool]]
 """Uses a receipt; returns whether it was stale."""
 
@@ -40,7 +38,7 @@ async def _move(rig: Rig, receipt: Receipt) -> bool:
         return True  # it stores first, whatever the receipt is
     move = Move(receipt, rig.queue, (rig.message(id="moved"),))
     (result,) = await each_result(rig.driver.move(rig.queue, [move]), 1)
-    if isinstance(result, (BrokerUnavailableError, BrokerTimeoutError)):
+    if isinstance(result, GONE):
         raise result
     return isinstance(result, StaleReceiptError)
 
@@ -65,7 +63,7 @@ class Restoring(Suite):
         await rig.publish(*(rig.message(id=f"{number}") for number in range(len(USES))))
         theirs = await rig.take(len(USES), driver=other)
         for number, use in enumerate(USES):
-            is_stale = await _until_back(lambda: use(rig, held[f"{number}"]))  # noqa: B023
+            is_stale = await until_back(lambda: use(rig, held[f"{number}"]))  # noqa: B023
             assert is_stale, f"a receipt from before the data was put back is good: {use.__name__}"
         await rig.nothing()
         stale = await other.settle(rig.queue, [Ack(each.receipt) for each in theirs])
@@ -97,13 +95,4 @@ class Restoring(Suite):
 async def _are_back(rig: Rig, *others: Driver) -> None:
     """Wait until the drivers reach the broker again."""
     for driver in (rig.driver, *others):
-        await _until_back(lambda: driver.depth(rig.queue))  # noqa: B023
-
-
-async def _until_back(ask: Callable[[], Awaitable[T]]) -> T:
-    """What it answers once the broker is back; the case's own timeout is the bound."""
-    while True:
-        try:
-            return await ask()
-        except (BrokerUnavailableError, BrokerTimeoutError):
-            await asyncio.sleep(0.05)
+        await until_back(lambda: driver.depth(rig.queue))  # noqa: B023

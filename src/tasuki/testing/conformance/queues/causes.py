@@ -8,10 +8,8 @@ from tasuki.contracts.driver import Causes, Move, Nack, Outgoing, Transfer, Uniq
 from tasuki.contracts.values import RECENT_PARTS
 from tasuki.message import CAUSE, LAST_ERROR, HeaderValue
 from tasuki.testing.conformance.driver.transferring import declare_near
-from tasuki.testing.conformance.rig import Rig, Suite, case
+from tasuki.testing.conformance.rig import FAR, Rig, Suite, case
 
-_LATE = 300.0
-"""Seconds: later than the end of a case."""
 _A, _B, _C = "aaaaaaaaaaaa", "0123456789ab", "cccccccccccc"
 
 
@@ -114,7 +112,7 @@ class CausesOfDeath(Suite):
 
     @case("causes", "native_delay")
     async def test_52_delayed_messages_count(self, rig: Rig) -> None:
-        await rig.publish(*_letters(rig, _A, "a0", delay=_LATE), *_letters(rig, _A, "a1"), rig.message(delay=_LATE))
+        await rig.publish(*_letters(rig, _A, "a0", delay=FAR), *_letters(rig, _A, "a1"), rig.message(delay=FAR))
         found = await rig.driver.causes(rig.queue, 10)
         assert (_counts(found), found.unmarked) == ({_A: 2}, 1)
         assert await _shown(rig, _A) == ["a0", "a1"]

@@ -1,1 +1,0 @@
-"""Faults that a test can cause in a twin."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tasuki.clock import Clock
 from tasuki.dead.counting import counted_at
 from tasuki.dead.host import Host
-from tasuki.dead.moving.by_receive import ByReceive, limits_of
+from tasuki.dead.moving.by_receive import ByReceive
 from tasuki.dead.moving.by_transfer import ByTransfer
 from tasuki.dead.moving.places import Form, Places
 from tasuki.dead.moving.progress import Progress
@@ -18,6 +18,7 @@ from tasuki.dead.reading import Movable, movable
 from tasuki.dead.rules.batch import Batch
 from tasuki.dead.selection import Choice, Chooser, cause_of
 from tasuki.message import new_id
+from tasuki.queues.limits import driver_limits
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.redrive")
@@ -36,8 +37,8 @@ async def redrive(
     rate: float | None = None,
     is_permitted: bool = False,
     form: Form | None = None,
-) -> int:
-    """Move messages from a dead-letter queue back; returns how many.
+) -> Batch:
+    """Move messages from a dead-letter queue back; returns what became of them.
 
     It is a batch (ADR 35) that lives in this process alone, and ends at the first refusal. Where the driver has
     ``transfer``, each letter goes in one step, and the others keep their places; to a queue of another driver it is
@@ -78,9 +79,11 @@ async def redrive(
     )  # fmt: skip
     chooser = Chooser(batch, source, clock, ids)
     if limit is not None and limit <= 0:
-        return 0
+        return batch
     able, is_one = source.driver.capabilities, limit == 1 and bool(ids)
-    batch = replace(batch, atomic=able.transfer and able.find and able.peek and (is_one or not limits_of(source)))
+    batch = replace(
+        batch, atomic=able.transfer and able.find and able.peek and (is_one or not driver_limits(source.spec))
+    )
     moving, places = Progress(await _counted(batch, source), clock, progress), Places(host, batch, form)
     await (ByTransfer if batch.atomic else ByReceive)(moving, places, chooser).run()
     if places.forbidden and (guard := host.rights.application) is not None:
@@ -88,7 +91,7 @@ async def redrive(
     if chooser.unclear:
         say = "%d messages stay: the expression cannot be asked about them, as in: %s"
         _log.warning(say, chooser.unclear, chooser.problem, extra={"queue": source.id})
-    return moving.batch.moved
+    return moving.batch
 
 
 async def _counted(batch: Batch, source: Queue) -> Batch:

@@ -136,11 +136,11 @@ class Editor:
 
     async def _replace(self, letter: Message, target: Queue, made: Made) -> None:
         """Redrive the letter in its new form. Raises LookupError: it has gone."""
-        moved = await redrive(
+        done = await redrive(
             self._live, self._source, target, 1, clock=self._clock, ids=[name_of(letter)], is_permitted=True,
             form=lambda letter, now: made.message,
         )  # fmt: skip
-        if not moved:
+        if not done.moved:
             source = self._source.id
             raise LookupError(f"message {letter.id} is not in {source} any more, or another process holds it")
 

@@ -137,6 +137,12 @@ async def transfer(
         return [error] * len(batch)
 
 
+def moves_in_one_step(driver: Driver) -> bool:
+    """Whether waiting letters of its queues are shown, found, and moved in one step."""
+    able = driver.capabilities
+    return able.transfer and able.find and able.peek
+
+
 def after_letter(letter: Message) -> Headers:
     """The span that put a dead letter into its queue; empty: none was recorded."""
     return {TRACEPARENT: letter.headers[TRACE]} if TRACE in letter.headers else {}

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from tasuki.clock import Clock
-from tasuki.dead.counting import counted_at
+from tasuki.dead.counting import count_of, counted_at
 from tasuki.dead.host import Host
 from tasuki.dead.moving.by_receive import ByReceive
 from tasuki.dead.moving.by_transfer import ByTransfer
 from tasuki.dead.moving.places import Form, Places
 from tasuki.dead.moving.progress import Progress
-from tasuki.dead.reading import Movable, movable
+from tasuki.dead.reading import read
 from tasuki.dead.rules.batch import Batch
 from tasuki.dead.selection import Choice, Chooser, cause_of
 from tasuki.message import new_id
@@ -22,6 +23,18 @@ from tasuki.queues.limits import driver_limits
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.redrive")
+
+
+@dataclass(frozen=True, slots=True)
+class Movable:
+    """What a redrive would move."""
+
+    count: int
+    is_all: bool
+    """False: there are more letters, and only the newest were asked, of one cause if the question names one."""
+    unclear: int
+    """Letters that could not be judged, and would stay."""
+    problem: str
 
 
 async def redrive(
@@ -107,11 +120,16 @@ async def _counted(batch: Batch, source: Queue) -> Batch:
 async def would_move(
     host: Host, source: Queue, target: Queue | None, limit: int | None, choice: Choice, *, clock: Clock
 ) -> Movable:
-    """What a redrive would move. Raises as ``redrive``, and HeldBackError."""
+    """What a redrive would move. Raises as ``redrive``, and as :func:`tasuki.dead.reading.read`."""
     _require(host, source, target)
+    if target is not None and choice.is_cause_alone and (total := await count_of(source, choice.cause)) is not None:
+        return Movable(total if limit is None else min(total, limit), True, 0, "")
     homes = [queue.id for queue in host.queues.values() if queue.policy.dead_letter == source.id]
-    targets = () if target is not None else homes or [source.id]
-    return await movable(host, source, targets, choice, limit, clock)
+    found = await read(host, {source.id: ""}, choice, "queue", clock)
+    count = sum(target is not None or letter.queue in homes for letter in found.letters)
+    if limit is not None and count >= limit:
+        return Movable(limit, True, found.unclear, found.problem)
+    return Movable(count, found.is_all, found.unclear, found.problem)
 
 
 def _require(host: Host, source: Queue, target: Queue | None) -> None:

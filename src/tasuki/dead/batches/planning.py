@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tasuki.clock import Clock
 from tasuki.dead.counting import counted_at
-from tasuki.dead.moving.places import moves_in_one_step
+from tasuki.dead.moving.places import moves_in_one_step, reaches
 from tasuki.dead.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, TRASH, Act, Batch
 from tasuki.dead.selection import Choice, Chooser, cause_of
 from tasuki.dead.walk import Walk
@@ -54,13 +54,12 @@ def plan(batch: Batch, source: Queue, target: Queue | None = None) -> Batch:
 
 
 def brings_back(source: Queue, act: Act, target: Queue | None = None) -> bool:
-    """Whether letters get to the other queue in one step, and so back; not between two slots of a Redis cluster."""
-    driver, name = source.driver, source.spec.name
-    if not moves_in_one_step(driver):
+    """Whether letters get to the other queue in one step, and so back."""
+    if not moves_in_one_step(source.driver):
         return False
     if act == "delete":
-        return driver.can_transfer(name, name + TRASH)
-    return target is None or (target.driver is driver and driver.can_transfer(name, target.spec.name))
+        return source.driver.can_transfer(source.spec.name, source.spec.name + TRASH)
+    return target is None or reaches(source, target)
 
 
 async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> Batch:

@@ -11,10 +11,10 @@ from tasuki.clock import Clock
 from tasuki.dead.editing.body import Shown, shown
 from tasuki.dead.editing.building import Made, Wanted, make
 from tasuki.dead.editing.checking import check
-from tasuki.dead.editing.undo import can_undo, remember, undo
+from tasuki.dead.editing.undo import remember, undo
 from tasuki.dead.finding import letter_of
 from tasuki.dead.host import Host
-from tasuki.dead.moving.places import after_letter
+from tasuki.dead.moving.places import after_letter, reaches
 from tasuki.dead.redrive import redrive
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import HeaderValue, Message
@@ -121,7 +121,7 @@ class Editor:
         target = self._live.queue(draft.to)
         is_undoable = await remember(
             self._live, draft.dead, letter, target.id, made.message.id, self._clock.time(),
-            keeps=not keep and can_undo(self._source, target),
+            keeps=not keep and reaches(self._source, target) and reaches(target, self._source),
         )  # fmt: skip
         if keep:
             errors = await target.forward([made.message], after=[after_letter(letter)])

@@ -236,7 +236,8 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         target = None if to is None else self.live_queue(to)
         if dry_run:
             return (await would_move(live, source, target, limit, Choice(where, ids), clock=self.clock)).count
-        return await redrive(live, source, target, limit, progress, clock=self.clock, where=where, ids=ids, rate=rate)
+        done = await redrive(live, source, target, limit, progress, clock=self.clock, where=where, ids=ids, rate=rate)
+        return done.moved
 
     async def dead_letters(
         self, queue: str | QueueHandle[Any] = "", *, by: str = "cause", where: str = ""

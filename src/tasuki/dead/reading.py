@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -216,31 +216,3 @@ async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter]
 
 async def _peek_cause(source: Queue, cause: str, limit: int, after: int) -> Sequence[Message]:
     return await source.peek_cause(cause, limit, after)
-
-
-@dataclass(frozen=True, slots=True)
-class Movable:
-    """What a redrive would move."""
-
-    count: int
-    is_all: bool
-    """False: there are more letters, and only the newest were asked, of one cause if the question names one."""
-    unclear: int
-    """Letters that could not be judged, and would stay."""
-    problem: str
-
-
-async def movable(
-    host: Host, source: Queue, targets: Collection[str], choice: Choice, limit: int | None, clock: Clock
-) -> Movable:
-    """The letters that a redrive would move: chosen ones that come from one of these queues; none: from any.
-
-    Raises: as ``read``.
-    """
-    if not targets and choice.is_cause_alone and (total := await count_of(source, choice.cause)) is not None:
-        return Movable(total if limit is None else min(total, limit), True, 0, "")
-    found = await read(host, {source.id: ""}, choice, "queue", clock)
-    count = sum(not targets or letter.queue in targets for letter in found.letters)
-    if limit is not None and count >= limit:
-        return Movable(limit, True, found.unclear, found.problem)
-    return Movable(count, found.is_all, found.unclear, found.problem)

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from tasuki.clock import Clock
-from tasuki.dead.counting import counted_at
+from tasuki.dead.counting import count_of, counted_at
 from tasuki.dead.host import Host
-from tasuki.dead.moving.by_receive import ByReceive, limits_of
+from tasuki.dead.moving.by_receive import ByReceive
 from tasuki.dead.moving.by_transfer import ByTransfer
 from tasuki.dead.moving.places import Form, Places
 from tasuki.dead.moving.progress import Progress
-from tasuki.dead.reading import Movable, movable
+from tasuki.dead.reading import read
 from tasuki.dead.rules.batch import Batch
 from tasuki.dead.selection import Choice, Chooser, cause_of
 from tasuki.message import new_id
+from tasuki.queues.limits import driver_limits
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.redrive")
+
+
+@dataclass(frozen=True, slots=True)
+class Movable:
+    """What a redrive would move."""
+
+    count: int
+    is_all: bool
+    """False: there are more letters, and only the newest were asked, of one cause if the question names one."""
+    unclear: int
+    """Letters that could not be judged, and would stay."""
+    problem: str
 
 
 async def redrive(
@@ -36,8 +50,8 @@ async def redrive(
     rate: float | None = None,
     is_permitted: bool = False,
     form: Form | None = None,
-) -> int:
-    """Move messages from a dead-letter queue back; returns how many.
+) -> Batch:
+    """Move messages from a dead-letter queue back; returns what became of them.
 
     It is a batch (ADR 35) that lives in this process alone, and ends at the first refusal. Where the driver has
     ``transfer``, each letter goes in one step, and the others keep their places; to a queue of another driver it is
@@ -78,9 +92,11 @@ async def redrive(
     )  # fmt: skip
     chooser = Chooser(batch, source, clock, ids)
     if limit is not None and limit <= 0:
-        return 0
+        return batch
     able, is_one = source.driver.capabilities, limit == 1 and bool(ids)
-    batch = replace(batch, atomic=able.transfer and able.find and able.peek and (is_one or not limits_of(source)))
+    batch = replace(
+        batch, atomic=able.transfer and able.find and able.peek and (is_one or not driver_limits(source.spec))
+    )
     moving, places = Progress(await _counted(batch, source), clock, progress), Places(host, batch, form)
     await (ByTransfer if batch.atomic else ByReceive)(moving, places, chooser).run()
     if places.forbidden and (guard := host.rights.application) is not None:
@@ -88,7 +104,7 @@ async def redrive(
     if chooser.unclear:
         say = "%d messages stay: the expression cannot be asked about them, as in: %s"
         _log.warning(say, chooser.unclear, chooser.problem, extra={"queue": source.id})
-    return moving.batch.moved
+    return moving.batch
 
 
 async def _counted(batch: Batch, source: Queue) -> Batch:
@@ -104,11 +120,16 @@ async def _counted(batch: Batch, source: Queue) -> Batch:
 async def would_move(
     host: Host, source: Queue, target: Queue | None, limit: int | None, choice: Choice, *, clock: Clock
 ) -> Movable:
-    """What a redrive would move. Raises as ``redrive``, and HeldBackError."""
+    """What a redrive would move. Raises as ``redrive``, and as :func:`tasuki.dead.reading.read`."""
     _require(host, source, target)
+    if target is not None and choice.is_cause_alone and (total := await count_of(source, choice.cause)) is not None:
+        return Movable(total if limit is None else min(total, limit), True, 0, "")
     homes = [queue.id for queue in host.queues.values() if queue.policy.dead_letter == source.id]
-    targets = () if target is not None else homes or [source.id]
-    return await movable(host, source, targets, choice, limit, clock)
+    found = await read(host, {source.id: ""}, choice, "queue", clock)
+    count = sum(target is not None or letter.queue in homes for letter in found.letters)
+    if limit is not None and count >= limit:
+        return Movable(limit, True, found.unclear, found.problem)
+    return Movable(count, found.is_all, found.unclear, found.problem)
 
 
 def _require(host: Host, source: Queue, target: Queue | None) -> None:

@@ -13,8 +13,12 @@ from tasuki.units import format_rate
 
 def limits_of(spec: QueueSpec, policy: QueuePolicy) -> list[Limit]:
     """The limits that hold its messages back, be it the driver or the workers who keep them; empty: nothing does."""
-    parts = spec.limit, spec.lane_limit, policy.worker_limit
-    return [limit for limit in parts if limit is not None]
+    return [*driver_limits(spec), *([] if policy.worker_limit is None else [policy.worker_limit])]
+
+
+def driver_limits(spec: QueueSpec) -> list[Limit]:
+    """The limits that the driver keeps, for every receive."""
+    return [limit for limit in (spec.limit, spec.lane_limit) if limit is not None]
 
 
 def limit_facts(spec: QueueSpec, policy: QueuePolicy) -> dict[str, Any]:

@@ -283,6 +283,7 @@ async def test_it_says_how_many_a_limit_holds_back_and_why(make_app: MakeApp) ->
             "3 left; do it again later, or take the limit off the queue for this time"
         )
         assert await ids(app, "tasks") == ["0", "1"]
+        assert await app.redrive("dead", ids=["4"], limit=1) == 1, "one letter is no stream"
         await asyncio.sleep(3600)
         assert await app.redrive("dead", limit=1) == 1, "a letter that was not asked for is not missed"
 

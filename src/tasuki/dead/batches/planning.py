@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tasuki.clock import Clock
 from tasuki.dead.counting import counted_at
+from tasuki.dead.moving.places import moves_in_one_step, reaches
 from tasuki.dead.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, TRASH, Act, Batch
 from tasuki.dead.selection import Choice, Chooser, cause_of
 from tasuki.dead.walk import Walk
@@ -46,20 +47,19 @@ def plan(batch: Batch, source: Queue, target: Queue | None = None) -> Batch:
         )
     if batch.group is not None and batch.group[0] not in KEYS:
         raise ValueError(f"dead letters are grouped by {', '.join(KEYS)}, not by {batch.group[0]!r}")
-    capabilities = source.driver.capabilities
-    canary = batch.canary if batch.act == "retry" and capabilities.peek else None
-    atomic = capabilities.transfer and capabilities.find and capabilities.peek
-    return replace(batch, atomic=atomic, kept=brings_back(source, batch.act, target), canary=canary)
+    canary = batch.canary if batch.act == "retry" and source.driver.capabilities.peek else None
+    return replace(
+        batch, atomic=moves_in_one_step(source.driver), kept=brings_back(source, batch.act, target), canary=canary
+    )
 
 
 def brings_back(source: Queue, act: Act, target: Queue | None = None) -> bool:
-    """Whether letters get to the other queue in one step, and so back; not between two slots of a Redis cluster."""
-    driver, name = source.driver, source.spec.name
-    if not (driver.capabilities.transfer and driver.capabilities.find and driver.capabilities.peek):
+    """Whether letters get to the other queue in one step, and so back."""
+    if not moves_in_one_step(source.driver):
         return False
     if act == "delete":
-        return driver.can_transfer(name, name + TRASH)
-    return target is None or (target.driver is driver and driver.can_transfer(name, target.spec.name))
+        return source.driver.can_transfer(source.spec.name, source.spec.name + TRASH)
+    return target is None or reaches(source, target)
 
 
 async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Clock) -> Batch:

@@ -11,10 +11,10 @@ from tasuki.clock import Clock
 from tasuki.dead.editing.body import Shown, shown
 from tasuki.dead.editing.building import Made, Wanted, make
 from tasuki.dead.editing.checking import check
-from tasuki.dead.editing.undo import can_undo, remember, undo
+from tasuki.dead.editing.undo import remember, undo
 from tasuki.dead.finding import letter_of
 from tasuki.dead.host import Host
-from tasuki.dead.moving.places import after_letter
+from tasuki.dead.moving.places import after_letter, reaches
 from tasuki.dead.redrive import redrive
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import HeaderValue, Message
@@ -121,7 +121,7 @@ class Editor:
         target = self._live.queue(draft.to)
         is_undoable = await remember(
             self._live, draft.dead, letter, target.id, made.message.id, self._clock.time(),
-            keeps=not keep and can_undo(self._source, target),
+            keeps=not keep and reaches(self._source, target) and reaches(target, self._source),
         )  # fmt: skip
         if keep:
             errors = await target.forward([made.message], after=[after_letter(letter)])
@@ -136,11 +136,11 @@ class Editor:
 
     async def _replace(self, letter: Message, target: Queue, made: Made) -> None:
         """Redrive the letter in its new form. Raises LookupError: it has gone."""
-        moved = await redrive(
+        done = await redrive(
             self._live, self._source, target, 1, clock=self._clock, ids=[name_of(letter)], is_permitted=True,
             form=lambda letter, now: made.message,
         )  # fmt: skip
-        if not moved:
+        if not done.moved:
             source = self._source.id
             raise LookupError(f"message {letter.id} is not in {source} any more, or another process holds it")
 

@@ -15,7 +15,6 @@ from tasuki.contracts.state.store import Store
 from tasuki.dead.moving.places import transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import PARTITION_KEY, PRIORITY, HeaderValue, Message
-from tasuki.queues.queue import Queue
 from tasuki.state.keys import part_of
 
 if TYPE_CHECKING:
@@ -52,13 +51,6 @@ _encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(Rec
 def edit_key(dead: str, id: str) -> str:
     """The key of the record of a new message."""
     return f"{EDITS}{dead}/{part_of(id)}"
-
-
-def can_undo(source: Queue, target: Queue) -> bool:
-    """Whether a message gets from one of the queues to the other in one step, and back."""
-    driver = source.driver
-    names = source.spec.name, target.spec.name
-    return driver is target.driver and driver.can_transfer(*names) and driver.can_transfer(*names[::-1])
 
 
 async def remember(live: Host, dead: str, letter: Message, to: str, id: str, at: float, *, keeps: bool) -> bool:

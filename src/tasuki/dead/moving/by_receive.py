@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from tasuki.contracts.driver import Ack, Depth, Limit, Outgoing, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Depth, Outgoing, Received, Release, Settlement
 from tasuki.dead.held import Held, settle_all
 from tasuki.dead.moving.failed_again import FailedAgain
 from tasuki.dead.moving.moving import Letter, Moving
@@ -20,7 +20,7 @@ from tasuki.dead.rules import steps
 from tasuki.dead.rules.forms import CHUNK
 from tasuki.dead.selection import Chooser
 from tasuki.errors import DriverError, HeldBackError
-from tasuki.queues.limits import limit_facts, limit_text
+from tasuki.queues.limits import driver_limits, limit_facts, limit_text
 from tasuki.queues.queue import Queue
 
 _WAIT = 1.0
@@ -100,14 +100,14 @@ class ByReceive(Moving[Received]):
         depth = await self._places.driver.depth(self._source.spec.name)
         if not depth.ready or self._progress.clock.monotonic() - self._last <= self._patience:
             return depth.ready > 0
-        if limits_of(self._source) or self._progress.is_recorded:
+        if driver_limits(self._source.spec) or self._progress.is_recorded:
             raise self._held_back(depth)
         return False
 
     def _held_back(self, depth: Depth) -> HeldBackError:
         source, batch, strangers = self._source, self._progress.batch, len(self._held.receipts)
         left = depth.ready if batch.limit is None else min(depth.ready, batch.limit - batch.moved)
-        if not limits_of(source):
+        if not driver_limits(source.spec):
             text = f"queue {source.id!r} hands out no more messages now, and {left} are left: look at its limit"
             return HeldBackError(text, driver=source.driver.name, queue=source.id)
         others = (depth.in_flight or 0) - strangers
@@ -156,13 +156,8 @@ class ByReceive(Moving[Received]):
         return [None] * len(sent) if target is None else await self._places.put(target, sent, letters)
 
 
-def limits_of(source: Queue) -> list[Limit]:
-    """The limits of a queue that its driver keeps."""
-    return [each for each in (source.spec.limit, source.spec.lane_limit) if each is not None]
-
-
 def _patience(source: Queue, *, is_recorded: bool) -> float:
-    limits = limits_of(source)
+    limits = driver_limits(source.spec)
     if not limits:
         return _LONG if is_recorded else _SHORT
     slowest = max((1.1 / each.rate for each in limits if each.rate is not None), default=0.0)

@@ -76,7 +76,7 @@ class Places:
 
     def reaches(self, queue: Queue) -> bool:
         """Whether letters get there in one step, and back."""
-        return queue.driver is self.driver and self.driver.can_transfer(self.source.spec.name, queue.spec.name)
+        return reaches(self.source, queue)
 
     @property
     def has_trash(self) -> bool:
@@ -135,6 +135,17 @@ async def transfer(
         if isinstance(error, QueueNotFoundError) and error.queue == name:
             raise
         return [error] * len(batch)
+
+
+def moves_in_one_step(driver: Driver) -> bool:
+    """Whether waiting letters of its queues are shown, found, and moved in one step."""
+    able = driver.capabilities
+    return able.transfer and able.find and able.peek
+
+
+def reaches(source: Queue, target: Queue) -> bool:
+    """Whether letters get from one queue to the other in one step: not between two slots of a Redis cluster."""
+    return target.driver is source.driver and source.driver.can_transfer(source.spec.name, target.spec.name)
 
 
 def after_letter(letter: Message) -> Headers:

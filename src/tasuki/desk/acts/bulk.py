@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from tasuki.app.batches import Batches
-from tasuki.dead.rules.batch import CANARY, RATE, Act, Batch
+from tasuki.dead.rules.batch import ACTS, CANARY, RATE, RIGHTS, Act, Batch
 from tasuki.dead.rules.steps import Order as Verb
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import QueueNotFoundError
@@ -16,7 +16,7 @@ from tasuki.observe.redact import redact
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
-ACT_OF: dict[str, Act] = {"redrive": "retry", "move": "move", "remove": "delete"}
+ACT_OF: dict[str, Act] = {RIGHTS[act]: act for act in ACTS}
 """Act of the desk, and its right → what its batch does."""
 _LONGEST = 1000
 VERBS: tuple[Verb, ...] = get_args(Verb)

@@ -34,6 +34,7 @@ async def retry(live: Assembly, dead: str, id: str, clock: Clock) -> str:
     if target is None:
         raise QueueNotFoundError(homeless(letter, source), queue=dead)
     await asked(target, lambda: target.driver.occupancy(target.spec.name))
-    if not await redrive(live, source, target, 1, clock=clock, ids=[name_of(letter)], is_permitted=True):
+    done = await redrive(live, source, target, 1, clock=clock, ids=[name_of(letter)], is_permitted=True)
+    if not done.moved:
         raise LookupError(f"message {id} is not in {dead} any more, or another process holds it")
     return target.id

@@ -17,6 +17,7 @@ from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, 
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 from tasuki.dead.rules.batch import CANARY, FIRST, RATE
+from tasuki.queues.limits import driver_limits
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -109,7 +110,7 @@ def command(
                 await app.live_queue(source).depth()
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
-            if can_begin(app, source) and not _is_limited(app.live_queue(source)):
+            if can_begin(app, source) and not driver_limits(app.live_queue(source).spec):  # a batch has its own rate
                 if chosen["canary"] is not None and not app.live_queue(source).driver.capabilities.peek:
                     problem = "is on a broker that shows no messages, so none can be seen to fail again"
                     raise CommandError(f"queue {source!r} {problem}: leave out --canary")
@@ -123,11 +124,6 @@ def command(
             return about | await _at_once(app, source, destination, limit, chosen)
 
     return loop.run(redrive())
-
-
-def _is_limited(queue: Queue) -> bool:
-    """Whether its limit slows a redrive: a batch has its own rate instead."""
-    return queue.spec.limit is not None or queue.spec.lane_limit is not None
 
 
 async def _in_a_batch(
@@ -154,19 +150,20 @@ async def _delayed(queue: Queue) -> int | None:
 
 async def _at_once(app: App, source: str, to: str | None, limit: int | None, chosen: dict[str, Any]) -> dict[str, Any]:
     """Without a batch, where none can be kept."""
-    queue, rate = app.live_queue(source), chosen["rate"] or None
-    depth = await queue.depth()
-    wanted = depth.ready if limit is None else min(depth.ready, limit)
-    which = {name: chosen[name] for name in ("where", "ids")}
+    from tasuki.dead.redrive import redrive
+
+    queue, rate, target = app.live_queue(source), chosen["rate"] or None, None if to is None else app.live_queue(to)
     async with acting(app, "redrive", source, source) as outcome:
         outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
         asked = {"to": to, "limit": limit, "rate": rate}
         outcome.options = ", ".join(f"{name} {value}" for name, value in asked.items() if value)
-        with bar(wanted, "redriving") as advance:
-            moved = await app.redrive(source, to=to, limit=limit, progress=advance, rate=rate, **which)
-        outcome.count = moved
-    stayed = (await queue.depth()).ready if depth.is_estimate and limit is None else wanted - moved
-    return {"moved": moved, "stayed": stayed, "delayed": await _delayed(queue)}
+        with bar(limit or (await queue.depth()).ready, "redriving") as advance:
+            done = await redrive(
+                app.live_assembly(), queue, target, limit, advance, clock=app.clock,
+                where=chosen["where"], ids=chosen["ids"], rate=rate,
+            )  # fmt: skip
+        outcome.count = done.moved
+    return {"moved": done.moved, "stayed": done.stayed + done.seen, "delayed": await _delayed(queue)}
 
 
 async def _look(app: App, source: str, to: str | None, limit: int | None, choice: Choice) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tasuki.desk.api.serving import Api
 from tasuki.desk.pages import acts, audit, door, find, history, lists, queue, topology, workers
 from tasuki.desk.pages.dead_letters import bulk, export, letters
 from tasuki.desk.pages.events import events
-from tasuki.desk.pages.view import View
+from tasuki.desk.pages.view import PageError, View
 from tasuki.desk.pages.workbench import copies, edit, trying
 from tasuki.desk.probes import probes_of
 from tasuki.desk.security.access import Access
@@ -143,6 +143,8 @@ class Desk:
             if _is_ours(error, view.path):
                 return view.page("error.html", status=404, text=view.say("error.not_found"))
             return self._failed(view)
+        except PageError as error:
+            return view.page("error.html", status=error.status, text=str(error))
         except AwayError as error:
             return view.page("error.html", status=503, text=str(error))
         except TasukiError as error:

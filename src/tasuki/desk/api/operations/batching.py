@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
 from tasuki.desk.acts.acts import Order
@@ -63,26 +65,11 @@ async def begin_batch(call: Call) -> answers.Done:
     return await call.act(Order(bulk.act, "queue", bulk.queue, bulk=bulk))
 
 
-async def pause_batch(call: Call) -> answers.Done:
-    """Pause a batch."""
-    return await _change(call, "pause")
+def changed(verb: str) -> Callable[[Call], Awaitable[answers.Done]]:
+    """One act on the batch in the path."""
 
+    async def change(call: Call) -> answers.Done:
+        found = await _found(call)
+        return await call.act(Order("batch", "queue", found.queue, options={"batch": found.id, "verb": verb}))
 
-async def resume_batch(call: Call) -> answers.Done:
-    """Resume a batch that is paused or has failed; one that its canary stopped goes on without the canary."""
-    return await _change(call, "resume")
-
-
-async def cancel_batch(call: Call) -> answers.Done:
-    """End a batch; letters that it has moved stay where they are."""
-    return await _change(call, "cancel")
-
-
-async def undo_batch(call: Call) -> answers.Done:
-    """End a batch, and bring the letters back that still wait where it has put them."""
-    return await _change(call, "undo")
-
-
-async def _change(call: Call, verb: str) -> answers.Done:
-    found = await _found(call)
-    return await call.act(Order("batch", "queue", found.queue, options={"batch": found.id, "verb": verb}))
+    return change

@@ -7,7 +7,7 @@ import base64
 import msgspec
 from starlette.responses import Response
 
-from tasuki.desk.pages.view import View
+from tasuki.desk.pages.view import PageError, View
 from tasuki.desk.pages.workbench.found import Subject, subject_of
 from tasuki.desk.reading.bodies import is_long, plain_of
 from tasuki.errors import CodecError, InvalidBodyError
@@ -23,8 +23,6 @@ _MOST = 512 * 1024
 async def test(view: View) -> Response:
     """The source of a test that handles the message again."""
     subject = await _subject_of(view)
-    if isinstance(subject, Response):
-        return subject
     queue, message = subject.queue, subject.message
     try:
         body = queue.decode(message)
@@ -37,8 +35,6 @@ async def test(view: View) -> Response:
 async def json(view: View) -> Response:
     """The message as one JSON document, whose numbers keep their digits."""
     subject = await _subject_of(view)
-    if isinstance(subject, Response):
-        return subject
     message = subject.message
     text = shown(message.body, subject.queue.codec_of(message)).text
     document: dict[str, object] = {
@@ -58,10 +54,10 @@ async def json(view: View) -> Response:
     return _page(view, subject, "mend.json", escape_json(redact(whole)))
 
 
-async def _subject_of(view: View) -> Subject | Response:
+async def _subject_of(view: View) -> Subject:
     subject = await subject_of(view, "peek")
-    if isinstance(subject, Subject) and is_long(subject.queue, subject.message):
-        return view.page("error.html", status=413, text=view.say("mend.copy_is_long"))
+    if is_long(subject.queue, subject.message):
+        raise PageError(413, view.say("mend.copy_is_long"))
     return subject
 
 

@@ -8,11 +8,11 @@ from starlette.responses import RedirectResponse, Response
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.mending import check, draft_of
-from tasuki.desk.pages.view import View
+from tasuki.desk.pages.view import PageError, View
 from tasuki.desk.pages.workbench.edit_form import form_of, wanted_of
-from tasuki.desk.pages.workbench.found import Subject, posted, subject_of
+from tasuki.desk.pages.workbench.found import Subject, subject_of
 from tasuki.desk.site import AwayError, problem_of
-from tasuki.errors import PolicyDeniedError, TasukiError
+from tasuki.errors import TasukiError
 from tasuki.queues.dead.naming import name_of
 from tasuki.workbench.editing.edit import Draft
 from tasuki.workbench.editing.problems import EditError, Problem
@@ -25,14 +25,9 @@ _MOST_FIELDS = 400
 async def edit(view: View) -> Response:
     """Show the form, or check and send what it says; errors stand at their fields."""
     subject = await subject_of(view, "edit")
-    if isinstance(subject, Response):
-        return subject
     given: Mapping[str, str] | None = None
     if view.request.method == "POST":
-        form = await posted(view, _MOST_BYTES * 8, _MOST_FIELDS)
-        if isinstance(form, Response):
-            return form
-        given = form
+        given = dict(await view.fields(_MOST_BYTES * 8, _MOST_FIELDS))
     site, id = view.tools.site, subject.queue.id
     to = (given or view.query).get("to", "")
     try:
@@ -40,12 +35,10 @@ async def edit(view: View) -> Response:
         if given is None:
             return _show(view, subject, draft)
         return await _send(view, subject, draft, given)
-    except PolicyDeniedError as error:
-        return view.page("error.html", status=403, text=problem_of(error))
-    except AwayError as error:
-        return view.page("error.html", status=503, text=problem_of(error))
+    except AwayError:
+        raise
     except (TasukiError, LookupError) as error:
-        return view.page("error.html", status=409, text=problem_of(error))
+        raise PageError(409, problem_of(error)) from None
 
 
 async def _send(view: View, subject: Subject, draft: Draft, given: Mapping[str, str]) -> Response:
@@ -59,8 +52,7 @@ async def _send(view: View, subject: Subject, draft: Draft, given: Mapping[str, 
         return _show(view, subject, draft, given, said=view.say("mend.valid"), warnings=made.warnings)
     options = {"draft": draft, "wanted": wanted, "keep": given.get("keep") == "1"}
     order = Order("edit", "queue", draft.dead, draft.letter.id, subject.place, options=options)
-    done = await view.tools.acts.carry_out(order, session)
-    view.tools.said.put(session, view.say(done.key, **done.values))
+    done = await view.carry_out(order)
     return RedirectResponse(view.url("messages", done.values["id"], done.values["new"], edited=draft.dead), 303)
 
 

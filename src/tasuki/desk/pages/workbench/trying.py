@@ -6,10 +6,8 @@ from starlette.responses import Response
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.pages.view import View
-from tasuki.desk.pages.workbench.found import posted, subject_of
+from tasuki.desk.pages.workbench.found import subject_of
 from tasuki.desk.reading.bodies import line, lines
-from tasuki.desk.site import AwayError, problem_of
-from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.workbench.dry_run.report import DryRun
 
 _SHOWN = 200
@@ -19,23 +17,12 @@ _SHOWN = 200
 async def dry_run(view: View) -> Response:
     """Ask, or run it and show the report."""
     subject = await subject_of(view, "dry_run")
-    if isinstance(subject, Response):
-        return subject
     report: DryRun | None = None
     if view.request.method == "POST":
-        form = await posted(view, 1024, 10)
-        if isinstance(form, Response):
-            return form
+        await view.fields(1024, 10)
         message = subject.message
         order = Order("dry_run", "queue", subject.queue.id, message.id, subject.place, options={"message": message})
-        try:
-            report = (await view.tools.acts.carry_out(order, view.session)).values["report"]
-        except PolicyDeniedError as error:
-            return view.page("error.html", status=403, text=problem_of(error))
-        except AwayError as error:
-            return view.page("error.html", status=503, text=problem_of(error))
-        except TasukiError as error:
-            return view.page("error.html", status=409, text=problem_of(error))
+        report = (await view.carry_out(order, is_said=False)).values["report"]
     return view.page(
         "dry_run.html",
         id=subject.message.id,

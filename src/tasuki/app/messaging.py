@@ -340,7 +340,7 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
         from tasuki.desk.extra import require_extra
 
         require_extra()
-        from tasuki.desk.making import mounted
+        from tasuki.desk.desk import mounted
         from tasuki.desk.security.access import Access, names_of
 
         app: App = self  # type: ignore[assignment]

@@ -15,7 +15,7 @@ from tasuki.desk.site import problem_of
 from tasuki.desk.viewer import Viewer
 from tasuki.errors import PublishError, TasukiError
 from tasuki.top.frame.scene import Foot
-from tasuki.top.views.trial import TrialView
+from tasuki.top.views.message_text import TrialView
 from tasuki.workbench.editing.building import Wanted
 from tasuki.workbench.editing.document import annotated, changes, read, write
 from tasuki.workbench.editing.edit import Draft

@@ -15,7 +15,7 @@ import pytest
 from tasuki import App
 from tasuki.desk.acts.acts import ACTS, Acts, Order, right_of
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.metrics import PROCESS
 from tests.support.desk_project import mails, policy

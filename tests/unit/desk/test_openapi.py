@@ -22,7 +22,7 @@ from tasuki.desk.acts.acts import ACTS
 from tasuki.desk.api.openapi import document
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
 from tasuki.desk.desk import Desk
-from tasuki.desk.security.rates import Rate
+from tasuki.desk.security.gate import Rate
 from tasuki.desk.server.server import listen, serve
 from tasuki.system.loop_thread import LoopThread
 

@@ -13,8 +13,7 @@ import tasuki
 from tasuki.app.explain.facts import Facts
 from tasuki.app.explain.rule import explain
 from tasuki.desk.acts.acts import ACTS
-from tasuki.desk.looks.said import pairs, translated
-from tasuki.desk.looks.words import tell
+from tasuki.desk.looks.words import pairs, tell, translated
 from tasuki.observe import events
 from tasuki.state.pauses import Pause
 from tests.unit.app.explain.test_rule import ROWS
@@ -29,7 +28,7 @@ SPEAKING = (
     "workbench/batches/rules/steps.py", "workbench/batches/beginning.py", "security/compare.py",
     "security/expressions/lexer.py", "security/expressions/nodes.py", "security/expressions/expression.py",
     "security/expressions/operators.py", "desk/site.py", "desk/acts/bulk.py", "desk/acts/mending.py",
-    "desk/acts/retrying.py", "desk/acts/rescheduling.py", "desk/reading/counts.py", "desk/reading/sampler.py",
+    "desk/acts/retrying.py", "desk/acts/entries.py", "desk/reading/counts.py", "desk/reading/sampler.py",
     "desk/reading/listed/finding.py", "desk/security/forms.py", "desk/dead/board.py",
 )  # fmt: skip
 PATTERNS = re.compile(r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^\{\}: \{\}$|^JSON is malformed|^dry run of")

@@ -13,17 +13,15 @@ from tasuki.app.schedules.statuses import publish_now
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
-from tasuki.desk.acts.acknowledging import acknowledge
 from tasuki.desk.acts.auditing import how, keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
+from tasuki.desk.acts.entries import acknowledge, publish, reschedule
 from tasuki.desk.acts.mending import other_queues, send, try_out, undo_edit
-from tasuki.desk.acts.publishing import publish
-from tasuki.desk.acts.rescheduling import reschedule
 from tasuki.desk.acts.retrying import retry
 from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
 from tasuki.desk.reading.counts import asked
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import Site, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.metrics import PROCESS

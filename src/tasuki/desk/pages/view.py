@@ -14,13 +14,12 @@ from tasuki.app.audit.seeing import RIGHT, targets_of
 from tasuki.desk.acts.acts import Done, Order
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.look import packed, takes_gzip
-from tasuki.desk.looks.said import translated
-from tasuki.desk.looks.words import LANGUAGES, choose, tell
+from tasuki.desk.looks.words import LANGUAGES, choose, tell, translated
 from tasuki.desk.reading import bodies
 from tasuki.desk.reading.snapshot import COLUMNS
 from tasuki.desk.security.forms import MOST_BYTES, MOST_FIELDS, FormError, read_fields
 from tasuki.desk.security.gate import SESSION
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.desk.tools import Tools
 from tasuki.errors import PolicyDeniedError, TasukiError

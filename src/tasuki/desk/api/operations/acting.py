@@ -8,11 +8,12 @@ import msgspec
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.mending import draft_of
-from tasuki.desk.api.answers import Done, DryRun
+from tasuki.desk.api.answers import Done
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.reading.observed.gone import queue_in
 from tasuki.message import Message
+from tasuki.workbench.dry_run.report import DryRun
 from tasuki.workbench.editing.building import SAME, Wanted
 from tasuki.workbench.letters import letter_of
 
@@ -48,7 +49,7 @@ async def purge(call: Call) -> Done:
 async def acknowledge(call: Call) -> Done:
     """End the notice of a worker that was killed; a right on one of its queues is needed."""
     worker, snapshot = call.names["worker"], await call.snapshot()
-    ids = {(each.driver.name, each.spec.name): id for id, each in call.site.live.queues.items()}
+    ids = call.site.ids
     found = next((queue_in(each, ids) for each in snapshot.killed if each.name == worker), "")
     if not found:
         raise ProblemError(404, f"no worker {worker!r} was killed in the last 15 minutes, or it is acknowledged")
@@ -74,8 +75,8 @@ async def dry_run(call: Call) -> DryRun:
     """
     message = await _waiting(call, "dry_run")
     order = Order("dry_run", "queue", call.names["queue"], message.id, options={"message": message})
-    done = await call.carry_out(order)
-    return msgspec.convert(done.values["report"], DryRun, from_attributes=True)
+    report: DryRun = (await call.carry_out(order)).values["report"]
+    return report
 
 
 async def _waiting(call: Call, act: str) -> Message:

@@ -7,12 +7,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tasuki.app.explain.rule import Explanation
 from tasuki.desk.api import answers, asked
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import MOST_BYTES, MOST_MESSAGE
-from tasuki.desk.api.operations import acting, batching, letters, messages, reading, searching
+from tasuki.desk.api.operations import acting, letters, messages, reading
+from tasuki.workbench.dry_run.report import DryRun
 
-Answering = Callable[[Call], Awaitable[answers.Answer]]
+Answer = answers.Answer | Explanation | DryRun
+Answering = Callable[[Call], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Operation:
     path: tuple[str, ...]
     """Segments below ``/api/v1``; one in braces is a name that the function gets."""
     call: Answering
-    answer: type[answers.Answer]
+    answer: type[Answer]
     right: str = ""
     """The act whose right it needs."""
     query: type[asked.Query] = asked.Query
@@ -48,13 +51,13 @@ class Operation:
         )
 
 
-def _of(method: str, path: str, call: Answering, answer: type[answers.Answer], **facts: Any) -> Operation:
+def _of(method: str, path: str, call: Answering, answer: type[Answer], **facts: Any) -> Operation:
     """An operation that has the name and the text of its function."""
     return Operation(call.__name__, inspect.getdoc(call) or "", method, _split(path), call, answer, **facts)
 
 
 def _get(
-    path: str, call: Answering, answer: type[answers.Answer], query: type[asked.Query] = asked.Query, right: str = ""
+    path: str, call: Answering, answer: type[Answer], query: type[asked.Query] = asked.Query, right: str = ""
 ) -> Operation:
     return _of("GET", path, call, answer, right=right, query=query)
 
@@ -69,7 +72,7 @@ def _act(path: str, act: str, name: str, text: str, body: type = asked.Nothing, 
 
 
 def _change(verb: str, text: str) -> Operation:
-    path, call = _split(f"/batches/{{batch}}/{verb}"), batching.changed(verb)
+    path, call = _split(f"/batches/{{batch}}/{verb}"), letters.changed(verb)
     return Operation(f"{verb}_batch", text, "POST", path, call, answers.Done, "batch", body=asked.Nothing)
 
 
@@ -84,12 +87,12 @@ OPERATIONS: Sequence[Operation] = (
     _get("/queues/{queue}/history", reading.history, answers.History),
     _get("/queues/{queue}/messages", messages.messages, answers.Messages, asked.MessagesQuery, "peek"),
     _get("/messages/{queue}/{id}", messages.message, answers.Message, asked.MessageQuery, "peek"),
-    _get("/messages/{queue}/{id}/explain", messages.explain, answers.Explained, right="peek"),
+    _get("/messages/{queue}/{id}/explain", messages.explain, Explanation, right="peek"),
     _get("/messages/{queue}/{id}/result", messages.result, answers.Result, right="peek"),
     _get("/dead/groups", letters.groups, answers.Groups, asked.GroupsQuery, "peek"),
     _get("/dead/{queue}", letters.letters, answers.Letters, asked.LettersQuery, "peek"),
-    _get("/find", searching.find, answers.Found, asked.FindQuery, "peek"),
-    _get("/topology", searching.topology, answers.Topology, asked.PartQuery),
+    _get("/find", reading.find, answers.Found, asked.FindQuery, "peek"),
+    _get("/topology", reading.topology, answers.Topology, asked.PartQuery),
     _get("/workers", reading.workers, answers.Workers, asked.PageQuery),
     _get("/workers/{worker}", reading.worker, answers.Worker),
     _get("/workers/{worker}/events", reading.events, answers.Events, asked.EventsQuery, "peek"),
@@ -119,10 +122,10 @@ OPERATIONS: Sequence[Operation] = (
              "message."),
         right="edit",
     ),
-    _of("POST", "/messages/{queue}/{id}/dry-run", acting.dry_run, answers.DryRun, right="dry_run", body=asked.Nothing),
-    _get("/batches", batching.batches, answers.Batches, right="peek"),
-    _get("/batches/{batch}", batching.batch, answers.Batch, right="peek"),
-    _post("/batches", batching.begin_batch, "redrive", asked.BatchOrder),
+    _of("POST", "/messages/{queue}/{id}/dry-run", acting.dry_run, DryRun, right="dry_run", body=asked.Nothing),
+    _get("/batches", letters.batches, answers.Batches, right="peek"),
+    _get("/batches/{batch}", letters.batch, answers.Batch, right="peek"),
+    _post("/batches", letters.begin_batch, "redrive", asked.BatchOrder),
     _change("pause", "Pause a batch."),
     _change("resume", "Resume a batch that is paused or has failed; after a stop by its canary, without the canary."),
     _change("cancel", "End a batch; letters that it has moved stay where they are."),

@@ -64,8 +64,8 @@ def record_of(
     return AuditRecord(0.0, session.actor, session.client, act, target, ids_text(ids), count, result, batch)
 
 
-async def last_acts(site: Site, rights: AdminRights, actor: str) -> tuple[Sequence[AuditRecord], int]:
-    """The acts that an actor may see, the newest first, and how many others there are.
+async def last_acts(site: Site, rights: AdminRights, actor: str, word: str = "") -> tuple[Sequence[AuditRecord], int]:
+    """The acts with this word that an actor may see, the newest first, and how many others the actor may not see.
 
     Raises:
         PolicyDeniedError: the actor may see the acts on no entry. AwayError, DriverError.
@@ -77,4 +77,9 @@ async def last_acts(site: Site, rights: AdminRights, actor: str) -> tuple[Sequen
     for app, _ in site.parts():
         found |= dict.fromkeys(await site.on(app, acts_of))
     newest = sorted(found, key=lambda record: record.time, reverse=True)[:MOST]
-    return seen(newest, lambda id: rights.may(actor, RIGHT, id))
+    known, hidden = seen(newest, lambda id: rights.may(actor, RIGHT, id))
+    return [each for each in known if word.lower() in _words_of(each).lower()], hidden
+
+
+def _words_of(act: AuditRecord) -> str:
+    return f"{act.actor} {act.client} {act.act} {act.target} {act.batch} {act.options}"

@@ -156,19 +156,14 @@ async def topology(view: View) -> Response:
 async def audit(view: View) -> Response:
     """Who did what; the newest act first."""
     snapshot = await view.tools.sampler.latest()
+    word = view.query.get("q", "").strip().lower()
     try:
-        found, hidden = await last_acts(view.tools.site, view.tools.acts.rights(), view.session.actor)
+        rows, hidden = await last_acts(view.tools.site, view.tools.acts.rights(), view.session.actor, word)
     except PolicyDeniedError:
         text = view.say("queue.no_right", right=ACTION)
         return view.page("error.html", status=403, snapshot=snapshot, text=text)
     except (DriverError, AwayError) as error:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
-    word = view.query.get("q", "").strip().lower()
-    rows = [
-        each
-        for each in found
-        if word in f"{each.actor} {each.client} {each.act} {each.target} {each.batch} {each.options}".lower()
-    ]
     start = view.number_of("from", MOST)
     return view.page(
         "audit.html",

@@ -64,7 +64,7 @@ pure="
     src/tasuki/desk/reading/attention.py
     src/tasuki/state/presence.py
     src/tasuki/consumers/reports/long_runs.py
-    src/tasuki/desk/topology/*
+    src/tasuki/desk/topology.py
     src/tasuki/observe/exposition/handlers.py
     src/tasuki/observe/exposition/series.py
     src/tasuki/observe/exposition/snapshots.py

@@ -18,11 +18,10 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tasuki.top.reading import Reading  # noqa: E402
-
 from tasuki import App, Context  # noqa: E402
-from tasuki.desk.reading.reader import reader_of  # noqa: E402
-from tasuki.desk.site import Site  # noqa: E402
+from tasuki.desk.security.sessions import Session  # noqa: E402
+from tasuki.desk.site import Site, reader_of  # noqa: E402
+from tasuki.desk.viewer import Viewer  # noqa: E402
 from tasuki.errors import StopTimeoutError  # noqa: E402
 from tasuki.top.frame.scene import Scene  # noqa: E402
 from tasuki.top.frame.styles import ASCII, UNICODE  # noqa: E402
@@ -99,7 +98,8 @@ async def fill(app: App) -> None:
 
 async def take(app: App, name: str, size: tuple[int, int], keys: list[str], *, is_ascii: bool = False) -> None:
     """One picture."""
-    reading = Reading(Site(reader_of(app), app, opens=True), "kana@laptop", app.clock)
+    session = Session("top", "kana@laptop", "", "terminal")
+    reading = Viewer(Site(reader_of(app), app, opens=True), session, app.clock)
     top = Top(reading, Scene("shop", "memory", ASCII if is_ascii else UNICODE, []), app.clock)
     async with top.run_test(size=size) as pilot:
         await asyncio.sleep(_WARM if name in ("top", "top-wide", "top-narrow") else 1)

@@ -14,7 +14,7 @@ import pytest
 from tasuki import App, Envelope
 from tasuki.app.measuring.depths import DepthReader
 from tasuki.cli.output import UNKNOWN
-from tasuki.desk.making import alone
+from tasuki.desk.desk import alone
 from tasuki.desk.security.access import Access
 from tasuki.observe.exposition.text import respond
 from tests.e2e.test_consumer_count import STATE

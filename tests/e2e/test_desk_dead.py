@@ -13,7 +13,7 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Outgoing
-from tasuki.desk.making import alone
+from tasuki.desk.desk import alone
 from tasuki.desk.security.access import Access
 from tests.support.brokers.everywhere import DRIVERS, overrides
 from tests.support.desk_project import mails

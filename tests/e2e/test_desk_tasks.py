@@ -117,7 +117,7 @@ def retry_of_a_cause(hand: Hand) -> None:
     row = hand.page.locator(f"main tr:has-text('{REFUSED}')")
     hand.click(row.locator("a.act:has-text('Retry')"))
     dialog = hand.page.locator("dialog")
-    assert REFUSED in dialog.inner_text()
+    dialog.get_by_text(REFUSED).first.wait_for()  # a dialog opens before its text is here
     dialog.locator("input[name=name]").fill("app:payments.dead")
     hand.click(dialog.locator("button:has-text('Retry')"))
     hand.sees(REFUSED)

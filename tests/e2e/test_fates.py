@@ -13,7 +13,7 @@ import pytest
 
 from tasuki import App
 from tasuki.app.handle import QueueHandle
-from tasuki.desk.reading.reader import reader_of
+from tasuki.desk.site import reader_of
 from tasuki.errors import HandlerError, UnsupportedError
 from tasuki.message import new_id
 from tests.support.brokers.everywhere import DRIVERS, overrides

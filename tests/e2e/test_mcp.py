@@ -112,7 +112,7 @@ async def test_an_installation_is_read_and_changed(driver: str, mode: str, tmp_p
             assert "may not resume app:mails" in await call.text("resume", kind="queue", id="app:mails")
             assert (await call("redrive", queue="app:dead"))["count"] == 1
             begun = await call("redrive", queue="app:dead", dry=False, rate=0)
-            while (await call("batches", id=begun["batch"]))["items"][0]["state"] == "running":
+            while (await call("batch", batch=begun["batch"]))["state"] == "running":
                 pass
             assert (await app.live_queue("mails").depth()).ready == 4
         acts = await acts_of(present(app.assembly))  # others act on the same broker

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -13,20 +13,22 @@ from starlette.types import Receive, Scope, Send
 
 from tasuki.desk import probes
 from tasuki.desk.api.serving import Api
-from tasuki.desk.pages import acts, audit, door, find, history, lists, queue, topology, workers
+from tasuki.desk.means import Watched
+from tasuki.desk.pages import acts, door, lists, mending, queue, workers
 from tasuki.desk.pages.dead_letters import bulk, export, letters
 from tasuki.desk.pages.events import events
-from tasuki.desk.pages.view import View
-from tasuki.desk.pages.workbench import copies, edit, trying
+from tasuki.desk.pages.view import PageError, View
 from tasuki.desk.probes import probes_of
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
 from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.server.turns import Turns
-from tasuki.desk.site import AwayError, Site, problem_of
+from tasuki.desk.site import AwayError, Site, problem_of, reader_of
 from tasuki.desk.tools import Tools
-from tasuki.desk.watched import Watched
 from tasuki.errors import TasukiError
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
 
 _log = logging.getLogger("tasuki.desk")
 
@@ -38,7 +40,7 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", (), lists.overview),
     ("GET", ("queues",), lists.queues),
     ("GET", ("queues", ANY), queue.queue),
-    ("GET", ("queues", ANY, "history.csv"), history.csv),
+    ("GET", ("queues", ANY, "history.csv"), queue.csv),
     ("GET", ("messages", ANY, ANY), queue.message),
     ("GET", ("dead",), letters.groups),
     ("GET", ("dead", ANY), letters.letters),
@@ -50,18 +52,18 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("POST", ("dead", ANY, "borrow"), bulk.borrow),
     ("GET", ("batches", ANY), bulk.batch),
     ("POST", ("batches", ANY), bulk.batch),
-    ("GET", ("messages", ANY, ANY, "edit"), edit.edit),
-    ("POST", ("messages", ANY, ANY, "edit"), edit.edit),
-    ("GET", ("messages", ANY, ANY, "dry-run"), trying.dry_run),
-    ("POST", ("messages", ANY, ANY, "dry-run"), trying.dry_run),
-    ("GET", ("messages", ANY, ANY, "test"), copies.test),
-    ("GET", ("messages", ANY, ANY, "json"), copies.json),
+    ("GET", ("messages", ANY, ANY, "edit"), mending.edit),
+    ("POST", ("messages", ANY, ANY, "edit"), mending.edit),
+    ("GET", ("messages", ANY, ANY, "dry-run"), mending.dry_run),
+    ("POST", ("messages", ANY, ANY, "dry-run"), mending.dry_run),
+    ("GET", ("messages", ANY, ANY, "test"), mending.test),
+    ("GET", ("messages", ANY, ANY, "json"), mending.json),
     ("GET", ("workers",), workers.workers),
     ("GET", ("workers", ANY), workers.worker),
-    ("GET", ("topology",), topology.topology),
-    ("GET", ("find",), find.find),
+    ("GET", ("topology",), lists.topology),
+    ("GET", ("find",), lists.find),
     ("GET", ("schedules",), lists.schedules),
-    ("GET", ("audit",), audit.audit),
+    ("GET", ("audit",), lists.audit),
     ("GET", ("confirm",), acts.confirm),
     ("POST", ("confirm",), acts.confirm),
     ("POST", ("acts", ANY), acts.act),
@@ -143,6 +145,8 @@ class Desk:
             if _is_ours(error, view.path):
                 return view.page("error.html", status=404, text=view.say("error.not_found"))
             return self._failed(view)
+        except PageError as error:
+            return view.page("error.html", status=error.status, text=str(error))
         except AwayError as error:
             return view.page("error.html", status=503, text=str(error))
         except TasukiError as error:
@@ -180,3 +184,22 @@ async def _ignore_lifespan(receive: Receive, send: Send) -> None:
         else:
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+def beside(app: App, access: Access, watched: Watched | None = None) -> Desk:
+    """The desk of a worker, in another thread: it has connections of its own, and sees the worker's memory.
+
+    ``watched``: what works, if that is not the app but processes beside this one.
+    """
+    version = None if watched is None else watched.version
+    return Desk(Site(reader_of(app), app, opens=True, version=version), access, watched)
+
+
+def alone(app: App, access: Access) -> Desk:
+    """The desk of a whole installation, without a worker here."""
+    return Desk(Site(reader_of(app), None, opens=True), access)
+
+
+def mounted(app: App, access: Access) -> Desk:
+    """The desk within a web application that has the app open: it sees what the app sees."""
+    return Desk(Site(app, app, opens=False), access)

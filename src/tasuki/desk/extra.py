@@ -48,7 +48,7 @@ def mount(
 ) -> Desk:
     """See :meth:`tasuki.App.desk`."""
     require_extra()
-    from tasuki.desk.making import mounted
+    from tasuki.desk.desk import mounted
     from tasuki.desk.security.access import Access, names_of
 
     names, trusted = names_of(hosts), frozenset(proxies)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Protocol
+
+from tasuki.app.health.report import Report
 from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Acts
 from tasuki.desk.dead.board import Board
 from tasuki.desk.dead.library import Library
-from tasuki.desk.reading.causes import Asked
+from tasuki.desk.reading.asking import Asked, HeldMessages
 from tasuki.desk.reading.listed.finding import Finder
-from tasuki.desk.reading.observed.held import HeldMessages
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.site import Site
-from tasuki.desk.watched import Watched, WatchedApp
+from tasuki.observe.exposition.snapshots import Snapshot
+
+if TYPE_CHECKING:
+    from tasuki.app.app import App
 
 
 class Means:
@@ -32,3 +37,38 @@ class Means:
         """End the reads under way."""
         for each in (self.sampler, self.library, self.asked, self.held):
             await each.close()
+
+
+class Watched(Protocol):
+    """What the probes are about: an app, or the processes of ``run --processes``."""
+
+    def report(self) -> Report:
+        """How it is; from any thread, without waiting."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Its metrics, on the event loop of the desk."""
+        ...
+
+    def version(self) -> object:
+        """Another object after each reload; from any thread."""
+        ...
+
+
+class WatchedApp:
+    """An app in this process."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def report(self) -> Report:
+        """See :class:`Watched`."""
+        return self._app.health_watch.report()
+
+    async def snapshot(self) -> Snapshot:
+        """See :class:`Watched`."""
+        return self._app.metrics()
+
+    def version(self) -> object:
+        """See :class:`Watched`."""
+        return self._app.assembly

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from tasuki.app.health.report import Report
 from tasuki.desk.looks.look import takes_gzip
-from tasuki.desk.watched import Watched
+from tasuki.desk.means import Watched
 from tasuki.observe.exposition.text import respond
 
 if TYPE_CHECKING:

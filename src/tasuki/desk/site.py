@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tasuki import __version__
+from tasuki.app.lifecycle.unused import UnusedConsumers
 from tasuki.app.state.finding import is_there
+from tasuki.app.sync.running import SyncApp
+from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.reports.present import Describer
-from tasuki.desk.reading.reader import reader_of
 from tasuki.errors import ProjectError, TasukiError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.observe.plain import cut, escape
 from tasuki.observe.redact import redact
 from tasuki.state.presence import Presence
+from tasuki.supervisor.supervisor import Supervisor
+from tasuki.system.stopping import StopSignals
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
@@ -124,6 +129,11 @@ class Site:
         """The ids of all queues. Raises AwayError."""
         return list(self.live.project.of(QueueConfig))
 
+    @property
+    def ids(self) -> dict[tuple[str, str], str]:
+        """Driver and name at the broker → id of the queue. Raises AwayError."""
+        return {(queue.driver.name, queue.spec.name): id for id, queue in self.live.queues.items()}
+
     def is_private(self, queue: str) -> bool:
         """Whether a queue lives in the memory of one process. Raises AwayError, KeyError."""
         return not self.live.queues[queue].driver.capabilities.multi_process
@@ -182,3 +192,21 @@ def problem_of(error: BaseException) -> str:
     """An error in one short line, without secrets."""
     text = escape(redact(str(error)).partition("\n")[0])
     return cut(text or type(error).__name__, 300)
+
+
+def reader_of(app: App) -> App:
+    """An app for inspection, to be opened and closed by itself; it creates and changes nothing at the brokers.
+
+    It may be open on another event loop than ``app``, which goes on as it is. What ``app`` declares later is read at
+    the copy's next ``open``.
+    """
+    reader = copy.copy(app)
+    reader.assembly = reader.loop = reader.owner = None
+    reader.blocks, reader.observers, reader.selection = 0, [], None
+    reader.stop_requested = reader.on_hangup = None
+    reader.keeper, reader.supervisor = Keeper(app.clock), Supervisor(clock=app.clock)
+    reader.stop_signals, reader.sync = StopSignals(), SyncApp(reader)
+    reader.reads_only = True
+    reader._health = reader._meter = reader._history = None  # noqa: SLF001 - the worker's go on when the copy ends
+    reader._unused = UnusedConsumers(reader, "")  # noqa: SLF001
+    return reader

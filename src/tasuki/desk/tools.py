@@ -6,13 +6,11 @@ from collections import OrderedDict
 
 from tasuki.clock import Clock
 from tasuki.desk.looks.look import the_look
-from tasuki.desk.means import Means
+from tasuki.desk.means import Means, Watched
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
-from tasuki.desk.security.session import Session
-from tasuki.desk.security.sessions import Sessions
+from tasuki.desk.security.sessions import Session, Sessions
 from tasuki.desk.site import Site
-from tasuki.desk.watched import Watched
 
 
 class Said:

@@ -13,7 +13,7 @@ from tasuki.clock import Clock
 from tasuki.desk.acts.acts import Done, Order
 from tasuki.desk.means import Means
 from tasuki.desk.reading.snapshot import Snapshot
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import AwayError, Site
 from tasuki.system.loop_thread import LoopThread
 

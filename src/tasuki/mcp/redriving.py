@@ -9,7 +9,7 @@ from msgspec import Meta, field
 
 from tasuki.desk.api import answers, asked
 from tasuki.desk.api.call import Call
-from tasuki.desk.api.operations import batching, letters
+from tasuki.desk.api.operations import letters
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.dead.items import Item
 from tasuki.desk.dead.rows import of_group, rows_of
@@ -65,7 +65,7 @@ async def redrive(source: Source, given: Redrive) -> answers.Done | Meant:
     order = asked.BatchOrder(
         "retry", given.queue, given.where, given.ids, group, given.to, given.rate, given.canary
     )  # fmt: skip
-    return await batching.begin_batch(Call(source, source.session, {}, asked.Query(), order))
+    return await letters.begin_batch(Call(source, source.session, {}, asked.Query(), order))
 
 
 async def _meant(source: Source, given: Redrive) -> Meant:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mcp.server.stdio import stdio_server
 
-from tasuki.desk.reading.reader import reader_of
-from tasuki.desk.site import Site
+from tasuki.desk.site import Site, reader_of
 from tasuki.errors import TasukiError
 from tasuki.kinds.check.rights import Rights
 from tasuki.mcp.passages import Passages

@@ -9,7 +9,7 @@ from tasuki.clock import Clock
 from tasuki.desk.api.asked import Nothing, part_of
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.operations.table import Operation
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import AwayError, Site
 from tasuki.desk.viewer import Viewer
 from tasuki.mcp.passages import Passages

@@ -30,7 +30,7 @@ class Tool:
 
     name: str
     text: str
-    call: Callable[[Source, Any], Awaitable[answers.Answer]]
+    call: Callable[[Source, Any], Awaitable[Any]]
     arguments: type[Arguments] = Arguments
     is_act: bool = False
     is_destructive: bool = False
@@ -96,7 +96,7 @@ def _of(name: str, operation: str = "", **hints: bool) -> Tool:
     """The tool of an operation, which may have another name."""
     found = _OPERATIONS[operation or name]
 
-    async def call(source: Source, given: Any) -> answers.Answer:
+    async def call(source: Source, given: Any) -> Any:
         return await found.call(source.call(found, given))
 
     return Tool(name, found.text, call, arguments_of(found), is_act=found.method != "GET", **hints)
@@ -109,14 +109,14 @@ def _choice(name: str, text: str, word: str, about: str, options: Mapping[str, s
     more = {word: Annotated[known, Meta(description=about)], "id": name_type(id)}
     arguments = arguments_of(first, without=first.names[0], **more)
 
-    async def call(source: Source, given: Any) -> answers.Answer:
+    async def call(source: Source, given: Any) -> Any:
         chosen = _OPERATIONS[options[getattr(given, word)]]
         return await chosen.call(source.call(chosen, given, chosen.names[0]))
 
     return Tool(name, text, call, arguments, is_act=True, **hints)
 
 
-def _own(call: Callable[[Source, Any], Awaitable[answers.Answer]], arguments: type[Arguments], **facts: bool) -> Tool:
+def _own(call: Callable[[Source, Any], Awaitable[Any]], arguments: type[Arguments], **facts: bool) -> Tool:
     return Tool(call.__name__, inspect.cleandoc(call.__doc__ or ""), call, arguments, **facts)
 
 

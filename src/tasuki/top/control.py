@@ -23,8 +23,7 @@ from tasuki.top.frame.amounts import age
 from tasuki.top.frame.cells import Span
 from tasuki.top.frame.columns import shown_in
 from tasuki.top.frame.scene import Foot, Scene
-from tasuki.top.helping import help_of, keys_of
-from tasuki.top.keys import ACTIONS
+from tasuki.top.keys import ACTIONS, help_of, keys_of
 from tasuki.top.mending import Mending
 from tasuki.top.place import Place
 from tasuki.top.views.dead.batches import BatchesView

@@ -19,7 +19,7 @@ from tasuki.desk.site import problem_of
 from tasuki.desk.viewer import Viewer
 from tasuki.errors import PublishError, TasukiError
 from tasuki.top.frame.scene import Foot
-from tasuki.top.views.trial import TrialView
+from tasuki.top.views.message_text import TrialView
 
 if TYPE_CHECKING:
     from tasuki.desk.acts.acts import Done, Order

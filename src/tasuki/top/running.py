@@ -9,10 +9,9 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.reading.snapshot import Snapshot
-from tasuki.desk.security.session import Session
-from tasuki.desk.site import Site
+from tasuki.desk.security.sessions import Session
+from tasuki.desk.site import Site, reader_of
 from tasuki.desk.viewer import Viewer
 from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.asyncapi.servers import LOCAL, place_of

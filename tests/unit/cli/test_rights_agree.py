@@ -16,8 +16,7 @@ import yaml
 
 from tasuki import App
 from tasuki.app.state.pausing import Steering, Target
-from tasuki.desk.reading.reader import reader_of
-from tasuki.desk.site import Site
+from tasuki.desk.site import Site, reader_of
 from tests.support.narrow import present
 from tests.unit.cli.conftest import CommandLine
 from tests.unit.desk.letters import bury

@@ -13,9 +13,9 @@ import msgspec
 import pytest
 
 from tasuki import App
-from tasuki.desk.acts.acts import ACTS, RIGHTS, Acts, Order
+from tasuki.desk.acts.acts import ACTS, Acts, Order, right_of
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.metrics import PROCESS
 from tests.support.desk_project import mails, policy
@@ -30,7 +30,7 @@ MORE = (
     "{name: hourly, kind: queue.schedule, queue: mails, every: 1h}",
 )
 NAMES = {"queue": "app:dead", "consumer": "app:sender", "schedule": "app:hourly"}
-ALL = {*(RIGHTS.get(act, act) for act in ACTS), "peek", "secrets", "audit"}
+ALL = {*(right_of(act) for act in ACTS), "peek", "secrets", "audit"}
 PAGES = (
     "/", "/queues", "/queues/app:mails", "/queues/app:mails?tab=delayed", "/dead", "/dead/app:dead",
     "/messages/app:dead/1", "/messages/app:mails/w", "/schedules", "/workers",
@@ -68,7 +68,7 @@ async def carry_out(app: App, act: str, kind: str, actor: str) -> None:
         pass
 
 
-EVERY = [(act, kind) for act, kinds in ACTS.items() for kind in kinds]
+EVERY = [(act, kind) for act, found in ACTS.items() for kind in found.kinds]
 
 
 @pytest.mark.parametrize(("act", "kind"), EVERY)
@@ -76,7 +76,7 @@ async def test_an_act_needs_its_right_and_no_other(
     act: str, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PROCESS, "acts", {})
-    right = RIGHTS.get(act, act)
+    right = right_of(act)
     caplog.set_level(logging.INFO, "tasuki.desk")
     begun = f"desk: {act} {kind} {NAMES[kind]}, by kana"
     async with project(tmp_path, ALL - {right}) as app:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.desk.acts import acts, publishing
+from tasuki.desk.acts import acts, entries
 from tasuki.desk.api import idempotency
 from tasuki.desk.api.idempotency import Replies
 from tasuki.errors import BrokerUnavailableError
@@ -57,7 +57,7 @@ async def test_of_several_at_once_one_is_carried_out(app: App, client: httpx.Asy
 async def test_a_request_that_failed_here_may_be_tried_again(
     app: App, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = publishing.publish
+    real = entries.publish
 
     async def away(*_: object) -> None:
         raise BrokerUnavailableError("refused", driver="app:driver")
@@ -74,7 +74,7 @@ async def test_a_request_that_failed_here_may_be_tried_again(
 async def test_a_mistake_of_ours_leaves_no_claim(
     app: App, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = publishing.publish
+    real = entries.publish
 
     async def broken(*_: object) -> None:
         raise RuntimeError("ours")

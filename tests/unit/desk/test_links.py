@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.desk.desk import Desk
-from tasuki.desk.making import mounted
+from tasuki.desk.desk import Desk, mounted
 from tasuki.desk.security.access import Access
 from tests.unit.desk.browser import Browser
 from tests.unit.desk.conftest import MakeBrowser

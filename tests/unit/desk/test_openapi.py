@@ -22,7 +22,7 @@ from tasuki.desk.acts.acts import ACTS
 from tasuki.desk.api.openapi import document
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
 from tasuki.desk.desk import Desk
-from tasuki.desk.security.rates import Rate
+from tasuki.desk.security.gate import Rate
 from tasuki.desk.server.server import listen, serve
 from tasuki.system.loop_thread import LoopThread
 
@@ -47,7 +47,7 @@ def test_the_document_is_valid_and_complete() -> None:
     assert described == {(each.method, "/".join(("/api/v1", *each.path))) for each in OPERATIONS}
     assert len({each.name for each in OPERATIONS}) == len(OPERATIONS)
     for each in OPERATIONS:
-        assert each.call.__doc__, each.name
+        assert each.text, each.name
 
 
 def test_each_act_of_the_api_has_a_right_that_the_document_names() -> None:

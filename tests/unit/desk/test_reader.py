@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.desk.reading.reader import reader_of
+from tasuki.desk.site import reader_of
 from tasuki.errors import QueueNotFoundError
 
 pytestmark = pytest.mark.anyio

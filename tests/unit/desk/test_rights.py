@@ -11,8 +11,7 @@ import pytest
 from tasuki import App
 from tasuki.cli.worker.fleet import Fleet
 from tasuki.cli.worker.watched_fleet import WatchedFleet
-from tasuki.desk.desk import Desk
-from tasuki.desk.making import beside
+from tasuki.desk.desk import Desk, beside
 from tasuki.desk.security.access import Access
 from tests.unit.desk.browser import Browser, words
 

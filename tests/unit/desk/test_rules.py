@@ -12,10 +12,10 @@ from tasuki.contracts.driver import Depth
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.words import LANGUAGES, catalogue, choose, say, tell
 from tasuki.desk.reading.attention import is_failed, notices_of
-from tasuki.desk.reading.rates import Rates
+from tasuki.desk.reading.rows import Rates
 from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow, Snapshot
 from tasuki.desk.security.access import LOOPBACK, Access, client_behind, host_name, names_of
-from tasuki.desk.security.rates import Rate
+from tasuki.desk.security.gate import Rate
 from tasuki.desk.security.sessions import LIFE, Sessions
 from tasuki.desk.tools import Said
 from tasuki.state.pauses import Pause
@@ -133,7 +133,7 @@ def test_a_rate_is_for_each_client() -> None:
 
 
 def test_too_much_is_not_kept_to_be_said() -> None:
-    from tasuki.desk.security.session import Session
+    from tasuki.desk.security.sessions import Session
 
     said = Said(most=2)
     sessions = [Session(str(number), "", "", "") for number in range(3)]

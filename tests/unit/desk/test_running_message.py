@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.desk.making import alone
+from tasuki.desk.desk import alone
 from tasuki.desk.security.access import Access
 from tasuki.moments import unix
 from tests.unit.desk.browser import Browser, words

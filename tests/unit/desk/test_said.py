@@ -24,8 +24,7 @@ from tasuki.app.health.rules import (
     findings_of_children,
 )
 from tasuki.desk.acts.acts import ACTS
-from tasuki.desk.looks.said import pairs, translated
-from tasuki.desk.looks.words import tell
+from tasuki.desk.looks.words import pairs, tell, translated
 from tasuki.observe import events
 from tasuki.state.pauses import Pause
 from tasuki.supervisor.state import State, Status
@@ -41,7 +40,7 @@ SPEAKING = (
     "dead/rules/steps.py", "dead/batches/planning.py", "security/compare.py",
     "security/expressions/lexer.py", "security/expressions/nodes.py", "security/expressions/expression.py",
     "security/expressions/operators.py", "desk/site.py", "desk/acts/bulk.py", "desk/acts/mending.py",
-    "desk/acts/retrying.py", "desk/acts/rescheduling.py", "desk/reading/counts.py", "desk/reading/sampler.py",
+    "desk/acts/retrying.py", "desk/acts/entries.py", "desk/reading/counts.py", "desk/reading/sampler.py",
     "desk/reading/listed/finding.py", "desk/security/forms.py", "desk/dead/board.py",
     "app/health/rules.py", "app/health/examiner.py",
 )  # fmt: skip

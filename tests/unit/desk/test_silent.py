@@ -15,9 +15,8 @@ from tasuki.clock import SystemClock
 from tasuki.desk.dead.board import Board
 from tasuki.desk.reading.attention import is_failed, notices_of
 from tasuki.desk.reading.counts import count
-from tasuki.desk.reading.reader import reader_of
 from tasuki.desk.reading.sampler import Sampler
-from tasuki.desk.site import Site
+from tasuki.desk.site import Site, reader_of
 from tasuki.errors import BrokerTimeoutError
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,7 @@ import pytest
 
 from tasuki import App
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.desk.topology.lines import Line
-from tasuki.desk.topology.picture import picture_of, shortened, width_of
+from tasuki.desk.topology import Line, picture_of, shortened, width_of
 from tests.unit.desk.conftest import MakeBrowser
 
 pytestmark = pytest.mark.anyio

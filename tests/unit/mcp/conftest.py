@@ -12,8 +12,7 @@ import pytest
 from mcp import Client
 
 from tasuki import App
-from tasuki.desk.reading.reader import reader_of
-from tasuki.desk.site import Site
+from tasuki.desk.site import Site, reader_of
 from tasuki.mcp.passages import Passages
 from tasuki.mcp.serving import Serving
 from tasuki.mcp.source import Source

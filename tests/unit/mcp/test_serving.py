@@ -10,8 +10,7 @@ import pytest
 from mcp import MCPError
 
 from tasuki import App
-from tasuki.desk.reading.reader import reader_of
-from tasuki.desk.site import Site
+from tasuki.desk.site import Site, reader_of
 from tests.unit.desk.letters import bury, ids_in
 from tests.unit.mcp.conftest import POLICY, Connect
 

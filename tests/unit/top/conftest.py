@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.desk.reading.reader import reader_of
-from tasuki.desk.security.session import Session
-from tasuki.desk.site import Site
+from tasuki.desk.security.sessions import Session
+from tasuki.desk.site import Site, reader_of
 from tasuki.desk.viewer import Viewer
 from tasuki.system.identity import user_and_host
 from tasuki.top.frame.scene import Scene

@@ -147,3 +147,8 @@ def test_bars_fill_their_line(width: int) -> None:
 
     assert {line_width(line) for line in found} == {width}
     assert "…" in texts([found[5]])[0]
+
+
+def test_an_id_of_ours_is_known_by_its_middle() -> None:
+    assert amounts.short_id("01a224a9-9fc2-72cc-bafe-ab643ff8fc58") == "9fc2-72cc"
+    assert amounts.short_id("invoice-7\x1b") == "invoice-7\\x1b"

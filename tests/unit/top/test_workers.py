@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.desk.reading.reader import reader_of
-from tasuki.desk.site import Site
+from tasuki.desk.site import Site, reader_of
 from tasuki.state.presence import Presence, PresentConsumer, encode
 from tests.unit.top.conftest import Sit
 from tests.unit.top.seat import Seat

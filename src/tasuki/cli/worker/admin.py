@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import socket
 
     from tasuki.app import App
+    from tasuki.desk.means import Watched
     from tasuki.desk.security.access import Access
-    from tasuki.desk.watched import Watched
 
 TOKEN = "TASUKI_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
 ADMIN_OPTIONS = (
@@ -87,7 +87,7 @@ class Admin:
         door = self.listen(app.root)
         from functools import partial
 
-        from tasuki.desk.making import beside
+        from tasuki.desk.desk import beside
         from tasuki.desk.server.server import DeskThread
 
         thread = DeskThread(partial(beside, app, door.access, watched), door.listening)

@@ -1,4 +1,4 @@
-"""Auditing: the record of an act of the desk, and the store that keeps it."""
+"""Auditing: the record of an act of the desk, the store that keeps it, and the last acts of all stores."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasuki.app.audit.audited import ids_text, in_short, note, shown
+from tasuki.app.audit.audited import acts_of, ids_text, in_short, note, shown
+from tasuki.app.audit.seeing import RIGHT, seen, targets_of
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import AwayError, Site
-from tasuki.state.audit.ring import AuditRecord
+from tasuki.security.admin import AdminRights
+from tasuki.state.audit.ring import MOST, AuditRecord
 
 _TOLD = {"concurrency": "concurrency", "for": "for", "reason": "reason:", "in": "in", "verb": ""}
 """Options that the record of an act has, and what stands before each."""
@@ -60,3 +62,24 @@ def record_of(
         number, batch = values.get("n"), str(values.get("batch", ""))
         count = number if isinstance(number, int) else count
     return AuditRecord(0.0, session.actor, session.client, act, target, ids_text(ids), count, result, batch)
+
+
+async def last_acts(site: Site, rights: AdminRights, actor: str, word: str = "") -> tuple[Sequence[AuditRecord], int]:
+    """The acts with this word that an actor may see, the newest first, and how many others the actor may not see.
+
+    Raises:
+        PolicyDeniedError: the actor may see the acts on no entry. AwayError, DriverError.
+    """
+    targets = targets_of(site.project)
+    if targets and not rights.may_any(actor, RIGHT, targets):
+        rights.require(actor, RIGHT, targets[0])
+    found: dict[AuditRecord, None] = {}
+    for app, _ in site.parts():
+        found |= dict.fromkeys(await site.on(app, acts_of))
+    newest = sorted(found, key=lambda record: record.time, reverse=True)[:MOST]
+    known, hidden = seen(newest, lambda id: rights.may(actor, RIGHT, id))
+    return [each for each in known if word.lower() in _words_of(each).lower()], hidden
+
+
+def _words_of(act: AuditRecord) -> str:
+    return f"{act.actor} {act.client} {act.act} {act.target} {act.batch} {act.options}"

@@ -18,7 +18,7 @@ from tasuki.message import REPLY_TO
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-    from tasuki.desk.security.session import Session
+    from tasuki.desk.security.sessions import Session
     from tasuki.message import Message
 
 _MOST_EDITED = 2**20

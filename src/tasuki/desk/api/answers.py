@@ -331,15 +331,6 @@ class Message(Answer, frozen=True):
     """Why it is where it is; see ``explain``."""
 
 
-class Explained(Answer, frozen=True):
-    """Why a message does not run now: the first cause that holds comes first."""
-
-    id: str
-    queue: str
-    found: bool | None
-    causes: list[Cause]
-
-
 class Result(Answer, frozen=True):
     """What has become of a message, and what its handler returned."""
 
@@ -380,30 +371,6 @@ class Found(Answer, frozen=True):
     """Queues with more messages than were looked through."""
     unseen: dict[str, str]
     """Queue, and why it was not looked into."""
-
-
-class DryRun(Answer, frozen=True):
-    """How the handler ended, and what it would have done. Nothing was settled, published or written."""
-
-    message: str
-    queue: str
-    outcome: str
-    """ack, retry, dead_letter, snooze, release, timeout, died, problem."""
-    seconds: float | None
-    consumer: str
-    function: str
-    error: str
-    reason: str
-    type: str
-    place: str
-    traceback: str
-    delay: float
-    effects: list[dict[str, Any]]
-    """Recorded instead of done, in order."""
-    logs: list[dict[str, Any]]
-    output: str
-    errors: str
-    warnings: list[str]
 
 
 class Group(Answer, frozen=True):

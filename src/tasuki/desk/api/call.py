@@ -13,7 +13,7 @@ from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.looks.words import say
 from tasuki.desk.means import Means
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import Site
 
 

@@ -29,7 +29,7 @@ def document(root: str = "") -> Schema:
     """The document; ``root``: the path where the desk is mounted."""
     queries = {each.query for each in OPERATIONS}
     bodies = {each.body for each in OPERATIONS if each.body is not None}
-    types = [*{each.answer for each in OPERATIONS}, *bodies, *queries, Problem]
+    types: list[type] = [*{each.answer for each in OPERATIONS}, *bodies, *queries, Problem]
     types.sort(key=lambda each: each.__name__)
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     parameters = {query: _parameters(schemas.pop(query.__name__)) for query in queries}

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tasuki.desk.api import asked
-from tasuki.desk.api.answers import Answer, Health
+from tasuki.desk.api.answers import Health
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import read_body, read_query
 from tasuki.desk.api.idempotency import Replies
@@ -21,7 +21,7 @@ from tasuki.desk.api.problems import ProblemError, problem_for
 from tasuki.desk.looks.look import packed, takes_gzip
 from tasuki.desk.security.gate import SESSION
 from tasuki.desk.security.problems import problem
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
 from tasuki.desk.tools import Tools
 from tasuki.moments import plain
 
@@ -109,7 +109,7 @@ class Api:
     async def _run(self, operation: Operation, call: Call) -> Response:
         if operation.reads_site:
             await self._tools.site.follow()  # a right that a reload took away is gone for the next request
-        answer: Answer = await operation.call(call)
+        answer = await operation.call(call)
         status = 503 if isinstance(answer, Health) and not answer.ready else 200
         return Response(msgspec.json.encode(plain(answer)), status, media_type=_JSON)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.responses import RedirectResponse, Response
 
-from tasuki.desk.acts.acts import ACTS, FOR_PROGRAMS, RIGHTS, Order
+from tasuki.desk.acts.acts import ACTS, Order, right_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_fields
 from tasuki.desk.security.paths import own_path
@@ -46,7 +46,7 @@ async def confirm(view: View) -> Response:
 
 async def _ask(view: View, orders: Sequence[Order], back: str, *, status: int = 200, problem: str = "") -> Response:
     order = orders[0]
-    right = RIGHTS.get(order.act, order.act)
+    right = right_of(order.act)
     if not all(view.may(right, each.id) for each in orders):
         text = view.say("queue.no_right", right=f"queue.admin.{right}")
         return view.page("error.html", status=403, text=text)
@@ -65,15 +65,8 @@ async def _ask(view: View, orders: Sequence[Order], back: str, *, status: int = 
 
 async def act(view: View) -> Response:
     """Carry out what a form asks for."""
-    try:
-        pairs = await read_fields(view.request)
-    except FormError as error:
-        return view.page("error.html", status=error.status, text=str(error))
+    pairs = await view.fields()
     form, session, tools = dict(pairs), view.session, view.tools
-    if not session.is_by_header and (
-        session.is_new or not tools.sessions.is_form_token(session.id, form.get("token", ""))
-    ):
-        return view.page("error.html", status=403, text=view.say("error.form"))
     orders = _orders(view, form, [value for name, value in pairs if name == "ids"])
     if orders is None or orders[0].act != view.path[1]:
         return view.page("error.html", status=404, text=view.say("error.not_found"))
@@ -140,7 +133,7 @@ def _orders(view: View, fields: Mapping[str, str], ids: Sequence[str]) -> list[O
     chosen = tuple(dict.fromkeys(ids))
     if (
         act not in ACTS
-        or act in FOR_PROGRAMS
+        or not ACTS[act].is_asked
         or len(chosen) > _MOST_CHOSEN
         or any(not 0 < len(each) <= _LONG for each in (*chosen, act))
     ):

@@ -10,7 +10,7 @@ from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_form
 from tasuki.desk.security.gate import SESSION
 from tasuki.desk.security.paths import own_path
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
 
 
 async def login(view: View) -> Response:

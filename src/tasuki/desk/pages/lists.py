@@ -1,4 +1,4 @@
-"""The pages that are lists: overview, queues, schedules."""
+"""The pages that are lists: overview, queues, schedules, topology, acts, and messages that were found."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ from heapq import nsmallest
 
 from starlette.responses import RedirectResponse, Response
 
+from tasuki.app.audit.seeing import ACTION
+from tasuki.desk.acts.auditing import last_acts
 from tasuki.desk.dead.rows import GroupRow
 from tasuki.desk.looks.charts import chart_of
 from tasuki.desk.pages.dead_letters.letters import Filter, Seen, queues_of_letters
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.attention import in_trouble, notices_of
+from tasuki.desk.reading.bodies import line
+from tasuki.desk.reading.listed.finding import ALL, PER_QUEUE, Search, named
+from tasuki.desk.reading.listed.question import LONGEST, NAMES, Question
+from tasuki.desk.reading.listed.rows import row_of
+from tasuki.desk.reading.observed.records import schedules_of
 from tasuki.desk.reading.snapshot import COLUMNS, QueueRow, RunningRow, Snapshot
-from tasuki.desk.site import problem_of
-from tasuki.errors import TasukiError
+from tasuki.desk.site import AwayError, problem_of
+from tasuki.desk.topology import picture_of, topology_of
+from tasuki.errors import DriverError, PolicyDeniedError
 from tasuki.kinds.entries.schedule import ScheduleConfig
+from tasuki.state.audit.ring import MOST
 
 PAGE = 50
 _MOST_NOTICES = 20
@@ -98,19 +107,9 @@ def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: boo
 
 async def schedules(view: View) -> Response:
     """The schedules, with their last and next times."""
-    from tasuki.app.schedules.status import ScheduleStatus
-    from tasuki.app.schedules.statuses import statuses_seen
-
     snapshot = await view.tools.sampler.latest()
-    site, found, problems = view.tools.site, dict[str, ScheduleStatus](), list[str]()
-    for app, ids in site.parts():
-        try:
-            seen = await site.on(app, statuses_seen)
-        except TasukiError as error:
-            problems.append(problem_of(error))
-            continue
-        found |= {status.id: status for status in seen.statuses if status.queue in ids}
-        problems += map(problem_of, seen.problems)
+    site = view.tools.site
+    found, problems = await schedules_of(site)
     configs = site.project.of(ScheduleConfig)
     unseen = [id for id in configs if id not in found]
     start = view.number_of("from", _MOST_PLACE)
@@ -125,3 +124,92 @@ async def schedules(view: View) -> Response:
         start=start,
         page_size=PAGE,
     )
+
+
+_PICTURE = 30
+"""Queues of a picture of the topology."""
+
+
+async def topology(view: View) -> Response:
+    """The queues whose ids, or whose neighbours' ids, have the word in them; the busiest first."""
+    snapshot = await view.tools.sampler.latest()
+    word = view.query.get("q", "").strip()
+    lines = [
+        line
+        for line in topology_of(view.tools.site.project, snapshot).lines
+        if any(word.lower() in id.lower() for id in line.names)
+    ]
+    start = view.number_of("from", _MOST_PLACE)
+    shown = lines[start : start + _PICTURE]
+    return view.page(
+        "topology.html",
+        snapshot=snapshot,
+        lines=shown,
+        picture=picture_of(shown),
+        word=word,
+        count=len(lines),
+        start=start,
+        page_size=_PICTURE,
+    )
+
+
+async def audit(view: View) -> Response:
+    """Who did what; the newest act first."""
+    snapshot = await view.tools.sampler.latest()
+    word = view.query.get("q", "").strip().lower()
+    try:
+        rows, hidden = await last_acts(view.tools.site, view.tools.acts.rights(), view.session.actor, word)
+    except PolicyDeniedError:
+        text = view.say("queue.no_right", right=ACTION)
+        return view.page("error.html", status=403, snapshot=snapshot, text=text)
+    except (DriverError, AwayError) as error:
+        return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
+    start = view.number_of("from", MOST)
+    return view.page(
+        "audit.html",
+        snapshot=snapshot,
+        rows=rows[start : start + PAGE],
+        word=word,
+        hidden=hidden,
+        count=len(rows),
+        start=start,
+        page_size=PAGE,
+    )
+
+
+async def find(view: View) -> Response:
+    """The messages that a question means; without one, how to ask."""
+    snapshot = await view.tools.sampler.latest()
+    text = view.query.get("q", "").strip()
+    question, problem, search = None, "", None
+    if text:
+        try:
+            if len(text) > LONGEST:
+                raise ValueError(view.say("find.too_long", n=LONGEST))
+            question = Question(text)
+        except ValueError as error:
+            problem = line(error)
+    if question is not None:
+        search = await view.tools.finder.find(question, snapshot, lambda id: view.may("peek", id))
+    queues = view.tools.site.live.queues
+    hits = [] if search is None else search.hits
+    return view.page(
+        "find.html",
+        status=400 if problem else 200,
+        snapshot=snapshot,
+        text=text[:LONGEST],
+        problem=problem,
+        question=question,
+        search=search,
+        rows=[(hit.queue, row_of(queues[hit.queue], hit.message, hit.place)) for hit in hits],
+        names=list(NAMES),
+        cut=named(search.cut) if search else ((), 0),
+        unseen=named(search.unseen) if search else ((), 0),
+        bounds=(PER_QUEUE, ALL),
+        denied=_denied(view, search),
+    )
+
+
+def _denied(view: View, search: Search | None) -> int:
+    """Queues that the viewer may not look into."""
+    return 0 if search is None else sum(not view.may("peek", id) for id in view.tools.site.queues)

@@ -1,7 +1,9 @@
-"""The page of one queue, with its tabs, and the page of one message."""
+"""The page of one queue, with its tabs and its last hour as CSV, and the page of one message."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
@@ -9,8 +11,10 @@ from starlette.responses import Response
 from tasuki.app.explain.rule import Explanation, away_from
 from tasuki.dead.editing.undo import UNDO_TIME, Record
 from tasuki.desk.acts.mending import edit_made
-from tasuki.desk.pages.history import tab_of
+from tasuki.desk.looks import numbers
+from tasuki.desk.looks.charts import Chart, chart, chart_of
 from tasuki.desk.pages.view import View
+from tasuki.desk.reading.asking import Held, cancelled
 from tasuki.desk.reading.bodies import body_of, headers_of, lines
 from tasuki.desk.reading.listed.rows import row_of, state_of
 from tasuki.desk.reading.listed.settings import settings_of
@@ -21,19 +25,18 @@ from tasuki.desk.reading.messages import (
     Found,
     Page,
     attempts,
-    delayed_page,
-    failed_page,
     find,
-    ready_page,
+    page_of,
 )
-from tasuki.desk.reading.observed.attempts import last_attempts
-from tasuki.desk.reading.observed.held import Held, cancelled
-from tasuki.desk.reading.observed.running import progress_of
+from tasuki.desk.reading.observed.past import QueuePast
+from tasuki.desk.reading.observed.records import last_attempts, progress_of
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.reading.tracebacks import attempt_of, folded
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
+from tasuki.observe.history.hours import Span, five_minutes
+from tasuki.observe.history.minutes import MINUTES
 from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.dead.naming import name_of
 from tasuki.queues.queue import Queue
@@ -94,13 +97,8 @@ def _schedules(view: View, queue: str) -> list[str]:
 
 
 async def _messages(view: View, row: QueueRow, tab: str, start: int) -> tuple[Page, str]:
-    site = view.tools.site
     try:
-        if tab == "waiting":
-            return await ready_page(site, row.id, start, row.ready or 0), ""
-        if tab == "delayed":
-            return await delayed_page(site, row.id, start, row.ready or 0), ""
-        return await failed_page(site, row.id), ""
+        return await page_of(view.tools.site, row, tab, start), ""
     except UnsupportedError:
         return Page(), view.say("queue.no_peek", driver=row.driver)
     except QueueNotFoundError:
@@ -202,3 +200,43 @@ def _content(
         "body": body_of(live, shown) if held is None else held.body_in(live),
         "headers": headers_of(shown),
     }
+
+
+_COLUMNS = "start,published,done,failed,dead,ready,wait_p50,wait_p95,wait_p99,run_p50,run_p95,run_p99"
+
+
+@dataclass(frozen=True, slots=True)
+class HourTab:
+    """What the tab shows."""
+
+    past: QueuePast
+    chart: Chart
+    steps: Chart
+    spans: Sequence[Span]
+
+
+def tab_of(past: QueuePast | None) -> HourTab | None:
+    """The tab of a queue; None: nothing happened."""
+    if past is None:
+        return None
+    steps = past.hour.steps(past.newest)
+    lines = [(name, [step[at] for step in steps]) for at, name in enumerate(("published", "done", "failed"))]
+    return HourTab(past, chart_of(past.lines), chart(lines, 590, 110), five_minutes(past.hour, past.newest))
+
+
+async def csv(view: View) -> Response:
+    """Sixty lines, one a minute; times of people in UTC, durations in seconds."""
+    id = view.path[1]
+    row = (await view.tools.sampler.latest()).queues[id]
+    lines = [_COLUMNS]
+    if (past := row.past) is not None:
+        lines += [_line(past.hour.span(minute, minute)) for minute in range(past.newest - MINUTES + 1, past.newest + 1)]
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in id)[:100]
+    headers = {"content-disposition": f'attachment; filename="{name}-history.csv"', "cache-control": "no-store"}
+    return Response("\r\n".join(lines) + "\r\n", headers=headers, media_type="text/csv; charset=utf-8")
+
+
+def _line(span: Span) -> str:
+    seconds = ["" if value is None else f"{value:.6g}" for value in (*span.wait, *span.run)]
+    counts = [str(each) for each in (span.published, span.done, span.failed, span.dead)]
+    return ",".join([numbers.iso(span.at), *counts, "" if span.ready is None else str(span.ready), *seconds])

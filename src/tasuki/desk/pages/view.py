@@ -11,15 +11,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tasuki.app.audit.seeing import RIGHT, targets_of
+from tasuki.desk.acts.acts import Done, Order
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.look import packed, takes_gzip
-from tasuki.desk.looks.said import translated
-from tasuki.desk.looks.words import LANGUAGES, choose, tell
+from tasuki.desk.looks.words import LANGUAGES, choose, tell, translated
 from tasuki.desk.reading import bodies
 from tasuki.desk.reading.snapshot import COLUMNS
+from tasuki.desk.security.forms import MOST_BYTES, MOST_FIELDS, FormError, read_fields
 from tasuki.desk.security.gate import SESSION
-from tasuki.desk.security.session import Session
+from tasuki.desk.security.sessions import Session
+from tasuki.desk.site import AwayError, problem_of
 from tasuki.desk.tools import Tools
+from tasuki.errors import PolicyDeniedError, TasukiError
 
 if TYPE_CHECKING:
     from tasuki.desk.reading.snapshot import Snapshot
@@ -37,6 +40,14 @@ _OLD = 10.0
 """Seconds from which on a page says how old its numbers are."""
 _PACKED_FROM = 1024
 """Bytes from which on a page is compressed."""
+
+
+class PageError(Exception):
+    """A request that is answered with the page of errors."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class Tab(NamedTuple):
@@ -135,6 +146,36 @@ class View:
     def may(self, act: str, id: str) -> bool:
         """Whether the buttons of an act are shown."""
         return self.tools.acts.rights().may(self.session.actor, act, id)
+
+    def require(self, act: str, id: str) -> None:
+        """Return if the viewer may do this. Raises PageError."""
+        if not self.may(act, id):
+            raise PageError(403, self.say("queue.no_right", right=f"queue.admin.{act}"))
+
+    async def fields(self, most: int = MOST_BYTES, count: int = MOST_FIELDS) -> list[tuple[str, str]]:
+        """The fields of a form that was made here. Raises PageError."""
+        try:
+            fields = await read_fields(self.request, most, count)
+        except FormError as error:
+            raise PageError(error.status, str(error)) from None
+        session = self.session
+        token = dict(fields).get("token", "")
+        is_ours = not session.is_new and self.tools.sessions.is_form_token(session.id, token)
+        if not (session.is_by_header or is_ours):
+            raise PageError(403, self.say("error.form"))
+        return fields
+
+    async def carry_out(self, order: Order, *, is_said: bool = True) -> Done:
+        """Carry out an order; the next page says what happened, if it ``is_said``. Raises PageError, ValueError."""
+        try:
+            done = await self.tools.acts.carry_out(order, self.session)
+        except PolicyDeniedError as error:
+            raise PageError(403, problem_of(error)) from None
+        except (TasukiError, LookupError) as error:
+            raise PageError(503 if isinstance(error, AwayError) else 409, problem_of(error)) from None
+        if is_said:
+            self.tools.said.put(self.session, self.say(done.key, **done.values))
+        return done
 
     @property
     def may_audit(self) -> bool:

@@ -11,7 +11,6 @@ from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import lines as text_of
 from tasuki.desk.reading.observed.gone import gone_of, queue_in
 from tasuki.desk.reading.observed.recorded import NEWEST, Lines, events_of, stacks_in
-from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.reading.tracebacks import folded
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError
@@ -29,7 +28,7 @@ async def workers(view: View) -> Response:
     snapshot = await view.tools.sampler.latest()
     start = view.number_of("from", _MOST_PLACE)
     shown: Sequence[object] = snapshot.workers[start : start + PAGE]
-    past, ids = view.tools.sampler.past, _queue_ids(view, snapshot)
+    past, ids = view.tools.sampler.past, view.tools.site.ids
     return view.page(
         "workers.html",
         snapshot=snapshot,
@@ -49,7 +48,7 @@ async def worker(view: View) -> Response:
     found = next((each for each in snapshot.workers if each.key == key), None)
     if found is None:
         return view.page("error.html", status=404, snapshot=snapshot, text=view.say("worker.gone"))
-    ids = _queue_ids(view, snapshot)
+    ids = view.tools.site.ids
     tab = view.query.get("tab", "")
     is_asked = tab in _READERS
     # Events tell ids of messages, so they are for those who may see the messages.
@@ -79,9 +78,3 @@ async def worker(view: View) -> Response:
         problem=problem,
         newest=NEWEST,
     )
-
-
-def _queue_ids(view: View, snapshot: Snapshot) -> dict[tuple[str, str], str]:
-    """Driver and queue at the broker → id of the queue."""
-    queues = view.tools.site.live.queues
-    return {(row.driver, queues[row.id].spec.name): row.id for row in snapshot.queues.values()}

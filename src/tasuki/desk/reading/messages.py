@@ -21,6 +21,7 @@ from tasuki.state.jobs.fate import status_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
+    from tasuki.desk.reading.snapshot import QueueRow
 
 PAGE = 50
 """Messages of a page."""
@@ -60,29 +61,25 @@ class Found:
     """It was asked for by its name, which means one of the messages of its id."""
 
 
-async def ready_page(site: Site, queue: str, start: int, ready: int) -> Page:
-    """Ready messages from a number on. Raises AwayError, DriverError, UnsupportedError: its driver shows none."""
-    wanted = min(PAGE, max(ready - start, 0))
-    found = await _peek(site, queue, start, wanted) if wanted else []
-    after = start + len(found)
-    more = after if len(found) == wanted and after < min(ready, DEEPEST) else None
-    return Page(found, start, more, places=range(start, after))
+async def page_of(site: Site, row: QueueRow, state: str, start: int, most: int = PAGE) -> Page:
+    """Messages of a queue that wait, are delayed or failed before, from a number on, at most so many.
 
-
-async def delayed_page(site: Site, queue: str, start: int, ready: int) -> Page:
-    """Delayed messages, which come after the ready ones. Raises as ``ready_page``."""
-    found = await _peek(site, queue, ready + start, PAGE)
-    after = start + len(found)
-    more = after if len(found) == PAGE and after < DEEPEST else None
-    return Page(found, start, more, places=range(ready + start, ready + after))
-
-
-async def failed_page(site: Site, queue: str) -> Page:
-    """The messages with an error among the first ``SEARCHED``. Raises as ``ready_page``."""
-    first = await _peek(site, queue, 0, SEARCHED)
-    failed = [(at, each) for at, each in enumerate(first) if LAST_ERROR in each.headers][:PAGE]
-    messages, places = [each for _, each in failed], [at for at, _ in failed]
-    return Page(messages, is_bounded=len(first) == SEARCHED, places=places)
+    Raises AwayError, DriverError, UnsupportedError: its driver shows none.
+    """
+    if state == "retrying":
+        first = await _peek(site, row.id, 0, SEARCHED)
+        failed = [(at, each) for at, each in enumerate(first) if LAST_ERROR in each.headers]
+        shown, end = failed[start : start + most], start + most
+        after = end if end < len(failed) else None
+        messages, places = [each for _, each in shown], [at for at, _ in shown]
+        return Page(messages, start, after, len(first) == SEARCHED, places)
+    ready = row.ready or 0  # delayed messages come after the ready ones
+    begin, deepest = (start, min(ready, DEEPEST)) if state == "waiting" else (ready + start, DEEPEST)
+    wanted = min(most, max(deepest - start, 0))
+    found = await _peek(site, row.id, begin, wanted) if wanted else []
+    end = start + len(found)
+    after = end if wanted and len(found) == wanted and end < deepest else None
+    return Page(found, start, after, end >= DEEPEST, range(begin, begin + len(found)))
 
 
 async def find(site: Site, queue: str, id: str, place: int) -> Found:

@@ -14,8 +14,7 @@ from tasuki.clock import Clock
 from tasuki.desk.reading.counts import Counts, count, name_causes
 from tasuki.desk.reading.observed.gone import lost_of, queue_in
 from tasuki.desk.reading.observed.past import Past
-from tasuki.desk.reading.rates import Rates
-from tasuki.desk.reading.rows import Facts, row_of
+from tasuki.desk.reading.rows import Facts, Rates, row_of
 from tasuki.desk.reading.snapshot import STALE, QueueRow, Snapshot
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import TasukiError
@@ -107,7 +106,7 @@ class Sampler:
             is_waiting |= bool(found.silent or found.trouble)
         now = max((found.now for found in counts.values() if found.now), default=self._clock.time())
         told = [as_of_sign(worker, now) for found in _each(counts) for worker in found.workers]
-        names = {(queue.driver.name, queue.spec.name): id for id, queue in self._site.live.queues.items()}
+        names = self._site.ids
         workers = [each for each in _merged([*told, *here]) if queue_in(each, names) or each.unlisted.consumers]
         taken = self._clock.monotonic()
         self._rates.note(workers, taken)

@@ -175,7 +175,7 @@ class QueueRow:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of the lists of queues; its name is that of a field in the API and of a property of ``QueueRow``."""
+    """One column of the lists of queues; a field of the API and a property of ``QueueRow`` have its name."""
 
     name: str
     en: str

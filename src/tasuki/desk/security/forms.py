@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import ClientDisconnect, Request
 
 MOST_BYTES = 64 * 1024
-_MOST_FIELDS = 100
+MOST_FIELDS = 100
 _PATIENCE = 10.0
 """Seconds in which a body must be here."""
 
@@ -56,7 +56,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
     return dict(await read_fields(request))
 
 
-async def read_fields(request: Request, most: int = MOST_BYTES, fields: int = _MOST_FIELDS) -> list[tuple[str, str]]:
+async def read_fields(request: Request, most: int = MOST_BYTES, fields: int = MOST_FIELDS) -> list[tuple[str, str]]:
     """The same with all fields of a name, as of checkboxes; at most so many bytes and fields. Raises FormError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":

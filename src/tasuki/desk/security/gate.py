@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from math import ceil
 from urllib.parse import quote
 
@@ -14,12 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tasuki.clock import Clock
 from tasuki.desk.security.access import Access, client_behind, host_name, port_of
 from tasuki.desk.security.forms import Readers
-from tasuki.desk.security.origin import is_embedded, is_linked, is_own_origin
-from tasuki.desk.security.paths import is_api, segments_of
+from tasuki.desk.security.paths import is_api, is_embedded, is_linked, is_own_origin, segments_of
 from tasuki.desk.security.problems import problem
-from tasuki.desk.security.rates import Rate
-from tasuki.desk.security.session import Session
-from tasuki.desk.security.sessions import LIFE, Sessions, Way
+from tasuki.desk.security.sessions import LIFE, Session, Sessions, Way
 
 _log = logging.getLogger("tasuki.desk")
 
@@ -268,3 +266,28 @@ def cookie_name(request: Request, access: Access) -> str:
 
 def _plain(status: int, text: str, *, headers: dict[str, str] | None = None) -> Response:
     return PlainTextResponse(text + "\n", status, headers)
+
+
+_MOST_CLIENTS = 1000
+
+
+class Rate:
+    """A bucket of ``burst`` tokens for each client, which gains ``rate`` a second; the longest unseen are forgotten."""
+
+    def __init__(self, rate: float, burst: int, clock: Clock) -> None:
+        self._rate, self._burst, self._clock = rate, burst, clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str) -> float:
+        """Take one: 0, or, where there is none, the seconds until there is one."""
+        left, now = self._left(client), self._clock.monotonic()
+        is_taken = left >= 1
+        self._buckets[client] = (left - is_taken, now)
+        self._buckets.move_to_end(client)
+        if len(self._buckets) > _MOST_CLIENTS:
+            self._buckets.popitem(last=False)
+        return 0.0 if is_taken else (1 - left) / self._rate
+
+    def _left(self, client: str) -> float:
+        left, at = self._buckets.get(client, (float(self._burst), self._clock.monotonic()))
+        return min(left + (self._clock.monotonic() - at) * self._rate, self._burst)

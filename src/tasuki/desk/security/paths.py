@@ -1,10 +1,10 @@
-"""Paths: one text a segment, as the client wrote them; an encoded slash is part of a name."""
+"""Whether a request is for a page or the API, and whether it comes from a page of this desk; no I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote_to_bytes, urlsplit
 
 _MOST_BYTES = 2048
 
@@ -40,3 +40,31 @@ def own_path(text: str) -> str:
     """The path of a page of the desk to go back to; the first page for anything that leads elsewhere."""
     plain = text.isprintable() and text.startswith("/") and not text.startswith("//") and "\\" not in text
     return text if plain and len(text) <= _MOST_BYTES else "/"
+
+
+def is_own_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a request that changes something comes from a page of the desk, as far as its headers say.
+
+    A browser sends Origin or Sec-Fetch-Site; a program that sends neither has no cookies of a victim.
+    """
+    origin = headers.get("origin")
+    if origin is not None:
+        try:
+            parts = urlsplit(origin[:300])
+        except ValueError:
+            return False
+        return parts.scheme in ("http", "https") and parts.netloc.lower() == headers.get("host", "").lower()
+    return headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+
+
+def is_linked(headers: Mapping[str, str]) -> bool:
+    """Whether a page of another site, such as a terminal in a browser, led here, as far as the browser says."""
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+
+
+def is_embedded(headers: Mapping[str, str]) -> bool:
+    """Whether a page of another site loads this as a part of itself; a link to the desk is none.
+
+    It could not read the answer, but a hundred images of the largest page would keep the desk, and its process, busy.
+    """
+    return is_linked(headers) and headers.get("sec-fetch-mode", "navigate") != "navigate"

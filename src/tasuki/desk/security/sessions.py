@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections import OrderedDict
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
@@ -66,3 +67,18 @@ class Sessions:
 
     def _sign(self, use: str, text: str) -> str:
         return hmac.new(self._key, f"{use}\0{text}".encode(), sha256).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who asks, and what the forms for this client carry."""
+
+    id: str
+    actor: str
+    form_token: str
+    client: str
+    is_new: bool = False
+    is_by_token: bool = False
+    """It began with the token, and can be ended; other sessions begin by themselves."""
+    is_by_header: bool = False
+    """A program that sends the token each time: no other page can make it do so."""

@@ -1,10 +1,12 @@
-"""The text about one message: lines with styles, from plain values; no I/O."""
+"""Texts about one message: all facts of it, and the report of a dry run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from tasuki.app.dry_run.report import WARNING, DryRun
 from tasuki.app.explain.rule import Explanation
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.words import tell
@@ -12,13 +14,16 @@ from tasuki.desk.reading.bodies import Body, headers_of, line, lines
 from tasuki.desk.reading.listed.rows import MessageRow
 from tasuki.desk.reading.listed.timing import number
 from tasuki.desk.reading.messages import Found
-from tasuki.desk.reading.snapshot import RunningRow
+from tasuki.desk.reading.snapshot import RunningRow, Snapshot
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
 from tasuki.observe.plain import escape
 from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.top.frame import amounts
 from tasuki.top.frame.cells import Line
-from tasuki.top.views.view import Text
+from tasuki.top.views.view import Row, Text, View
+
+if TYPE_CHECKING:
+    from tasuki.desk.viewer import Viewer
 
 _LABEL = 12
 """Cells of what stands before a value."""
@@ -154,3 +159,46 @@ def pair(name: str, value: str, style: str = "") -> Line:
     """A name and its value."""
     gap = " " * max(_LABEL - len(name), 1)
     return [(name + gap, "dim"), (value, style)]
+
+
+class TrialView(View):
+    """A text that does not change."""
+
+    crumb = "dry run"
+    period = 3600.0
+
+    def __init__(self, report: DryRun) -> None:
+        self._report = report
+
+    async def read(self, reading: Viewer, snapshot: Snapshot) -> Text:
+        """See :class:`View`."""
+        return Text(list(_lines(self._report)))
+
+    def copied(self, row: Row | None) -> str:
+        """See :class:`View`."""
+        return self._report.message
+
+
+def _lines(report: DryRun) -> Iterator[Line]:
+    took = "" if report.seconds is None else f" after {amounts.age(report.seconds)}"
+    yield [(f"Dry run: {report.outcome}{took}", "ok" if report.is_good else "bad"), ("  nothing was changed", "dim")]
+    yield [(WARNING, "dim")]
+    yield pair("function", line(f"{report.function} of {report.consumer}"))
+    if report.error:
+        yield from heading("Error")
+        yield from ([(each, "bad")] for each in lines(report.error).splitlines())
+        yield from ([(each.expandtabs(4), "dim")] for each in lines(report.traceback).splitlines())
+    if report.effects:
+        yield from heading("It would have")
+        for effect in report.effects:
+            rest = ", ".join(f"{name} {value}" for name, value in effect.items() if name != "do")
+            yield pair(line(effect["do"], 40), line(rest, 500))
+    for title, texts in (
+        ("Log", [f"{each.get('level')} {each.get('text')}" for each in report.logs]),
+        ("Output", lines(report.output).splitlines()),
+        ("Errors", lines(report.errors).splitlines()),
+        ("Warnings", report.warnings),
+    ):
+        if texts:
+            yield from heading(title)
+            yield from ([(line(each, 1000), "")] for each in texts)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasuki.app.schedules.status import ScheduleStatus
-from tasuki.app.schedules.statuses import statuses_seen
 from tasuki.desk.acts.acts import Order
+from tasuki.desk.reading.observed.records import schedules_of
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.top.frame import amounts
@@ -86,10 +86,7 @@ class SchedulesView(View):
 
     async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
-        found: dict[str, ScheduleStatus] = {}
-        for app, ids in reading.site.parts():
-            seen = await reading.site.on(app, statuses_seen)
-            found |= {status.id: status for status in seen.statuses if status.queue in ids}
+        found, _ = await schedules_of(reading.site)
         rows = [
             Row(id, shown := _Shown(id, found.get(id), snapshot.now), f"{id} {config.queue}", shown.state == "late")
             for id, config in sorted(reading.site.project.of(ScheduleConfig).items())

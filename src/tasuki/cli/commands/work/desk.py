@@ -31,7 +31,7 @@ def command(target: Target, admin: Admin) -> None:
     app = target.load()
     refuse_all_private(app.check())
     door = admin.listen(app.root)
-    from tasuki.desk.making import alone
+    from tasuki.desk.desk import alone
 
     click.echo(f"desk: {door.link} (stop with Ctrl-C)", err=True)
     loop.run(_serve(alone(app, door.access), door.listening))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -10,17 +10,16 @@ from tasuki.app.state.fate import know
 from tasuki.desk.api import answers
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import cursor_of, read_number
-from tasuki.desk.api.operations.reading import running_of
 from tasuki.desk.api.problems import ProblemError
+from tasuki.desk.reading.asking import PATIENCE, cancelled
 from tasuki.desk.reading.bodies import Body, body_of, headers_of, lines
-from tasuki.desk.reading.causes import PATIENCE
 from tasuki.desk.reading.listed.rows import row_of, state_of
-from tasuki.desk.reading.messages import DEEPEST, SEARCHED, find, peek
-from tasuki.desk.reading.observed.held import cancelled
-from tasuki.desk.reading.snapshot import QueueRow
+from tasuki.desk.reading.messages import DEEPEST, find, page_of
+from tasuki.desk.reading.snapshot import QueueRow, RunningRow
 from tasuki.message import CONTENT_TYPE, LAST_ERROR, LAST_TRACEBACK, Message
 from tasuki.queues.queue import Queue
 from tasuki.state.jobs.fate import status_of
+from tasuki.state.presence import RunningMessage
 from tasuki.state.results import JobError
 
 if TYPE_CHECKING:
@@ -44,24 +43,23 @@ async def messages(call: Call) -> answers.Messages:
         raise ProblemError(409, text, "unsupported")
     if row.depth is None and not row.is_missing:  # else a broker that is away would look like an empty queue
         raise ProblemError(503, row.problem or f"{row.id} could not be read")
-    ready = row.ready or 0
-    first, most = (start, limit) if state == "waiting" else (ready + start, limit)
-    if state == "retrying":
-        first, most = 0, SEARCHED
-    elif state == "waiting":
-        most = min(limit, max(min(ready, DEEPEST) - start, 0))
-    shown = await call.site.at(row.id, lambda assembly: peek(assembly.queues[row.id], first, most)) if most else []
-    places = list(enumerate(shown, first))
-    if state == "retrying":
-        failed = [each for each in places if LAST_ERROR in each[1].headers]
-        end = start + limit
-        following = cursor_of(str(end)) if end < len(failed) else None
-        items = [item_of_message(live, row, message, place) for place, message in failed[start:end]]
-        return answers.Messages(items, following, is_bounded=len(shown) == SEARCHED)
-    end = start + len(shown)
-    is_more = len(shown) == most and end < (min(ready, DEEPEST) if state == "waiting" else DEEPEST)
-    items = [item_of_message(live, row, message, place) for place, message in places]
-    return answers.Messages(items, cursor_of(str(end)) if is_more and most else None, is_bounded=end >= DEEPEST)
+    page = await page_of(call.site, row, state, start, limit)
+    items = [item_of_message(live, row, message, at) for at, message in zip(page.places, page.messages, strict=True)]
+    return answers.Messages(items, None if page.after is None else cursor_of(str(page.after)), page.is_bounded)
+
+
+def running_of(rows: Any, *, shows_keys: bool = True) -> list[answers.Running]:
+    """What runs, the longest first; an order key is a part of the content, the id alone is none."""
+    found: list[RunningRow] = list(rows)
+    return [
+        answers.Running(each.message if shows_keys else keyless(each.message), each.consumer, f"{each.host}:{each.pid}")
+        for each in found
+    ]
+
+
+def keyless(message: RunningMessage) -> RunningMessage:
+    """A running message without its order key."""
+    return msgspec.structs.replace(message, key="")
 
 
 def running_item(queue: str, each: answers.Running) -> answers.MessageItem:
@@ -129,13 +127,12 @@ def _body(body: Body) -> answers.Body:
     return answers.Body(body.kind, body.size, body.text, body.is_cut, value)
 
 
-async def explain(call: Call) -> answers.Explained:
+async def explain(call: Call) -> Explanation:
     """Why a message does not run now."""
     _, row = await call.row()
     call.require("peek", row.id)
     found = await find(call.site, row.id, call.names["id"], 0)
-    told: Explanation = await call.tools.asked.explained(row.id, call.names["id"], found, _letters(call, row), PATIENCE)
-    return answers.Explained(told.id, told.queue, told.found, list(told.causes))
+    return await call.tools.asked.explained(row.id, call.names["id"], found, _letters(call, row), PATIENCE)
 
 
 async def result(call: Call) -> answers.Result:

@@ -1,29 +1,33 @@
-"""Operations that read an installation: queues, workers, schedules, acts, health."""
+"""Operations that read an installation: queues, workers, schedules, acts, health; find and the topology."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tasuki.desk.acts.auditing import last_acts
 from tasuki.desk.api import answers
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import cursor_of, page_of, read_number
+from tasuki.desk.api.operations.messages import item_of_message, keyless, running_item, running_of
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.words import say
 from tasuki.desk.reading import attention
-from tasuki.desk.reading.acts import last_acts
+from tasuki.desk.reading.listed.question import Question
 from tasuki.desk.reading.listed.settings import settings_of
 from tasuki.desk.reading.observed.recorded import events_by_consumer
-from tasuki.desk.reading.snapshot import RunningRow
+from tasuki.desk.reading.observed.records import schedules_of
+from tasuki.desk.site import AwayError
+from tasuki.desk.topology import Line, topology_of
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.observe.history.minutes import MINUTES
-from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
+from tasuki.state.presence import Presence, PresentConsumer
 
 if TYPE_CHECKING:
-    from tasuki.app.schedules.status import ScheduleStatus
+    pass
 
 _MOST_NOTICES = 100
 
@@ -95,21 +99,6 @@ async def history(call: Call) -> answers.History:
     )
 
 
-def running_of(rows: Any, *, shows_keys: bool = True) -> list[answers.Running]:
-    """What runs, the longest first; an order key is a part of the content, the id alone is none."""
-    found: list[RunningRow] = list(rows)
-    return [
-        answers.Running(
-            each.message if shows_keys else _keyless(each.message), each.consumer, f"{each.host}:{each.pid}"
-        )
-        for each in found
-    ]
-
-
-def _keyless(message: RunningMessage) -> RunningMessage:
-    return msgspec.structs.replace(message, key="")
-
-
 async def workers(call: Call) -> answers.Workers:
     """The worker processes on all machines."""
     snapshot = await call.snapshot()
@@ -126,12 +115,12 @@ async def worker(call: Call) -> answers.Worker:
 
 
 def _worker(call: Call, worker: Presence, now: float) -> answers.Worker:
-    ids = _ids_of(call)
+    ids = call.site.ids
 
     def shown(consumer: PresentConsumer) -> PresentConsumer:
         if not consumer.messages or call.may("peek", ids.get((consumer.driver, consumer.queue), "")):
             return consumer
-        return msgspec.structs.replace(consumer, messages=[_keyless(each) for each in consumer.messages])
+        return msgspec.structs.replace(consumer, messages=[keyless(each) for each in consumer.messages])
 
     consumers = [shown(each) for each in worker.consumers]
     return answers.Worker.of(worker, id=worker.name, consumers=consumers, condition=worker.condition(now))
@@ -147,13 +136,8 @@ async def _named(call: Call) -> Presence:
 
 def _queues_of(call: Call, worker: Presence) -> Sequence[str]:
     """The ids of the queues that a worker consumes; for one that the project does not have, its name at the broker."""
-    known = _ids_of(call)
+    known = call.site.ids
     return sorted({known.get((each.driver, each.queue), each.queue) for each in worker.consumers})
-
-
-def _ids_of(call: Call) -> Mapping[tuple[str, str], str]:
-    """Driver and name at the broker → id of the queue."""
-    return {(each.driver.name, each.spec.name): id for id, each in call.site.live.queues.items()}
 
 
 async def events(call: Call) -> answers.Events:
@@ -169,12 +153,10 @@ async def events(call: Call) -> answers.Events:
 
 async def schedules(call: Call) -> answers.Schedules:
     """The schedules, with their last and next times."""
-    from tasuki.app.schedules.statuses import statuses_seen
-
     site = call.site
-    found: dict[str, ScheduleStatus] = {}
-    for app, ids in site.parts():
-        found |= {each.id: each for each in (await site.on(app, statuses_seen)).statuses if each.queue in ids}
+    found, problems = await schedules_of(site)
+    if problems and not found:  # else a store that is away would look like a project without schedules
+        raise AwayError(problems[0])
     shown, following = page_of(found, call.query.cursor, call.query.limit)
     items = [
         answers.Schedule.of(
@@ -191,14 +173,10 @@ async def schedules(call: Call) -> answers.Schedules:
 
 async def audit(call: Call) -> answers.Acts:
     """The last 1,000 acts of people and programs on entries whose acts the actor may see, for 30 days; newest first."""
-    word = call.query.q.lower()
-    acts, _ = await last_acts(call.site, call.tools.acts.rights(), call.session.actor)
-    found = [
-        each for each in acts if word in f"{each.actor} {each.client} {each.act} {each.target} {each.batch}".lower()
-    ]
+    found, _ = await last_acts(call.site, call.tools.acts.rights(), call.session.actor, call.query.q)
     start = read_number(call.query.cursor)
     end = start + call.query.limit
-    return answers.Acts(found[start:end], cursor_of(str(end)) if end < len(found) else None, len(found))
+    return answers.Acts(list(found[start:end]), cursor_of(str(end)) if end < len(found) else None, len(found))
 
 
 async def health(call: Call) -> answers.Health:
@@ -206,3 +184,38 @@ async def health(call: Call) -> answers.Health:
     report = call.tools.watched.report()
     checks = [answers.Check(*check) for check in report.checks]
     return answers.Health(report.status, report.is_live, report.is_ready, report.time, checks)
+
+
+async def find(call: Call) -> answers.Found:
+    """Messages by their id, a header or a value of the body, in all queues that the actor may look into."""
+    snapshot = await call.snapshot()
+    question = Question(call.query.q.strip())
+    search = await call.tools.finder.find(question, snapshot, lambda id: call.may("peek", id))
+    queues = call.site.live.queues
+    hits = [
+        answers.Hit(
+            each.queue, item_of_message(queues[each.queue], snapshot.queues[each.queue], each.message, each.place)
+        )
+        for each in search.hits
+    ]
+    running = [answers.Hit(id, running_item(id, each)) for id, row in search.running for each in running_of([row])]
+    return answers.Found([*running, *hits], search.searched, search.is_over, list(search.cut), dict(search.unseen))
+
+
+async def topology(call: Call) -> answers.Topology:
+    """Which schedules, consumers, functions and dead-letter queues belong to each queue, and how much passes."""
+    snapshot, word = await call.snapshot(), call.query.q.lower()
+    lines = [
+        line for line in topology_of(call.site.project, snapshot).lines if any(word in id.lower() for id in line.names)
+    ]
+    start = read_number(call.query.cursor)
+    end = start + call.query.limit
+    following = cursor_of(str(end)) if end < len(lines) else None
+    return answers.Topology([_line(line) for line in lines[start:end]], following, len(lines))
+
+
+def _line(line: Line) -> answers.Line:
+    consumers = {id: list(line.functions.get(id, ())) for id in line.consumers}
+    return answers.Line.of(
+        line.row, queue=line.row.id, dead_rate=line.dead_rate, schedules=list(line.schedules), consumers=consumers
+    )

@@ -4,43 +4,40 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from tasuki.app.dry_run.report import DryRun
+from tasuki.app.explain.rule import Explanation
 from tasuki.desk.api import answers, asked
 from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import MOST_BYTES, MOST_MESSAGE
-from tasuki.desk.api.operations import acting, batching, letters, messages, reading, searching
+from tasuki.desk.api.operations import acting, letters, messages, reading
 
-Answering = Callable[[Call], Awaitable[answers.Answer]]
+Answer = answers.Answer | Explanation | DryRun
+Answering = Callable[[Call], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation; its function gives it its name and text."""
+    """One operation, for requests, the OpenAPI document and the tools of language models."""
 
+    name: str
+    """The ``operationId``."""
+    text: str
     method: str
     path: tuple[str, ...]
     """Segments below ``/api/v1``; one in braces is a name that the function gets."""
     call: Answering
-    answer: type[answers.Answer]
+    answer: type[Answer]
     right: str = ""
     """The act whose right it needs."""
     query: type[asked.Query] = asked.Query
-    body: type[asked.Nothing] | type | None = None
+    body: type[asked.Nothing] | None = None
     most: int = MOST_BYTES
     """Bytes of its body."""
     reads_site: bool = True
     """False: it is about this process, and answers while brokers are away."""
-
-    @property
-    def name(self) -> str:
-        """The ``operationId``."""
-        return self.call.__name__
-
-    @property
-    def text(self) -> str:
-        """What it does, for the document and for language models."""
-        return inspect.getdoc(self.call) or ""
 
     @property
     def names(self) -> list[str]:
@@ -54,14 +51,29 @@ class Operation:
         )
 
 
+def _of(method: str, path: str, call: Answering, answer: type[Answer], **facts: Any) -> Operation:
+    """An operation that has the name and the text of its function."""
+    return Operation(call.__name__, inspect.getdoc(call) or "", method, _split(path), call, answer, **facts)
+
+
 def _get(
-    path: str, call: Answering, answer: type[answers.Answer], query: type[asked.Query] = asked.Query, right: str = ""
+    path: str, call: Answering, answer: type[Answer], query: type[asked.Query] = asked.Query, right: str = ""
 ) -> Operation:
-    return Operation("GET", _split(path), call, answer, right, query)
+    return _of("GET", path, call, answer, right=right, query=query)
 
 
 def _post(path: str, call: Answering, right: str, body: type = asked.Nothing, most: int = MOST_BYTES) -> Operation:
-    return Operation("POST", _split(path), call, answers.Done, right, body=body, most=most)
+    return _of("POST", path, call, answers.Done, right=right, body=body, most=most)
+
+
+def _act(path: str, act: str, name: str, text: str, body: type = asked.Nothing, most: int = MOST_BYTES) -> Operation:
+    call = acting.ordered(act)
+    return Operation(name, text, "POST", _split(path), call, answers.Done, act, body=body, most=most)
+
+
+def _change(verb: str, text: str) -> Operation:
+    path, call = _split(f"/batches/{{batch}}/{verb}"), letters.changed(verb)
+    return Operation(f"{verb}_batch", text, "POST", path, call, answers.Done, "batch", body=asked.Nothing)
 
 
 def _split(path: str) -> tuple[str, ...]:
@@ -75,48 +87,56 @@ OPERATIONS: Sequence[Operation] = (
     _get("/queues/{queue}/history", reading.history, answers.History),
     _get("/queues/{queue}/messages", messages.messages, answers.Messages, asked.MessagesQuery, "peek"),
     _get("/messages/{queue}/{id}", messages.message, answers.Message, asked.MessageQuery, "peek"),
-    _get("/messages/{queue}/{id}/explain", messages.explain, answers.Explained, right="peek"),
+    _get("/messages/{queue}/{id}/explain", messages.explain, Explanation, right="peek"),
     _get("/messages/{queue}/{id}/result", messages.result, answers.Result, right="peek"),
     _get("/dead/groups", letters.groups, answers.Groups, asked.GroupsQuery, "peek"),
     _get("/dead/{queue}", letters.letters, answers.Letters, asked.LettersQuery, "peek"),
-    _get("/find", searching.find, answers.Found, asked.FindQuery, "peek"),
-    _get("/topology", searching.topology, answers.Topology, asked.PartQuery),
+    _get("/find", reading.find, answers.Found, asked.FindQuery, "peek"),
+    _get("/topology", reading.topology, answers.Topology, asked.PartQuery),
     _get("/workers", reading.workers, answers.Workers, asked.PageQuery),
     _get("/workers/{worker}", reading.worker, answers.Worker),
     _get("/workers/{worker}/events", reading.events, answers.Events, asked.EventsQuery, "peek"),
     _post("/workers/{worker}/acknowledge", acting.acknowledge, "acknowledge"),
     _get("/schedules", reading.schedules, answers.Schedules, asked.PageQuery),
     _get("/audit", reading.audit, answers.Acts, asked.AuditQuery, "audit"),
-    Operation("GET", ("health",), reading.health, answers.Health, reads_site=False),
-    _post("/queues/{queue}/pause", acting.pause_queue, "pause", asked.PauseOrder),
-    _post("/queues/{queue}/resume", acting.resume_queue, "resume"),
+    _of("GET", "/health", reading.health, answers.Health, reads_site=False),
+    _act("/queues/{queue}/pause", "pause", "pause_queue",
+         "Let all workers stop receiving from a queue; running handlers end.", asked.PauseOrder),
+    _act("/queues/{queue}/resume", "resume", "resume_queue", "End the pause of a queue."),
     _post("/queues/{queue}/purge", acting.purge, "purge", asked.PurgeOrder),
-    _post("/queues/{queue}/publish", acting.publish, "publish", asked.PublishOrder, MOST_MESSAGE),
-    Operation("DELETE", ("queues", "{queue}"), acting.delete, answers.Done, "delete"),
-    _post("/messages/{queue}/{id}/retry", acting.retry, "redrive", asked.MessageOrder),
-    _post("/messages/{queue}/{id}/cancel", acting.cancel, "cancel", asked.MessageOrder),
-    _post("/messages/{queue}/{id}/reschedule", acting.reschedule, "reschedule", asked.DueOrder),
+    _act("/queues/{queue}/publish", "publish", "publish",
+         "Publish one message; answered when the broker has confirmed it.", asked.PublishOrder, MOST_MESSAGE),
+    Operation("delete", "Delete a queue at its broker with all its messages. This cannot be undone.", "DELETE",
+              ("queues", "{queue}"), acting.ordered("delete"), answers.Done, "delete"),
+    _act("/messages/{queue}/{id}/retry", "redrive", "retry",
+         "Send one dead letter back to the queue where it failed: its handler runs again.", asked.MessageOrder),
+    _act("/messages/{queue}/{id}/cancel", "cancel", "cancel",
+         "Cancel one message permanently: it does not start any more, and its handler is interrupted.",
+         asked.MessageOrder),
+    _act("/messages/{queue}/{id}/reschedule", "reschedule", "reschedule",
+         "Let a delayed message run now, or at another time.", asked.DueOrder),
     _post("/messages/{queue}/{id}/edit", acting.edit, "edit", asked.EditOrder, MOST_MESSAGE),
-    _post("/messages/{queue}/{id}/undo-edit", acting.undo_edit, "edit"),
-    Operation(
-        "POST",
-        ("messages", "{queue}", "{id}", "dry-run"),
-        acting.dry_run,
-        answers.DryRun,
-        "dry_run",
-        body=asked.Nothing,
+    replace(
+        _act("/messages/{queue}/{id}/undo-edit", "undo_edit", "undo_edit",
+             "Bring a letter back in the place of the message that its edit made, within 15 minutes; `id`: of the "
+             "message."),
+        right="edit",
     ),
-    _get("/batches", batching.batches, answers.Batches, right="peek"),
-    _get("/batches/{batch}", batching.batch, answers.Batch, right="peek"),
-    _post("/batches", batching.begin_batch, "redrive", asked.BatchOrder),
-    _post("/batches/{batch}/pause", batching.pause_batch, "batch"),
-    _post("/batches/{batch}/resume", batching.resume_batch, "batch"),
-    _post("/batches/{batch}/cancel", batching.cancel_batch, "batch"),
-    _post("/batches/{batch}/undo", batching.undo_batch, "batch"),
-    _post("/consumers/{consumer}/pause", acting.pause_consumer, "pause", asked.PauseOrder),
-    _post("/consumers/{consumer}/resume", acting.resume_consumer, "resume"),
-    _post("/consumers/{consumer}/scale", acting.scale, "scale", asked.ScaleOrder),
-    _post("/schedules/{schedule}/run", acting.run_schedule, "run"),
-    _post("/schedules/{schedule}/pause", acting.pause_schedule, "pause", asked.PauseOrder),
-    _post("/schedules/{schedule}/resume", acting.resume_schedule, "resume"),
-)
+    _of("POST", "/messages/{queue}/{id}/dry-run", acting.dry_run, DryRun, right="dry_run", body=asked.Nothing),
+    _get("/batches", letters.batches, answers.Batches, right="peek"),
+    _get("/batches/{batch}", letters.batch, answers.Batch, right="peek"),
+    _post("/batches", letters.begin_batch, "redrive", asked.BatchOrder),
+    _change("pause", "Pause a batch."),
+    _change("resume", "Resume a batch that is paused or has failed; after a stop by its canary, without the canary."),
+    _change("cancel", "End a batch; letters that it has moved stay where they are."),
+    _change("undo", "End a batch, and bring the letters back that still wait where it has put them."),
+    _act("/consumers/{consumer}/pause", "pause", "pause_consumer",
+         "Let all workers stop receiving for a consumer.", asked.PauseOrder),
+    _act("/consumers/{consumer}/resume", "resume", "resume_consumer", "End the pause of a consumer."),
+    _act("/consumers/{consumer}/scale", "scale", "scale",
+         "Set how many messages each process handles at the same time for a consumer; 0 pauses it.", asked.ScaleOrder),
+    _act("/schedules/{schedule}/run", "run", "run_schedule",
+         "Publish the message of a schedule now; its own times stay as they are."),
+    _act("/schedules/{schedule}/pause", "pause", "pause_schedule", "Let a schedule publish nothing.", asked.PauseOrder),
+    _act("/schedules/{schedule}/resume", "resume", "resume_schedule", "End the pause of a schedule."),
+)  # fmt: skip

@@ -13,11 +13,10 @@ from tasuki.desk.acts.bulk import ACT_OF, VERBS, Bulk
 from tasuki.desk.dead.rows import count_of
 from tasuki.desk.dead.windows import Window
 from tasuki.desk.pages.dead_letters.letters import filter_of
-from tasuki.desk.pages.view import View
-from tasuki.desk.security.forms import FormError, read_fields
+from tasuki.desk.pages.view import PageError, View
 from tasuki.desk.security.paths import own_path
 from tasuki.desk.site import problem_of
-from tasuki.errors import BatchNotFoundError, PolicyDeniedError, TasukiError
+from tasuki.errors import BatchNotFoundError, TasukiError
 
 NAMED_FROM = 100
 """From more letters on, the name of the queue is typed."""
@@ -25,19 +24,6 @@ _GROWTH = 1.1
 """How many more letters there may be than the form said."""
 _LONG = 512
 Fields = Sequence[tuple[str, str]]
-
-
-async def fields_of(view: View) -> Fields | Response:
-    """The fields of a form that was made here; or the answer to another one."""
-    try:
-        fields = await read_fields(view.request)
-    except FormError as error:
-        return view.page("error.html", status=error.status, text=str(error))
-    session, sessions = view.session, view.tools.sessions
-    is_ours = not session.is_new and sessions.is_form_token(session.id, dict(fields).get("token", ""))
-    if not (session.is_by_header or is_ours):
-        return view.page("error.html", status=403, text=view.say("error.form"))
-    return fields
 
 
 def _bulk(view: View, fields: Fields) -> Bulk | None:
@@ -55,9 +41,7 @@ def _bulk(view: View, fields: Fields) -> Bulk | None:
 async def confirm(view: View) -> Response:
     """Ask: what, which letters, how many, how fast."""
     is_selection = view.request.method == "POST"
-    fields = await fields_of(view) if is_selection else view.request.query_params.multi_items()
-    if isinstance(fields, Response):
-        return fields
+    fields = await view.fields() if is_selection else view.request.query_params.multi_items()
     bulk = _bulk(view, fields)
     if bulk is None or (bulk.ids and not is_selection):
         return view.page("error.html", status=404, text=view.say("error.not_found"))
@@ -67,8 +51,7 @@ async def confirm(view: View) -> Response:
 
 
 async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem: str = "") -> Response:
-    if (denied := _denied(view, bulk)) is not None:
-        return denied
+    _require(view, bulk)
     try:
         count, is_all = await _count(view, bulk)
     except (TasukiError, ValueError) as error:
@@ -91,12 +74,10 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
     )
 
 
-def _denied(view: View, bulk: Bulk) -> Response | None:
-    """The page that says which right the actor lacks; None: none."""
-    lacking = [right for right in bulk.rights if not view.may(right, bulk.queue)]
-    if not lacking:
-        return None
-    return view.page("error.html", status=403, text=view.say("queue.no_right", right=f"queue.admin.{lacking[0]}"))
+def _require(view: View, bulk: Bulk) -> None:
+    """Return if the actor has the rights. Raises PageError, which names the first that is lacking."""
+    for right in bulk.rights:
+        view.require(right, bulk.queue)
 
 
 def _asks_name(bulk: Bulk, count: int) -> bool:
@@ -130,26 +111,21 @@ async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:
 
 async def begin(view: View) -> Response:
     """Begin the batch, and show it."""
-    fields = await fields_of(view)
-    if isinstance(fields, Response):
-        return fields
+    fields = await view.fields()
     bulk = _bulk(view, fields)
     if bulk is None:
         return view.page("error.html", status=404, text=view.say("error.not_found"))
-    if (denied := _denied(view, bulk)) is not None:
-        return denied
+    _require(view, bulk)
     one = dict(fields)
     back = own_path(one.get("back", "/dead"))
     if (answer := await _check(view, bulk, one.get("name", ""), one.get("count", ""), back)) is not None:
         return answer
-    order = Order(bulk.act, "queue", bulk.queue, bulk=bulk)
     try:
-        done = await view.tools.acts.carry_out(order, view.session)
-    except PolicyDeniedError as error:
-        return view.page("error.html", status=403, text=problem_of(error))
-    except (TasukiError, ValueError, LookupError) as error:
+        done = await view.carry_out(Order(bulk.act, "queue", bulk.queue, bulk=bulk))
+    except (PageError, ValueError) as error:
+        if isinstance(error, PageError) and error.status == 403:
+            raise
         return await _ask(view, bulk, back, status=400, problem=problem_of(error))
-    view.tools.said.put(view.session, view.say(done.key, **done.values))
     return RedirectResponse(view.url("batches", str(done.values["batch"])), 303)
 
 
@@ -200,40 +176,21 @@ def verbs_of(batch: Batch) -> tuple[str, ...]:
 
 
 async def _order(view: View, found: Batch) -> Response:
-    fields = await fields_of(view)
-    if isinstance(fields, Response):
-        return fields
+    fields = await view.fields()
     verb = dict(fields).get("verb", "")
     if verb not in VERBS:
         return view.page("error.html", status=404, text=view.say("error.not_found"))
-    order = Order("batch", "queue", found.queue, options={"batch": found.id, "verb": verb})
-    try:
-        done = await view.tools.acts.carry_out(order, view.session)
-    except PolicyDeniedError as error:
-        return view.page("error.html", status=403, text=problem_of(error))
-    except (TasukiError, LookupError) as error:
-        return view.page("error.html", status=409, text=problem_of(error))
-    view.tools.said.put(view.session, view.say(done.key, **done.values))
+    await view.carry_out(Order("batch", "queue", found.queue, options={"batch": found.id, "verb": verb}))
     return RedirectResponse(view.url("batches", found.id), 303)
 
 
 async def borrow(view: View) -> Response:
     """Receive the first letters of a queue whose broker cannot show them, and go back to the page."""
-    fields = await fields_of(view)
-    if isinstance(fields, Response):
-        return fields
+    fields = await view.fields()
     one, id = dict(fields), view.path[1]
     asked = filter_of(view, fields)
     row = (await view.tools.sampler.latest()).queues[id]
     if not row.is_dead_letters or view.tools.site.live.queues[id].driver.capabilities.peek or asked.problem:
         return view.page("error.html", status=404, text=view.say("error.not_found"))
-    try:
-        done = await view.tools.acts.carry_out(
-            Order("borrow", "queue", id, options={"where": asked.where}), view.session
-        )
-    except PolicyDeniedError as error:
-        return view.page("error.html", status=403, text=problem_of(error))
-    except TasukiError as error:
-        return view.page("error.html", status=409, text=problem_of(error))
-    view.tools.said.put(view.session, view.say(done.key, **done.values))
+    await view.carry_out(Order("borrow", "queue", id, options={"where": asked.where}))
     return RedirectResponse(view.root + own_path(one.get("back", "/dead")), 303)

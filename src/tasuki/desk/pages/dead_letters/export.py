@@ -19,7 +19,6 @@ from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk
 from tasuki.desk.dead.library import Library
 from tasuki.desk.dead.windows import NEWEST, cause_page, count, peek_page
-from tasuki.desk.pages.dead_letters.bulk import fields_of
 from tasuki.desk.pages.dead_letters.letters import Filter, filter_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.reading.bodies import has_long_headers, headers_of, most_of, plain_of
@@ -46,15 +45,11 @@ _MOST_AT_ONCE = 4
 async def export(view: View) -> Response:
     """A download of the selected letters, or of all of the newest ``NEWEST`` that the filter holds for."""
     is_selection = view.request.method == "POST"
-    fields = await fields_of(view) if is_selection else view.request.query_params.multi_items()
-    if isinstance(fields, Response):
-        return fields
+    fields = await view.fields() if is_selection else view.request.query_params.multi_items()
     id, asked = view.path[1], filter_of(view, fields)
     source = view.tools.site.live.queues[id]
     ids = {value for name, value in fields if name == "ids" and value}
-    if not view.may("peek", id):
-        text = view.say("queue.no_right", right="queue.admin.peek")
-        return view.page("error.html", status=403, text=text)
+    view.require("peek", id)
     if is_selection and not ids:
         return view.page("error.html", status=400, text=view.say("bulk.nothing"))
     if asked.problem or not source.driver.capabilities.peek:

@@ -99,8 +99,7 @@ class WorkerView(View):
                 empty=("This worker has gone. Its messages come back when its death is seen, or their leases end.",)
             )
         self._worker = worker
-        live = reading.site.live
-        names = {(row.driver, live.queues[id].spec.name): id for id, row in snapshot.queues.items()}
+        names = {key: id for key, id in reading.site.ids.items() if id in snapshot.queues}
         rows: list[Row] = []
         for consumer in worker.consumers:
             queue = names.get((consumer.driver, consumer.queue), "")

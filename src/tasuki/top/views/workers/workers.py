@@ -121,8 +121,7 @@ class WorkersView(View):
 
     async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
-        queues = reading.site.live.queues
-        names = {(queue.driver.name, queue.spec.name): id for id, queue in queues.items()}
+        names = reading.site.ids
         lost = [_Seen(worker, snapshot.now, queue_in(worker, names)) for worker in snapshot.lost]
         rows = [_row(seen) for seen in [*lost, *(_Seen(worker, snapshot.now) for worker in snapshot.workers)]]
         return Table(rows, _NONE if snapshot.knows_workers or not snapshot.queues else _UNKNOWN)

@@ -1,17 +1,80 @@
-"""The picture of a topology: boxes in five columns, and curves between them; no I/O.
-
-Schedules → queues → consumers → functions → dead letters. The wider a curve, the more messages take it.
-"""
+"""Topology: the way of the messages, queue by queue, and a picture of it; no I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log10
+from typing import Literal
 
 from tasuki.desk.looks import numbers
-from tasuki.desk.topology.lines import Kind, Line
+from tasuki.desk.reading.snapshot import QueueRow, Snapshot
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.schedule import ScheduleConfig
+from tasuki.kinds.graph import Graph, graph_of
+from tasuki.observe.history.minutes import MINUTE
 from tasuki.observe.plain import text_width
+
+Kind = Literal["schedule", "queue", "consumer", "function", "dead"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One queue with all that leads to it and from it."""
+
+    row: QueueRow
+    schedules: Sequence[str]
+    consumers: Sequence[str]
+    functions: Mapping[str, Sequence[str]]
+    """Consumer → the functions that it calls."""
+    dead: str
+    """Its dead-letter queue; empty: it has none."""
+    dead_rate: float | None
+    """Messages that became dead letters a second, in the last minute."""
+
+    @property
+    def names(self) -> list[str]:
+        """The ids of all that it joins."""
+        functions = [id for ids in self.functions.values() for id in ids]
+        return [self.row.id, *self.schedules, *self.consumers, *functions, *([self.dead] if self.dead else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """All queues, but for those that only keep dead letters."""
+
+    lines: Sequence[Line]
+
+
+def topology_of(project: Project, snapshot: Snapshot) -> Topology:
+    """The topology of a project, with the rates of a snapshot; the busiest queues first."""
+    graph = graph_of(project)
+    following: dict[str, list[str]] = {}
+    for edge in graph.edges:
+        if edge.what in ("feeds", "calls"):
+            following.setdefault(edge.start, []).append(edge.end)
+    schedules: dict[str, list[str]] = {}
+    for id, config in project.of(ScheduleConfig).items():
+        schedules.setdefault(config.queue, []).append(id)
+    lines = [
+        _line(row, graph, following, schedules.get(row.id, []))
+        for row in snapshot.queues.values()
+        if not row.is_dead_letters or row.id in following
+    ]
+    # Of those without traffic the ones that lead somewhere.
+    return Topology(sorted(lines, key=lambda line: (-_traffic(line.row), len(line.names) == 1, line.row.id)))
+
+
+def _line(row: QueueRow, graph: Graph, following: Mapping[str, Sequence[str]], schedules: Sequence[str]) -> Line:
+    consumers = following.get(row.id, [])
+    functions = {id: [each for each in following.get(id, ()) if each in graph.nodes] for id in consumers}
+    dead_rate = None if not row.knows_past else 0.0 if row.past is None else row.past.last.dead / MINUTE
+    return Line(row, schedules, consumers, functions, row.dead_letters, dead_rate)
+
+
+def _traffic(row: QueueRow) -> float:
+    return (row.in_rate or 0.0) + (row.out_rate or 0.0)
+
 
 WIDTH = 1180
 _COLUMNS: dict[Kind, int] = {"schedule": 0, "queue": 1, "consumer": 2, "function": 3, "dead": 4}

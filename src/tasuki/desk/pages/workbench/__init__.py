@@ -1,1 +1,0 @@
-"""Pages about one message: change it, try it, copy it."""

@@ -1,1 +1,0 @@
-"""The topology: which entries give messages to which, as lines of a table and as a picture."""

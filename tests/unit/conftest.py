@@ -1,4 +1,4 @@
-"""Virtual time where a module says ``VIRTUAL_TIME = True``.
+"""Virtual time where a module, or the package around it, says ``VIRTUAL_TIME = True``.
 
 No unit test in virtual time waits for a thread: that loop would not, and the test would fail now and then.
 """
@@ -6,6 +6,7 @@ No unit test in virtual time waits for a thread: that loop would not, and the te
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ def _check(loop: asyncio.AbstractEventLoop) -> None:
 
 @pytest.fixture
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, object]]:
-    is_virtual = getattr(request.module, "VIRTUAL_TIME", False)
+    package = sys.modules[request.module.__package__]
+    is_virtual = getattr(request.module, "VIRTUAL_TIME", getattr(package, "VIRTUAL_TIME", False))
     return "asyncio", {"loop_factory": VirtualTimeLoop} if is_virtual else {}
 
 

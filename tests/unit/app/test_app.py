@@ -18,7 +18,6 @@ from tasuki.errors import (
     LifecycleError,
     ProjectError,
     QueueNotFoundError,
-    StopTimeoutError,
     TasukiError,
 )
 from tasuki.supervisor.state import State
@@ -132,15 +131,6 @@ async def test_of_two_brokers_one_is_away(make_app: MakeApp, broker: list[Driver
         assert states == {State.RUNNING, State.FAILED}
 
 
-async def test_a_broker_that_is_away_and_a_close(make_app: MakeApp, broker: list[DriverError]) -> None:
-    app = make_app()
-    app.queue("tasks")
-    broker += [BrokerUnavailableError("away")] * 5
-    await app.open()
-    await app.close()
-    assert not app.is_open
-
-
 async def test_a_driver_that_cannot_be_opened_at_all(make_app: MakeApp, broker: list[DriverError]) -> None:
     app = make_app()
     app.queue("tasks")
@@ -189,22 +179,6 @@ async def test_a_handler_that_does_not_load_stops_the_start(make_app: MakeApp) -
     with pytest.raises(LifecycleError, match="no_such_module"):
         await app.start()
     await app.close()
-
-
-async def test_work_left_over_at_the_end_is_told(make_app: MakeApp) -> None:
-    app = make_app()
-    queue = app.queue("tasks")
-
-    @queue.consumer()
-    async def handle(body: Any) -> None:
-        await asyncio.sleep(3600)
-
-    await app.start()
-    await queue.publish(1)
-    await asyncio.sleep(1)
-    with pytest.raises(StopTimeoutError):
-        await app.close(1)
-    assert not app.is_open
 
 
 def run_in_new_loop(work: Any) -> Any:
@@ -260,21 +234,6 @@ async def test_functions_are_called_and_call_each_other(make_app: MakeApp) -> No
             app.live_queue("task")
     with pytest.raises(LifecycleError):
         await app.call("outer", 1)
-
-
-async def test_resources(make_app: MakeApp) -> None:
-    from tasuki import Context
-
-    app = make_app()
-    app.queue("tasks")
-    app.entry("store", "store.memory")
-
-    @app.function()
-    async def use(body: Any, context: Context) -> bool:
-        return str(context.resource("store").id) == "app:store"
-
-    async with app:
-        assert await app.call("use", None) is True
 
 
 async def test_a_lifespan_for_web_frameworks(make_app: MakeApp) -> None:

@@ -22,6 +22,7 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki.state.results import JobRecord, encode, result_key
+from tests.unit.app.stores import store_of
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -112,9 +113,7 @@ async def test_a_job_that_starts_at_the_same_moment_is_not_noted_as_cancelled(
     async with app:
         for id in ("a", "b"):
             await jobs.publish(1, id=id, delay="1h")
-        state = app.live_assembly().state_of("app:jobs")
-        assert state is not None
-        store = await state.store()
+        store = await store_of(app)
         get, key = store.get, result_key("jobs", "a")
 
         async def starting(wanted: str) -> Entry | None:

@@ -97,17 +97,20 @@ async def test_what_the_driver_can_never_give_is_refused_by_the_check(
     assert able in error.hint
 
 
-@pytest.mark.parametrize("words", ["requires: [power]", "durability: broker, requires: [process, power, delay]"])
-async def test_a_requirement_counts_like_a_durability(tmp_path: Path, words: str) -> None:
-    text = PROJECT.format(driver="sqlite, synchronous: normal", level="memory").replace("durability: memory", words)
-    (tmp_path / "_index.yaml").write_text(text)
+@pytest.mark.parametrize(
+    ("driver", "queue"),
+    [
+        ("", "requires: [power]"),
+        ("", "durability: broker, requires: [process, power, delay]"),
+        (", durability: power", "durability: process"),
+    ],
+)
+async def test_a_requirement_and_the_demand_of_the_driver_count_like_a_durability(
+    tmp_path: Path, driver: str, queue: str
+) -> None:
+    text = PROJECT.format(driver=f"sqlite, synchronous: normal{driver}", level="memory")
+    (tmp_path / "_index.yaml").write_text(text.replace("durability: memory", queue))
     async with App.load(tmp_path) as opened:
-        with pytest.raises(DurabilityError, match="demands durability 'power'"):
-            await opened.publish("tasks", 1)
-
-
-async def test_the_demand_of_the_driver_is_that_of_its_queues(tmp_path: Path) -> None:
-    async with app(tmp_path, "sqlite, synchronous: normal, durability: power", "process") as opened:
         with pytest.raises(DurabilityError, match="'app:tasks' demands durability 'power'"):
             await opened.publish("tasks", 1)
 

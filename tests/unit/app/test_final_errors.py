@@ -25,6 +25,7 @@ from tasuki.errors import (
 from tasuki.flow.group_records import Membership, group_key
 from tasuki.flow.groups import withdraw
 from tasuki.queues.queue import GroupEnvelope
+from tests.unit.app.stores import store_of
 from tests.unit.app.test_groups import Site, until
 
 pytestmark = pytest.mark.anyio
@@ -83,12 +84,6 @@ class Broken:
 
         monkeypatch.setattr(driver, "publish", publish_or_fail)
         monkeypatch.setattr(driver, "move", move_or_fail)
-
-
-async def store_of(app: App, queue: str = "jobs") -> Store:
-    state = app.live_assembly().state_of(f"app:{queue}")
-    assert state is not None
-    return await state.store()
 
 
 def findings(app: App, check: str) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from tasuki.flow.group_records import Ended
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.security.scope import Scope
+from tests.unit.app.stores import store_of
 from tests.unit.security.test_policy import policy
 
 ALLOW = policy(actions="*", resources="app:jobs")
@@ -72,9 +73,7 @@ class Site:
             self.failed.append((context.message.id, body))
 
     async def store(self) -> Store:
-        state = self.app.live_assembly().state_of("app:jobs")
-        assert state is not None
-        return await state.store()
+        return await store_of(self.app)
 
     async def records(self) -> list[str]:
         return [entry.key for entry in (await (await self.store()).list("group/", limit=1000)).entries]

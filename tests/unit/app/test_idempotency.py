@@ -12,6 +12,7 @@ import pytest
 
 from tasuki import App, Context, Reject, Retry
 from tasuki.errors import HandlerError, InvalidEntryError, ProjectError
+from tests.unit.app.stores import store_of
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -165,9 +166,7 @@ async def test_a_dead_workers_claim_is_taken_over_by_its_own_message(make_app: C
         seen.append(body)
 
     async with app.worker():
-        state = app.assembly.state_of("app:jobs")  # type: ignore[union-attr]
-        assert state is not None
-        store = await state.store()
+        store = await store_of(app)
         for order, message in (("x", "mine"), ("y", "another's")):
             place = f"once/{app.live_queue('jobs').spec.name}/app:handle.consumer//{order}"
             await store.put(place, encode(OnceRecord("dead", message)), ttl=30.0)

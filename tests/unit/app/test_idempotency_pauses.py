@@ -10,6 +10,7 @@ import pytest
 
 from tasuki import App, Context, QueueHandle
 from tasuki.consumers.handling.idempotency import ONCE, decode
+from tests.unit.app.stores import store_of
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -46,9 +47,7 @@ class Site:
         return await self.jobs.publish({"name": name, **body}, {"order": "x"})
 
     async def records(self) -> list[Any]:
-        state = self.app.live_assembly().state_of("app:jobs")
-        assert state is not None
-        return [decode(each.value) for each in (await (await state.store()).list(ONCE)).entries]
+        return [decode(each.value) for each in (await (await store_of(self.app)).list(ONCE)).entries]
 
 
 @pytest.fixture

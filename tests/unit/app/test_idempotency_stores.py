@@ -21,7 +21,8 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, StopTimeoutError
 from tasuki.state.shared import SharedState
 from tests.support.settings import parsed
-from tests.unit.app.test_final_errors import Broken, store_of
+from tests.unit.app.stores import store_of
+from tests.unit.app.test_final_errors import Broken
 from tests.unit.app.test_groups import until
 
 pytestmark = pytest.mark.anyio

@@ -143,16 +143,6 @@ async def test_another_error_of_a_batch_is_raised_when_all_are_decided(make_app:
         assert (await queue.info())["message_count"] == 2
 
 
-async def test_it_must_be_async(make_app: MakeApp) -> None:
-    app = make_app()
-
-    @app.middleware
-    def plain(envelope: Envelope[Any], publish: Publish) -> Any: ...
-
-    with pytest.raises(ProjectError, match=r"test_middleware.py:\d+: app:plain: .* is no async function.*'async def'"):
-        app.check()
-
-
 class Doubling:
     """A middleware with settings of its own."""
 

@@ -84,26 +84,6 @@ async def test_without_dead_letters_it_is_kept(make_app: Callable[..., App], cap
     assert not seen
 
 
-async def test_a_dead_letter_queue_takes_the_sizes_of_the_queues_whose_letters_it_gets(
-    make_app: Callable[..., App],
-) -> None:
-    app, letters = make_app(), list[str]()
-
-    @app.queue("tasks", max_message_size=4 * KIB, dead_letter={"queue": "dead", "max_attempts": 1}).consumer
-    async def fail(body: str) -> None:
-        raise ValueError(body[:1])
-
-    @app.queue("dead", max_message_size=KIB).consumer
-    async def look(body: str) -> None:
-        letters.append(body)
-
-    async with app.worker(), asyncio.timeout(60):
-        await app.publish("tasks", "x" * 3 * KIB)
-        while not letters:
-            await asyncio.sleep(0.1)
-    assert letters == ["x" * 3 * KIB]
-
-
 async def test_the_dead_letters_of_a_dead_letter_queue_keep_their_size(make_app: Callable[..., App]) -> None:
     app, letters = make_app(), list[str]()
 

@@ -47,25 +47,6 @@ def test_processes_that_start_together_do_not_all_end_together() -> None:
     assert Limits(messages=5).spread(1) == Limits(messages=5)
 
 
-async def test_the_app_is_drained_when_it_has_handled_enough(make_app: Make) -> None:
-    app = make_app()
-    queue = app.queue("tasks")
-
-    @queue.consumer
-    async def handle(body: int) -> None: ...
-
-    async with app.worker():
-        app.stop_requested = asyncio.Event()
-        running = asyncio.create_task(recycle(app, Limits(messages=3), never))
-        await queue.publish_many([1, 2])
-        await asyncio.sleep(5)
-        assert not app.stop_requested.is_set()
-        await app.reload()
-        await queue.publish(3)
-        assert await running == "it has handled 3 messages (at most 3)"
-        assert app.stop_requested.is_set()
-
-
 async def test_what_a_replaced_consumer_has_handled_counts(make_app: Make) -> None:
     app = make_app()
     queue = app.queue("tasks")

@@ -22,6 +22,7 @@ from tasuki.errors import (
 )
 from tasuki.queues.result import Confirmed
 from tasuki.state.results import decode
+from tests.unit.app.stores import store_of
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -111,10 +112,7 @@ async def test_progress_is_written_once_a_second_and_at_the_end(make_app: Callab
     async with app.worker():
         job = await jobs.publish(1)
         assert await job.progress() is None
-        assert app.assembly is not None
-        state = app.assembly.state_of("app:jobs")
-        assert state is not None
-        async for _ in (await state.store()).watch("result/"):
+        async for _ in (await store_of(app)).watch("result/"):
             progress = await job.progress()
             seen.append(progress)
             if await job.status() == "done":
@@ -151,9 +149,7 @@ async def test_a_progress_that_is_long_on_its_way_does_not_follow_the_end(
         await asyncio.sleep(1)
 
     async with app.worker():
-        state = app.live_assembly().state_of("app:jobs")
-        assert state is not None
-        store = await state.store()
+        store = await store_of(app)
         put = store.put
 
         async def slow(key: str, value: bytes, **named: Any) -> int:
@@ -225,10 +221,7 @@ async def test_the_message_is_not_acked_before_its_result_is_kept(
 
     async with app.worker():
         await (await jobs.publish(0)).result()
-        assert app.assembly is not None
-        state = app.assembly.state_of("app:jobs")
-        assert state is not None
-        store, is_away = await state.store(), True
+        store, is_away = await store_of(app), True
         put = store.put
 
         async def refuse(*args: Any, **named: Any) -> int:
@@ -260,10 +253,7 @@ async def test_a_store_without_an_answer_holds_up_no_handler(
         return body
 
     async with app.worker():
-        assert app.assembly is not None
-        state = app.assembly.state_of("app:jobs")
-        assert state is not None
-        store = await state.store()
+        store = await store_of(app)
         put = store.put
 
         async def wait(*args: Any, **named: Any) -> int:
@@ -392,9 +382,7 @@ async def test_a_result_is_waited_for_by_the_watch_of_the_store(
 
     async with app.worker():
         job = await jobs.publish(7)
-        state = app.live_assembly().state_of("app:jobs")
-        assert state is not None
-        store, reads = await state.store(), list[str]()
+        store, reads = await store_of(app), list[str]()
         get = store.get
 
         async def counted(key: str) -> Entry | None:

@@ -225,16 +225,6 @@ async def test_a_service_that_gives_up_ends_it(busy: App, running: Any, monkeypa
                 await busy.run(**options)
 
 
-async def test_a_start_that_fails_is_told_and_closes_all(make_app: MakeApp) -> None:
-    app = make_app()
-    app.queue("tasks")
-    app.entry("f", "function.python", target="no_such_module:f")
-    app.entry("c", "queue.consumer", queue="tasks", func="f", lifecycle={"auto_start": True})
-    with pytest.raises(LifecycleError, match="no_such_module"):
-        await app.run()
-    assert not app.is_open
-
-
 async def test_a_run_in_which_nothing_will_be_handled_says_why(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -65,19 +65,14 @@ async def publish(app: App, count: int = 5) -> None:
         await app.queue(name).publish_many(list(range(count)))
 
 
-async def test_one_number_for_two_queues(busy: App) -> None:
+@pytest.mark.parametrize(("selected", "most"), [(None, 2), (3, 3)], ids=["the pool", "one pool for everything"])
+async def test_one_number_for_two_queues(busy: App, selected: int | None, most: int) -> None:
+    if selected is not None:
+        busy.select(concurrency=selected)
     await busy.open()
     await publish(busy)
     await busy.run(until_empty=True)
-    assert most_of(busy) == 2
-
-
-async def test_a_selection_makes_one_pool_for_everything(busy: App) -> None:
-    busy.select(concurrency=3)
-    await busy.open()
-    await publish(busy)
-    await busy.run(until_empty=True)
-    assert most_of(busy) == 3
+    assert most_of(busy) == most
 
 
 async def test_queues_that_are_not_selected_are_left_alone(busy: App) -> None:

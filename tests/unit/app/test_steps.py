@@ -10,11 +10,11 @@ import pytest
 
 from tasuki import App, Context, Retry, Snooze
 from tasuki.contracts.driver import Receipt, Release, Settlement
-from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, HandlerError, UnsupportedError
 from tasuki.flow.records import RunRecord, decode, encode, run_key
 from tests.support.narrow import present
+from tests.unit.app.stores import store_of
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -33,13 +33,6 @@ class Effects:
     async def slow(self, what: Any) -> Any:
         await asyncio.sleep(1)
         return self.plain(what)
-
-
-async def store_of(app: App) -> Store:
-    assert app.assembly is not None
-    state = app.assembly.state_of("app:jobs")
-    assert state is not None
-    return await state.store()
 
 
 async def record_of(app: App, id: str) -> Any:

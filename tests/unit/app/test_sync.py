@@ -20,7 +20,7 @@ from tasuki.app.sync.batches import SyncBatches
 from tasuki.app.sync.running import SyncApp
 from tasuki.app.sync.verbs import RedriveOptions
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.errors import HandlerError, LifecycleError, ProjectError, QueueNotFoundError, RequestTimeoutError
+from tasuki.errors import HandlerError, LifecycleError, QueueNotFoundError, RequestTimeoutError
 from tasuki.queues.result import Confirmed
 
 pytestmark = pytest.mark.anyio
@@ -146,12 +146,6 @@ def test_an_open_that_fails_leaves_no_thread(app: App, monkeypatch: pytest.Monke
             app.sync.publish("tasks", 1)
         assert not [thread for thread in threading.enumerate() if thread.name == "tasuki sync"]
     assert app.sync.publish("tasks", 1)
-
-
-def test_a_project_that_is_not_good(app: App) -> None:
-    app.queue("bad", leese=5)  # type: ignore[call-arg]  # the mistake
-    with pytest.raises(ProjectError):
-        app.sync.publish("tasks", 1)
 
 
 def test_a_close_that_fails_ends_its_thread(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from typing import Any
 
 import pytest
@@ -69,24 +68,6 @@ async def test_an_idle_consumer_has_no_worker() -> None:
         await asyncio.sleep(1)
         names = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("app:consumer")]
     assert sorted(names) == ["app:consumer fetch", "app:consumer settle"]
-
-
-async def test_one_worker_keeps_the_order() -> None:
-    bench = await make_bench()
-    await bench.handle(*range(100))
-    assert [body for body, _ in bench.handler.seen] == list(range(100))
-
-
-async def test_two_consumers_share_a_queue() -> None:
-    bench = await make_bench()
-    other = await make_bench(driver=bench.queue.driver)
-    await bench.queue.publish_many(list(range(200)))
-    async with bench, other:
-        await bench.empty()
-        await other.empty()
-    assert sorted(bench.handler.seen + other.handler.seen) == [(body, 1) for body in range(200)]
-    assert bench.handler.seen
-    assert other.handler.seen
 
 
 async def test_a_handler_that_does_not_load_starts_nothing() -> None:
@@ -207,16 +188,3 @@ async def test_shows_what_runs_and_where_it_stands() -> None:
         assert delivery.received.id == "1"
         assert stack
         gate.open.set()
-
-
-async def test_settles_from_the_thread_of_a_sync_handler() -> None:
-    async def run(body: Any, context: Context) -> None:
-        thread = threading.Thread(target=context.ack)
-        thread.start()
-        while thread.is_alive():
-            await asyncio.sleep(0)
-        thread.join()
-
-    bench = await make_bench(run)
-    await bench.handle(1)
-    assert bench.consumer.metrics.acked == 1

@@ -201,17 +201,6 @@ async def test_a_body_that_does_not_become_an_argument(
     assert bench.handler.seen == []
 
 
-async def test_undecodable_is_dead_lettered_as_it_is() -> None:
-    bench = await make_bench()
-    await bench.queue.forward([Outgoing("1", b"\xff{", {"a": 1})])
-    async with bench:
-        await bench.empty()
-    (letter,) = await bench.dead_letters()
-    assert (letter.id, letter.body, letter.headers["a"]) == ("1", b"\xff{", 1)
-    assert letter.headers["x_dead_letter_reason"] == "undecodable"
-    assert bench.handler.seen == []
-
-
 async def test_undecodable_without_a_dead_letter_queue_is_kept_and_never_handed_over() -> None:
     bench = await make_bench(dead_letter=False)
     await bench.queue.forward([Outgoing("1", b"\xff{", {})])
@@ -240,19 +229,6 @@ async def test_bodies_say_what_they_are() -> None:
     assert [body for body, _ in bench.handler.seen] == [b"raw", b"raw", {"a": 1}, [1], *[[2]] * 40]
     # One for the queue itself, and one for each codec that a header has named: no header makes more.
     assert made == ["json/plain", "application/octet-stream", "application/msgpack", "json/plain"]
-
-
-async def test_expired_is_dead_lettered_and_not_run() -> None:
-    bench = await make_bench()
-    await bench.queue.publish("late", ttl=5)
-    await bench.queue.publish("in time", ttl=50)
-    await asyncio.sleep(6)
-    async with bench:
-        await bench.empty()
-    assert bench.handler.seen == [("in time", 1)]
-    (letter,) = await bench.dead_letters()
-    assert letter.headers["x_dead_letter_reason"] == "expired"
-    assert "x_expires_at" not in letter.headers
 
 
 async def test_expired_is_dropped_where_the_queue_says_so() -> None:

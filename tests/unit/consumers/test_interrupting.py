@@ -11,7 +11,7 @@ import pytest
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.pool import Worker
 from tasuki.contracts.handler import Context, Reject, Retry
-from tasuki.errors import BrokerUnavailableError, HandlerError, LifecycleError, StopTimeoutError
+from tasuki.errors import BrokerUnavailableError, LifecycleError, StopTimeoutError
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 from tests.unit.consumers.parts import clock_of_loop, leased, make_bench, now
 
@@ -262,25 +262,6 @@ async def test_the_message_of_one_that_outlasts_the_driver_comes_again() -> None
 
 
 AUTO = ConsumerOptions(auto_ack=True)
-
-
-@pytest.mark.parametrize("fails", [True, False])
-async def test_auto_ack_settles_before_the_handler_runs(fails: bool) -> None:
-    depths: list[int] = []
-
-    async def run(body: Any, context: Context) -> None:
-        depths.append((await bench.queue.info())["message_count"])
-        with pytest.raises(HandlerError, match="already settled"):
-            context.nack()
-        if fails:
-            raise ValueError("boom")
-
-    bench = await make_bench(run, options=AUTO)
-    await bench.handle(1)
-    assert depths == [0]
-    assert bench.handler.seen == [(1, 1)]
-    assert await bench.dead_letters() == []
-    assert bench.consumer.metrics.failed == fails
 
 
 async def test_auto_ack_runs_nothing_that_the_broker_has_not_let_go() -> None:

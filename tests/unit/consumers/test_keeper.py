@@ -32,11 +32,7 @@ from tests.unit.consumers.model import ModelBroker, ModelDriver
 from tests.unit.consumers.parts import make_bench, make_queue
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+VIRTUAL_TIME = False
 
 
 class ExtendingDriver(ModelDriver):

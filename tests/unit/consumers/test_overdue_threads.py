@@ -14,13 +14,9 @@ from tasuki import App, Interrupted, interrupted_as
 from tasuki.errors import HandlerError, StopTimeoutError
 
 pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = False
 
 LIMIT = "50ms"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 def busy(until: threading.Event) -> None:

@@ -11,11 +11,7 @@ from tasuki.consumers.handling.stack import stack_of, users_of
 from tasuki.handlers.threads import Threads
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+VIRTUAL_TIME = False
 
 
 async def test_one_that_waits_for_a_thread_stands_where_the_thread_does() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -12,14 +11,12 @@ from typing import NoReturn
 import pytest
 
 from tasuki.contracts.driver import (
-    Ack,
     Capabilities,
     Driver,
     Outgoing,
     QueueSpec,
     Receipt,
     Received,
-    Release,
     Settlement,
 )
 from tasuki.drivers.memory.driver import MemoryDriver
@@ -118,39 +115,6 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_what_a_cancelled_receive_took_is_released(slow: tuple[Threaded, Slow]) -> None:
-    driver, inner = slow
-    task = asyncio.create_task(driver.receive("q", 1, 1.0))
-    await until(inner.begun.is_set)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    inner.go.set()
-    await until(lambda: inner.settled == [Release(1)])
-
-
-async def test_a_cancelled_settle_is_carried_out(slow: tuple[Threaded, Slow]) -> None:
-    driver, inner = slow
-    task = asyncio.create_task(driver.settle("q", [Ack(1)]))
-    await until(inner.begun.is_set)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    inner.go.set()
-    await until(lambda: inner.settled == [Ack(1)])
-
-
-async def test_a_cancelled_publish_is_cancelled_there(slow: tuple[Threaded, Slow]) -> None:
-    driver, inner = slow
-    task = asyncio.create_task(driver.publish("q", [Outgoing("a", b"", {})]))
-    await until(inner.begun.is_set)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    inner.go.set()
-    assert isinstance(await driver.extend("q", [], 1.0), list)
-
-
 async def test_a_close_ends_what_is_under_way_with_an_error(slow: tuple[Threaded, Slow]) -> None:
     driver, inner = slow
     task = asyncio.create_task(driver.publish("q", [Outgoing("a", b"", {})]))
@@ -219,28 +183,6 @@ async def test_an_open_that_fails_leaves_no_thread() -> None:
     assert not threads_of(driver)
     with pytest.raises(BrokerUnavailableError, match="not open"):
         await driver.publish("q", [])
-
-
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_forked_child_is_told_to_open_its_own() -> None:
-    async def parent() -> int:
-        driver = Threaded(MemoryDriver("m"))
-        await driver.open()
-        await driver.declare(QueueSpec("q"))
-        pid = os.fork()
-        if not pid:
-            code = 1
-            try:
-                driver.publish("q", []).send(None)
-            except BrokerUnavailableError as error:
-                code = 0 if "parent process" in str(error) else 2
-            finally:
-                os._exit(code)
-        status = os.waitpid(pid, 0)[1]
-        await driver.close()
-        return os.waitstatus_to_exitcode(status)
-
-    assert asyncio.run(parent()) == 0
 
 
 async def test_a_loop_that_fails_is_answered_known_and_begins_again(slow: tuple[Threaded, Slow]) -> None:

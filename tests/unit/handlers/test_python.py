@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from tasuki.contracts.handler import Context, Reject, Retry, Snooze
-from tasuki.errors import HandlerError, HandlerNotFoundError, InvalidBodyError
+from tasuki.errors import HandlerError, InvalidBodyError
 from tasuki.handlers.python import PythonHandler
 from tasuki.message import Message
 from tests.unit.handlers.codec import JsonCodec
@@ -155,22 +155,6 @@ class TestStart:
     async def test_nothing_given(self, make: Make) -> None:
         with pytest.raises(HandlerError, match="app:f: the entry names no function"):
             await make()
-
-    async def test_not_found(self, make: Make) -> None:
-        with pytest.raises(HandlerNotFoundError):
-            await make(import_path="os.path:bas")
-
-    async def test_a_parameter_that_nothing_fills(self, make: Make) -> None:
-        with pytest.raises(HandlerError, match="parameter 'user'"):
-            await make(lambda body, user: None)
-
-    async def test_a_type_that_no_body_can_become(self, make: Make) -> None:
-        async def f(task: "asyncio.Task[None]") -> None: ...
-
-        with pytest.raises(
-            HandlerError, match=r"test_python\.py:\d+: function .*parameter 'task': a body cannot become"
-        ):
-            await make(f)
 
     async def test_before_the_start(self) -> None:
         handler = PythonHandler("app:f", target=print)

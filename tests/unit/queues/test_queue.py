@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -155,21 +154,6 @@ async def test_looking_into_it() -> None:
     assert [message.body for message in await queue.peek(2, 1)] == [b"2", b"3"]
     assert await queue.purge() == 4
     assert queue.durability == "memory"
-
-
-async def test_block_waits_for_room_up_to_the_deadline_and_reject_does_not() -> None:
-    loop = asyncio.get_running_loop()
-    queue = await memory_queue(max_length=1)
-    await queue.publish(1)
-    with pytest.raises(QueueFullError) as caught:
-        await queue.publish(2, publish_timeout="2s")
-    assert caught.value.outcome == "rejected"
-    assert loop.time() == pytest.approx(2, abs=0.1)
-    rejecting = await memory_queue(max_length=1, overflow="reject")
-    await rejecting.publish(1)
-    with pytest.raises(QueueFullError):
-        await rejecting.publish(2)
-    assert loop.time() == pytest.approx(2, abs=0.1)
 
 
 async def test_a_guarded_view_asks_for_each_right_and_counts_with_its_origin() -> None:

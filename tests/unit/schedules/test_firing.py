@@ -20,6 +20,7 @@ from tasuki.schedules.times.timing import every_timing
 from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
 
 
 class Worker:
@@ -80,11 +81,6 @@ class Shop:
         """The messages of the ticks after ``start`` and until ``end``."""
         first = int(start) // every * every + every
         return {f"schedule:{id}:{tick}" for tick in range(first, int(end) + 1, every)}
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 @pytest.fixture

@@ -22,11 +22,7 @@ from tasuki.testing.clock import VirtualTimeLoop
 from tests.unit.schedules.test_firing import Shop, Worker, schedule
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
+VIRTUAL_TIME = True
 
 
 @pytest.fixture

@@ -9,14 +9,8 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.supervisor import RestartPolicy, ServiceSpec
-from tasuki.testing.clock import VirtualTimeLoop
 
 HANG = "hang"
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, object]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 class FakeService:

@@ -40,11 +40,6 @@ class Ends:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def ends() -> Iterator[Ends]:
     made = Ends()
     yield made

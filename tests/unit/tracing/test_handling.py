@@ -31,6 +31,20 @@ def shop(recorded: Recorded, **fields: Any) -> App:
     return app
 
 
+async def passed_on(app: App, headers: dict[str, HeaderValue], count: int = 1) -> list[dict[str, HeaderValue]]:
+    """Handle messages with these headers by a function that publishes another; what that one has."""
+
+    @app.queue("jobs").consumer
+    async def handle(body: int) -> None:
+        await app.publish("end", body)
+
+    async with TestApp(app) as t:
+        for _ in range(count):
+            await t.publish("jobs", 1, headers)
+        await t.drain()
+        return [message.headers for message in await app.queue("end").peek()]
+
+
 async def test_spans_of_a_handler_are_below_its_own() -> None:
     recorded = Recorded()
     app = shop(recorded)
@@ -78,15 +92,7 @@ async def test_a_span_of_another_trace_in_a_handler_does_not_take_its_messages()
 
 async def test_a_new_trace_with_a_link_if_wanted() -> None:
     recorded = Recorded()
-    app = shop(recorded, process="link")
-
-    @app.queue("jobs").consumer
-    async def handle(body: int) -> None:
-        await app.publish("end", body)
-
-    async with TestApp(app) as t:
-        await t.publish("jobs", 1, {"traceparent": OWN})
-        await t.drain()
+    await passed_on(shop(recorded, process="link"), {"traceparent": OWN})
 
     process = recorded.one(PROCESS)
     assert (parent_of(process), links_of(process)) == (None, ["0a" * 8])
@@ -185,16 +191,8 @@ async def test_a_batch_without_a_recorded_message_has_no_span(traces: Sequence[s
 @pytest.mark.parametrize("given", ["nonsense", 7, f"00-{'0' * 32}-{'0a' * 8}-01", f"00-{'4B' * 16}-{'0a' * 8}-01"])
 async def test_a_hostile_context_begins_a_trace(given: HeaderValue) -> None:
     recorded = Recorded()
-    app = shop(recorded)
-
-    @app.queue("jobs").consumer
-    async def handle(body: int) -> None:
-        await app.publish("end", body)
-
-    async with TestApp(app) as t:
-        await t.publish("jobs", 1, {"traceparent": given, "tracestate": "x" * 60_000 if given == 7 else "a=1"})
-        await t.drain()
-        [headers] = [message.headers for message in await app.queue("end").peek()]
+    state = "x" * 60_000 if given == 7 else "a=1"
+    [headers] = await passed_on(shop(recorded), {"traceparent": given, "tracestate": state})
 
     process = recorded.one(PROCESS)
     assert (parent_of(process), links_of(process)) == (None, [])
@@ -203,18 +201,8 @@ async def test_a_hostile_context_begins_a_trace(given: HeaderValue) -> None:
 
 
 async def test_the_state_of_a_trace_is_bounded() -> None:
-    recorded = Recorded()
-    app = shop(recorded)
     members = [f"vendor{number}=" + "v" * 90 for number in range(20)]
-
-    @app.queue("jobs").consumer
-    async def handle(body: int) -> None:
-        await app.publish("end", body)
-
-    async with TestApp(app) as t:
-        await t.publish("jobs", 1, {"traceparent": OWN, "tracestate": ",".join(members)})
-        await t.drain()
-        [headers] = [message.headers for message in await app.queue("end").peek()]
+    [headers] = await passed_on(shop(Recorded()), {"traceparent": OWN, "tracestate": ",".join(members)})
 
     assert headers["tracestate"] == ",".join(members[:5])
 
@@ -286,31 +274,14 @@ async def test_other_instrumentation_knows_of_it_if_wanted(attach: bool) -> None
 
 async def test_a_sampler_that_does_not_obey_the_flag_is_asked() -> None:
     recorded = Recorded(ALWAYS_ON)
-    app = shop(recorded)
-
-    @app.queue("jobs").consumer
-    async def handle(body: int) -> None:
-        return None
-
-    async with TestApp(app) as t:
-        await t.publish("jobs", 1, {"traceparent": UNSAMPLED})
-        await t.drain()
+    await passed_on(shop(recorded), {"traceparent": UNSAMPLED})
 
     assert trace_of(recorded.one(PROCESS)) == "4b" * 16
 
 
 async def test_a_sampler_that_drops_the_trace() -> None:
     recorded = Recorded(ParentBasedTraceIdRatio(0.0))
-    app = shop(recorded)
-
-    @app.queue("jobs").consumer
-    async def handle(body: int) -> None:
-        await app.publish("end", body)
-
-    async with TestApp(app) as t:
-        await t.publish("jobs", 1, {"traceparent": "none"})
-        await t.drain()
-        [headers] = [message.headers for message in await app.queue("end").peek()]
+    [headers] = await passed_on(shop(recorded), {"traceparent": "none"})
 
     assert recorded.names == []
     assert is_unsampled(headers["traceparent"])

@@ -1,0 +1,1 @@
+VIRTUAL_TIME = True

@@ -16,14 +16,9 @@ from tasuki.drivers.nats.receiving.arrival import Arrival
 from tasuki.drivers.nats.receiving.early import Early
 from tasuki.drivers.nats.receiving.pull import LONGEST, OVERDUE, SLICE
 from tasuki.drivers.nats.receiving.pull_requests import GRACE, PullRequests
-from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
+VIRTUAL_TIME = True
 
 
 class Server:

@@ -10,14 +10,9 @@ import pytest
 
 from tasuki.drivers.postgres.receiving.waiting import Waiting
 from tasuki.errors import BrokerUnavailableError
-from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
+VIRTUAL_TIME = True
 
 
 class Server:

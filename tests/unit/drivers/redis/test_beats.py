@@ -9,16 +9,11 @@ import pytest
 
 from tasuki.drivers.redis.connecting.beats import BEAT, Beats
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
-from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
 
 MANY = 80
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 class Server:

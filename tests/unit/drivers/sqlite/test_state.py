@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sqlite3
 import time
@@ -205,19 +204,3 @@ async def test_no_thread_and_no_connection_without_a_store(driver: SQLiteDriver)
     await driver.close()
     with pytest.raises(BrokerUnavailableError):
         await reader.read(lambda _: None)
-
-
-async def test_a_close_of_the_driver_ends_watches(store: Store, driver: SQLiteDriver) -> None:
-    watch = store.watch()
-    assert await anext(watch) is CURRENT
-    task = asyncio.ensure_future(anext(watch, None))
-    await driver.close()
-    assert await task is None
-    for call in (store.get("a"), store.put("a", b""), store.time(), store.list()):
-        with pytest.raises(BrokerUnavailableError):
-            await call
-    await driver.open()
-    with pytest.raises(BrokerUnavailableError, match="store 'state' of driver 'sqlite' is not open"):
-        await store.get("a")
-    await store.open()
-    assert await store.get("a") is None

@@ -81,11 +81,6 @@ class Bench:
         return await self.settling.settle(self.source, [Release(self.held)])
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_a_start_moves_it_and_a_release_moves_it_back() -> None:
     bench = Bench()
     assert await bench.suspects.start([bench.held]) == []

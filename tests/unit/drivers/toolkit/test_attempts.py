@@ -10,16 +10,11 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.drivers.toolkit.reconnecting import Attempts
-from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
 
 EVEN = Backoff(initial_delay=1.0, max_delay=8.0, jitter=0.0)
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 class ClosedError(Exception):

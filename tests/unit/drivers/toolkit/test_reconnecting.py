@@ -10,14 +10,9 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
+VIRTUAL_TIME = True
 
 
 class ClosedError(Exception):

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from tasuki.drivers.toolkit.wait_list import WaitList, woken
-from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
+VIRTUAL_TIME = True
 
 
 async def waiting(list_: WaitList[str], number: int, seconds: float = 60.0) -> list[asyncio.Task[str | None]]:

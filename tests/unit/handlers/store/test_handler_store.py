@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -63,16 +61,6 @@ async def test_entries_expire(store: HandlerStore, tasuki_clock: FakeClock) -> N
     await store.put("k", 2, only_if_absent=True)
 
 
-async def test_expired_keys_make_room_before_full_is_reported(store: HandlerStore, tasuki_clock: FakeClock) -> None:
-    for key in "abc":
-        await store.set(key, 1, ttl=5)
-    assert await kind_of(store.set("d", 1)) == ("Unavailable", "store is full", True)
-    await store.set("a", 2)
-    tasuki_clock.advance(6)
-    await store.set("d", 1)
-    assert await keys(store) == ["a", "d"]
-
-
 async def test_one_version_counter_for_all_keys(store: HandlerStore) -> None:
     await store.set("a", 1)
     assert (await store.put("b", 1))["version"] == "2"
@@ -81,20 +69,6 @@ async def test_one_version_counter_for_all_keys(store: HandlerStore) -> None:
     assert await kind_of(store.put("x", 1, if_version=1)) == ("NotFound", "key not found", False)
     assert await kind_of(store.put("a", 1, only_if_absent=True)) == ("AlreadyExists", "key already exists", False)
     assert await store.get("a") == 2
-
-
-async def test_of_writers_with_one_version_one_succeeds(store: HandlerStore) -> None:
-    await store.set("n", 0)
-
-    async def add() -> None:
-        while True:
-            entry = await store.entry("n")
-            with suppress(HandlerError):
-                await store.put("n", entry["value"] + 1, if_version=entry["version"])
-                return
-
-    await asyncio.gather(*(add() for _ in range(20)))
-    assert await store.get("n") == 20
 
 
 async def test_list_pages() -> None:

@@ -11,14 +11,9 @@ from tasuki.contracts.state.store_handle import StoreHandle, user_of
 from tasuki.errors import HandlerError
 from tasuki.handlers.store import HandlerStore
 from tasuki.kinds.stores import memory_store
-from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, object]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
+VIRTUAL_TIME = True
 
 
 @pytest.fixture

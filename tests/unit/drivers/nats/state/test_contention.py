@@ -14,18 +14,13 @@ from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.nats.state.records import Record
 from tasuki.drivers.nats.state.stream import Step, StoreStream
 from tasuki.drivers.nats.state.subjects import StoreSubjects
-from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
 
 TRIP = 0.0004
 """Seconds that a read or a write takes."""
 CALLS = 200
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
 
 
 class Server:

@@ -29,11 +29,6 @@ class Database(FakeDatabase):
         return await super().connect()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_leases_are_extended_from_another_loop() -> None:
     database = Database()
     driver = FakeDriver("app:x", database)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.toolkit.database.transactions import BeginAgainError, Transactions
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, QueueNotFoundError
-from tasuki.testing.clock import VirtualTimeLoop
 from tests.unit.drivers.toolkit.database.fake_database import FakeDatabase, FakeLink
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return "asyncio", {"loop_factory": VirtualTimeLoop}
+VIRTUAL_TIME = True
 
 
 @pytest.fixture

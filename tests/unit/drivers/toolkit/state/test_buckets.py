@@ -80,24 +80,6 @@ def test_tokens_given_never_fill_it_above_the_burst(calls: list[Call], back: int
     assert before.level <= after.level <= min(before.level + back, burst)
 
 
-def test_a_new_bucket_is_full() -> None:
-    assert buckets.at(None, 5.0, 2.0, 3) == Bucket(3.0, 5.0, 2.0, 3, 3)
-    assert buckets.take(buckets.at(None, 5.0, 2.0, 3), 5) == (Grant(3, 0.0), Bucket(0.0, 5.0, 2.0, 3, 3))
-
-
-def test_it_fills_at_the_old_rate_until_the_call_that_changes_it() -> None:
-    assert Bucket(0.0, 0.0, 1.0, 10).now(4.0, 100.0, 10) == Bucket(4.0, 4.0, 100.0, 10, 10)
-
-
-@pytest.mark.parametrize(("burst", "level"), [(3, 3.0), (10, 8.0), (1000, 8.0)])
-def test_another_burst_keeps_the_level(burst: int, level: float) -> None:
-    assert Bucket(8.0, 0.0, 1.0, 10).now(0.0, 1.0, burst).level == level
-
-
-def test_a_larger_burst_is_not_filled_by_the_time_before() -> None:
-    assert Bucket(8.0, 0.0, 1.0, 10).now(1000.0, 1.0, 1000).level == 10.0
-
-
 def test_time_that_falls_back_takes_and_gives_nothing() -> None:
     assert Bucket(1.0, 100.0, 1.0, 10).now(50.0, 1.0, 10) == Bucket(1.0, 100.0, 1.0, 10, 10)
 

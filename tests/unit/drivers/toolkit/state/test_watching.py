@@ -52,29 +52,6 @@ def entry(key: str, version: int) -> Entry:
     return Entry(key, b"%d" % version, version)
 
 
-async def test_entries_then_current_then_changes() -> None:
-    watcher = Watcher("")
-    watcher.tell_all([entry("a", 1), entry("b", 2)])
-    reading = watch(watcher)
-    assert [await anext(reading) for _ in range(3)] == [put("a", 1), put("b", 2), CURRENT]
-    watcher.tell(put("a", 3))
-    assert await anext(reading) == put("a", 3)
-    watcher.tell(gone("b", 4))
-    assert await anext(reading) == gone("b", 4)
-
-
-async def test_an_empty_store_is_current_once_it_has_been_listed() -> None:
-    watcher = Watcher("")
-    reading = watch(watcher)
-    coming = asyncio.ensure_future(anext(reading))
-    await asyncio.sleep(1.0)
-    assert not coming.done()
-    watcher.tell_all([])
-    assert await coming is CURRENT
-    watcher.tell_all([])
-    assert await unread(reading) == []
-
-
 async def test_changes_before_the_list_come_first_and_current_after_it() -> None:
     watcher = Watcher("")
     watcher.tell(put("a", 5))
@@ -82,41 +59,6 @@ async def test_changes_before_the_list_come_first_and_current_after_it() -> None
     assert await anext(reading) == put("a", 5)
     watcher.tell_all([entry("a", 5), entry("b", 2)])
     assert await unread(reading) == [put("b", 2), CURRENT]
-
-
-async def test_changes_of_a_key_are_merged_and_stay_in_the_order_of_the_last() -> None:
-    watcher = Watcher("")
-    watcher.tell_all([entry("a", 1), entry("b", 2)])
-    reading = watch(watcher)
-    assert [await anext(reading) for _ in range(3)] == [put("a", 1), put("b", 2), CURRENT]
-    for change in (put("a", 3), put("b", 4), gone("b", 4), put("c", 5), put("a", 6)):
-        watcher.tell(change)
-    assert await unread(reading) == [gone("b", 4), put("c", 5), put("a", 6)]
-
-
-async def test_an_older_change_is_passed_over() -> None:
-    watcher = Watcher("")
-    watcher.tell_all([entry("a", 5)])
-    for change in (put("a", 4), put("a", 5), gone("a", 4), gone("absent", 9)):
-        watcher.tell(change)
-    assert await unread(watch(watcher)) == [put("a", 5), CURRENT]
-
-
-async def test_keys_of_other_prefixes_are_passed_over() -> None:
-    watcher = Watcher("a/")
-    watcher.tell_all([])
-    for change in (put("a/b", 1), put("b", 2), put("a", 3)):
-        watcher.tell(change)
-    assert await unread(watch(watcher)) == [put("a/b", 1), CURRENT]
-
-
-async def test_a_list_tells_what_is_new_changed_and_gone() -> None:
-    watcher = Watcher("")
-    watcher.tell_all([entry("changed", 1), entry("gone", 2), entry("kept", 3)])
-    reading = watch(watcher)
-    assert len([await anext(reading) for _ in range(4)]) == 4
-    watcher.tell_all([entry("changed", 4), entry("kept", 3), entry("new", 5)])
-    assert sorted(await unread(reading)) == sorted([put("changed", 4), put("new", 5), gone("gone", 2)])
 
 
 async def test_a_key_that_came_and_went_unread_leaves_nothing() -> None:
@@ -132,26 +74,6 @@ async def test_a_key_that_came_and_went_unread_leaves_nothing() -> None:
     watcher.tell(gone("a", 3000))
     assert len(watcher._unread) == 1
     assert await unread(reading) == [gone("a", 3000)]
-
-
-async def test_a_key_that_went_and_came_again_unread_is_one_change() -> None:
-    watcher = Watcher("")
-    watcher.tell_all([entry("a", 1)])
-    reading = watch(watcher)
-    assert [await anext(reading) for _ in range(2)] == [put("a", 1), CURRENT]
-    watcher.tell(gone("a", 1))
-    watcher.tell(put("a", 2))
-    assert await unread(reading) == [put("a", 2)]
-
-
-async def test_the_end_of_the_store_ends_the_reading() -> None:
-    watcher = Watcher("")
-    watcher.tell_all([entry("a", 1)])
-    reading = asyncio.create_task(unread(watch(watcher)))
-    await asyncio.sleep(1.0)
-    watcher.end()
-    assert await reading == [put("a", 1), CURRENT]
-    assert [item async for item in watch(watcher)] == []
 
 
 async def test_the_store_is_asked_each_interval_also_while_there_is_news() -> None:

@@ -67,12 +67,12 @@ def rows() -> Iterator[Row]:
     lines = sum(source.lines for source in sources.values())
     others = sum(_text_lines(path) for path in SRC.rglob("*") if path.suffix in OTHER)
     names = Counter(name for path, source in sources.items() if "drivers" not in path.parts for name in source.classes)
-    yield Row("src, lines of Python", lines, 98_950)
-    yield Row("src, lines of all languages", lines + others, 110_250)
-    yield Row("src, modules", len(sources), 1_328)
-    yield Row("src, folders", len({path.parent for path in sources}), 179)
-    yield Row("tests, lines of Python", sum(Source(path).lines for path in (ROOT / "tests").rglob("*.py")), 113_700)
-    yield Row("class names used twice, outside drivers", sum(files > 1 for files in names.values()), 114)
+    yield Row("src, lines of Python", lines, 97_400)
+    yield Row("src, lines of all languages", lines + others, 108_680)
+    yield Row("src, modules", len(sources), 1_260)
+    yield Row("src, folders", len({path.parent for path in sources}), 173)
+    yield Row("tests, lines of Python", sum(Source(path).lines for path in (ROOT / "tests").rglob("*.py")), 112_640)
+    yield Row("class names used twice, outside drivers", sum(files > 1 for files in names.values()), 106)
 
 
 def _text_lines(path: Path) -> int:

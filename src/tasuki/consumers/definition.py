@@ -1,4 +1,4 @@
-"""Definition: what a consumer is made of; each of its lives takes what stands here when it starts."""
+"""Definition: the parts of a consumer; each run of it starts from the present ones."""
 
 from __future__ import annotations
 

@@ -257,7 +257,7 @@ class Run:
 
     async def _end(self) -> None:
         if self.has_ended:
-            return  # another stop has been faster
+            return  # already stopped
         self.has_ended = True
         if self.follower is not None:
             self.follower.close()

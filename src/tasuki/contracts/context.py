@@ -1,4 +1,4 @@
-"""The three parts of a handler's context: what it knows, how it settles, and what it reaches beyond its delivery."""
+"""The three parts of a handler's context: the facts, the settling, and the reach beyond its delivery."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class ChainOptions(PublishOptions, total=False):
 
 
 class Facts(Protocol):
-    """What a context knows; each fact is described at :class:`tasuki.contracts.handler.Context`."""
+    """The facts of a context, described at :class:`tasuki.contracts.handler.Context`."""
 
     @property
     def function(self) -> str: ...  # noqa: D102
@@ -190,7 +190,7 @@ class KnownFacts:
 
 
 class Settling(Transacting, Protocol):
-    """How the delivery is settled from inside of its handler."""
+    """Settles the delivery from inside of its handler."""
 
     def ack(self) -> None:
         """Done."""

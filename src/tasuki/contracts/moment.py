@@ -1,4 +1,4 @@
-"""Moments: what hooks hear of a worker and of its messages."""
+"""Moments: the events of a worker and its messages for which hooks are called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MomentName = Literal["start", "stop", "publish", "begin", "done", "failed", "giv
 
 @dataclass(slots=True, eq=False)
 class Moment:
-    """What has just happened; texts are empty, and values None, where the moment has none."""
+    """One event. Texts that do not apply are empty, and values None."""
 
     name: MomentName
     """``start`` and ``stop`` are of the worker process, all others of one message."""

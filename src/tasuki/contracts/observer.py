@@ -1,4 +1,4 @@
-"""The observer contract: what metrics, traces and tools may hear of every message."""
+"""The observer contract: the events of every message, for metrics, traces and tools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tasuki.errors import DriverError
 
 
 class Observer:
-    """Hears of messages in the worker's event loop: return soon. Override what you need: nothing else is called.
+    """Is notified of messages in the worker's event loop: return soon. Override what you need: nothing else is called.
 
     An error that an observer raises is logged once for each method, and changes nothing for the message.
     """

@@ -1,4 +1,4 @@
-"""Permissions: what a handler may ask about its own rights, and about policies; in plain data."""
+"""Permissions: a handler's questions about its own rights and about policies; in plain data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits of a process: what it may handle, hold and live before it ends in order and another one follows."""
+"""Limits after which a worker process is replaced: a number of messages, a size, an age."""
 
 from __future__ import annotations
 

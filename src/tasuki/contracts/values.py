@@ -1,4 +1,4 @@
-"""The values of the driver contract: what a driver can do, queues, messages, deliveries, settlements and counts."""
+"""The values of the driver contract: capabilities, queues, messages, deliveries, settlements and counts."""
 
 from __future__ import annotations
 
@@ -248,7 +248,7 @@ Settlement = Ack | Nack | Release
 
 
 class Move(msgspec.Struct, frozen=True, gc=False):
-    """Done, with messages that follow: ack the delivery, and publish ``messages`` to the queue ``to``.
+    """Done, with following messages: ack the delivery, and publish ``messages`` to the queue ``to``.
 
     None of the messages has ``unique``.
     """
@@ -298,7 +298,7 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What one process has of a queue whose broker does not count it."""
+    """The counts of one process for a queue whose broker has none."""
 
     held: int = 0
     """Messages that the broker has delivered to it, and that are not settled."""

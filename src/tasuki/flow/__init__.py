@@ -1,1 +1,1 @@
-"""Flow: what a message has done so far, and which messages follow it, kept in the store of its queue."""
+"""Flow: the finished steps of a message and the messages that follow it, kept in the store of its queue."""

@@ -1,7 +1,7 @@
 """Attempts: the keys under which a store keeps the records of failed attempts, and how they are read.
 
-Each attempt has its own key, so that a failure is one write without a read. The keys of a message take turns: so
-there are never more of them than are kept.
+Each attempt has its own key, so that a failure is one write without a read. The keys of a message form a ring: a new
+record replaces the oldest.
 """
 
 from __future__ import annotations

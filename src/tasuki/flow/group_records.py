@@ -1,4 +1,4 @@
-"""Records of groups: which messages belong together, which of them are done, and what follows; no I/O."""
+"""Records of groups: the members, the finished ones, and the messages that follow; no I/O."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Group(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Messages that belong together, and what follows them. Members are numbers from 0."""
+    """The members of a group, numbered from 0, and the messages that follow it."""
 
     total: int
     token: str
@@ -116,7 +116,7 @@ class Shard(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Membership(NamedTuple):
-    """To which group a message belongs, as its header says."""
+    """The group of a message, from its header."""
 
     home: str
     """Id of the queue whose state has the record."""
@@ -131,7 +131,7 @@ class Membership(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a member has ended; ``error`` is None where it is done, else plain data about why it was given up."""
+    """The end of a member; ``error`` is None if it is done, else plain data about the failure."""
 
     result: Any = None
     error: dict[str, Any] | None = None

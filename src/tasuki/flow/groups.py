@@ -1,4 +1,4 @@
-"""Groups in a store: begin one, end its members, and publish what follows, once."""
+"""Groups in a store: begin one, end its members, and publish the following messages once."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def withdraw(store: Store, id: str, version: int) -> None:
 
 
 class Member:
-    """One member that ends: its bit first, then what follows. Safe to repeat at any point.
+    """Ends one member: its bit first, then the following messages. Safe to repeat at any point.
 
     Args:
         store: where the record is.

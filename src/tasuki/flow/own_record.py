@@ -1,4 +1,4 @@
-"""OwnRecord: the record of a run, as one delivery of its message takes it over and writes it."""
+"""OwnRecord: the record of a message's run, taken over and written by one delivery."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FORGET = 1.0
 
 
 class Owner(Protocol):
-    """The delivery whose record it is."""
+    """The delivery that owns the record."""
 
     lost: bool
     settled: bool
@@ -42,7 +42,7 @@ class Owner(Protocol):
 
 
 class OwnRecord:
-    """Read and taken over when it is first needed, and written by the version that this delivery wrote last.
+    """Read and taken over at its first use, and written only over the version that this delivery wrote last.
 
     So a delivery that lost its lease fails at its next write, once another one has taken over.
 

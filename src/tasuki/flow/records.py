@@ -1,4 +1,4 @@
-"""Records of runs: which steps of a message are done, with their results, and how long it pauses; no I/O."""
+"""Records of runs: the finished steps of a message with their results, and its pause; no I/O."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RUN_TTL = 30 * 86400.0
 
 
 class Step(msgspec.Struct, frozen=True, array_like=True):
-    """A step that is done."""
+    """A finished step."""
 
     name: str
     number: int
@@ -41,7 +41,7 @@ class Pause(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The steps of one message; ``owner``: the delivery that goes on with them."""
+    """The steps of one message; ``owner``: the delivery that continues them."""
 
     owner: str
     steps: list[Step] = []

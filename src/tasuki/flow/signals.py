@@ -1,4 +1,4 @@
-"""Signals: what messages wait for, and the notes that they wait, in a store."""
+"""Signals: their values, and the messages that wait for them, in a store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Signal(msgspec.Struct, frozen=True, array_like=True):
-    """A signal as it was given first."""
+    """A signal with its first value."""
 
     name: str
     key: str
@@ -52,7 +52,7 @@ class Waiter(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """What a signal is about: its name, and the key of the case."""
+    """The topic of a signal: its name, and the key of the case."""
 
     name: str
     key: str

@@ -1,4 +1,4 @@
-"""MessageSteps: the steps and pauses of one delivery, recorded so that another delivery goes on after the last one."""
+"""MessageSteps: records the steps and pauses of one delivery, so that the next delivery continues after them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LISTED = b"\x91"
 
 
 class Pausing(NamedTuple):
-    """How a message pauses: it is postponed at its broker, and then is redelivered."""
+    """Pauses a message: postpones it at its broker, until its next delivery."""
 
     waiter: Waiter
     longest: float = inf

@@ -1,4 +1,4 @@
-"""What a kind of driver can do: read from its class, which is there also where its client is not installed."""
+"""The capabilities of a kind of driver, read from its class, which needs no installed client."""
 
 from __future__ import annotations
 

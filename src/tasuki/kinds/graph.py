@@ -1,4 +1,4 @@
-"""The graph of a project: which entries give messages to which."""
+"""The graph of a project: the ways of messages between its entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limiting: which part of a queue's limit its driver keeps, and which part its workers keep."""
+"""Limiting: divides a queue's limit between its driver and its workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection: the part of a project that one process consumes; the other consumers run in other processes."""
+"""Selection: the queues of a project that one process consumes, while other processes consume the others."""
 
 from __future__ import annotations
 

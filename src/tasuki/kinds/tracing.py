@@ -1,4 +1,4 @@
-"""Tracing of a project: gives its queues and consumers the spans that its ``traces.config`` asks for."""
+"""Tracing of a project: adds the spans of its ``traces.config`` to queues and consumers."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _Type = Literal["counter", "gauge", "histogram"]
 
 
 class Sample(NamedTuple):
-    """One series as it is now; ``function`` is the id of the function entry that counts it."""
+    """The present state of one series; ``function`` is the id of the function entry that counts it."""
 
     function: str
     name: str

@@ -1,8 +1,8 @@
 """Events: the flight recorder of a consumer. The latest events of its messages, in a ring of fixed size.
 
 The hot path adds whole batches, which ``zip`` and ``map`` take apart: a message costs one slot, and no Python code of
-its own. Its arrival, and the start and the end of its handler, stand in the slot of its settlement; :func:`events_of`
-tells all in order.
+its own. The slot of its settlement also has its arrival, and the start and the end of its handler; :func:`events_of`
+lists all in order.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Event(NamedTuple):
 
 
 class Handled(Protocol):
-    """A delivery, as far as events report it; ``received`` has an ``id`` and an ``attempt``."""
+    """A delivery, for events; ``received`` has an ``id`` and an ``attempt``."""
 
     received_at: float
     """Monotonic time at which it came; negative: it is not known."""
@@ -68,7 +68,7 @@ class Handled(Protocol):
 
 
 class EventRing:
-    """Of one consumer. Any thread may add and read; ids are kept by reference, bodies never."""
+    """The events of one consumer. Any thread may add and read; ids are kept by reference, bodies never."""
 
     __slots__ = ("_monotonic", "_rows")
 

@@ -1,4 +1,4 @@
-"""What a handler runs for: the message in its context, and the filter that adds it to the records of all loggers."""
+"""The message that a handler runs for, and the filter that adds it to the records of all loggers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OURS = "tasuki"
 
 
 class Handled(Protocol):
-    """A message, or a batch of them, that a handler has."""
+    """The message or the batch of a running handler."""
 
     ended: bool
     """Whether its handler has returned: what that has left running is about nothing that is known."""

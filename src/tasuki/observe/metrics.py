@@ -130,7 +130,7 @@ class ScheduleMetrics:
 
 @dataclass(slots=True, eq=False)
 class ProcessMetrics:
-    """What a process knows of itself."""
+    """The facts of a process itself."""
 
     loop_lag: float = 0.0
     """Seconds that the event loop took to answer last."""

@@ -1,7 +1,7 @@
-"""Mask secrets: in decoded values, and in texts: values of telling names, passwords in URLs, bearer tokens, keys.
+"""Mask secrets in decoded values and in texts: values of telling names, passwords in URLs, bearer tokens, keys.
 
 ``masked`` is for values, ``redact`` for texts; for a JSON document both say the same. They err on the side of masking
-too much: of a value that is cut off nothing is left. No text makes them slow: nothing is read more than a few times.
+too much: a value that is cut off is masked whole. No text makes them slow: each part is read a few times at most.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where log lines go: a stream that is written by its own thread, so that a worker never waits for it."""
+"""Sink: writes log lines to a stream from its own thread, so that a worker never waits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GATHERED = 0.005
 
 
 class Sink:
-    """Holds up to ``limit`` lines until the stream takes them; what does not fit or cannot be written is dropped.
+    """Holds up to ``limit`` lines until the stream takes them; drops further lines, and lines that cannot be written.
 
     A terminal that is paused, a full pipe or a broken one costs lines, never time. ``dropped`` counts them.
     """

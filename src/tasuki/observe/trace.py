@@ -1,4 +1,4 @@
-"""The trace that runs now, and the headers that hand it on to other messages (W3C Trace Context)."""
+"""The current trace, and the headers that pass it to other messages (W3C Trace Context)."""
 
 from __future__ import annotations
 

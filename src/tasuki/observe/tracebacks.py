@@ -1,4 +1,4 @@
-"""Tracebacks that are kept: the user's frames without secrets, made once for each way through the code.
+"""Tracebacks to store: the user's frames without secrets, formatted once for each path through the code.
 
 A thousand messages that fail at one line differ in the text of the error alone, so the frames before it are cached.
 """

@@ -12,7 +12,7 @@ _PERIOD = 1.0
 
 
 class Started(Protocol):
-    """A delivery, as far as it matters here."""
+    """A delivery, for its wait."""
 
     id: str
     headers: dict[str, HeaderValue]

@@ -1,7 +1,7 @@
 """Batcher: joins concurrent publishes of one queue into batches as large as the driver takes.
 
-No caller waits for a batch to fill: a publish goes at once when none is under way, and publishes that arrive meanwhile
-form the next batch. The batcher waits for room in a full queue, in the same way for all drivers, up to each caller's
+No caller waits for a batch to fill: a publish starts at once when none is under way, and later publishes form the next
+batch. The batcher waits for room in a full queue, in the same way for all drivers, up to each caller's
 deadline, and keeps the order of publishing.
 """
 

@@ -1,4 +1,4 @@
-"""BusyKeys: publishes whose unique key an open transaction of another client keeps, beside all other publishes."""
+"""BusyKeys: publishes whose unique key another client's open transaction locks, apart from all other publishes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Waiting(NamedTuple):
 
 
 class BusyKeys:
-    """Of one batcher. ``publish`` stores a batch, and gives one result a message.
+    """The busy keys of one batcher. ``publish`` stores a batch, and returns one result a message.
 
     ``waits_for_room``: when a message finds its queue full, too.
     """

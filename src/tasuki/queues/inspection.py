@@ -1,4 +1,4 @@
-"""Inspection: what a queue holds, and its removal."""
+"""Inspection: counts, shows and removes the messages of a queue."""
 
 from __future__ import annotations
 

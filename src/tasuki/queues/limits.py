@@ -1,4 +1,4 @@
-"""The limits of a queue, for people and for programs that look at it; no I/O."""
+"""The limits of a queue, described for people and programs; no I/O."""
 
 from __future__ import annotations
 

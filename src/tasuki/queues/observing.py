@@ -1,4 +1,4 @@
-"""The observers of an app as one: an error of one of them is logged, and reaches no message."""
+"""The observers of an app as one: an error of an observer is logged, and affects no message."""
 
 from __future__ import annotations
 

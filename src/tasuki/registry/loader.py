@@ -1,4 +1,4 @@
-"""Loader: the YAML files of a project → a registry of entries, and every problem found on the way."""
+"""Loader: the YAML files of a project → a registry of entries, with all problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values as errors may show them: never the value of a placeholder, nor anything that looks like a secret."""
+"""Values for errors, which show no value of a placeholder and nothing that looks like a secret."""
 
 from __future__ import annotations
 

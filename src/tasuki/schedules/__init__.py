@@ -1,1 +1,1 @@
-"""Schedules: which messages are due at which moments. Without I/O: times in, ticks out."""
+"""Schedules: compute which messages are due at which moments. Times in, ticks out."""

@@ -1,4 +1,4 @@
-"""Which ticks are published late, after a time without a worker.
+"""Catch-up: the ticks to publish late, after a time without a worker.
 
 All ticks until the mark are published. Of the ticks between the mark and now, ``skip`` publishes the last 60 seconds,
 ``one`` the latest tick, ``all`` the latest 1,000. So every choice has a moment: it drops the ticks before.

@@ -76,7 +76,7 @@ class _Turn:
 
 
 class Firing:
-    """Of the schedules whose state is in one store; ``run`` it beside the consumers.
+    """Fires the schedules whose state is in one store; ``run`` it beside the consumers.
 
     Every worker asks for the one place, and its holder fires. Times are the store's: each answer to ``hold`` tells the
     time, and between two of them the monotonic clock counts on.

@@ -1,4 +1,4 @@
-"""Identities: which schedules an application has, and since when they are known; no I/O.
+"""Identities: the schedules of an application, and the time of their first sight; no I/O.
 
 Applications may share a broker, a store and a namespace. Each set of schedules has its own mark, so that none moves the
 mark of another: a set is found again by the identities that it shares with its last version.

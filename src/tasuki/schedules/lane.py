@@ -25,7 +25,7 @@ _TOGETHER = 500
 
 
 class Left(NamedTuple):
-    """Ticks whose messages could not be published now, and why."""
+    """Ticks that could not be published now, with the cause."""
 
     ticks: Sequence[Tick]
     error: DriverError
@@ -36,7 +36,7 @@ Publish = Callable[[Sequence[Tick]], Awaitable[Left | None]]
 
 
 class Lane:
-    """Of one queue: its schedules, and how far their ticks are published.
+    """The schedules of one queue, and the mark of their published ticks.
 
     Args:
         name: of the lane.

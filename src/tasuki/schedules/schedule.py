@@ -1,4 +1,4 @@
-"""A schedule and its ticks, as far as time matters: when each is due, and the id of its message."""
+"""A schedule and its ticks: the due time of each, and the id of its message."""
 
 from __future__ import annotations
 

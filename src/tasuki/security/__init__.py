@@ -1,1 +1,1 @@
-"""Who may do what: actors, policies, scopes, and the decision."""
+"""Authorization: actors, policies, scopes, and the decision."""

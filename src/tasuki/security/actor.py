@@ -36,7 +36,7 @@ def read_actor(value: Any) -> Actor:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an actor wants: an action on a resource; ``meta`` says more about the resource."""
+    """A request of an actor: an action on a resource, described by ``meta``."""
 
     actor: Actor
     action: str

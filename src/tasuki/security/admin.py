@@ -1,6 +1,6 @@
-"""Rights of the desk: what an actor may do there, as the project's policies say.
+"""Rights at the desk: what the policies of the project allow an actor there.
 
-Pages, API, MCP, ``top`` and ``policy explain`` ask here.
+Pages, API, MCP, ``top`` and ``policy explain`` use it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FREE = Decision(True, "", "no policy is about the desk")
 
 
 class AdminRights:
-    """What actors may do at the desk.
+    """The rights of actors at the desk.
 
     A deny counts wherever it matches. An allow counts if it asks who acts: another one is meant for the code that it is
     attached to. For the rights in ``OFF`` it must name ``queue.admin``: ``queue.*`` is rarely written for them. Once an

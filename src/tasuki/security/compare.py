@@ -1,4 +1,4 @@
-"""Comparing plain values the way policies do: a text that looks like a number equals that number, but no other text."""
+"""Compare plain values as policies do: a text that spells a number equals this number, but no other text."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ operator                             holds if
 
 Fields: ``actor.id``, ``actor.meta.*``, ``action``, ``resource``, ``meta.*``. The first, ``action`` and ``resource`` are
 names, and equal to the same text alone. A field that is missing satisfies only
-``exists`` and ``nexists``. What cannot be compared raises ComparisonError; then the policy says nothing.
+``exists`` and ``nexists``. Values that cannot be compared raise ComparisonError; then the policy does not apply.
 """
 
 from __future__ import annotations

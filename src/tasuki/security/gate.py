@@ -1,4 +1,4 @@
-"""The gate: whether a request may pass."""
+"""The gate: decides whether a request may pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pattern: which actions or resources a policy speaks of.
+"""Pattern: the actions or resources that a policy covers.
 
 ==================  =====================================================================================
 written             matches

@@ -1,4 +1,4 @@
-"""Policy: the finding of one policy about a request: allow, deny, or nothing."""
+"""Policy: allows or denies a request, or does not apply to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Ruling = Literal["allow", "deny", "undefined"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a policy said, and why."""
+    """The answer of a policy, with its reason."""
 
     policy: str
     ruling: Ruling
@@ -27,7 +27,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """An effect on some actions and resources, as long as all conditions, or the expression, hold."""
+    """An effect on actions and resources, if all conditions, or the expression, hold."""
 
     id: str
     actions: tuple[Pattern, ...]

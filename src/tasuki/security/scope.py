@@ -9,7 +9,7 @@ from tasuki.security.policy import Finding, Policy, Ruling
 
 
 class Scope:
-    """Any deny denies; else one allow allows; else nothing is said. One policy an id, the last one given."""
+    """Any deny denies; else one allow allows; else none applies. Of several policies with one id the last counts."""
 
     __slots__ = ("_policies",)
 

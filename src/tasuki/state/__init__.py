@@ -1,1 +1,1 @@
-"""State that all processes of an app share: what a store keeps for queues, consumers and schedules."""
+"""State that all processes of an app share: the records of queues, consumers and schedules in a store."""

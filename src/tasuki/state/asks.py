@@ -1,6 +1,6 @@
-"""Asks: the question of another process for the latest events of a worker's messages, and the answers.
+"""Asks: another process's requests for the latest events of a worker, and the answers.
 
-The question is a control, so that it comes by the watch that each worker has anyway; each consumer answers for itself.
+A request is a control, so each worker receives it by the watch that it already has. Each consumer answers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Events = list[dict[str, Any]]
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """A question: who asks, and for how many events of each consumer."""
+    """A request: its sender, and the number of events of each consumer."""
 
     asker: str
     newest: int
@@ -38,7 +38,7 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class Worker(NamedTuple):
-    """The process that is asked."""
+    """The process that answers."""
 
     host: str
     pid: int

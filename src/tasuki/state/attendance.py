@@ -1,4 +1,4 @@
-"""Attendance: keeps the entry of a worker process in each store of its consumers, from its own thread."""
+"""Attendance: writes the entry of a worker process into each store of its consumers, from its own thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cancelling: record that messages are cancelled, remove them at the broker, and ask the workers which they have."""
+"""Cancelling: record cancelled messages, remove them at the broker, and ask workers for the running ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOOKED_AT = 100
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The queue of the messages, and where its state is."""
+    """The queue of the messages, and the store of its state."""
 
     state: SharedState
     driver: Driver

@@ -1,4 +1,4 @@
-"""Cancels: the records of cancelled messages, and the ids of one queue as this process last read them; no I/O."""
+"""Cancels: the records of cancelled messages, and the ids of one queue that this process read last; no I/O."""
 
 from __future__ import annotations
 

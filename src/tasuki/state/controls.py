@@ -1,4 +1,4 @@
-"""Controls: what operators and handlers have ordered, by key, as this process last read it; no I/O."""
+"""Controls: the orders of operators and handlers by key, as this process last read them; no I/O."""
 
 from __future__ import annotations
 

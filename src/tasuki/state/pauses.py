@@ -1,4 +1,4 @@
-"""Pauses and scales: what operators and handlers order for queues, consumers and schedules; no I/O.
+"""Pauses and scales: orders for queues, consumers and schedules; no I/O.
 
 Their keys are keys of Controls. A queue has its name at the broker in its key, so that all apps on one queue agree.
 """
@@ -25,7 +25,7 @@ MOST_TEXT = 500
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """Since when, until when, by whom and why something is paused."""
+    """A pause: its start, its end, its actor and the reason."""
 
     at: Moment
     """When it was ordered, in Unix seconds of the store's clock."""
@@ -52,7 +52,7 @@ class Pause(msgspec.Struct, frozen=True):
 
 
 class Scale(msgspec.Struct, frozen=True):
-    """How many messages each process handles at the same time, for one consumer."""
+    """The concurrency of one consumer in each process."""
 
     concurrency: int
     """0: none, as if the consumer were paused."""

@@ -1,4 +1,4 @@
-"""Presence: what a worker process says of itself, as one entry of a store; no I/O."""
+"""Presence: a worker process's own entry in a store; no I/O."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PresentConsumer(msgspec.Struct, frozen=True):
 
 
 class Unlisted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The consumers for which an entry has no room: how many, and their sums."""
+    """The consumers for which an entry has no room: their number and sums."""
 
     consumers: int = 0
     concurrency: int = 0
@@ -66,7 +66,7 @@ class Unlisted(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WorkerHealth(msgspec.Struct, frozen=True):
-    """How a worker is, as its probes report it: its status, and the name and text of its worst check."""
+    """The health of a worker, as its probes report it: status, and name and text of the worst check."""
 
     status: str
     """``ok``, ``warning``, ``not_ready`` or ``not_live``."""

@@ -1,4 +1,4 @@
-"""Records that a handler's work depends on: one that cannot be read stops the work, and is tried again; no I/O."""
+"""Records that a handler's work depends on: an unreadable one stops the work, which is retried; no I/O."""
 
 from __future__ import annotations
 

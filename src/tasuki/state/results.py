@@ -1,4 +1,4 @@
-"""Results: what a store keeps about a job whose queue has ``result``; no I/O."""
+"""Results: the record of a job whose queue has ``result``; no I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RESULTS = "result/"
 
 
 class JobError(msgspec.Struct, frozen=True):
-    """Why a job failed, or failed last."""
+    """The last failure of a job."""
 
     text: str
     type: str = ""
@@ -25,7 +25,7 @@ class JobError(msgspec.Struct, frozen=True):
 
 
 class JobRecord(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One job, as its worker saw it last; ``at``: Unix time of the worker."""
+    """The latest record of a job by its worker; ``at``: Unix time of the worker."""
 
     status: JobStatus
     at: float

@@ -1,4 +1,4 @@
-"""SharedState: the store of some queues, opened when it is needed, and one watch of this process on its controls."""
+"""SharedState: a store that several queues share, opened at its first use, with one watch on its controls."""
 
 from __future__ import annotations
 

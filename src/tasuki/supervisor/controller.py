@@ -1,8 +1,8 @@
-"""One service: start it, watch it, start it again when it fails, stop it.
+"""Controller: starts, watches, restarts and stops one service.
 
 A controller is in one of three conditions, all of them seen in its two tasks: idle (neither task), alive (``_life``
-starts, watches and restarts), stopping (``_stop_task``). Nothing is remembered from one life to the next but whether
-the service may hold something (``_is_open``), so a service is stopped once for every time it was started.
+starts, watches and restarts), stopping (``_stop_task``). The only state that outlasts a life is whether the service may
+hold resources (``_is_open``), so each start of a service has exactly one stop.
 """
 
 from __future__ import annotations

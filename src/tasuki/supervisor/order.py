@@ -1,4 +1,4 @@
-"""Order of services: what may start and stop when, from who depends on whom.
+"""Order of services: when each may start and stop, from their dependencies.
 
 A graph maps each id to the ids that it depends on; ids that are not keys of it are ignored unless said otherwise.
 """

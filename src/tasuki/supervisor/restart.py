@@ -1,4 +1,4 @@
-"""Whether and when a failed service is started again."""
+"""Restarts: decide whether and when a failed service starts again."""
 
 from __future__ import annotations
 

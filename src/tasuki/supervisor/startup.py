@@ -1,4 +1,4 @@
-"""Whether a start is done: the services that it still waits for, and the one that makes it fail."""
+"""The progress of a start: the services that are not up yet, and the one that failed it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run one verb of a service in its own task: bounded in time, and contained."""
+"""Run one verb of a service in its own task, with a time limit; contain its errors."""
 
 from __future__ import annotations
 

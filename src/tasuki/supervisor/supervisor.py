@@ -1,7 +1,7 @@
 """Supervisor: all services of a process, started in order, kept running, stopped in reverse.
 
-Everything is driven by states, never by a single event that could be missed: at each change of state the services
-that wait to be started are looked through for those whose dependencies are up. It belongs to one event loop.
+States drive everything, never a single event that could be missed: each change of state starts the waiting services
+whose dependencies are up. It belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _log = logging.getLogger("tasuki.supervisor")
 
 
 class Supervisor:
-    """Runs services by their specs; ``is_brief``: for one act, whose caller says what has failed."""
+    """Runs services by their specs; ``is_brief``: for a single act, whose caller reports the failure."""
 
     def __init__(self, *, clock: Clock | None = None, is_brief: bool = False) -> None:
         self._is_brief = is_brief

@@ -1,4 +1,4 @@
-"""What a process that a handler forks off must not inherit: the worker's signals, and the worker's work."""
+"""Forks of handlers: remove the worker's signals and work from the child process."""
 
 from __future__ import annotations
 

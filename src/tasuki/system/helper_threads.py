@@ -1,4 +1,4 @@
-"""Helper threads: one that fails begins again after a pause, and the log and health know of it.
+"""Helper threads: a failed one restarts after a pause, and the log and health report it.
 
 A thread that dies silently is the worst of failures: leases are not renewed any more, and everything looks fine.
 """
@@ -21,7 +21,7 @@ _all: weakref.WeakValueDictionary[int, HelperThread] = weakref.WeakValueDictiona
 
 
 class HelperThread:
-    """A daemon thread whose ``work`` goes on until it returns; when it raises, it begins again.
+    """A daemon thread that runs ``work`` until it returns, and restarts it when it raises.
 
     ``work`` is given this object, and calls its ``works`` each time that it has come so far that it is of use.
     """

@@ -1,4 +1,4 @@
-"""Who uses this process, for records that people read."""
+"""The user of this process, for records that people read."""
 
 from __future__ import annotations
 

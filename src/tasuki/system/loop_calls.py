@@ -1,4 +1,4 @@
-"""Calls to an event loop in another thread: begun there, answered to a caller on its own loop, or on none."""
+"""Calls to an event loop in another thread, from a caller on its own loop or on none."""
 
 from __future__ import annotations
 

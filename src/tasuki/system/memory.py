@@ -1,4 +1,4 @@
-"""The memory that a process holds, and the processor time that it has used."""
+"""The memory and the processor time of a process."""
 
 from __future__ import annotations
 

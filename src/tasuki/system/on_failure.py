@@ -1,4 +1,4 @@
-"""OnFailure: undoes the first steps of something that does not come to its end."""
+"""OnFailure: undoes the first steps of an unfinished action."""
 
 from __future__ import annotations
 

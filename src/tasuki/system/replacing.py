@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole, for their owner alone; a link that another user has planted leads nowhere."""
+"""Replace whole files, readable by their owner only; never follow a link that another user has planted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the signals to stop mean, one after the other: the first drains, the second cancels."""
+"""Stop signals: the first drains, the second cancels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SAME_SIGNAL = 0.5
 
 
 class Meaning(Enum):
-    """What a signal asks for."""
+    """The meaning of a signal."""
 
     DRAIN = "drain"
     CANCEL = "cancel"
@@ -24,7 +24,7 @@ class Meaning(Enum):
 
 @dataclass(eq=False, slots=True)
 class StopSignals:
-    """The signals to stop that a process has received, and what each of them means."""
+    """The stop signals that a process has received, with their meanings."""
 
     first: int | None = None
     """Number of the signal that asked to drain."""

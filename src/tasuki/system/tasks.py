@@ -1,4 +1,4 @@
-"""Tasks: work that is carried out to its end, even if its caller is cancelled."""
+"""Tasks: work that is completed even if its caller is cancelled."""
 
 from __future__ import annotations
 

@@ -34,14 +34,16 @@ def recycling_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options; the command gets ``limits``."""
 
     @click.option(
-        "--max-messages", type=click.IntRange(1), help="End in order after this many messages; for each process."
+        "--max-messages", type=click.IntRange(1), help="Stop gracefully after this many messages; for each process."
     )
-    @click.option("--max-memory", callback=_checked, metavar="SIZE", help="End in order when it holds so much: 512MiB.")
+    @click.option(
+        "--max-memory", callback=_checked, metavar="SIZE", help="Stop gracefully above this memory use, such as 512MiB."
+    )
     @click.option(
         "--max-age",
         callback=_checked,
         metavar="TIME",
-        help="End in order when it has run so long: 6h. With --processes another process follows in each case.",
+        help="Stop gracefully at this age, such as 6h. With --processes another process follows in each case.",
     )
     @functools.wraps(function)
     def command(*args: Any, max_messages: int | None, max_memory: str | None, max_age: str | None, **named: Any) -> Any:

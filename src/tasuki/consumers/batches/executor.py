@@ -1,4 +1,4 @@
-"""BatchExecutor: how a batch is handled, step by step."""
+"""BatchExecutor: handles one batch, step by step."""
 
 from __future__ import annotations
 

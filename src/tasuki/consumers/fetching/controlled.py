@@ -1,4 +1,4 @@
-"""ControlledFetching: a consumer's fetching that obeys the controls: it pauses, goes on, and changes concurrency."""
+"""ControlledFetching: obeys the controls of a consumer: pauses, resumes and scales its fetching."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _log = logging.getLogger("tasuki.consumer")
 
 
 class Follower(Protocol):
-    """Acts by the controls as well, once they are read."""
+    """Is notified of the controls too, once they are read."""
 
     def follow(self, controls: Controls) -> None:
         """Take note of the present controls, and of each change."""
 
 
 class Controlled(Protocol):
-    """The life of a consumer, as far as controls change it."""
+    """The parts of a consumer that controls change."""
 
     id: str
     queue: Queue
@@ -54,7 +54,7 @@ class Controlled(Protocol):
 
 
 class ControlledFetching:
-    """Of one run. It reads the controls before its first receive: without their store nothing is received."""
+    """Fetching of one run. Reads the controls before the first receive: without their store it receives no message."""
 
     def __init__(self, run: Controlled, state: SharedState) -> None:
         self._run = run

@@ -102,7 +102,7 @@ class Holding:
 
 
 class Renewable(Protocol):
-    """What has to be renewed beside the leases, such as the claim of a key."""
+    """Anything renewed beside the leases, such as the claim of a key."""
 
     period: float
     """Seconds between two renewals."""

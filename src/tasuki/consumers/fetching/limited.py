@@ -1,4 +1,4 @@
-"""LimitedReceiving: receives at most as many messages as a limit allows, where the driver does not keep the limit.
+"""LimitedReceiving: keeps the limit of a queue in the worker, where the driver cannot.
 
 Tokens and places come from the store of the queue's state, before the messages: a message that must wait waits at the
 broker. Both are a promise to start soon, so none is kept while an empty queue is waited for; the one message that ends
@@ -33,7 +33,7 @@ _LINGER = 0.02
 
 
 class LimitedReceiving:
-    """In place of the driver's ``receive``, for one run of a consumer; ``limit`` is what the workers keep."""
+    """Replaces the driver's ``receive`` for one run of a consumer; ``limit`` is the part that workers keep."""
 
     def __init__(self, consumer: Definition, limit: Limit, window: Window) -> None:
         self._consumer, self._limit, self._window = consumer, limit, window

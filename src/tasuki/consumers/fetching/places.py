@@ -1,6 +1,6 @@
-"""Places: a consumer's places of its queue's limit, in the store of the queue's state, held and renewed while in use.
+"""Places: concurrency slots of a queue, leased from its store.
 
-They are renewed and released in a thread of their own, so that a handler that blocks the main loop keeps its place.
+A separate thread renews and releases them, so a handler that blocks the main loop keeps its place.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Thread(Protocol):
-    """A :class:`tasuki.system.loop_thread.LoopThread`, as far as it is needed here."""
+    """The methods of :class:`tasuki.system.loop_thread.LoopThread` that places need."""
 
     def start(self) -> None:
         """Begin its work."""

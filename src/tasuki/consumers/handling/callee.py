@@ -1,4 +1,4 @@
-"""Callee: one function of a consumer, with all that the handling of one of its messages needs."""
+"""Callee: one function of a consumer, ready to handle messages: its decoder, rules and middleware."""
 
 from __future__ import annotations
 

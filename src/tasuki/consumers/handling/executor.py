@@ -1,4 +1,4 @@
-"""Executor: how one delivery is handled, step by step."""
+"""Executor: handles one delivery, step by step."""
 
 from __future__ import annotations
 

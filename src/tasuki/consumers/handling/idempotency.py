@@ -1,4 +1,4 @@
-"""Idempotency: by which key the work of a consumer is done once, and the record of it; no I/O."""
+"""Idempotency: the key for which a consumer does its work once, and the record of that work; no I/O."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def rule_of(key: str, ttl: float) -> Idempotency:
 
 
 class AlreadyDone(Exception):  # noqa: N818 - a signal, not an error
-    """Raised into a handler whose transaction finds its key: the work was done, with this result."""
+    """Raised into a handler whose transaction finds its key recorded: the work is done, with this result."""
 
     def __init__(self, result: Any) -> None:
         self.result = result
@@ -72,7 +72,7 @@ class Claim:
 
 
 class OnceRecord(msgspec.Struct, frozen=True):
-    """What a store keeps of a key: which delivery works for it now, or what it has returned."""
+    """The record of a key: the delivery that works for it now, or the recorded result."""
 
     owner: str
     """Of the delivery that has written this; each claim has its own."""

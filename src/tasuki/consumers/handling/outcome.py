@@ -1,4 +1,4 @@
-"""Outcomes: how a handler can end, and the table from outcome and cause to the verdict; pure."""
+"""Outcomes: the ways in which a handler can end, and the table from outcome and cause to the verdict; pure."""
 
 from __future__ import annotations
 

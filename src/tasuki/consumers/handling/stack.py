@@ -1,4 +1,4 @@
-"""Where a task is: its coroutines, and the function that it computes in or waits for, also one in a thread."""
+"""The stack of a task: its coroutines, and the function that runs or blocks, also in a thread."""
 
 from __future__ import annotations
 

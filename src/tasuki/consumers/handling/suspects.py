@@ -1,7 +1,7 @@
 """Suspects: messages whose last delivery ended without a settlement: each of them may have killed its worker.
 
 A process handles one suspect at a time, and records its start at the broker before the handler runs. If the worker then
-dies, only that message is one attempt older, and the others are not.
+dies, only this message is charged with an attempt.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tasks: the functions of one consumer by name, and what a delivery of a task sees of the consumer."""
+"""Tasks: the functions of one consumer by name, and the holders of their deliveries."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Task:
 
 
 class Tasks(Handler):
-    """The handler of a consumer with tasks; each message is for the one that its header ``message_type`` names.
+    """The handler of a consumer with tasks: calls the task that the header ``message_type`` names.
 
     ``default`` handles the messages that name none; None: they are refused like messages of an unknown task.
     """

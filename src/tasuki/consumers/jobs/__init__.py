@@ -1,1 +1,1 @@
-"""What a consumer does about single jobs: cancelled messages, results and progress."""
+"""Jobs at a consumer: cancels, results, progress, steps and transactions."""

@@ -1,4 +1,4 @@
-"""Cancelling: which messages of a consumer do not start, and which handlers are interrupted, as they are cancelled."""
+"""Cancelling: skips cancelled messages of a consumer, and interrupts their running handlers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Held(Protocol):
-    """What a run has of messages."""
+    """The messages of a run."""
 
     pool: Pool
     executor: Executor

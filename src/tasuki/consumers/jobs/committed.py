@@ -1,6 +1,6 @@
 """Committed: members of groups whose transactions commit before their ends are recorded.
 
-Such a message is not acked by its commit: it stays held until its end is recorded, and a row of the same commit, as for
+The commit does not ack such a message: it stays held until its end is recorded, and a row of the same commit, as for
 an idempotency key, says that its work is done. So a kill in between loses nothing of what follows the message, and the
 work is not done again (docs/adr/0053).
 """

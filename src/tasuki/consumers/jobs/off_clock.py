@@ -1,4 +1,4 @@
-"""Off the clock: what Tasuki does around a handler takes time that does not count in its handler_timeout."""
+"""Off the clock: excludes Tasuki's own work around a handler from its handler_timeout."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tasuki.consumers.handling.pool import Pool, Worker
 
 
 class Timed(Protocol):
-    """What a run has of its workers."""
+    """The workers of a run."""
 
     pool: Pool
 
 
 class OffClock:
-    """Of one run. ``now``: monotonic time, as the pool's."""
+    """The clock of one run. ``now``: monotonic time, as the pool's."""
 
     def __init__(self, run: Timed, now: Callable[[], float]) -> None:
         self._run = run

@@ -1,4 +1,4 @@
-"""Once: a layer around the handler, which is not called for a key whose work is done, or is being done elsewhere."""
+"""Once: middleware that skips a message whose idempotency key is done or in progress."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Claims(Protocol):
 
 
 class Once:
-    """Of one run.
+    """The layer of one run.
 
     The record of a key says ``running`` while its handler runs, and ends by itself without a renewal; then
     ``done``, with the result. Each write goes by the version of the last one.

@@ -1,4 +1,4 @@
-"""Handlers that run too long."""
+"""Cancel handlers that run too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a run that are about the message as a job: its result, its steps, its transaction, its key."""
+"""The job layers of a run: result, steps, transaction, idempotency key."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Followed(steps.Followed, transacting.Followed, Timed, Protocol):
-    """What the parts need of their run."""
+    """The parts of a run that the layers need."""
 
 
 class Jobs(NamedTuple):
-    """Of one run; ``layers`` go around the handler and the user's middleware."""
+    """The layers of one run; they go around the handler and the user's middleware."""
 
     results: Results | None
     stepping: Stepping

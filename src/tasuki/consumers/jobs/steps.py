@@ -30,7 +30,7 @@ _LONGEST_UNREMOVED = 86400.0
 
 
 class Followed(Protocol):
-    """What a run has of settling; each may be replaced."""
+    """The settling of a run; each part may be replaced."""
 
     loop: asyncio.AbstractEventLoop
     settler: Settler

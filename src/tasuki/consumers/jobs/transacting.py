@@ -30,7 +30,7 @@ _POSTPONED = 1.0
 
 
 class Followed(Protocol):
-    """What a run has of settling."""
+    """The settling of a run."""
 
     loop: asyncio.AbstractEventLoop
     thread: int
@@ -79,7 +79,7 @@ class _Open:
 
 
 class Transacting:
-    """Of one run; a run whose handlers open no transaction pays nothing."""
+    """Transactions of one run; a run whose handlers open none pays nothing."""
 
     def __init__(self, run: Followed, consumer: Definition, off_clock: OffClock) -> None:
         self._run = run

@@ -1,4 +1,4 @@
-"""Contexts: what every running function is given, and the one of a function that is called, not delivered to."""
+"""Contexts of running functions: of a delivery, and of a function that another one calls."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Site(Protocol):
 
 
 class HostReach:
-    """What a function reaches through its host; bare names are of the function's namespace.
+    """The reach of a function through its host; bare names belong to the function's namespace.
 
     This is where the rights of handlers are checked, before anything else: a queue that is forbidden and one that does
     not exist answer alike.

@@ -1,1 +1,1 @@
-"""Reports: the log and hooks, told of each delivery beside its handling."""
+"""Reports: notify the log and hooks of each delivery."""

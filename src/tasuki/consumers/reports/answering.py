@@ -1,4 +1,4 @@
-"""Answering: sends another process the latest events of the messages of a consumer here."""
+"""Answering: sends the latest events of a consumer to the process that asked for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("tasuki.consumer")
 
 
 class EventAnswers:
-    """Of one run of a consumer, in its event loop."""
+    """The answers of one run of a consumer, in its event loop."""
 
     def __init__(
         self, consumer: str, recent: Callable[[], list[Event]], workers: Callable[[], list[Worker]], state: SharedState

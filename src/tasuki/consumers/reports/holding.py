@@ -1,4 +1,4 @@
-"""Holding: what a worker alone knows of a message that its handler has; told when it is asked for, never recorded."""
+"""Holding: facts about a running message that only its worker has: sent on request, never recorded."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Lines: one line in the log for each message that is done, discarded, or to be tried again as its handler asked.
+"""Lines: log one line for each message that is done, discarded, or retried at its handler's request.
 
-A failure has its warning with the traceback, and a dead letter its error: they need no second line.
+A failure is logged as a warning with its traceback, a dead letter as an error: neither needs a second line.
 """
 
 from __future__ import annotations

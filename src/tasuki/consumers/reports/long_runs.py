@@ -1,4 +1,4 @@
-"""Long runs: from when a handler without ``handler_timeout`` runs for longer than its consumer's usually do; no I/O."""
+"""Long runs: detect a handler without ``handler_timeout`` that runs unusually long for its consumer; no I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHARE = 0.95
 
 
 class LongRun(NamedTuple):
-    """For how many seconds a handler has run, and the bound that it has exceeded."""
+    """The seconds for which a handler has run, and the bound that it has exceeded."""
 
     seconds: float
     bound: float

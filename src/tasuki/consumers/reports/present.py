@@ -1,4 +1,4 @@
-"""What a worker process says of its consumers, as they are now; read from another thread than theirs."""
+"""A snapshot of a worker's consumers; called from any thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reporting: tells reports when a handler starts, and how its delivery ends."""
+"""Reporting: notifies reports of the start of a handler and the end of its delivery."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("tasuki.consumer")
 
 
 class Report(Protocol):
-    """Hears of each delivery of a consumer, in its event loop; returns at once."""
+    """Is notified of each delivery of a consumer, in its event loop; returns at once."""
 
     def begun(self, delivery: Delivery) -> None:
         """Its handler starts."""
@@ -30,7 +30,7 @@ Settle = Callable[[Delivery, Verdict], None]
 
 
 class Reporting(Observer):
-    """Stands between the deliveries of one run and their settling; an error of a report is logged, and goes no further.
+    """Wraps the settling of one run; logs the errors of reports, and raises none.
 
     With auto-ack a delivery is settled before its handler runs: then the handler's end is its end.
     """

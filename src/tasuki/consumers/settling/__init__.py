@@ -1,1 +1,1 @@
-"""Settling: verdicts, and how the broker and a requester learn of them."""
+"""Settling: verdicts, and their way to the broker and to a requester."""

@@ -1,4 +1,4 @@
-"""Allowance: how much of a storm of failures one run of a consumer records."""
+"""Allowance: limits how many failed attempts one run of a consumer records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PER_SECOND = 300
 
 
 class Allowance:
-    """Of one run of a consumer; ``hour``: shared by the consumers of a process and store."""
+    """The allowance of one run of a consumer; ``hour``: shared by the consumers of a process and store."""
 
     def __init__(self, consumer: str, hour: Hour) -> None:
         self._consumer, self._hour = consumer, hour

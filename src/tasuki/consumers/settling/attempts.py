@@ -1,7 +1,7 @@
 """Attempts: records of failed attempts, written beside the settlements; they neither fail nor delay one.
 
-A storm of failures becomes few writes: records wait a moment for others, and go together. What goes beyond the
-allowance, and what the store does not take, is dropped, and counted.
+A storm of failures becomes few writes: records wait a moment for others, and are written together. Records beyond the
+allowance, and records that the store refuses, are dropped and counted.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Waiting(NamedTuple):
 
 
 class Attempts:
-    """Of one run of a consumer, in its event loop."""
+    """The records of one run of a consumer, in its event loop."""
 
     def __init__(self, consumer: Definition, state: SharedState) -> None:
         self._consumer = consumer.id
@@ -197,7 +197,7 @@ class Attempts:
 
 
 class NoAttempts:
-    """Of a run whose queue has no store."""
+    """The records of a run whose queue has no store: none."""
 
     def failed(self, delivery: Delivery, verdict: Verdict) -> None:
         """Nothing is recorded."""

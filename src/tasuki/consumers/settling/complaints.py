@@ -1,4 +1,4 @@
-"""Complaints: what a consumer logs about settlements that failed."""
+"""Complaints: log failed settlements of a consumer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EVERY = 10.0
 
 
 class Complaints:
-    """Of one run of a consumer."""
+    """The complaints of one run of a consumer."""
 
     def __init__(self, consumer: Definition) -> None:
         self._clock, self._metrics, self._queue = consumer.clock, consumer.metrics, consumer.queue.id

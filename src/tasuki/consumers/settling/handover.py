@@ -1,4 +1,4 @@
-"""Handover: a dead letter or reply goes out together with the ack of its message, where that is one step at the broker.
+"""Handover: sends a dead letter or reply together with the ack of its message, in one step where the broker can.
 
 Each batch starts when the one before has returned, so that many messages cost few round trips.
 """
@@ -65,7 +65,7 @@ class Moves:
 
 
 class Handover:
-    """What follows from one delivery, on its way; ``is_acked``: the delivery ended with it."""
+    """The messages that follow one delivery; ``is_acked``: the delivery was acked in the same step."""
 
     def __init__(self, moves: Moves, receipt: Receipt) -> None:
         self.is_acked = False

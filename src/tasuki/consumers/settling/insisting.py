@@ -1,4 +1,4 @@
-"""Insisting: writes that must be confirmed before the ack of a message, repeated while they may succeed."""
+"""Insisting: repeats the writes that must be confirmed before the ack of a message, while they may succeed."""
 
 from __future__ import annotations
 

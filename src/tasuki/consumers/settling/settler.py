@@ -1,6 +1,6 @@
 """Settler: carries out verdicts at the broker, in batches, with its own deadline and never cancelled with a handler.
 
-Each flush starts when the one before has returned, so that batches form by themselves and no settlement lingers.
+Each flush starts when the previous one has returned, so batches form under load and no settlement waits for others.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Settler:
             self.begin(self._move(delivery, verdict, self.attempts.failed(delivery, verdict)), "dead-letter")
 
     async def settle_after(self, work: Callable[[], Awaitable[None]], delivery: Delivery, verdict: Verdict) -> None:
-        """Carry out a verdict once the work has succeeded or is decided, which is tried again until then."""
+        """Run ``work``, retrying until it succeeds or fails finally, then settle with ``verdict``."""
         if await self._insist(delivery, Write(work, "settled, as its result cannot be kept")):
             self.settle(delivery, verdict)
 

@@ -16,7 +16,7 @@ from tasuki.units import check_time, format_duration, parse_duration
 
 
 class Answer(NamedTuple):
-    """What a reply says: the handler's result, or an error; ``unfit``: why there is a result that cannot be sent."""
+    """The content of a reply: the handler's result or an error; ``unfit``: why the result cannot be sent."""
 
     body: Any
     is_error: bool = False

@@ -1,4 +1,4 @@
-"""Following: messages that are published later, as members of a group or after others, as people name them; no I/O."""
+"""Following: messages that a user plans, as members of a group or after other messages; no I/O."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Measure(Protocol):
 
 
 class HandlerMetrics:
-    """The metrics of one function. What does not fit is dropped and counted: a handler does not fail for it.
+    """The metrics of one function. Series beyond its limits are dropped and counted: no handler fails.
 
     A name keeps the type and the label names of its first use. It begins with no ``tasuki_``; a counter is exported
     with ``_total`` at its end, and characters that Prometheus does not allow as ``_``. Every label set is kept in

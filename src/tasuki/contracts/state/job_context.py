@@ -1,4 +1,4 @@
-"""JobContext: what a handler knows of its message as a job, and says of it."""
+"""JobContext: the message as a job, for its handler: cancels and progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs: what becomes of one message, as its publisher, its handler and an operator see it."""
+"""Jobs: the status, progress and result of one message, for its publisher, its handler and operators."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Cancellation(msgspec.Struct, frozen=True):
-    """How many messages of a bulk were where; see :data:`CancelOutcome`."""
+    """How many messages of a bulk had which outcome; see :data:`CancelOutcome`."""
 
     waiting: int = 0
     running: int = 0

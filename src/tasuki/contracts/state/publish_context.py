@@ -1,4 +1,4 @@
-"""PublishContext: how a handler publishes, also messages that belong together, and those that follow others."""
+"""PublishContext: publishes from a handler, also groups, chains and following messages."""
 
 from __future__ import annotations
 

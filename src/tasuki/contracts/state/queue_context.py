@@ -1,4 +1,4 @@
-"""QueueContext: what a handler sees of queues, and how it pauses one."""
+"""QueueContext: reads, pauses and resumes queues from a handler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StepContext: how a handler does its work in steps, each of which is recorded when it is done, and pauses."""
+"""StepContext: the recorded steps and pauses of a handler."""
 
 from __future__ import annotations
 

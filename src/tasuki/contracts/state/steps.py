@@ -1,4 +1,4 @@
-"""Steps: what a context needs to record the steps of a message, and its pauses."""
+"""Steps: records the steps and pauses of a message, for its context."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Suspended(BaseException):
-    """Raised in a handler that sleeps or waits: it ends here, and its message is redelivered after ``seconds``.
+    """Raised in a handler that sleeps or waits: the handler ends, and its message is delivered again after ``seconds``.
 
     Nothing failed, so nothing is counted. It is no ``Exception``, so that ``except Exception`` lets it pass; so must a
     handler that catches all.
@@ -32,7 +32,7 @@ def suspended_in(error: BaseException) -> Suspended | None:
 
 
 class Waited(NamedTuple):
-    """What a wait has come to."""
+    """The result of a wait."""
 
     left: float
     """Seconds after which the message looks again; 0: the wait is over."""

@@ -1,4 +1,4 @@
-"""The store contract: a little state that every process sees, and that changes in one step. Read this to write a store.
+"""The store contract: small state that all processes share and change atomically. Read this to write a store.
 
 A store keeps bytes under text keys; every value has a version. It belongs to a driver (``Driver.store``), and uses its
 connection, file or memory. ``tasuki.testing.conformance.stores`` has a test for each clause.

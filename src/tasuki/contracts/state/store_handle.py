@@ -1,4 +1,4 @@
-"""StoreHandle: a store as Python handlers and applications use it, by the id of its entry.
+"""StoreHandle: a store for Python handlers and applications, by the id of its entry.
 
 Values are plain data: bool, int (64 bits), float, str, bytes, and lists and dicts of these and of None. They come back
 as they went in. All verbs raise HandlerError:
@@ -271,7 +271,7 @@ class SyncStoreHandle:
 
 
 class StoreReach(Protocol):
-    """How a context reaches stores; ids as the handler writes them. Raises HandlerError: NotFound, or no store."""
+    """Finds the stores of a context; ids as the handler writes them. Raises HandlerError: NotFound, or no store."""
 
     def store(self, id: str) -> Use:
         """Calls verbs whose results are awaited, on the event loop."""

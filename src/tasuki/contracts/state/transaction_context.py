@@ -1,4 +1,4 @@
-"""TransactionContext: how a handler's own rows, its messages and the ack of its message commit together."""
+"""TransactionContext: commits a handler's rows, its publishes and the ack of its message together."""
 
 from __future__ import annotations
 

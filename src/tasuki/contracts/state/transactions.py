@@ -1,4 +1,4 @@
-"""Transactions: what a context needs to settle a message in one."""
+"""Transactions: settle a message within one, for its context."""
 
 from __future__ import annotations
 

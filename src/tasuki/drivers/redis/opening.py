@@ -1,4 +1,4 @@
-"""Opening: an open driver's life: connects, keeps its queues and checks its connections, and takes leave."""
+"""Opening: connects an open driver, keeps its queues, checks its connections, and unregisters."""
 
 from __future__ import annotations
 

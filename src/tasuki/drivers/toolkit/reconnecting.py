@@ -147,7 +147,7 @@ class Connection(Protocol):
         """End it at once, without a word to the broker."""
 
     async def close(self) -> None:
-        """Take leave of the broker, and end it; also after a loss."""
+        """Unregister at the broker, and end the connection; also after a loss."""
 
 
 C = TypeVar("C", bound=Connection)

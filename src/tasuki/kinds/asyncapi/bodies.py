@@ -1,4 +1,4 @@
-"""Bodies: what the messages of each queue carry, and what their handlers return, as far as the code says."""
+"""Bodies: the types of messages and of their handlers' results, for each queue, where the code declares them."""
 
 from __future__ import annotations
 

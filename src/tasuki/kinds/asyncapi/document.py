@@ -1,4 +1,4 @@
-"""The whole document."""
+"""The document as a whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations: what consumers receive and answer, and what schedules, typed queues, tasks and policies send."""
+"""Operations: the messages that consumers receive and answer, and that schedules, queues, tasks and policies send."""
 
 from __future__ import annotations
 

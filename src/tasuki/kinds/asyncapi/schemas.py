@@ -1,4 +1,4 @@
-"""JSON Schemas of the types of bodies, by msgspec or pydantic, as AsyncAPI reads them: draft 7, in one place."""
+"""JSON Schemas of the types of bodies, by msgspec or pydantic, for AsyncAPI: draft 7, in one place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers: where the drivers of a project have their queues, without users, passwords and queries of addresses."""
+"""Servers: the brokers of a project, without users, passwords and queries of addresses."""
 
 from __future__ import annotations
 

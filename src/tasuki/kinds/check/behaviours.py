@@ -1,4 +1,4 @@
-"""Behaviours: the features of queues, what each driver makes of them, and the case that proves each."""
+"""Behaviours: the features of queues, their support by each driver, and the case that proves each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code: whether the sources of functions can be read, and have what their entries name; nothing of them runs."""
+"""Code: checks that the sources of functions parse and have the names that their entries use; runs none of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Project: every entry checked against its kind and against the others; all problems at once, or none."""
+"""Project: checks every entry against its kind and the others, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A registry whose every entry is known to be good, with the checked configuration of each."""
+    """A checked registry, with the configuration of each entry."""
 
     registry: Registry
     configs: Mapping[str, Config]

@@ -1,4 +1,4 @@
-"""The requirements of a queue towards its driver: explicit ones by name, and those implied by its options."""
+"""The requirements of a queue for its driver: explicit ones by name, and others implied by its options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasuki.units import format_duration, format_size
 
 
 class Requirement(NamedTuple):
-    """Whether a driver meets it, and in which words: a driver that can …."""
+    """A test of a driver, and its words for people: a driver that can …."""
 
     is_met: Callable[[Capabilities], bool]
     words: str

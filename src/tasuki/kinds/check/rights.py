@@ -17,7 +17,7 @@ from tasuki.security.scope import Scope
 
 
 class Rights:
-    """What a project says about security; a project that says nothing has no guards, and nothing is checked."""
+    """The security of a project; a project without any has no guards, and no request is checked."""
 
     def __init__(self, project: Project) -> None:
         configs = {id: config for id, config in project.configs.items() if isinstance(config, AnyPolicyConfig)}

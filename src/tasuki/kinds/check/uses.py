@@ -1,6 +1,6 @@
-"""Uses: which publish options the project's code gives for which queue, as far as reading the sources tells.
+"""Uses: the publish options in the project's code, by queue, as far as its sources show.
 
-Only calls that name their queue in so many words are seen: ``app.publish("tasks", …, priority=5)``,
+Only calls that name their queue literally are found: ``app.publish("tasks", …, priority=5)``,
 ``tasks = app.queue("tasks")`` with ``tasks.publish(…)``, and ``queue.publish("tasks", …)`` in Lua.
 """
 

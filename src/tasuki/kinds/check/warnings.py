@@ -1,4 +1,4 @@
-"""Warnings: settings of a valid project that have no effect, or a price; with their place."""
+"""Warnings: settings of a valid project without effect or with a cost, and their places."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PART = 3
 
 @dataclass(frozen=True, slots=True)
 class ConfigWarning:
-    """Like a ConfigError, of a project that can be used all the same."""
+    """Like a ConfigError, but the project can be used."""
 
     problem: str
     position: Position | None

@@ -1,4 +1,4 @@
-"""Shared workers: which queue has which, and how many messages a consumer may handle at the same time."""
+"""Shared workers: their queues, and the concurrency of each consumer."""
 
 from __future__ import annotations
 

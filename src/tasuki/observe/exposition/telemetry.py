@@ -1,8 +1,8 @@
 """Telemetry: the same metrics as instruments of OpenTelemetry. Imported only where an app asks for that.
 
-Counters and gauges are read from a snapshot when a reader collects. OpenTelemetry has no histogram that can be read so:
-its own ones are given each value, which costs a message some microseconds. The names follow the conventions for
-messaging 1.44, where they have one; they are in development, so they stand in the table of series.
+Counters and gauges are read from a snapshot when a reader collects. OpenTelemetry has no observable histogram: its
+histograms receive each value, which costs a message some microseconds. The names follow the messaging conventions 1.44
+where those have one; these are in development, so the table of series has them.
 """
 
 from __future__ import annotations

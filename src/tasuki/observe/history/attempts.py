@@ -1,4 +1,4 @@
-"""Hour: how many records of failed attempts a process writes to one store in an hour, and how long they are kept."""
+"""Hour: limits the records of failed attempts that a process writes to a store in an hour, and their lifetime."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _HOUR = 3600.0
 
 
 class Hour:
-    """Of one process and store. Times are seconds of a clock that never goes back."""
+    """The hour of one process and store. Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._ends = float("-inf")

@@ -21,7 +21,7 @@ _FINE, _FINE_RING = 5, 9
 
 
 class Times(NamedTuple):
-    """Below which number of seconds half, 95 % and 99 % of the values lie; None: there was no value."""
+    """The 50th, 95th and 99th percentile in seconds; None: there was no value."""
 
     p50: float | None
     p95: float | None
@@ -164,7 +164,7 @@ class Process(NamedTuple):
 
 
 class Hours:
-    """All queues of one place where minutes are kept."""
+    """All queues of one store."""
 
     def __init__(self) -> None:
         self.newest = 0

@@ -1,4 +1,4 @@
-"""Minutes: what the queues of one process did in one minute, in few bytes; no I/O."""
+"""Minutes: the counts of one process's queues in one minute, encoded in few bytes; no I/O."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ Queues = dict[str, dict[str, Point]]
 
 
 class Minute(msgspec.Struct, array_like=True, gc=False):
-    """The queues of one process that did something in one minute."""
+    """The active queues of one process in one minute."""
 
     minute: int
     """Unix time in whole minutes."""

@@ -1,4 +1,4 @@
-"""Recorder: makes minutes of the counters that the metrics keep anyway; no I/O, nothing on the path of a message."""
+"""Recorder: turns the counters of the metrics into minutes; no I/O, no work on a message's path."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _NOTHING = _Totals(0, [], [])
 
 
 class Recorder:
-    """One per app; ``watch`` says what it counts, ``step`` and ``close`` when."""
+    """One per app; ``watch`` names the counters, ``step`` and ``close`` end a step and a minute."""
 
     def __init__(self) -> None:
         self._counters: dict[Name, _Counters] = {}

@@ -1,6 +1,6 @@
 """Pairs: the values of telling names in a text, as JSON, Python, YAML, headers and command lines write them; no I/O.
 
-The text may be cut off anywhere: of a value that is cut off nothing is left.
+The text may be cut off anywhere: a value that is cut off is masked whole.
 """
 
 from __future__ import annotations

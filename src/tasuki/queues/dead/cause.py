@@ -1,4 +1,4 @@
-"""Cause: a short fingerprint of why a message died, the same for letters that differ only in numbers and names."""
+"""Cause: a short fingerprint of the error of a dead letter, equal for errors that differ only in numbers and names."""
 
 from __future__ import annotations
 

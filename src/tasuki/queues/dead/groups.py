@@ -43,7 +43,7 @@ KEYS: Mapping[str, Callable[[Letter], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class DeadGroup:
-    """Letters with the same key; what they say besides is from the newest letter.
+    """Letters with the same key; all other facts are from the newest letter.
 
     ``first`` and ``last``: Unix seconds, None if no letter says when it died. ``texts``: the errors of its letters, or
     of its newest ones where a driver counts the letters. ``ids``: of up to three letters, the newest first.

@@ -1,4 +1,4 @@
-"""Letter: what a message of a dead-letter queue says about its death."""
+"""Letter: a message of a dead-letter queue, with the facts of its headers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tasuki.queues.dead.origin import Origin, origin_in
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One dead letter; texts that it does not say are empty, ``at`` (Unix seconds) and ``attempts`` then None."""
+    """One dead letter. Missing texts are empty, a missing ``at`` (Unix seconds) or ``attempts`` is None."""
 
     message: Message
     dead: str

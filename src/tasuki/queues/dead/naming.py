@@ -1,6 +1,6 @@
-"""Naming: an id means a letter, the oldest that has it; an id and a mark mean one of several; no I/O.
+"""Naming: an id names the oldest letter that has it, an id with a mark one of several; no I/O.
 
-A mark is made of what the message holds, so that it names the same letter on every broker, and after a receive too.
+A mark is a hash of the message, so it names the same letter on every broker, and after a receive too.
 """
 
 from __future__ import annotations

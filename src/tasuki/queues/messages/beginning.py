@@ -1,4 +1,4 @@
-"""The beginning of a body as text, for lists and previews: no more of it is read than is shown; no I/O."""
+"""The beginning of a body as text, for lists and previews; reads only as much as it shows. No I/O."""
 
 from __future__ import annotations
 

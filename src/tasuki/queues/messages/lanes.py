@@ -1,4 +1,4 @@
-"""Lanes: which lane of its queue a message is in, when it is published and when it is sent on."""
+"""Lanes: find the lane of a message, when it is published and when it is forwarded."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class _Addressed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True):
-    """A body with what the publisher wants to say beside it.
+    """A body with the options of its publish.
 
     Durations are seconds, text (``5s``) or a ``timedelta``. ``at``: when to deliver, in place of ``delay``; with a time
     zone.
@@ -75,7 +75,7 @@ class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True)
 
 
 class GroupEnvelope(Envelope[T], kw_only=True, forbid_unknown_fields=True):
-    """A message that another one may follow, or that follows one."""
+    """A message of a group or chain."""
 
     group: str = ""
     """See :class:`tasuki.flow.group_records.Membership`; empty: none."""

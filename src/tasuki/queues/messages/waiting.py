@@ -1,4 +1,4 @@
-"""The form of a message that only waited, in the queue that it is moved to; and its attempts before. No I/O."""
+"""The form of a waiting message in the queue that it is moved to, with its earlier attempts. No I/O."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class RestlessError(Exception):
 
 @dataclass(slots=True)
 class Claim:
-    """What one publish wants of a key; ``span``: seconds of the window."""
+    """The request of one publish for a key; ``span``: seconds of the window."""
 
     key: str
     id: bytes

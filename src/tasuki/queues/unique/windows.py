@@ -1,4 +1,4 @@
-"""UniqueWindows: one message per key for a time, on a driver that cannot do that itself, by the queue's store.
+"""UniqueWindows: unique messages for a time, by the queue's store, on a driver without them.
 
 The key is claimed in the store for as long as the publish lasts, the message is published, and then its key is kept for
 the window (docs/adr/0049). So a crash in between leaves a claim that is soon over, and no key without a message.
@@ -38,7 +38,7 @@ _NO_STORE = "its driver keeps no windows, and the queue has no state: write 'sta
 
 
 class UniqueWindows:
-    """Of one queue.
+    """The windows of one queue.
 
     Args:
         queue: its id; ``name``: its name at the broker.

@@ -1,1 +1,1 @@
-"""Finding the project that is meant: named, set, configured, or the only one of a folder."""
+"""Finding the project: by argument, environment, configuration, or as the only one of a folder."""

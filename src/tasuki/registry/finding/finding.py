@@ -1,4 +1,4 @@
-"""Which project is meant: the rules, in order."""
+"""The rules for finding a project, in order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SUGGESTED = 5
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A project: ``target`` as ``App.load`` takes it, the folder of its files and modules, and what named it."""
+    """A project: ``target`` as ``App.load`` takes it, the folder of its files, and the rule that found it."""
 
     target: str
     folder: Path

@@ -1,4 +1,4 @@
-"""Where relative paths of an app in code start."""
+"""The folder from which relative paths of an app in code start."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _TAB_HINT = "a tab indents this line; indent with spaces"
 
 @dataclass(slots=True)
 class Document:
-    """What a text says: ``value`` is None if it could not be read, and then ``errors`` says why.
+    """A parsed text: ``value`` is None if it could not be read, and then ``errors`` has the causes.
 
     Values reached through aliases are shared: treat them as immutable. They have no positions.
     """

@@ -1,1 +1,1 @@
-"""When a schedule fires: cron expressions, time zones, intervals, and their ticks in UTC seconds."""
+"""The times of schedules: cron expressions, time zones, intervals, and their ticks in UTC seconds."""

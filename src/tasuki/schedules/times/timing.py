@@ -1,4 +1,4 @@
-"""Timing: when a schedule fires. A tick is a moment at which it does, in whole UTC seconds."""
+"""Timing: the ticks of a schedule, the moments at which it fires, in whole UTC seconds."""
 
 from __future__ import annotations
 

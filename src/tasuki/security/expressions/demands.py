@@ -1,4 +1,4 @@
-"""Demands: what an expression asks of one name at least, so that an index can be used; no I/O."""
+"""Demands: the value that an expression requires of a name, so that an index can be used; no I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOOSER = ("||", "?")
 
 
 class Demand(NamedTuple):
-    """``text``: what the name must be equal to; ``is_all``: whether the expression asks nothing else."""
+    """``text``: the value that the name must equal; ``is_all``: the expression has no other condition."""
 
     text: str
     is_all: bool

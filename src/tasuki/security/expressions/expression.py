@@ -40,7 +40,7 @@ _NEGATABLE = frozenset({"in", "contains", "startsWith", "endsWith", "matches"})
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A boolean question about a request, or what else its names are of; made by :func:`parse_expression`."""
+    """A boolean expression about a request, or another object with these names; made by :func:`parse_expression`."""
 
     text: str
     node: Node

@@ -1,4 +1,4 @@
-"""Nodes: the parts of an expression as functions of what it is asked about: a request, a dead letter."""
+"""Nodes: the parts of an expression as functions of its subject: a request, a dead letter."""
 
 from __future__ import annotations
 

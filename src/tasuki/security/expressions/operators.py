@@ -1,4 +1,4 @@
-"""What the operators of expressions do to plain values; a wrong type is an error, never a guess."""
+"""The operators of expressions on plain values; a wrong type is an error, never a guess."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The audit of an installation: who did what, as its stores keep it."""
+"""The audit of an installation: the acts of people and programs, kept in its stores."""

@@ -1,6 +1,6 @@
 """The audit: the last acts of people and programs on an installation, kept in a store.
 
-It is a ring of ``MOST`` places, so it never grows and nothing has to be cleaned up; a counter says which place is next.
+It is a ring of ``MOST`` places with a counter for the next one, so it never grows and needs no clean-up.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_TEXT = 500
 
 
 class AuditRecord(msgspec.Struct, frozen=True, rename={"client": "from"}):
-    """One act: who did what to what, and what came of it."""
+    """One act: the actor, the act, its object, and the result."""
 
     time: Moment
     """When it ended, in Unix seconds of the store's clock."""

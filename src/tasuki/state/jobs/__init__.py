@@ -1,1 +1,1 @@
-"""Jobs: the records of their publishers, and the judgement of what has become of them (docs/adr/0056)."""
+"""Jobs: the records of publishers, and the status of a message (docs/adr/0056)."""

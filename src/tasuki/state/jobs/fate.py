@@ -1,4 +1,4 @@
-"""Fate: what has become of a message, judged from all that is known of it; no I/O (docs/adr/0056)."""
+"""Fate: the status of a message, derived from all known facts; no I/O (docs/adr/0056)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits: the first records of jobs, by their publisher, where the broker cannot say where a message is.
+"""Waits: the first record of a job, written by its publisher, for brokers that cannot locate a message.
 
 See docs/adr/0056.
 """
@@ -28,7 +28,7 @@ Versions = Mapping[str, int]
 
 
 class Waits:
-    """The records of one queue. The publish that they are about is confirmed: no failure here is one of it."""
+    """The records of one queue, written after the confirmed publish: a failure here does not fail the publish."""
 
     def __init__(self, state: SharedState, queue: str, ttl: float) -> None:
         self._state, self._queue, self._ttl = state, queue, ttl

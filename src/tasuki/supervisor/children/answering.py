@@ -1,4 +1,4 @@
-"""Answering: the child's end. It answers from a thread, so also while a handler blocks the event loop."""
+"""Answering: the child's end. It answers from a thread, even while a handler blocks the event loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking: the parent's end. It asks all children at once, and waits for none of them longer than a second."""
+"""Asking: the parent's end. It asks all children at once, and waits at most a second for each."""
 
 from __future__ import annotations
 

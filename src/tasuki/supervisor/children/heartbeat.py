@@ -1,7 +1,7 @@
 """Heartbeat: the parent asks each child every two seconds, and reports a child that has not answered for 30 s.
 
-A child that computes is not frozen: a handler may be in C code that keeps Python's lock, and with it all threads. So it
-has as long as one that starts.
+A child that computes is not frozen: its handler may run C code that holds Python's lock and so stops all threads.
+Such a child gets as much time as a starting one.
 """
 
 from __future__ import annotations

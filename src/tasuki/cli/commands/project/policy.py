@@ -117,7 +117,7 @@ def explain(
 
 
 def _is_meant(action: str, rights: Rights) -> bool:
-    """Whether a policy speaks of an action in so many words: scripts may ask for their own actions."""
+    """Whether a policy names an action literally: scripts may ask for their own actions."""
     patterns = (pattern for policy in rights.policies.values() for pattern in policy.actions)
     return any(pattern.core and pattern.matches(action) for pattern in patterns)
 

@@ -1,4 +1,4 @@
-"""``tasuki dry-run``: call the handler of a message, and do nothing of what it does."""
+"""``tasuki dry-run``: run a message's handler without its effects."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class KnownQueue(NamedTuple):
 def is_quorum(spec: QueueSpec) -> bool:
     """Whether a queue is replicated and synced, and its returns are counted by the broker.
 
-    A temporary one is not: it lives with one process, and a quorum queue is dear to make.
+    A temporary one is not: it lives with one process, and a quorum queue is expensive to make.
     """
     return not spec.temporary and bool(spec.options.get("queue_type", "quorum") == "quorum")
 

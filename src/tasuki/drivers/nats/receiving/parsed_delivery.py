@@ -1,4 +1,4 @@
-"""ParsedDelivery: a message that came in, and what the records say: which delivery it is, whether its time has come."""
+"""ParsedDelivery: a received message with its record: its delivery number, and whether it is due."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tasuki.drivers.nats.records.side_records import LastError, Note
 
 
 class ParsedDelivery:
-    """A message that came in, and what the records say of it once ``learn`` was called."""
+    """A received message, with its record once ``learn`` was called."""
 
     __slots__ = ("arrival", "body", "delivered", "failures", "has_lapsed", "head", "is_suspect", "note")
 

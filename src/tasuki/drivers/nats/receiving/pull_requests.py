@@ -119,7 +119,7 @@ class PullRequests:
         self._wake()
 
     def lost(self) -> None:
-        """The connection is gone, and with it all requests; what came in stays ours until its lease ends."""
+        """The connection is gone, and with it all requests; the received messages stay ours until their leases end."""
         self._pulls.clear()
         self._wake()
 

@@ -45,7 +45,7 @@ _TEXTS = {
     **dict.fromkeys(("store.open", "store.list", "store.info"), 1),
     **dict.fromkeys(("store.get", "store.set", "store.has", "store.delete", "store.entry", "store.put"), 2),
 }
-"""How many first arguments of an operation are texts. The script's side sees to that (the modules' Lua files); a child
+"""How many first arguments of an operation are texts. The script's side ensures that (the modules' Lua files); a child
 that sends something else runs something else."""
 
 

@@ -1,1 +1,1 @@
-"""The signatures of Python functions that are declared in code: whether each parameter can be filled."""
+"""Checks the signatures of Python functions that are declared in code: each parameter can be filled."""

@@ -1,4 +1,4 @@
-"""Batches: whether the functions of consumers with ``batch`` can take one."""
+"""Batches: checks that the functions of consumers with ``batch`` take one."""
 
 from __future__ import annotations
 

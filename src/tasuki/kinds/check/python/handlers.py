@@ -1,4 +1,4 @@
-"""Handlers: whether each parameter of a function can be filled, and each result means something."""
+"""Handlers: checks that each parameter of a function can be filled, and that its result has a use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks: whether each can be called with its moment, and the task that it hears of exists."""
+"""Hooks: checks that each takes its moment, and that its task exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Providers: whether each one's needs are there when it is called."""
+"""Providers: checks that the needs of each provider are met when it is called."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasuki.registry.registry import Registry
 
 @dataclass
 class Provided:
-    """What the providers of a project provide, as far as reading them tells."""
+    """The types that the providers of a project provide, as far as their source shows."""
 
     types: set[Any] = field(default_factory=set)
     """Types of providers that have another mistake included."""

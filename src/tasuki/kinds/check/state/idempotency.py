@@ -1,4 +1,4 @@
-"""Idempotency: whether there is a store that remembers the keys of a consumer."""
+"""Idempotency: checks that a store remembers the keys of a consumer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits: lanes on drivers that have none, and what a held message costs a queue with places."""
+"""Limits: checks lanes on drivers without them, and the cost of held messages for a queue with places."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scheduled messages: whether each can be published, and whether its handler can take it, as far as code tells."""
+"""Scheduled messages: checks that each can be published, and that its handler takes it, as far as the code shows."""
 
 from __future__ import annotations
 

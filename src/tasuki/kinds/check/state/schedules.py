@@ -1,4 +1,4 @@
-"""Schedules: what they need of their queues."""
+"""Schedules: checks the options of their queues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stores and their drivers: each kind of store is for one kind of driver."""
+"""Stores: checks that each kind of store has a driver of its kind."""
 
 from __future__ import annotations
 

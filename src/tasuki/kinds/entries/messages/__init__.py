@@ -1,1 +1,1 @@
-"""What the messages of a queue are held to: one for each key, so many a second or at once."""
+"""Rules for the messages of a queue: unique keys, rates, concurrency."""

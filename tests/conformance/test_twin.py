@@ -7,8 +7,7 @@ from typing import cast
 
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
-from tasuki.testing.twin.driver import TwinDriver
-from tasuki.testing.twin.faults import Faults
+from tasuki.testing.twin.driver import Faults, TwinDriver
 from tasuki.testing.twin.reading.journal import Journal
 
 

@@ -137,7 +137,7 @@ async def test_a_mistake_of_ours_ends_no_screen(
 ) -> None:
     await fail(app)
     async with sit(app) as seat:
-        monkeypatch.setattr("tasuki.top.views.schedules.statuses_seen", None)
+        monkeypatch.setattr("tasuki.top.views.schedules.schedules_of", None)
         await seat.press("4")
         assert "TypeError" in seat.lines[-2]
         assert "● away" in seat.lines[0]

@@ -35,7 +35,7 @@ from tasuki.testing.twin.driver import TwinDriver
 from tasuki.testing.twin.transactions import _Open
 
 if TYPE_CHECKING:
-    from tasuki.testing.twin.faults import Faults
+    from tasuki.testing.twin.driver import Faults
 
 
 class DryDriver(TwinDriver):

@@ -11,7 +11,7 @@ from tasuki.drivers.memory.slots import Slot
 from tasuki.errors import DriverError, HandlerError, LifecycleError
 from tasuki.queues.queue import Queue
 from tasuki.testing.real.ledger import Ledger, Place
-from tasuki.testing.twin.faults import Faults
+from tasuki.testing.twin.driver import Faults
 from tasuki.testing.twin.reading.explain import LINES
 from tasuki.testing.twin.reading.records import Drained
 from tasuki.testing.twin.work import STEPS, NotSettled, Work, turns

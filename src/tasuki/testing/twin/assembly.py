@@ -17,8 +17,7 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import HeaderValue
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import Queue
-from tasuki.testing.twin.driver import TwinDriver
-from tasuki.testing.twin.faults import Faults
+from tasuki.testing.twin.driver import Faults, TwinDriver
 from tasuki.units import Duration
 
 

@@ -27,12 +27,79 @@ from tasuki.drivers.memory.store import MemoryStore, Shelf
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import DEAD_LETTER_REASON, is_request
-from tasuki.testing.twin.reading.journal import Outcome
+from tasuki.testing.clock import FakeClock
+from tasuki.testing.twin.reading.journal import Journal, Outcome
 from tasuki.testing.twin.transactions import TwinTransactions
 
 if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
-    from tasuki.testing.twin.faults import Faults
+
+
+class Faults:
+    """Shared by the drivers of one twin, as they are in one process, and behind one network."""
+
+    def __init__(self, clock: FakeClock, journal: Journal) -> None:
+        self.clock = clock
+        self.journal = journal
+        self.drivers: list[TwinDriver] = []
+        self.away_until = 0.0
+        """Monotonic time until which the broker is away."""
+        self.kills_left: dict[tuple[TwinDriver, str] | None, int] = {}
+        """How many workers still die, by the queue whose message they handle; None: any queue."""
+        self.is_killed = False
+        """A worker has died, and no other one has taken its place yet."""
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the broker is away now."""
+        return self.clock.monotonic() < self.away_until
+
+    async def until_back(self) -> None:
+        """Return when the broker is there."""
+        if self.is_away:
+            self._waiting.append(back := asyncio.get_running_loop().create_future())
+            await back
+
+    def time_has_passed(self) -> None:
+        """Wake what waits for a time that has come. Only in the loop that waits."""
+        if not self.is_away:
+            self._go_on()
+            for driver in self.drivers:
+                driver.wake()
+
+    def lose_connections(self) -> None:
+        """The worker stops while the broker is away: its messages come back when their leases end."""
+        for driver in self.drivers:
+            driver.lose_deliveries()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for back in waiting:
+            if not back.done():
+                back.set_result(None)
+
+    def kills(self, queue: str, driver: TwinDriver, *, is_handled: bool) -> bool:
+        """Whether the worker dies now, before the settlement of a message of that queue; then it has lost all."""
+        if self.is_killed or not is_handled:
+            return self.is_killed
+        for which in ((driver, queue), None):
+            if self.kills_left.get(which):
+                self.kills_left[which] -= 1
+                self.is_killed = True
+                for each in self.drivers:  # also of the other queues: it is one process
+                    each.lose_deliveries()
+                self.journal.tell()
+                return True
+        return False
+
+    def was_given_up(self, id: str) -> bool:
+        """Whether the ack of a message follows its dead letter, on any driver; once for each dead letter."""
+        holders = [driver for driver in self.drivers if id in driver.dead]
+        for driver in holders:
+            driver.dead.discard(id)
+        return bool(holders)
 
 
 class TwinDriver(TwinTransactions):

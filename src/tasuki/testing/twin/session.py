@@ -19,7 +19,7 @@ from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.twin.assembly import TwinAssembly, TwinRequests
-from tasuki.testing.twin.faults import Faults
+from tasuki.testing.twin.driver import Faults
 from tasuki.testing.twin.handlers import Call, call_of_task, find_function, run_handler
 from tasuki.testing.twin.reading.journal import Journal
 from tasuki.testing.twin.schedules import TwinSchedules

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasuki.drivers.memory.queue import MemoryQueue
     from tasuki.drivers.memory.slots import Slot
     from tasuki.queues.queue import Queue
-    from tasuki.testing.twin.faults import Faults
+    from tasuki.testing.twin.driver import Faults
     from tasuki.testing.twin.schedules import TwinSchedules
 
 T = TypeVar("T")

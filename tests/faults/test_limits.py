@@ -21,7 +21,7 @@ from tests.e2e.projects import write
 from tests.e2e.test_every_driver import renamed
 from tests.support.brokers.everywhere import DRIVERS, overrides
 
-pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(1800 if os.environ.get("CAMPAIGN") else 600)]
 
 ON = [driver for driver in DRIVERS if driver != "memory"]
 STATELESS = ("amqp", "sqs")

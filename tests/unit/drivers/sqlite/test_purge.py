@@ -51,6 +51,16 @@ async def test_messages_are_found_by_the_index_of_ids(make: Any, statement: str)
     assert not [step for step in plan if step in ("SCAN messages", "SCAN delayed")]
 
 
+async def test_a_file_that_has_no_index_of_ids_is_searched(make: Any) -> None:
+    """One that an earlier tree made: its layout has the same number."""
+    driver = await make()
+    await driver.publish("q", [message("a"), message("b")])
+    connection_of(driver).execute("DROP INDEX messages_by_id")
+    assert await driver.locate("q", ["a"]) == {"a": "ready"}
+    assert [each.id for each in await driver.find("q", ["b"])] == ["b"]
+    assert await driver.remove("q", ["a", "b"]) == 2
+
+
 async def test_a_purge_leaves_a_queue_of_the_same_name_that_is_declared_while_it_runs(make: Any) -> None:
     driver = await make()
     await driver.publish("q", [message("old")])

@@ -196,12 +196,12 @@ SAVE = """
 # In this order a step reads little more than it removes: the heads of lines, whether ready or delayed, are gone before
 # the last part reads past them.
 NAMED = """
-    SELECT seq, id FROM messages INDEXED BY messages_by_id
+    SELECT seq, id FROM messages
     WHERE queue = :queue AND id IN (SELECT value FROM json_each(:ids))
 """
 EXPEDITE = """
     UPDATE delayed INDEXED BY delayed_by_seq SET ready_at = :now WHERE queue = :queue AND ready_at > :now AND seq IN
-        (SELECT seq FROM messages INDEXED BY messages_by_id
+        (SELECT seq FROM messages
          WHERE queue = :queue AND id IN (SELECT value FROM json_each(:ids)))
 """
 

@@ -36,7 +36,8 @@ MESSAGES = 3000 if IS_CAMPAIGN else 150
 _PUBLISHED, _REMOVED = 2, 4
 """Steps of one chunk: the begin and the end of its publish, and of its removal."""
 SHORT = {"postgres": [_PUBLISHED, 3, _REMOVED], "amqp": [1, _REMOVED, 5]}
-LONG = {new: random.Random(new).choices(range(1, 60), k=10) for new in SHORT}
+LONG = {new: random.Random(new).choices(range(1, 16), k=10) for new in SHORT}
+"""Ten kills within the 120 steps of a move of 3,000 messages, a hundred at a time."""
 KILLED_AT = LONG if IS_CAMPAIGN else SHORT
 
 PROJECT = {

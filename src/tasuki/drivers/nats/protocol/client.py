@@ -11,7 +11,7 @@ import nats.errors
 from nats.aio.client import Client as NATSClient
 
 from tasuki.drivers.nats.protocol.wire import Reader, Route
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 FAREWELL = 1.0
 """Seconds for the last bytes when a connection is closed."""

@@ -22,7 +22,7 @@ from tasuki.drivers.nats.failures import denied, lost, unconnected
 from tasuki.drivers.nats.protocol.exchange import Exchange, Repeating, frame, frames
 from tasuki.drivers.nats.protocol.pulse import Pulse
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.nats.protocol.client import Client

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tasuki.app.handle import QueueHandle
     from tasuki.app.state.jobs import Job, SyncJob
     from tasuki.app.tasks import Task
-    from tasuki.consumers.handling.middleware import Handle
+    from tasuki.consumers.surroundings import Handle
     from tasuki.contracts.context import Retries
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
     from tasuki.contracts.moment import Moment
@@ -66,7 +66,7 @@ _HOME = {
     "Confirmed": "tasuki.queues.result",
     "Context": "tasuki.contracts.handler",
     "Envelope": "tasuki.queues.queue",
-    "Handle": "tasuki.consumers.handling.middleware",
+    "Handle": "tasuki.consumers.surroundings",
     "Interrupted": "tasuki.contracts.handler",
     "Job": "tasuki.app.state.jobs",
     "LogFields": "tasuki.observe.log",

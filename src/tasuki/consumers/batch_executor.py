@@ -11,10 +11,10 @@ from tasuki.consumers.batch import Batch, results_of
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.callee import Callee
 from tasuki.consumers.handling.executor import Executor, absorb_cancellation
-from tasuki.consumers.handling.middleware import Handle
 from tasuki.consumers.handling.outcome import Conclusion, Outcome, outcome_of
 from tasuki.consumers.handling.pool import Worker
 from tasuki.consumers.settling.verdict import ACK
+from tasuki.consumers.surroundings import Handle
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, ResultError
 from tasuki.message import wants_answer

@@ -10,11 +10,11 @@ from tasuki.clock import Clock
 from tasuki.consumers.batch import Batching
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.idempotency import Idempotency
-from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.shared import Share
 from tasuki.consumers.handling.suspects import PROCESS_GATE, Gate
 from tasuki.consumers.reach.host import Host
 from tasuki.consumers.settling.verdict import RetryPolicy
+from tasuki.consumers.surroundings import ConsumeMiddleware
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
 from tasuki.observe.events import EventRing

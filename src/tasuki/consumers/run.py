@@ -20,7 +20,6 @@ from tasuki.consumers.fetching.keeper import Holding, lease_of
 from tasuki.consumers.fetching.window import Keeping, Window, prefetch_for
 from tasuki.consumers.gatherer import Gatherer
 from tasuki.consumers.handling.executor import Executor
-from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.overtime import Overtime
 from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
@@ -32,19 +31,18 @@ from tasuki.consumers.reports.reporting import AutoAckReporting, Lines, Report, 
 from tasuki.consumers.reports.reporting import log as line_log
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
+from tasuki.consumers.surroundings import ConsumeMiddleware, Middleware, Observed, Surrounding, within
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import LifecycleError, StopTimeoutError
 from tasuki.message import FAILURES
 from tasuki.observe.events import Event, events_of
 from tasuki.observe.log import DeliveryLogger
 from tasuki.queues.dead_letter import counted
-from tasuki.queues.middleware import told_of_settled
 
 if TYPE_CHECKING:
     from tasuki.consumers.reach.host import Host
     from tasuki.security.guard import Guard
     from tasuki.state.pauses import Pause
-    from tasuki.tracing.consumer import Accept
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -85,17 +83,18 @@ class Run:
         self.holding = Holding(queue, self.metrics, self.lease, self.events)
         self.suspects = Suspects(consumer.gate, self.events)
         self.reporting = self._make_reporting()
-        self.results, self.stepping, self.transacting, own_layers = jobs_of(self, consumer)
-        layers = (*own_layers, *layers)
-        observers = consumer.observers if self.reporting is None else (*consumer.observers, self.reporting)
-        self.executor = (Executor if options.batch is None else BatchExecutor)(consumer, self, layers, observers)
+        self.results, self.stepping, self.transacting, own = jobs_of(self, consumer)
+        parts = self._surroundings((*own, *map(Middleware, layers)))
+        self.executor = (Executor if options.batch is None else BatchExecutor)(consumer, self, parts)
         self._first_end: asyncio.Future[asyncio.Task[None]] = self.loop.create_future()
         self.pool = self._make_pool()
         self.gatherer = self._make_gatherer()
         self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
-        self.settler, accept = self._make_settler(), self._make_accept()
-        settle = self.settler.settle if self.results is None else self.results.around(self.settler)
-        self.settle = settle if self.reporting is None else self.reporting.around(settle)
+        on_settled = within(parts, lambda part, inner: part.around_settled(inner), self._on_settled)
+        self.settler = Settler(consumer, on_settled=on_settled, on_kept=self._on_kept)
+        self.settler.flush = within(parts, lambda part, inner: part.around_flush(inner), self.settler.flush)
+        self.settle = within(parts, lambda part, inner: part.around_settle(inner), self.settler.settle)
+        accept = within(parts, lambda part, inner: part.around_accept(inner, self._monotonic), self._accept)
         self.follower: Cancelling | None = cancelling_of(self, consumer)
         self.answer, self.ack = self.settler.answer, self.settler.ack
         self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=accept)
@@ -106,17 +105,11 @@ class Run:
         """The tasks that settle and watch; each worker has its own."""
         self._cut_off = 0
 
-    def _make_settler(self) -> Settler:
-        on_settled, tracing = told_of_settled(self._on_settled, self.consumer.observers, self.id), self.consumer.tracing
-        if tracing is None:
-            return Settler(self.consumer, on_settled=on_settled, on_kept=self._on_kept)
-        settler = Settler(self.consumer, on_settled=tracing.settled(on_settled), on_kept=self._on_kept)
-        settler.flush = tracing.settling(settler.flush)
-        return settler
-
-    def _make_accept(self) -> Accept:
-        tracing, monotonic = self.consumer.tracing, self.consumer.clock.monotonic
-        return self._accept if tracing is None else tracing.receiving(self._accept, monotonic)
+    def _surroundings(self, inner: Sequence[Surrounding]) -> list[Surrounding]:
+        tracing, reporting = self.consumer.tracing, self.reporting
+        observers = self.consumer.observers if reporting is None else (*self.consumer.observers, reporting)
+        outer = [tracing, Observed(observers, self.id), reporting]
+        return [*(part for part in outer if part is not None), *inner]
 
     def _make_reporting(self) -> Reporting | None:
         """What tells hooks and the log of each message; None: neither wants to know."""

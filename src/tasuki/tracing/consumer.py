@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tasuki.contracts.driver import Ack, Nack, Receipt, Received, Settlement
 from tasuki.contracts.handler import Context, Retry
 from tasuki.message import TRACEPARENT, Message
 from tasuki.observe.trace import CURRENT, NOT_SAMPLED, Headers, OpenSpan, common, is_unsampled
-from tasuki.tracing.deciding import NOT_RECORDED, Limit, TraceOptions, is_chosen
+from tasuki.tracing.deciding import NOT_RECORDED, HandlerCall, TraceOptions, is_chosen
 from tasuki.tracing.names import Attributes, Target, ending_of, is_interruption
 from tasuki.tracing.spans import Context as Within
 from tasuki.tracing.spans import Open, SpanKind, Spans, attach, detach, sampled_in
 
+S = TypeVar("S")
 Handle = Callable[[Any, Context], Awaitable[Any]]
 Accept = Callable[[list[Received], float], None]
 Flush = Callable[[list[Settlement]], Awaitable[None]]
@@ -47,14 +48,20 @@ class ConsumerTracing:
         self._settling: object = None
         """The batch whose settling is under way."""
 
-    def around(self, handle: Handle, limit: Limit, *, is_batch: bool, has_context: bool = True) -> Handle:
-        """The handler within the span of its message, or batch.
+    @property
+    def needs_context(self) -> bool:
+        """See :class:`tasuki.consumers.surroundings.Surrounding`; the same for the methods below."""
+        return False
 
-        ``has_context``: False if the handler looks at no context, and gets the facts in the place of one.
-        """
-        if is_batch:
-            return partial(self._batch, handle, limit)
-        share, spans, unrecorded = self._options.sample, self._spans, handle
+    def around_settle(self, settle: S) -> S:
+        """A verdict has no span; the settlement has."""
+        return settle
+
+    def around_handle(self, handle: Handle, call: HandlerCall) -> Handle:
+        """The handler within the span of its message, or batch."""
+        if call.is_batch:
+            return partial(self._batch, handle, call)
+        share, spans, unrecorded, has_context = self._options.sample, self._spans, handle, call.has_context
         if self._options.attach:
             unrecorded = partial(self._attached, handle)
 
@@ -69,7 +76,7 @@ class ConsumerTracing:
             if parent is None and not is_chosen(share):
                 CURRENT.set(NOT_RECORDED)  # each message sets it again
                 return handle(body, context)
-            return self._process(partial(handle, body, context), facts, parent, limit)
+            return self._process(partial(handle, body, context), facts, parent, call)
 
         return run
 
@@ -85,14 +92,14 @@ class ConsumerTracing:
             detach(token)
 
     async def _process(
-        self, handle: Callable[[], Awaitable[Any]], delivery: Any, parent: Within | None, limit: Limit
+        self, handle: Callable[[], Awaitable[Any]], delivery: Any, parent: Within | None, call: HandlerCall
     ) -> Any:
         is_linked = self._options.process == "link"
         links = [delivery.received.headers] if is_linked else []
         span = self._begin([delivery], None if is_linked else parent, links)
-        return await self._within(span, parent, handle, delivery, limit)
+        return await self._within(span, parent, handle, delivery, call)
 
-    async def _batch(self, handle: Handle, limit: Limit, body: Any, context: Context) -> Any:
+    async def _batch(self, handle: Handle, call: HandlerCall, body: Any, context: Context) -> Any:
         """Handle a batch within one span, with a link to the context of each message."""
         batch: Any = context.facts
         all_of_them: list[Headers] = [each.received.headers for each in batch.deliveries]
@@ -103,7 +110,7 @@ class ConsumerTracing:
             return await handle(body, context)
         parent = None if shared is None else self._spans.context_of(shared)
         span = self._begin(batch.deliveries, parent, all_of_them)
-        return await self._within(span, parent, partial(handle, body, context), batch, limit)
+        return await self._within(span, parent, partial(handle, body, context), batch, call)
 
     def _is_worth_it(self, messages: Sequence[Headers]) -> bool:
         """Whether a message of a batch is recorded; if none names a trace, a coin says."""
@@ -121,7 +128,7 @@ class ConsumerTracing:
         )
 
     async def _within(
-        self, span: Open, parent: Within | None, handle: Callable[[], Awaitable[Any]], facts: Any, limit: Limit
+        self, span: Open, parent: Within | None, handle: Callable[[], Awaitable[Any]], facts: Any, call: HandlerCall
     ) -> Any:
         if span.is_recorded:
             for delivery in {facts, *facts.deliveries}:
@@ -129,7 +136,7 @@ class ConsumerTracing:
                 if not delivery.settled:
                     self._open[delivery.received.receipt] = span
         mark, token = CURRENT.set(span.headers), attach(self._spans.within(span.span, parent))
-        started = limit.monotonic()
+        started = call.monotonic()
         result: Any = None
         error: BaseException | None = None
         try:
@@ -140,7 +147,7 @@ class ConsumerTracing:
             raise
         finally:
             if span.is_recorded:
-                is_late = limit.monotonic() - started > limit.seconds - _CLOSE
+                is_late = call.monotonic() - started > call.seconds - _CLOSE
                 _conclude(span, result, error, is_late=is_late)
             span.end()
             detach(token)
@@ -149,7 +156,7 @@ class ConsumerTracing:
                 if delivery.lost:  # no settling of it is reported
                     self._open.pop(delivery.received.receipt, None)
 
-    def settling(self, flush: Flush) -> Flush:
+    def around_flush(self, flush: Flush) -> Flush:
         """The settling of a batch within a span, if one of its messages is recorded; linked to the span of each."""
 
         async def settle(batch: list[Settlement]) -> None:
@@ -175,7 +182,7 @@ class ConsumerTracing:
 
         return settle
 
-    def settled(self, on_settled: OnSettled) -> OnSettled:
+    def around_settled(self, on_settled: OnSettled) -> OnSettled:
         """The same function; from then on the deliveries are forgotten here too."""
 
         def forget(batch: list[Settlement], stale: Collection[Receipt]) -> None:
@@ -186,7 +193,7 @@ class ConsumerTracing:
 
         return forget
 
-    def receiving(self, accept: Accept, monotonic: Callable[[], float]) -> Accept:
+    def around_accept(self, accept: Accept, monotonic: Callable[[], float]) -> Accept:
         """The same function, after a span of the receive, if such spans are wanted."""
         if not self._options.receive:
             return accept

@@ -26,11 +26,15 @@ class TraceOptions:
     process: Literal["child", "link"] = "child"
 
 
-class Limit(NamedTuple):
-    """How many seconds a handler may take, by which clock."""
+class HandlerCall(NamedTuple):
+    """How a consumer calls a handler."""
 
     seconds: float
+    """How long the handler may take."""
     monotonic: Callable[[], float]
+    is_batch: bool = False
+    has_context: bool = True
+    """False if nothing reads the context, and the facts stand in its place."""
 
 
 NOT_RECORDED: Headers = MappingProxyType({"": ""})

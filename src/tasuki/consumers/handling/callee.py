@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tasuki.consumers.handling.middleware import Handle
+from tasuki.consumers.surroundings import Handle
 from tasuki.contracts.context import Reach
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context, Handler

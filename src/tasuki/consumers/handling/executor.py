@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from tasuki.consumers.delivery import Delivery, Holder
 from tasuki.consumers.handling.callee import Callee, decoder_by_header, refusing
 from tasuki.consumers.handling.idempotency import AlreadyDone
-from tasuki.consumers.handling.middleware import ConsumeMiddleware, Handle, around, observed
 from tasuki.consumers.handling.outcome import (
     Conclusion,
     Ending,
@@ -24,8 +23,8 @@ from tasuki.consumers.handling.tasks import RuledHolder, TaskHolder, Tasks
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.replies import cancelled, discarded, failure
 from tasuki.consumers.settling.verdict import ACK, CANCELLED, RELEASE, Answer, Verdict
+from tasuki.consumers.surroundings import Handle, Surrounding, within
 from tasuki.contracts.handler import Context, Handler
-from tasuki.contracts.observer import Observer
 from tasuki.errors import (
     CodecError,
     DriverError,
@@ -51,7 +50,7 @@ from tasuki.observe.log import HANDLED
 from tasuki.observe.trace import CURRENT
 from tasuki.observe.tracebacks import from_user
 from tasuki.queues.messages.rules import rules_of
-from tasuki.tracing.deciding import Limit
+from tasuki.tracing.deciding import HandlerCall
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -67,18 +66,10 @@ _START_PAUSE = 0.5
 class Executor:
     """Runs a consumer's handler and derives the verdict from its outcome; ``execute`` does not raise."""
 
-    def __init__(
-        self,
-        consumer: Definition,
-        holder: Holder,
-        layers: Sequence[ConsumeMiddleware],
-        observers: Sequence[Observer] = (),
-    ) -> None:
+    def __init__(self, consumer: Definition, holder: Holder, surroundings: Sequence[Surrounding]) -> None:
         self._queue = queue = consumer.queue
         self._holder = holder
-        self._layers = layers
-        self._observers = observers
-        self._tracing, self._is_batch = consumer.tracing, consumer.options.batch is not None
+        self._surroundings, self._is_batch = surroundings, consumer.options.batch is not None
         self._metrics, self._events = consumer.metrics, consumer.events
         self._clock = consumer.clock
         self._monotonic = self.now = consumer.clock.monotonic
@@ -104,11 +95,10 @@ class Executor:
         self._tasks = tasks
 
     def _callee_of(self, handler: Handler, holder: Holder, limit: float | None) -> Callee:
-        needs_context = handler.needs_context or bool(self._layers or self._observers)
-        handle = observed(self._observers, around(self._layers, self.handle_of(handler)), self._monotonic)
-        if self._tracing is not None:
-            most = Limit(float("inf") if limit is None else limit, self._monotonic)
-            handle = self._tracing.around(handle, most, is_batch=self._is_batch, has_context=needs_context)
+        needs_context = handler.needs_context or any(part.needs_context for part in self._surroundings)
+        call = HandlerCall(float("inf") if limit is None else limit, self._monotonic, self._is_batch, needs_context)
+        own = self.handle_of(handler)
+        handle = within(self._surroundings, lambda part, inner: part.around_handle(inner, call), own)
         decode, decode_as = handler.decoder(self._queue.reader()), decoder_by_header(handler, self._queue)
         return Callee(decode, decode_as, handle, HostReach(holder), holder, limit, needs_context)
 

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.consumers.delivery import Delivery, run_in_loop
@@ -26,8 +26,8 @@ from tasuki.message import GROUP, is_member
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.consumers.jobs.steps import FollowedRun
     from tasuki.consumers.jobs.timeouts import OffClock
-    from tasuki.consumers.settling.settler import Settler
 
 
 _TTL = 7 * 86400.0
@@ -107,14 +107,6 @@ _POSTPONED = 1.0
 """Seconds after which a message is redelivered whose transaction could not begin."""
 
 
-class Followed(Protocol):
-    """The settling of a run."""
-
-    loop: asyncio.AbstractEventLoop
-    thread: int
-    settler: Settler
-
-
 class _RolledBackError(Exception):
     """Ends the block of the driver: all messages of the transaction are settled otherwise."""
 
@@ -159,7 +151,7 @@ class _Open:
 class Transacting:
     """Transactions of one run; a run whose handlers open none pays nothing."""
 
-    def __init__(self, run: Followed, consumer: Definition, off_clock: OffClock) -> None:
+    def __init__(self, run: FollowedRun, consumer: Definition, off_clock: OffClock) -> None:
         self._run = run
         self._consumer = consumer
         self._off_clock = off_clock

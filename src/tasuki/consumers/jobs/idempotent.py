@@ -22,7 +22,7 @@ from tasuki.consumers.handling.idempotency import (
     encode,
     encoded,
 )
-from tasuki.consumers.handling.middleware import Handle
+from tasuki.consumers.surroundings import Handle, Middleware
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context, Snooze
 from tasuki.contracts.state.store import Entry, Store
@@ -66,7 +66,7 @@ class Claims(Protocol):
     claims: dict[Delivery, Claim]
 
 
-class Once:
+class Once(Middleware):
     """The layer of one run.
 
     The record of a key says ``running`` while its handler runs, and ends by itself without a renewal; then
@@ -74,6 +74,7 @@ class Once:
     """
 
     def __init__(self, consumer: Definition, state: SharedState, transacting: Claims, off_clock: OffClock) -> None:
+        super().__init__(self.layer)
         self._queue, self._consumer = consumer.queue.spec.name, consumer.id
         self._driver, self._keeper, self._off_clock = consumer.queue.driver, consumer.keeper, off_clock
         self._rules: Mapping[Any, Idempotency] = consumer.options.idempotency

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,9 @@ import msgspec
 from tasuki.consumers.batch import results_of
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.idempotency import AlreadyDone
-from tasuki.consumers.handling.middleware import Handle
 from tasuki.consumers.settling.insisting import Write
 from tasuki.consumers.settling.verdict import Verdict
+from tasuki.consumers.surroundings import Handle, Middleware, Settle
 from tasuki.contracts.handler import Context, Interrupted
 from tasuki.contracts.state.jobs import JobStatus, Progress
 from tasuki.errors import DriverError, ResultError, StoreLimitError, TasukiError
@@ -25,8 +24,8 @@ from tasuki.state.job_records import JobError, JobRecord, encode, result_key
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.consumers.jobs.steps import FollowedRun
     from tasuki.consumers.jobs.timeouts import OffClock
-    from tasuki.consumers.settling.settler import Settler
     from tasuki.queues.policy import ResultPolicy
     from tasuki.state.shared import SharedState
 
@@ -37,8 +36,6 @@ _EVERY = 1.0
 
 _PATIENCE = 1.0
 """Seconds that a handler waits for the record of its start."""
-
-Settle = Callable[[Delivery, Verdict], None]
 
 
 class _Job:
@@ -56,18 +53,20 @@ class _Job:
         self.written_at = float("-inf")
 
 
-class Results:
+class Results(Middleware):
     """A layer around the handler, and one around the settling of its deliveries."""
 
-    def __init__(self, consumer: Definition, state: SharedState, policy: ResultPolicy, off_clock: OffClock) -> None:
+    def __init__(
+        self, run: FollowedRun, consumer: Definition, state: SharedState, policy: ResultPolicy, off_clock: OffClock
+    ) -> None:
+        super().__init__(self.layer)
+        self._run = run
         self._queue = consumer.queue
         self._clock, self._events = consumer.clock, consumer.events
         self._is_batch = consumer.options.batch is not None
         self._state = state
         self._policy = policy
         self._off_clock = off_clock
-        self._settler: Settler | None = None
-        """Of the run, once it has one."""
         self._jobs: dict[Delivery, _Job] = {}
 
     async def layer(self, body: Any, context: Context, inner: Handle) -> Any:
@@ -123,18 +122,17 @@ class Results:
             record = self._done(delivery, job)
         elif delivery.cancelled:
             record = self._record("cancelled", delivery, job)
-        elif is_cut_off and self._settler is not None and self._settler.owes(delivery):
+        elif is_cut_off and self._run.settler.owes(delivery):
             record = self._record("waiting", delivery, job)  # it is released, and is redelivered
         else:
             error = JobError("the handler failed; its message was acked before")
             record = self._record("failed", delivery, job, error=error)
-        assert self._settler is not None
         write = Write(partial(self._put_end, delivery, record), "kept as the result of an acked message", is_late=True)
-        self._settler.begin(self._settler.late(delivery, write), "late result")
+        settler = self._run.settler
+        settler.begin(settler.late(delivery, write), "late result")
 
-    def around(self, settler: Settler) -> Settle:
-        """``settle`` of the settler, after the record of the end is confirmed."""
-        settle, self._settler = settler.settle, settler
+    def around_settle(self, settle: Settle) -> Settle:
+        """``settle``, after the record of the end is confirmed."""
 
         def kept(delivery: Delivery, verdict: Verdict) -> None:
             job = self._jobs.get(delivery)
@@ -154,6 +152,7 @@ class Results:
                     await self._stop_writing(job)
                 await self._put_end(delivery, record)
 
+            settler = self._run.settler
             settler.begin(settler.settle_after(write, delivery, verdict), "result")
 
         return kept
@@ -258,7 +257,8 @@ class Results:
         await (await self._state.store()).put(key, encode(record), ttl=record.ttl(self._policy.ttl))
 
 
-def results_for(consumer: Definition, off_clock: OffClock) -> Results | None:
+def results_for(run: FollowedRun, consumer: Definition, off_clock: OffClock) -> Results | None:
     """The results of a run; None: its queue keeps none."""
     policy = consumer.queue.policy.result
-    return None if consumer.state is None or policy is None else Results(consumer, consumer.state, policy, off_clock)
+    state = consumer.state
+    return None if state is None or policy is None else Results(run, consumer, state, policy, off_clock)

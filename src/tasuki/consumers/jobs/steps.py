@@ -19,6 +19,7 @@ from tasuki.message import is_member
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
+    from tasuki.consumers.handling.pool import Pool
     from tasuki.consumers.settling.settler import Settler
     from tasuki.state.shared import SharedState
 
@@ -29,10 +30,12 @@ _LONGEST_UNREMOVED = 86400.0
 """Seconds of a part of a pause where the broker cannot remove a cancelled message: shorter than its cancel is kept."""
 
 
-class Followed(Protocol):
-    """The settling of a run; each part may be replaced."""
+class FollowedRun(Protocol):
+    """The parts of a run that its job layers use. Steps and transactions replace some of its settling, once needed."""
 
     loop: asyncio.AbstractEventLoop
+    thread: int
+    pool: Pool
     settler: Settler
     settle: Callable[[Delivery, Verdict], None]
 
@@ -40,7 +43,7 @@ class Followed(Protocol):
 class Stepping:
     """Follows the settlements of a run from the first step on; a run whose handlers have no steps pays nothing."""
 
-    def __init__(self, run: Followed, consumer: Definition) -> None:
+    def __init__(self, run: FollowedRun, consumer: Definition) -> None:
         self._run = run
         self._consumer = consumer
         self._is_following = False

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.verdict import ACK, CANCELLED, Verdict
+from tasuki.consumers.surroundings import Settle, Surrounding
 from tasuki.contracts.context import Facts
 from tasuki.contracts.handler import Retry
 from tasuki.contracts.moment import MomentName
@@ -32,10 +33,7 @@ class Report(Protocol):
         """It is being settled; ``seconds``: since its handler started, None: it has not."""
 
 
-Settle = Callable[[Delivery, Verdict], None]
-
-
-class Reporting(Observer):
+class Reporting(Observer, Surrounding):
     """Wraps the settling of one run; logs the errors of reports, and raises none.
 
     With auto-ack a delivery is settled before its handler runs: then the handler's end is its end.
@@ -46,7 +44,7 @@ class Reporting(Observer):
         self._monotonic = monotonic
         self._begun: dict[Any, float] = {}
 
-    def around(self, settle: Settle) -> Settle:
+    def around_settle(self, settle: Settle) -> Settle:
         """``settle``, and then the reports."""
 
         def reported(delivery: Delivery, verdict: Verdict) -> None:

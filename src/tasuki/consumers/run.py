@@ -31,7 +31,7 @@ from tasuki.consumers.reports.reporting import AutoAckReporting, Lines, Report, 
 from tasuki.consumers.reports.reporting import log as line_log
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
-from tasuki.consumers.surroundings import ConsumeMiddleware, Middleware, Observed, Surrounding, within
+from tasuki.consumers.surroundings import ConsumeMiddleware, Middleware, Observed, Settle, Surrounding, within
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
 from tasuki.errors import LifecycleError, StopTimeoutError
 from tasuki.message import FAILURES
@@ -41,8 +41,10 @@ from tasuki.queues.dead_letter import counted
 
 if TYPE_CHECKING:
     from tasuki.consumers.reach.host import Host
+    from tasuki.queues.middleware import OnSettled
     from tasuki.security.guard import Guard
     from tasuki.state.pauses import Pause
+    from tasuki.tracing.consumer import Accept
 
 _log = logging.getLogger("tasuki.consumer")
 
@@ -90,20 +92,29 @@ class Run:
         self.pool = self._make_pool()
         self.gatherer = self._make_gatherer()
         self._offer = self.pool.offer if self.gatherer is None else self.gatherer.offer
-        on_settled = within(parts, lambda part, inner: part.around_settled(inner), self._on_settled)
-        self.settler = Settler(consumer, on_settled=on_settled, on_kept=self._on_kept)
-        self.settler.flush = within(parts, lambda part, inner: part.around_flush(inner), self.settler.flush)
-        self.settle = within(parts, lambda part, inner: part.around_settle(inner), self.settler.settle)
-        accept = within(parts, lambda part, inner: part.around_accept(inner, self._monotonic), self._accept)
+        self.settler, self.settle = self._make_settling(parts)
         self.follower: Cancelling | None = cancelling_of(self, consumer)
         self.answer, self.ack = self.settler.answer, self.settler.ack
-        self.fetcher = Fetcher(consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=accept)
+        self.fetcher = self._make_fetcher(parts)
         self.controlled = None if consumer.state is None else ControlledFetching(self, consumer.state)
         """Obeys the controls of the queue's state; None: it has none."""
         self.fetching: asyncio.Task[None]
         self.tasks: list[asyncio.Task[None]] = []
         """The tasks that settle and watch; each worker has its own."""
         self._cut_off = 0
+
+    def _make_settling(self, parts: Sequence[Surrounding]) -> tuple[Settler, Settle]:
+        on_settled: OnSettled = self._on_settled
+        on_settled = within(parts, lambda part, inner: part.around_settled(inner), on_settled)
+        settler = Settler(self.consumer, on_settled=on_settled, on_kept=self._on_kept)
+        settler.flush = within(parts, lambda part, inner: part.around_flush(inner), settler.flush)
+        settle: Settle = settler.settle
+        return settler, within(parts, lambda part, inner: part.around_settle(inner), settle)
+
+    def _make_fetcher(self, parts: Sequence[Surrounding]) -> Fetcher:
+        accept: Accept = self._accept
+        accept = within(parts, lambda part, inner: part.around_accept(inner, self._monotonic), accept)
+        return Fetcher(self.consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=accept)
 
     def _surroundings(self, inner: Sequence[Surrounding]) -> list[Surrounding]:
         tracing, reporting = self.consumer.tracing, self.reporting

@@ -26,8 +26,7 @@ from tasuki.drivers.nats.state.records import read_headers, version_of
 from tasuki.drivers.nats.state.stream import StoreStream
 from tasuki.drivers.nats.state.subjects import StoreSubjects
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.drivers.toolkit.state.deadlines import Deadlines
-from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.drivers.toolkit.state.watching import Deadlines, Watcher
 from tasuki.errors import DriverError
 
 BEAT = 5.0

@@ -35,7 +35,7 @@ from tasuki.drivers.nats.state.subjects import StoreSubjects
 from tasuki.drivers.nats.state.ways import Ways
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
-from tasuki.drivers.toolkit.state.opened import Opened
+from tasuki.drivers.toolkit.state.watching import Opened
 from tasuki.errors import ConflictError
 
 MARGIN = 1.0

@@ -93,10 +93,8 @@ async def redrive(
     chooser = Chooser(batch, source, clock, ids)
     if limit is not None and limit <= 0:
         return batch
-    able, is_one = source.driver.capabilities, limit == 1 and bool(ids)
-    batch = replace(
-        batch, atomic=able.transfer and able.find and able.peek and (is_one or not driver_limits(source.spec))
-    )
+    is_one = limit == 1 and bool(ids)
+    batch = replace(batch, atomic=moves_in_one_step(source.driver) and (is_one or not driver_limits(source.spec)))
     moving, places = Progress(await _counted(batch, source), clock, progress), Places(host, batch, form)
     await (ByTransfer if batch.atomic else ByReceive)(moving, places, chooser).run()
     if places.forbidden and (guard := host.rights.application) is not None:

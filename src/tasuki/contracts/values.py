@@ -31,7 +31,7 @@ Ability = Literal[
 ]  # fmt: skip
 """What one driver can do and another cannot. A verb of a group (``move`` to ``store``) is claimed by defining it.
 
-ordered: the messages of a publisher arrive in order (12). ordering_key: so do the messages of a key, one at a time (22).
+ordered: the messages of a publisher arrive in order (12). ordering_key: so do the messages of a key, in turn (22).
 native_priority: the higher comes first (21). declares_priorities: only in a queue declared with ``priorities``.
 leases: deliveries have a lease that must be extended; without it they are bound to the open driver.
 sees_deaths: a delivery whose process died comes back before its lease ends (61), and one whose process lives does not.

@@ -13,7 +13,7 @@ from tasuki.dead.counting import count_of, counted_at
 from tasuki.dead.host import Host
 from tasuki.dead.moving.by_receive import ByReceive
 from tasuki.dead.moving.by_transfer import ByTransfer
-from tasuki.dead.moving.places import Form, Places
+from tasuki.dead.moving.places import Form, Places, moves_in_one_step
 from tasuki.dead.moving.progress import Progress
 from tasuki.dead.reading import read
 from tasuki.dead.rules.batch import Batch

@@ -9,6 +9,7 @@ from functools import partial
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
+    Ability,
     Capabilities,
     Depth,
     Driver,
@@ -27,7 +28,7 @@ from tasuki.drivers.toolkit.moves import FULL, move_together
 from tasuki.drivers.toolkit.results import check_bounds, full, refusal, sorted_out, stored_in_order
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.message import Message
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 from tasuki_mariadb.database import MariaDb
 from tasuki_mariadb.session import MariaDbSession
 from tasuki_mariadb.settings import MariaDbSettings
@@ -38,6 +39,9 @@ REMOVED = 1000
 
 
 _DURABILITY: dict[int, Durability] = {0: "process", 2: "broker"}
+_ABILITIES: frozenset[Ability] = frozenset({
+    "ordered", "ordering_key", "native_priority", "leases", "exact_depth", "max_length", "dedup",
+})  # fmt: skip
 
 
 class MariaDbDriver(Driver):
@@ -50,22 +54,8 @@ class MariaDbDriver(Driver):
     """
 
     capabilities = Capabilities(
-        durability="power",
-        multi_process=True,
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        peek=True,
-        purge=True,
-        remove=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        atomic_move=True,
+        "power",
+        _ABILITIES,
         max_batch=1000,
         max_message_bytes=MAX_BODY,
     )

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tasuki.drivers.toolkit.pool import NotConnectedError, Pool, late
 from tasuki.errors import DriverError, Outcome
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 from tasuki_mariadb.connecting import Link
 
 T = TypeVar("T")

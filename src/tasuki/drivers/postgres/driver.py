@@ -49,7 +49,7 @@ from tasuki.drivers.toolkit.moves import FULL, Found, Transfers, move_together, 
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message, is_cause
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 PURGED = 10_000
 """Messages removed in one transaction of a deletion, so that the others are not locked out."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from tasuki.contracts.handler import Handler
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
-from tasuki.handlers.lua import LuaHandler, LuaLimits, LuaSource
+from tasuki.handlers.lua import LuaHandler, LuaSource, ScriptLimits
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.remote.shared import ThreadedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
@@ -28,7 +28,7 @@ SLEEPERS = 2_000
 
 def _script(code: str) -> LuaScript:
     source = LuaSource(f"return function(body) {code} end", "script.lua")
-    return LuaScript("app:script", source, modules=("time",), limits=LuaLimits(time=60.0))
+    return LuaScript("app:script", source, modules=("time",), limits=ScriptLimits(time=60.0))
 
 
 def _shared(script: LuaScript) -> Handler:

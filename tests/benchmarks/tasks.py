@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasuki import App
-from tasuki.handlers.arguments import Arguments
+from tasuki.handlers.arguments import TaskArguments
 from tasuki.queues.messages.codec import JsonCodec
 
 URL = "https://example.com/photos/2026/11"
@@ -57,7 +57,7 @@ async def _take(body: dict[str, Any]) -> None:
 
 def report(messages: int = 50_000, repeats: int = 5) -> None:
     """Print one line a case."""
-    arguments, codec = Arguments(send), JsonCodec()
+    arguments, codec = TaskArguments(send), JsonCodec()
     bound = microseconds(lambda: arguments.bind("send.publish(…)", (URL,), {"as_json": True}))
     encoded = microseconds(lambda: codec.encode(arguments.bind("send.publish(…)", (URL,), {"as_json": True})))
     print(f"  a call's arguments checked and bound             {bound:6.2f} us CPU   (and encoded: {encoded:.2f})")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tasuki.handlers.process.confine import confine
-from tasuki.handlers.process.failure import Failure, failure_of
+from tasuki.handlers.process.failure import PlainFailure, failure_of
 from tasuki.handlers.process.protocol import ASK, COST, FORGET, PROOF, READY, RESULT, encode, frame
 from tasuki.handlers.process.server import Asker, Server
 
@@ -100,7 +100,7 @@ class HostileSite:
         end.setblocking(False)
         return await asker.ask("time.sleep", 1000)
 
-    def failure(self, error: BaseException) -> Failure:
+    def failure(self, error: BaseException) -> PlainFailure:
         return failure_of(error)
 
 

@@ -18,12 +18,12 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
-from tasuki.handlers.lua import LuaLimits, LuaSource
+from tasuki.handlers.lua import LuaSource, ScriptLimits
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler, LuaHost
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.process import pool as pools
 from tasuki.handlers.process import questions
-from tasuki.handlers.process.pool import Pool
+from tasuki.handlers.process.pool import ChildPool
 from tasuki.handlers.process.protocol import CALL, encode
 from tasuki.handlers.process.worker import Recipe
 from tasuki.testing.context import RecordingContext
@@ -42,7 +42,7 @@ Make = Callable[..., IsolatedLuaHandler]
 
 def script(code: str, **limits: Any) -> LuaScript:
     source = LuaSource(f"return function(body)\n  {code}\nend", "script.lua")
-    return LuaScript("app:script", source, None, ALL, {}, LuaLimits(**limits))
+    return LuaScript("app:script", source, None, ALL, {}, ScriptLimits(**limits))
 
 
 @pytest.fixture
@@ -250,27 +250,27 @@ def test_another_event_loop_has_other_children() -> None:
 
 
 @pytest.fixture
-async def hostile() -> AsyncIterator[Callable[..., Pool]]:
+async def hostile() -> AsyncIterator[Callable[..., ChildPool]]:
     """Makes pools whose children commit an act of hostile_site.py."""
     async with AsyncExitStack() as stack:
 
-        def made(act: str, seconds: float = 0.3) -> Pool:
+        def made(act: str, seconds: float = 0.3) -> ChildPool:
             host = LuaHost(script("", time=seconds))
             site = "tests.faults.hostile_site:HostileSite"
-            pool = Pool("app:script", Recipe(site, act, host, is_closed=True, seconds=seconds), 1)
+            pool = ChildPool("app:script", Recipe(site, act, host, is_closed=True, seconds=seconds), 1)
             stack.push_async_callback(pool.stop)
             return pool
 
         yield made
 
 
-async def commit(pool: Pool, act: str = "act") -> Any:
+async def commit(pool: ChildPool, act: str = "act") -> Any:
     return await asyncio.wait_for(pool.run(CALL, encode((None, [act])), delivery()), SOON)
 
 
 @pytest.mark.parametrize("act", sorted(set(ACTS) - {"spin", "lie"}))
 async def test_what_a_child_sends_is_not_believed(
-    hostile: Callable[..., Pool], act: str, monkeypatch: pytest.MonkeyPatch
+    hostile: Callable[..., ChildPool], act: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(questions, "MOST_UNSENT", 2**20)
     pool = hostile(act)
@@ -284,7 +284,7 @@ async def test_what_a_child_sends_is_not_believed(
 
 
 async def test_a_child_that_dies_right_after_its_start_is_replaced_with_growing_pauses(
-    hostile: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
+    hostile: Callable[..., ChildPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "BACKOFF", Backoff(initial_delay=0.01, max_delay=0.04, jitter=0.0))
     pool = hostile("leave")
@@ -308,7 +308,7 @@ async def test_a_child_that_dies_right_after_its_start_is_replaced_with_growing_
 
 
 async def test_a_stop_in_such_a_pause_starts_no_child(
-    hostile: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
+    hostile: Callable[..., ChildPool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "BACKOFF", Backoff(initial_delay=3600.0, max_delay=3600.0, jitter=0.0))
     pool = hostile("leave")
@@ -325,7 +325,7 @@ async def test_a_stop_in_such_a_pause_starts_no_child(
 
 @pytest.mark.parametrize("act", sorted(HEAVY))
 async def test_what_a_child_asks_for_all_at_once_is_bounded(
-    hostile: Callable[..., Pool], act: str, monkeypatch: pytest.MonkeyPatch
+    hostile: Callable[..., ChildPool], act: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = 8 * 2**20
     monkeypatch.setattr(questions, "MOST_BYTES", most)
@@ -355,7 +355,7 @@ async def test_what_a_child_asks_for_all_at_once_is_bounded(
 
 @pytest.mark.parametrize("act", ["spin", "lie"])
 async def test_a_child_that_computes_beyond_its_limit_is_killed_and_replaced(
-    hostile: Callable[..., Pool], act: str
+    hostile: Callable[..., ChildPool], act: str
 ) -> None:
     pool = hostile(act)
     await pool.start()
@@ -366,7 +366,7 @@ async def test_a_child_that_computes_beyond_its_limit_is_killed_and_replaced(
     assert await commit(pool, "good") == "good"
 
 
-async def test_what_a_child_can_do(hostile: Callable[..., Pool]) -> None:
+async def test_what_a_child_can_do(hostile: Callable[..., ChildPool]) -> None:
     pool = hostile("good")
     await pool.start()
     told = await commit(pool, "look around")

@@ -23,7 +23,7 @@ from tasuki.errors import (
     QueueFullError,
 )
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
-from tasuki.handlers.process.failure import Failure, exact_failure_of
+from tasuki.handlers.process.failure import PlainFailure, exact_failure_of
 from tasuki.handlers.process.protocol import decode, encode
 from tasuki.kinds.stores import memory_store
 from tasuki.message import LAST_ERROR
@@ -131,7 +131,7 @@ async def test_errors_of_the_worker_keep_their_type(make: Make) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_errors_cross_as_they_are(error: Exception) -> None:
-    again = Failure(*decode(encode(exact_failure_of(error)))).error()
+    again = PlainFailure(*decode(encode(exact_failure_of(error)))).error()
     assert type(again) is type(error)
     assert {name: value for name, value in vars(again).items() if value} == {
         name: value for name, value in vars(error).items() if value

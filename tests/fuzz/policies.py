@@ -10,7 +10,7 @@ import json
 import re
 from typing import Any
 
-from tasuki.security.actor import Actor, Request
+from tasuki.security.actor import Actor, PolicyRequest
 from tasuki.security.condition import OPERATORS
 from tests.fuzz.choices import Choices
 from tests.properties.test_policies import FIELDS, Wrong, ref_condition, ref_matches
@@ -38,9 +38,9 @@ def meta(choices: Choices) -> dict[str, Any]:
     return {choices.pick("ab"): value(choices) for _ in range(choices.below(3))}
 
 
-def request(choices: Choices) -> Request:
+def request(choices: Choices) -> PolicyRequest:
     actor = Actor(choices.pick(WORDS), meta(choices))
-    return Request(actor, choices.pick(WORDS), choices.pick(WORDS), meta(choices))
+    return PolicyRequest(actor, choices.pick(WORDS), choices.pick(WORDS), meta(choices))
 
 
 def condition(choices: Choices) -> tuple[str, str, Any, str | None]:
@@ -138,7 +138,7 @@ def _literal(value: Any) -> str:
     return "nil" if value is None else json.dumps(value)
 
 
-def ask(node: Tree, of: Request) -> Any:  # noqa: PLR0911 - a line each
+def ask(node: Tree, of: PolicyRequest) -> Any:  # noqa: PLR0911 - a line each
     """What a tree says. Raises Wrong where the language has no answer."""
     kind, *rest = node
     if kind == "path":
@@ -172,7 +172,7 @@ def _boolean(value: Any) -> bool:
     return value
 
 
-def _look_up(path: str, of: Request) -> Any:
+def _look_up(path: str, of: PolicyRequest) -> Any:
     whole: Any = {
         "actor": {"id": of.actor.id, "meta": of.actor.meta},
         "action": of.action,
@@ -252,7 +252,7 @@ def _holds(test: Any, *args: Any) -> bool:
         return False
 
 
-def says(one: dict[str, Any], of: Request) -> str:
+def says(one: dict[str, Any], of: PolicyRequest) -> str:
     """What a policy says of a request."""
     is_meant = any(ref_matches(pattern, of.action) for pattern in one["actions"]) and any(
         ref_matches(pattern, of.resource) for pattern in one["resources"]
@@ -264,7 +264,7 @@ def says(one: dict[str, Any], of: Request) -> str:
     return str(one["effect"])
 
 
-def together(policies: list[dict[str, Any]], of: Request) -> str:
+def together(policies: list[dict[str, Any]], of: PolicyRequest) -> str:
     """What a scope of these says."""
     said = {says(one, of) for one in policies}
     return "deny" if "deny" in said else "allow" if "allow" in said else "undefined"

@@ -19,7 +19,7 @@ from tasuki.kinds.check.rights import Rights
 from tasuki.message import Message
 from tasuki.queues.messages.codec import JsonCodec, MsgpackCodec
 from tasuki.registry.loader import load
-from tasuki.security.actor import Actor, Request
+from tasuki.security.actor import Actor, PolicyRequest
 from tasuki.security.condition import parse_condition
 from tasuki.security.expressions.expression import parse_expression
 from tasuki.security.guard import Guard
@@ -141,7 +141,7 @@ def rights(data: bytes) -> None:
     asked = policies.request(choices)
 
     def reference(action: str, resource: str, meta: dict[str, Any]) -> str:
-        request = Request(Actor(actor["id"], actor["meta"]), action, resource, meta)
+        request = PolicyRequest(Actor(actor["id"], actor["meta"]), action, resource, meta)
         return policies.together(scope, request) if has_actor else "undefined" if strict else "allow"
 
     expected = reference(asked.action, asked.resource, dict(asked.meta)) == "allow"

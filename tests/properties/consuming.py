@@ -15,7 +15,7 @@ from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.shared import Share, SharedWorkers
-from tasuki.consumers.handling.suspects import Gate
+from tasuki.consumers.handling.suspects import SuspectGate
 from tasuki.consumers.run import Run
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Ack
@@ -164,7 +164,7 @@ class Simulation:
             dead_letters=dead if world.has_dead_letter else None,
             clock=self.clock,
             share=world.share,
-            gate=Gate(),
+            gate=SuspectGate(),
         )
 
     async def run(self) -> None:

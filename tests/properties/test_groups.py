@@ -15,13 +15,13 @@ import pytest
 
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.flow import groups
-from tasuki.flow.group_records import Ended, Group, Plan, value_of
+from tasuki.flow.group_records import GroupPlan, GroupRecord, MemberEnd, value_of
 from tasuki.state.shared import SharedState
 from tasuki.testing.clock import VirtualTimeLoop
 from tests.properties.test_steps import Gates
 
 SEEDS = 300
-THEN, ON_ERROR = Plan("app:ends", fill=""), Plan("app:errors", fill="")
+THEN, ON_ERROR = GroupPlan("app:ends", fill=""), GroupPlan("app:errors", fill="")
 
 
 class World:
@@ -47,21 +47,21 @@ class World:
 
         return call
 
-    async def publish(self, plan: Plan, id: str, value: Any) -> None:
+    async def publish(self, plan: GroupPlan, id: str, value: Any) -> None:
         await self.gates.wait()
         self.published.append((id, value))
         await self.gates.wait()
 
-    async def note(self, plan: Plan, id: str, value: Any) -> None:
+    async def note(self, plan: GroupPlan, id: str, value: Any) -> None:
         self.published.append((id, value))
 
     async def end(self, number: int) -> None:
         store: Any = self
         error = {"message": f"{number}"} if number < self.bad else None
-        await groups.Member(store, "g", number, self.publish, 0.0).end(Ended(number, error))
+        await groups.Member(store, "g", number, self.publish, 0.0).end(MemberEnd(number, error))
 
     async def run(self) -> None:
-        await groups.begin(self.store, "g", Group(self.total, "token", THEN, ON_ERROR), 0.0)
+        await groups.begin(self.store, "g", GroupRecord(self.total, "token", THEN, ON_ERROR), 0.0)
         left = {asyncio.create_task(self.end(number)): number for number in range(self.total)}
         while left:
             await asyncio.sleep(0.001)
@@ -84,7 +84,7 @@ class World:
             left[asyncio.create_task(self.end(number))] = number
         for number in range(self.bad):  # redriven, and given up again
             error = {"message": f"{number}"}
-            await groups.Member(self.store, "g", number, self.note, 0.0).end(Ended(number, error))
+            await groups.Member(self.store, "g", number, self.note, 0.0).end(MemberEnd(number, error))
 
 
 def simulate(seed: int, total: int, bad: int = 0, kills: float = 0.05) -> World:
@@ -132,7 +132,7 @@ def test_a_failure_is_told() -> None:
 def test_a_result_is_read_as_it_was_kept() -> None:
     from tasuki.flow.group_records import Shard, results_of, with_done
 
-    shard = with_done(Shard(), 0, Ended({"a": [1, None]}), needs_result=True)
+    shard = with_done(Shard(), 0, MemberEnd({"a": [1, None]}), needs_result=True)
     assert value_of(shard.results[0]) == {"a": [1, None]}
-    assert with_done(shard, 0, Ended("again"), needs_result=True) is shard
-    assert results_of(Group(1, "token", THEN), [shard], {}) == [{"a": [1, None]}]
+    assert with_done(shard, 0, MemberEnd("again"), needs_result=True) is shard
+    assert results_of(GroupRecord(1, "token", THEN), [shard], {}) == [{"a": [1, None]}]

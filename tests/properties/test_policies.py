@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasuki.security.actor import Actor, Request
+from tasuki.security.actor import Actor, PolicyRequest
 from tasuki.security.compare import ComparisonError
 from tasuki.security.condition import OPERATORS, parse_condition
 from tasuki.security.expressions.expression import parse_expression
@@ -25,7 +25,7 @@ WORDS = st.sampled_from(
 SCALARS = WORDS | st.integers(-3, 11) | st.sampled_from([0.5, 1.0, 10.0]) | st.booleans()
 VALUES = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.sampled_from(["c", "d"]), SCALARS, max_size=2)
 METAS = st.dictionaries(st.sampled_from(["a", "b"]), VALUES | st.none(), max_size=2)
-REQUESTS = st.builds(Request, st.builds(Actor, WORDS, METAS), WORDS, WORDS, METAS)
+REQUESTS = st.builds(PolicyRequest, st.builds(Actor, WORDS, METAS), WORDS, WORDS, METAS)
 PATTERNS = st.sampled_from(
     ["*", "a", "b", "ab", "a*", "*b", "*a*", "a.*", "queue.*", "app:*", "**", ".*", "1", "app:a"]
 )
@@ -35,7 +35,7 @@ class Wrong(Exception):
     """The reference cannot compare these."""
 
 
-def ref_field(request: Request, field: str) -> Any:
+def ref_field(request: PolicyRequest, field: str) -> Any:
     data = {
         "actor": {"id": request.actor.id, "meta": request.actor.meta},
         "action": request.action,
@@ -74,7 +74,7 @@ def ref_equal(left: Any, right: Any) -> bool:
     return ref_text(left) == ref_text(right)
 
 
-def ref_condition(request: Request, field: str, verb: str, value: Any, value_from: str | None) -> bool:
+def ref_condition(request: PolicyRequest, field: str, verb: str, value: Any, value_from: str | None) -> bool:
     left, right = ref_field(request, field), ref_field(request, value_from) if value_from else value
     if verb in ("exists", "nexists"):
         return (left is not None) == bool(right == (verb == "exists"))
@@ -163,7 +163,7 @@ def outcome(function: Any, *args: Any) -> Any:
 
 @given(REQUESTS, condition_parts())
 @settings(max_examples=600, deadline=None)
-def test_conditions(request: Request, parts: tuple[str, str, Any, str | None]) -> None:
+def test_conditions(request: PolicyRequest, parts: tuple[str, str, Any, str | None]) -> None:
     assert outcome(parse_condition(*parts).holds, request) == outcome(ref_condition, request, *parts)
 
 
@@ -192,7 +192,7 @@ POLICIES = st.lists(
 
 @given(REQUESTS, POLICIES)
 @settings(max_examples=300, deadline=None)
-def test_scopes(request: Request, policies: list[Any]) -> None:
+def test_scopes(request: PolicyRequest, policies: list[Any]) -> None:
     scope = Scope(
         Policy(
             str(number),
@@ -247,13 +247,13 @@ def boolean_texts(draw: st.DrawFn, depth: int = 0) -> tuple[str, str]:
 def test_expressions(texts: tuple[str, str], action: str, resource: str) -> None:
     text, python = texts
     expected = eval(python, {"action": action, "resource": resource})
-    assert parse_expression(text).holds(Request(Actor("x"), action, resource)) == expected
+    assert parse_expression(text).holds(PolicyRequest(Actor("x"), action, resource)) == expected
 
 
 @given(st.text(alphabet="ab !&|=<>()[]'\"`.?:,-019natrue\\", max_size=40) | st.text(max_size=20))
 @settings(max_examples=600, deadline=None)
 def test_any_text_is_an_expression_or_a_mistake_with_a_place(text: str) -> None:
-    request = Request(Actor("x"), "a", "b")
+    request = PolicyRequest(Actor("x"), "a", "b")
     try:
         answer = outcome(parse_expression(text).holds, request)
     except ExpressionError as error:

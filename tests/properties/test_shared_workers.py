@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.handling.pool import PoolWorker
 from tasuki.consumers.handling.shared import Share, SharedPool, SharedWorkers
 from tasuki.contracts.driver import Received
 from tasuki.testing.clock import FakeClock
@@ -43,7 +43,7 @@ class Pools:
             for number, (concurrency, weight) in enumerate(pools)
         ]
 
-    async def execute(self, item: Any, worker: Worker) -> None:
+    async def execute(self, item: Any, worker: PoolWorker) -> None:
         done = asyncio.get_running_loop().create_future()
         self.running.append((item.pool, done))
         self.started.append(item.pool)

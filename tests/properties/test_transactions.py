@@ -20,7 +20,7 @@ import pytest
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.idempotency import rule_of
-from tasuki.consumers.jobs.handler_transaction import Transacting
+from tasuki.consumers.jobs.handler_transaction import HandlerTransactions
 from tasuki.consumers.jobs.idempotent import Once
 from tasuki.consumers.jobs.timeouts import OffClock
 from tasuki.contracts.driver import Ack, Driver, Outgoing, QueueSpec
@@ -122,7 +122,7 @@ class World:
         settler = SimpleNamespace(flush=None, on_settled=None)
         pool: Any = SimpleNamespace(workers=[])
         off_clock = OffClock(SimpleNamespace(pool=pool), self.clock.monotonic)
-        holder.transacting = transacting = Transacting(SimpleNamespace(settler=settler), consumer, off_clock)
+        holder.transacting = transacting = HandlerTransactions(SimpleNamespace(settler=settler), consumer, off_clock)
         delivery = Delivery(got[0], holder, float("inf"))
         context = Context(delivery, delivery, self.reach(driver))
         alone = SimpleNamespace(capabilities=SimpleNamespace(multi_process=False))

@@ -30,7 +30,7 @@ from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.shared import Share, SharedWorkers
-from tasuki.consumers.handling.tasks import Tasks
+from tasuki.consumers.handling.tasks import TaskHandlers
 from tasuki.consumers.reports.snapshot import Describer
 from tasuki.contracts.context import Around
 from tasuki.contracts.driver import Driver
@@ -345,7 +345,7 @@ class Assembly(ProjectHost):
     def functions_of(self, consumer: str) -> list[Handler]:
         """The handlers of all functions that a consumer calls."""
         handler = self.handler_of(consumer)
-        return handler.handlers if isinstance(handler, Tasks) else [handler]
+        return handler.handlers if isinstance(handler, TaskHandlers) else [handler]
 
     async def retire(self, old: Assembly) -> None:
         """Free the replaced handlers, each when no delivery runs in it any more.

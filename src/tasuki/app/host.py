@@ -21,7 +21,7 @@ from tasuki.contracts.permissions import Plain
 from tasuki.contracts.state.following import Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
-from tasuki.flow.group_records import Ended
+from tasuki.flow.group_records import MemberEnd
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.settings import Settings
@@ -137,7 +137,7 @@ class ProjectHost:
         else:
             yield self.queue(id)
 
-    async def end_member(self, header: object, ended: Ended) -> None:
+    async def end_member(self, header: object, ended: MemberEnd) -> None:
         from tasuki.app.flow.groups import end_member
 
         await end_member(self, header, ended)

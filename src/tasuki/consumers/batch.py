@@ -47,7 +47,7 @@ def cut(suspects: Sequence[bool], size: int, *, is_due: bool) -> list[int]:
     return [*sizes, count] if count and is_due else sizes
 
 
-class Batch(Delivery):
+class DeliveryBatch(Delivery):
     """One or more deliveries of one consumer, oldest first; facts and settling of the context of its handler.
 
     ``received`` is the oldest message, and the only one if it is a suspect. ``ack``, ``nack``, ``reject`` and

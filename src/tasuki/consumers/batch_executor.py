@@ -7,12 +7,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tasuki.consumers.batch import Batch, results_of
+from tasuki.consumers.batch import DeliveryBatch, results_of
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.callee import Callee
 from tasuki.consumers.handling.executor import Executor, absorb_cancellation
 from tasuki.consumers.handling.outcome import Conclusion, Outcome, outcome_of
-from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.handling.pool import PoolWorker
 from tasuki.consumers.settling.verdict import ACK
 from tasuki.consumers.surroundings import Handle
 from tasuki.contracts.handler import Context, Handler
@@ -41,15 +41,15 @@ class BatchExecutor(Executor):
         """See Executor."""
         return handler.handle_batch
 
-    async def execute(self, delivery: Delivery, worker: Worker) -> None:
+    async def execute(self, delivery: Delivery, worker: PoolWorker) -> None:
         """Sort out what cannot be handled, prepare, handle, conclude each message."""
-        assert isinstance(delivery, Batch)
+        assert isinstance(delivery, DeliveryBatch)
         try:
             await self._execute(delivery, worker)
         finally:
             self.on_end()
 
-    async def _execute(self, batch: Batch, worker: Worker) -> None:
+    async def _execute(self, batch: DeliveryBatch, worker: PoolWorker) -> None:
         worker.started = worker.ended = self._monotonic()
         batch.keep([each for each in batch.deliveries if self._is_ours(each, worker.started)])
         if batch.received.suspect and not self._auto_ack and batch.deliveries:
@@ -83,7 +83,7 @@ class BatchExecutor(Executor):
             delivery.conclude(self._undecodable(delivery, error))
             return None
 
-    async def _ack_all_first(self, batch: Batch, worker: Worker) -> None:
+    async def _ack_all_first(self, batch: DeliveryBatch, worker: PoolWorker) -> None:
         """Ack all messages first; ends the ones that may not run."""
         worker.started = float("inf")  # the handler's time has not begun
         acked: Sequence[bool] = [False] * len(batch.deliveries)
@@ -99,7 +99,7 @@ class BatchExecutor(Executor):
         for each, is_acked in zip(batch.deliveries, acked, strict=True):
             each.ended = is_interrupted or not is_acked
 
-    async def _handle(self, batch: Batch, bodies: list[Any], worker: Worker) -> None:
+    async def _handle(self, batch: DeliveryBatch, bodies: list[Any], worker: PoolWorker) -> None:
         count = len(bodies)  # the function may change its list
         results: Sequence[Any]
         raised: BaseException | None = None
@@ -132,7 +132,7 @@ class BatchExecutor(Executor):
             raise raised
 
     def _conclude_results(
-        self, batch: Batch, results: Sequence[Any], worker: Worker
+        self, batch: DeliveryBatch, results: Sequence[Any], worker: PoolWorker
     ) -> list[tuple[Delivery, Any, Conclusion]]:
         """Delivery, result and conclusion of each message, newest first; counts failures and logs each error once."""
         task = asyncio.current_task()

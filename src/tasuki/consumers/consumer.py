@@ -15,7 +15,7 @@ from tasuki.observe.events import Event, events_of
 
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Delivery
-    from tasuki.consumers.handling.pool import Worker
+    from tasuki.consumers.handling.pool import PoolWorker
     from tasuki.consumers.settling.insisting import Trouble
     from tasuki.state.pauses import Pause
 
@@ -47,7 +47,7 @@ class Activity:
     """
     running: int = 0
     """Handlers that run."""
-    workers: Sequence[Worker] = ()
+    workers: Sequence[PoolWorker] = ()
     """Its workers, idle ones too."""
     has_free_worker: bool = False
     """Whether one of them could take a message."""

@@ -11,7 +11,7 @@ from tasuki.consumers.batch import Batching
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.idempotency import Idempotency
 from tasuki.consumers.handling.shared import Share
-from tasuki.consumers.handling.suspects import PROCESS_GATE, Gate
+from tasuki.consumers.handling.suspects import PROCESS_GATE, SuspectGate
 from tasuki.consumers.reach.host import Host
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.consumers.surroundings import ConsumeMiddleware
@@ -24,7 +24,7 @@ from tasuki.queues.queue import Queue
 if TYPE_CHECKING:
     from typing import Any
 
-    from tasuki.consumers.reports.reporting import Report
+    from tasuki.consumers.reports.reporting import DeliveryReport
     from tasuki.security.guard import Guard
     from tasuki.state.shared import SharedState
     from tasuki.state.worker_heartbeat import Attendance
@@ -66,14 +66,14 @@ class Definition:
     guard: Guard | None = None
     """Its rights, which the functions that it calls share; None: all. Set again when the policies change."""
     observers: Sequence[Observer] = ()
-    reports: Sequence[Report] = ()
+    reports: Sequence[DeliveryReport] = ()
     state: SharedState | None = None
     """The state of its queue; None: it has none."""
     attendance: Attendance[Any] | None = None
     """Tells other processes of this one and its consumers."""
     tracing: ConsumerTracing | None = None
     """Makes its spans; None: there are none."""
-    gate: Gate = PROCESS_GATE
+    gate: SuspectGate = PROCESS_GATE
     """Admits one suspect at a time."""
     metrics: ConsumerMetrics = field(init=False)
     events: EventRing = field(init=False)

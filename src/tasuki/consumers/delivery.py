@@ -11,7 +11,7 @@ from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki.consumers.reach.host import Host
-from tasuki.consumers.settling.verdict import ACK, LATER, Answer, RetryPolicy, Verdict
+from tasuki.consumers.settling.verdict import ACK, LATER, ReplyContent, RetryPolicy, Verdict
 from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
 from tasuki.contracts.state.jobs import Progress
@@ -134,7 +134,7 @@ class Holder(Protocol):
     def drop(self, delivery: Delivery) -> None:
         """Forget a delivery that the broker has taken back."""
 
-    def answer(self, delivery: Delivery, answer: Answer | None) -> None:
+    def answer(self, delivery: Delivery, answer: ReplyContent | None) -> None:
         """Reply to a message that is settled already; None: its handler was cut off, and its end is not known."""
 
     async def ack(self, delivery: Delivery) -> bool:

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from itertools import islice
 
-from tasuki.consumers.batch import Batch, Batching, cut
+from tasuki.consumers.batch import Batching, DeliveryBatch, cut
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.handling.pool import Pool
+from tasuki.consumers.handling.pool import WorkerPool
 
 
 class Gatherer:
@@ -17,7 +17,7 @@ class Gatherer:
     A batch that is not full stays open while no worker is free: more messages may join it until one is.
     """
 
-    def __init__(self, pool: Pool, batching: Batching, *, has_suspects: bool) -> None:
+    def __init__(self, pool: WorkerPool, batching: Batching, *, has_suspects: bool) -> None:
         """``has_suspects``: whether a suspect is its own batch."""
         self._pool = pool
         self._size, self._wait = batching.size, batching.wait
@@ -63,7 +63,7 @@ class Gatherer:
         suspects = [self._has_suspects and delivery.received.suspect for delivery, _ in self._waiting]
         sizes = cut(suspects, self._size, is_due=is_late and has_worker)
         waiting = iter([delivery for delivery, _ in self._waiting])
-        batches = [Batch(list(islice(waiting, size))) for size in sizes]
+        batches = [DeliveryBatch(list(islice(waiting, size))) for size in sizes]
         self._waiting = self._waiting[sum(sizes) :]
         if batches:
             self._pool.offer(batches)

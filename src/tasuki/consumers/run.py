@@ -17,17 +17,17 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.controlled import ControlledFetching
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.keeper import Holding, lease_of
-from tasuki.consumers.fetching.window import Keeping, Window, prefetch_for
+from tasuki.consumers.fetching.window import DeliveryWindow, Keeping, prefetch_for
 from tasuki.consumers.gatherer import Gatherer
 from tasuki.consumers.handling.executor import Executor
 from tasuki.consumers.handling.overtime import Overtime
-from tasuki.consumers.handling.pool import Pool, Worker
+from tasuki.consumers.handling.pool import PoolWorker, WorkerPool
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
 from tasuki.consumers.jobs.job_layers import jobs_of
 from tasuki.consumers.jobs.timeouts import Timeouts, shortest_limit
-from tasuki.consumers.reports.reporting import AutoAckReporting, Lines, Report, Reporting
+from tasuki.consumers.reports.reporting import AutoAckReporting, DeliveryReport, Lines, Reporting
 from tasuki.consumers.reports.reporting import log as line_log
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
@@ -79,7 +79,7 @@ class Run:
         self.give_up = None
         self.loop = asyncio.get_running_loop()
         self.thread = threading.get_ident()
-        self.window = Window(max(options.prefetch, options.concurrency))
+        self.window = DeliveryWindow(max(options.prefetch, options.concurrency))
         self.lease = lease_of(queue)
         self.events, self._monotonic = consumer.events, consumer.clock.monotonic
         self.holding = Holding(queue, self.metrics, self.lease, self.events)
@@ -125,13 +125,13 @@ class Run:
     def _make_reporting(self) -> Reporting | None:
         """What tells hooks and the log of each message; None: neither wants to know."""
         lines = [Lines()] if line_log.isEnabledFor(logging.INFO) else []
-        reports: list[Report] = [*self.consumer.reports, *lines]
+        reports: list[DeliveryReport] = [*self.consumer.reports, *lines]
         kind = AutoAckReporting if self.options.auto_ack else Reporting
         return kind(reports, self.consumer.clock.monotonic) if reports else None
 
-    def _make_pool(self) -> Pool:
+    def _make_pool(self) -> WorkerPool:
         share = self.consumer.share
-        return (Pool if share is None else partial(SharedPool, share))(
+        return (WorkerPool if share is None else partial(SharedPool, share))(
             self.id,
             self.options.concurrency,
             self.executor.execute,
@@ -144,7 +144,7 @@ class Run:
         )
 
     def waiting(self) -> list[Delivery]:
-        """See :class:`tasuki.consumers.jobs.cancelling.Held`."""
+        """See :class:`tasuki.consumers.jobs.cancelling.CancellableRun`."""
         return [*self.pool.waiting(), *(() if self.gatherer is None else self.gatherer.waiting())]
 
     def _make_gatherer(self) -> Gatherer | None:
@@ -313,7 +313,7 @@ class Run:
         waiting = self.pool.unstarted + (0 if self.gatherer is None else len(self.gatherer))
         return max(self.window.held - running - waiting - self.window.kept - self.window.parked, 0)
 
-    def overdue(self) -> list[Worker]:
+    def overdue(self) -> list[PoolWorker]:
         """The workers whose handlers have run for ``handler_timeout``."""
         busy = [worker for worker in self.pool.workers if worker.delivery is not None]
         now = self.consumer.clock.monotonic() if busy else 0.0

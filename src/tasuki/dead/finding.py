@@ -6,7 +6,7 @@ from tasuki.clock import Clock
 from tasuki.dead.held import Held
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
-from tasuki.queues.dead.letter import Names
+from tasuki.queues.dead.letter import LetterNames
 from tasuki.queues.queue import Queue
 
 _WAIT = 2.0
@@ -15,7 +15,7 @@ _WAIT = 2.0
 
 async def letter_of(source: Queue, id: str, clock: Clock) -> Message:
     """The waiting message of an id, the oldest, or of a name. Raises LookupError: there is none; DriverError."""
-    can_peek, name = source.driver.capabilities.has("peek"), Names([id])
+    can_peek, name = source.driver.capabilities.has("peek"), LetterNames([id])
     try:
         found = await (_seen(source, name) if can_peek else _borrowed(source, name, clock))
     except QueueNotFoundError:  # no worker has made it yet
@@ -25,7 +25,7 @@ async def letter_of(source: Queue, id: str, clock: Clock) -> Message:
     return found
 
 
-async def _seen(source: Queue, name: Names) -> Message | None:
+async def _seen(source: Queue, name: LetterNames) -> Message | None:
     if source.driver.capabilities.has("find"):
         return next((each for each in await source.driver.find(source.spec.name, name.ids) if name.of(each)), None)
     page, seen = source.driver.capabilities.max_batch, 0
@@ -37,7 +37,7 @@ async def _seen(source: Queue, name: Names) -> Message | None:
     return None
 
 
-async def _borrowed(source: Queue, wanted: Names, clock: Clock) -> Message | None:
+async def _borrowed(source: Queue, wanted: LetterNames, clock: Clock) -> Message | None:
     """Receive until it comes, and release all of them."""
     name, page = source.spec.name, source.driver.capabilities.max_batch
     left = (await source.driver.depth(name)).ready

@@ -11,7 +11,7 @@ from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.message import BATCH, Message, is_cause
 from tasuki.observe.redact import masked
 from tasuki.queues.dead.groups import KEYS, day_of
-from tasuki.queues.dead.letter import Letter, Names, letter_in
+from tasuki.queues.dead.letter import Letter, LetterNames, letter_in
 from tasuki.queues.queue import Queue
 from tasuki.security.compare import ComparisonError
 from tasuki.security.expressions.expression import Expression, demand_of, parse_expression
@@ -92,7 +92,7 @@ class Choice:
     def __init__(self, where: str = "", ids: Collection[str] = (), *, masks: bool = False) -> None:
         check_texts(where, *ids)
         self._question: Expression | None = parse_expression(where, NAMES) if where else None
-        self.names = Names(ids)
+        self.names = LetterNames(ids)
         demand = demand_of(where, "cause") if where else None
         self.cause = demand.text if demand is not None and is_cause(demand.text) else ""
         """The one cause that all chosen letters have; empty: it is not known."""
@@ -145,7 +145,7 @@ class Chooser:
         if batch.group is not None and batch.group[0] not in KEYS:  # of another version
             raise ValueError(f"dead letters are grouped by {', '.join(KEYS)}, not by {batch.group[0]!r}")
         self._key = KEYS[batch.group[0]] if batch.group is not None else None
-        self.names = Names(ids)
+        self.names = LetterNames(ids)
         """Of the letters that were chosen one by one."""
         self.begin()
 

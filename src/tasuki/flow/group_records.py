@@ -35,7 +35,7 @@ CANCELED = {"kind": "Canceled", "message": "the message was cancelled", "retryab
 """The error of a member that was cancelled before it started."""
 
 
-class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
+class GroupPlan(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message that is published later."""
 
     queue: str
@@ -47,8 +47,8 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of its envelope, as plain data; durations in seconds."""
     fill: str | None = None
     """Where the result goes that it is published for: ``""``: the whole body; else this item; None: nowhere."""
-    then: Plan | None = None
-    on_error: Plan | None = None
+    then: GroupPlan | None = None
+    on_error: GroupPlan | None = None
 
     def body_with(self, value: Any) -> Any:
         """Its body with the result."""
@@ -57,14 +57,14 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
         return value if self.fill == "" else {**(self.body or {}), self.fill: value}
 
 
-class Group(msgspec.Struct, frozen=True, omit_defaults=True):
+class GroupRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """The members of a group, numbered from 0, and the messages that follow it."""
 
     total: int
     token: str
     """Of this group, and of no other one that has its id."""
-    then: Plan | None = None
-    on_error: Plan | None = None
+    then: GroupPlan | None = None
+    on_error: GroupPlan | None = None
     is_one: bool = False
     """It is one message, whose result is given to ``then`` as it is; else it is a list of them."""
     ender: int = -1
@@ -130,7 +130,7 @@ class Membership(NamedTuple):
         return f"{self.home} {self.number}+{self.token} {self.group}"
 
 
-class Ended(NamedTuple):
+class MemberEnd(NamedTuple):
     """The end of a member; ``error`` is None if it is done, else plain data about the failure."""
 
     result: Any = None
@@ -142,7 +142,7 @@ class Ended(NamedTuple):
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=to_plain)
-_groups, _shards = msgspec.msgpack.Decoder(Group), msgspec.msgpack.Decoder(Shard)
+_groups, _shards = msgspec.msgpack.Decoder(GroupRecord), msgspec.msgpack.Decoder(Shard)
 _values = msgspec.msgpack.Decoder()
 encode = _encoder.encode
 decode_group, decode_shard, value_of = _groups.decode, _shards.decode, _values.decode
@@ -181,7 +181,7 @@ def apart_in(shard: Shard, index: int) -> list[int]:
     return [index * SHARD + place for place in range(SHARD) if shard.apart & 1 << place]
 
 
-def with_done(shard: Shard, number: int, ended: Ended, *, needs_result: bool, room: int = 0) -> Shard:
+def with_done(shard: Shard, number: int, ended: MemberEnd, *, needs_result: bool, room: int = 0) -> Shard:
     """The shard after a member is done. Its first result counts, unless it was cancelled before.
 
     Where its bit is in ``apart`` then, its result is to be written first. ``room``: as of its group.
@@ -218,7 +218,7 @@ def with_cancelled(shard: Shard, number: int) -> Shard:
     return msgspec.structs.replace(shard, cancelled=shard.cancelled | bit)
 
 
-def problem_of(group: Group, shards: list[Shard]) -> str:
+def problem_of(group: GroupRecord, shards: list[Shard]) -> str:
     """Why ``then`` cannot be given all results; empty: it can, unless its queue refuses them."""
     if not group.needs_results:
         return ""
@@ -228,7 +228,7 @@ def problem_of(group: Group, shards: list[Shard]) -> str:
     return next((shard.problem for shard in shards if shard.problem), "")
 
 
-def results_of(group: Group, shards: list[Shard], apart: Mapping[int, bytes]) -> Any:
+def results_of(group: GroupRecord, shards: list[Shard], apart: Mapping[int, bytes]) -> Any:
     """What ``then`` is given; ``apart``: the encoded results that are under their own keys."""
     if not group.needs_results:
         return None

@@ -17,9 +17,9 @@ from tasuki.flow.group_records import (
     CANCELED,
     GROUP_TTL,
     SHARD,
-    Ended,
-    Group,
-    Plan,
+    GroupPlan,
+    GroupRecord,
+    MemberEnd,
     Shard,
     apart_in,
     decode_group,
@@ -39,11 +39,11 @@ _log = logging.getLogger("tasuki.flow")
 _SUFFIX = ":error"
 _LONGEST_PAUSE = 0.1
 
-Publish = Callable[[Plan, str, Any], Awaitable[None]]
+Publish = Callable[[GroupPlan, str, Any], Awaitable[None]]
 """Publishes the message of a plan under an id, with a result. The same id may come again after a crash."""
 
 
-async def begin(store: Store, id: str, group: Group, now: float) -> int | None:
+async def begin(store: Store, id: str, group: GroupRecord, now: float) -> int | None:
     """Record a group before its members are published; the version, or None: one is there already.
 
     That one stays, is kept as long, and gets a new version: the call that wrote it does not withdraw it any more.
@@ -101,7 +101,7 @@ async def renew(store: Store, key: str, ttl: float) -> None:
         return
 
 
-async def forget(store: Store, id: str, group: Group, shards: Sequence[Shard]) -> None:
+async def forget(store: Store, id: str, group: GroupRecord, shards: Sequence[Shard]) -> None:
     """Delete the records of a group: first the group's, without which the others mean nothing."""
     await store.delete(group_key(id))
     for index, shard in enumerate(shards):
@@ -134,7 +134,7 @@ class Member:
         self._publish = publish
         self._now = now
 
-    async def end(self, ended: Ended) -> bool:
+    async def end(self, ended: MemberEnd) -> bool:
         """Record how it has ended, and publish what follows; False: the group is over, or its record is elsewhere.
 
         Raises DriverError: end it again.
@@ -158,7 +158,7 @@ class Member:
             await keep(self._store, self._id, self._now + GROUP_TTL, self._now)
         return True
 
-    async def _mark(self, group: Group, ended: Ended) -> Shard:
+    async def _mark(self, group: GroupRecord, ended: MemberEnd) -> Shard:
         """Its shard, in which its bit is set if it is done; or as cancelled, where its error is kept."""
         number = self._number // SHARD
         key = shard_key(self._id, group.token, number)
@@ -183,17 +183,17 @@ class Member:
             except StoreLimitError as error:
                 if ended.problem or ended.error is not None:
                     raise
-                ended = Ended(problem=f"the result of member {self._number} cannot be kept: {error}")
+                ended = MemberEnd(problem=f"the result of member {self._number} cannot be kept: {error}")
                 continue
             return after
 
-    async def _put_apart(self, group: Group, result: Any) -> None:
+    async def _put_apart(self, group: GroupRecord, result: Any) -> None:
         """Keep its result under its own key; the first one counts, also of a worker that died before its bit."""
         key = result_key(self._id, group.token, self._number)
         with suppress(ConflictError):
             await self._store.put(key, encode(result), ttl=group.lasts(self._now), version=0)
 
-    async def _results(self, group: Group, shards: list[Shard]) -> Any:
+    async def _results(self, group: GroupRecord, shards: list[Shard]) -> Any:
         """What ``then`` is given."""
         apart: dict[int, bytes] = {}
         for index, shard in enumerate(shards):
@@ -202,7 +202,7 @@ class Member:
                 apart[number] = encode(None) if found is None else found.value
         return results_of(group, shards, apart)
 
-    async def _complete(self, group: Group, own: Shard) -> None:
+    async def _complete(self, group: GroupRecord, own: Shard) -> None:
         """Publish ``then`` if all members are done and no other one does."""
         shards: list[Shard] = []
         for number in range(group.shards):
@@ -245,7 +245,7 @@ class Member:
             _log.error("group %s has failed, and its on_error cannot be published: %s", self._id, problem)
         await self._change(lambda group: msgspec.structs.replace(group, is_failure_told=True), "failed_member")
 
-    async def _change(self, change: Callable[[Group], Group], role: str) -> Group | None:
+    async def _change(self, change: Callable[[GroupRecord], GroupRecord], role: str) -> GroupRecord | None:
         """The record after a change; None: another member has the role, or the group is over."""
         while True:
             found = await self._store.get(group_key(self._id))

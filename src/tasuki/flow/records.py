@@ -19,7 +19,7 @@ RUN_TTL = 30 * 86400.0
 """Seconds for which a record is kept after its last step; it is deleted earlier, after the ack of its message."""
 
 
-class Step(msgspec.Struct, frozen=True, array_like=True):
+class StepRecord(msgspec.Struct, frozen=True, array_like=True):
     """A finished step."""
 
     name: str
@@ -31,7 +31,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
     """MessagePack."""
 
 
-class Pause(msgspec.Struct, frozen=True, array_like=True):
+class RunPause(msgspec.Struct, frozen=True, array_like=True):
     """A sleep, or a wait for a signal, that has begun; times in Unix seconds of the store's clock."""
 
     name: str
@@ -43,8 +43,8 @@ class RunRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """The steps of one message; ``owner``: the delivery that continues them."""
 
     owner: str
-    steps: list[Step] = []
-    pauses: list[Pause] = []
+    steps: list[StepRecord] = []
+    pauses: list[RunPause] = []
 
 
 _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(RunRecord)
@@ -66,7 +66,7 @@ def decode(value: bytes) -> RunRecord:
     return read(_decoder, value, "the message's steps")
 
 
-def result_of(step: Step) -> Any:
+def result_of(step: StepRecord) -> Any:
     """What the step has returned."""
     return _value(step.result)
 

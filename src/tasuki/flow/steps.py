@@ -16,7 +16,18 @@ from tasuki.backoff import UNTIL_BACK
 from tasuki.contracts.state.steps import Waited
 from tasuki.contracts.state.store import Store
 from tasuki.errors import ConflictError, DriverError, HandlerError
-from tasuki.flow.records import RUN_TTL, Pause, RunRecord, Step, check_name, checked, decode, encode, invalid, result_of
+from tasuki.flow.records import (
+    RUN_TTL,
+    RunPause,
+    RunRecord,
+    StepRecord,
+    check_name,
+    checked,
+    decode,
+    encode,
+    invalid,
+    result_of,
+)
 from tasuki.flow.signals import Topic, Waiter, note_waiter, signal_of, topic_of, wait_name
 from tasuki.handlers.store_values import packed
 from tasuki.message import new_id
@@ -38,7 +49,7 @@ _FORGET = 1.0
 """Seconds to delete a record; it ends by itself if that fails."""
 
 
-class Owner(Protocol):
+class RunOwner(Protocol):
     """The delivery that owns the record."""
 
     lost: bool
@@ -64,7 +75,7 @@ class OwnRecord:
         ttl: seconds for which the record is kept after its last write, and after its longest pause.
     """
 
-    def __init__(self, state: SharedState, key: str, owner: Owner, ttl: float) -> None:
+    def __init__(self, state: SharedState, key: str, owner: RunOwner, ttl: float) -> None:
         self._state = state
         self._key = key
         self._owner = owner
@@ -74,9 +85,9 @@ class OwnRecord:
         """Of the record, as this delivery wrote it last; 0: it is not taken over."""
         self._is_unsure = False
         """Whether the last write was interrupted, so that it may have happened."""
-        self.steps: dict[str, Step] = {}
+        self.steps: dict[str, StepRecord] = {}
         """The steps that are done."""
-        self.pauses: dict[str, Pause] = {}
+        self.pauses: dict[str, RunPause] = {}
         """The pauses that are not known to be over."""
 
     async def ready(self) -> None:
@@ -88,7 +99,7 @@ class OwnRecord:
             await self.insist(self._read_again)
             self._is_unsure = False
 
-    async def save(self, steps: dict[str, Step], pauses: dict[str, Pause], name: str) -> None:
+    async def save(self, steps: dict[str, StepRecord], pauses: dict[str, RunPause], name: str) -> None:
         """Write it, for the step of this name. Raises HandlerError (Invalid): it is too large."""
         record = RunRecord(self._token, [*steps.values()], [*pauses.values()])
         value, ttl = checked(record, name), self._ttl_of(record)
@@ -239,7 +250,7 @@ class MessageSteps:
         self,
         state: SharedState,
         key: str,
-        owner: Owner,
+        owner: RunOwner,
         loop: asyncio.AbstractEventLoop,
         ttl: float = RUN_TTL,
         pausing: Pausing | None = None,
@@ -332,7 +343,7 @@ class MessageSteps:
                 retryable=True,
             )
 
-    def _enter(self, name: str) -> Step | None:
+    def _enter(self, name: str) -> StepRecord | None:
         """The step of this name, if it is done."""
         record = self._record
         check_name(name, self._numbers, record.steps)
@@ -350,14 +361,14 @@ class MessageSteps:
             raise invalid(f"context.{what} ends the handler until later, {self._unable}")
         return self._pausing
 
-    async def _begin_pause(self, pausing: Pausing, name: str, seconds: float) -> Pause:
+    async def _begin_pause(self, pausing: Pausing, name: str, seconds: float) -> RunPause:
         """The pause as it was recorded first."""
         if (pause := self._record.pauses.get(name)) is not None:
             return pause
         if (announce := pausing.announce) is not None:
             await self._record.insist(lambda: announce(seconds))
         now = await self._now()
-        pause = Pause(name, now, now + seconds)
+        pause = RunPause(name, now, now + seconds)
         await self._record.save(self._record.steps, {**self._record.pauses, name: pause}, name)
         return pause
 
@@ -368,10 +379,10 @@ class MessageSteps:
     async def _now(self) -> float:
         return await self._record.ask(lambda store: store.time())
 
-    def _step(self, name: str, raw: msgspec.Raw) -> Step:
-        return Step(name, self._numbers[name], self._clock.time(), raw)
+    def _step(self, name: str, raw: msgspec.Raw) -> StepRecord:
+        return StepRecord(name, self._numbers[name], self._clock.time(), raw)
 
-    async def _save(self, name: str, raw: msgspec.Raw) -> Step:
+    async def _save(self, name: str, raw: msgspec.Raw) -> StepRecord:
         step, record = self._step(name, raw), self._record
         pauses = {other: pause for other, pause in record.pauses.items() if other != name}
         await record.save({**record.steps, name: step}, pauses, name)

@@ -131,7 +131,7 @@ class Bound(dict[str, Any]):
     untyped: Sequence[str] = ()
 
 
-class Arguments:
+class TaskArguments:
     """What a function takes beside injected parameters: arguments by name, as the body of a message.
 
     ``provided``: the types that the app provides.

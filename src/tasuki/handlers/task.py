@@ -8,7 +8,7 @@ from typing import Any
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
-from tasuki.handlers.arguments import Arguments, Caller, getter_of
+from tasuki.handlers.arguments import Caller, TaskArguments, getter_of
 from tasuki.handlers.python import PythonHandler, refuse_generator
 from tasuki.handlers.signature import Parameter, Role, describe, read_arguments
 
@@ -19,7 +19,7 @@ ERROR = "error"
 class PythonTask(PythonHandler):
     """As PythonHandler; the body is ``{parameter: value}``, and each parameter is an argument or injected."""
 
-    _arguments: Arguments | None = None
+    _arguments: TaskArguments | None = None
 
     def decoder(self, codec: Codec) -> Callable[[bytes], Any]:
         """How bodies become arguments by name; see PythonHandler."""
@@ -32,7 +32,7 @@ class PythonTask(PythonHandler):
         return body if self._arguments is None else {**self._arguments.defaults, **body}
 
     def _read(self, function: Callable[..., Any]) -> tuple[Parameter, ...]:
-        self._arguments = Arguments(function, self._provided)
+        self._arguments = TaskArguments(function, self._provided)
         return self._arguments.parameters
 
     def _bound(self, function: Callable[..., Any]) -> Caller:
@@ -67,7 +67,7 @@ def problem_of_task(function: Callable[..., Any], provided: Container[Any] = ())
     """Why a function cannot be a task; empty if it can."""
     try:
         refuse_generator(function)
-        Arguments(function, provided)
+        TaskArguments(function, provided)
     except HandlerError as error:
         return str(error)
     return ""
@@ -77,7 +77,7 @@ def problem_of_give_up(function: Callable[..., Any], task: Callable[..., Any], p
     """Why a function cannot be called when a task is given up; empty if it can."""
     try:
         own = {each.name: each for each in read_arguments(function, provided) if each.role is Role.EXTRA}
-        known = Arguments(task, provided).names
+        known = TaskArguments(task, provided).names
     except HandlerError as error:
         return str(error)
     if ERROR in known:

@@ -31,7 +31,7 @@ async def run_in(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Any]
     Raises:
         HandlerError: that loop is closed.
     """
-    job = Job(work, partial(tell, loop))
+    job = ThreadWork(work, partial(tell, loop))
     if not tell(loop, job.begin):
         job.fail(HandlerError("the handler is stopped", kind="Internal", retryable=True))
     return await job.result()
@@ -86,7 +86,7 @@ async def end_all() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class Job:
+class ThreadWork:
     """A coroutine in another loop; ``outcome``: its result and its error, both as values. See system.loop_calls.Job.
 
     ``tell`` calls a function in that loop, and returns False if it has ended, or has not begun.

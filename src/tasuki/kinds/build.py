@@ -251,7 +251,7 @@ def _isolated_python(
 
 
 def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: int) -> Handler:
-    from tasuki.handlers.lua.script import LuaLimits, LuaScript
+    from tasuki.handlers.lua.script import LuaScript, ScriptLimits
 
     limits = config.limits
     script = LuaScript(
@@ -260,7 +260,7 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
         method=config.method,
         modules=config.modules,
         imports=_lua_imports(project, config),
-        limits=LuaLimits(memory=limits.memory, time=limits.time, instructions=limits.instructions),
+        limits=ScriptLimits(memory=limits.memory, time=limits.time, instructions=limits.instructions),
     )
     if config.isolation == "process":
         from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler

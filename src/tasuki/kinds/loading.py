@@ -57,10 +57,10 @@ def build_providers(project: Project) -> Providers | None:
     configs = project.of(ProviderConfig)
     if not configs:
         return None
-    from tasuki.handlers.providing.providers import Declared, Providers
+    from tasuki.handlers.providing.providers import DeclaredProvider, Providers
 
     return Providers(
-        [Declared(id, config.scope, partial(_load_provider, project, id)) for id, config in configs.items()]
+        [DeclaredProvider(id, config.scope, partial(_load_provider, project, id)) for id, config in configs.items()]
     )
 
 

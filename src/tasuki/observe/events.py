@@ -52,7 +52,7 @@ class Event(NamedTuple):
     ``progress`` how far, of ``dead-lettered`` the queue, of the others a text or None."""
 
 
-class Handled(Protocol):
+class EventSource(Protocol):
     """A delivery, for events; ``received`` has an ``id`` and an ``attempt``."""
 
     received_at: float
@@ -93,7 +93,9 @@ class EventRing:
         if not self._rows or self._rows[-1][1] != kind:
             self.add(kind)
 
-    def add_settled(self, batch: Sequence[Any], handled: Sequence[Handled | None], stale: Collection[Any] = ()) -> None:
+    def add_settled(
+        self, batch: Sequence[Any], handled: Sequence[EventSource | None], stale: Collection[Any] = ()
+    ) -> None:
         """Add settlements that the broker has answered, and the lives of their deliveries, in the same order.
 
         None in place of a delivery: it is not held any more, and its end stands in the ring already.
@@ -116,7 +118,7 @@ class EventRing:
         return list(self._rows)  # one step of the interpreter: no other thread adds one meanwhile
 
 
-def events_of(ring: EventRing, held: Iterable[Handled] = ()) -> list[Event]:
+def events_of(ring: EventRing, held: Iterable[EventSource] = ()) -> list[Event]:
     """All that a ring tells, oldest first; ``held``: deliveries that are not settled yet."""
     events: list[Event] = []
     for row in ring.rows():

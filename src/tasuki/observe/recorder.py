@@ -54,7 +54,7 @@ class _Totals:
 _NOTHING = _Totals(0, [], [])
 
 
-class Recorder:
+class MinuteRecorder:
     """One per app; ``watch`` names the counters, ``step`` and ``close`` end a step and a minute."""
 
     def __init__(self) -> None:

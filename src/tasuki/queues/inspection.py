@@ -13,7 +13,7 @@ from tasuki.contracts.driver import Causes, Depth, Driver, Merged, Occupancy, Ou
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.handlers.body import make_decoder
 from tasuki.message import CONTENT_TYPE, Message
-from tasuki.queues.dead.letter import Names
+from tasuki.queues.dead.letter import LetterNames
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.policy import QueuePolicy, limit_facts
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tasuki.security.guard import Guard
 
 
-class Waits(Protocol):
-    """Keeps the first record of each message; see :class:`tasuki.state.job_records.Waits`."""
+class RecordsWaiting(Protocol):
+    """Keeps the first record of each message; see :class:`tasuki.state.job_records.WaitingRecords`."""
 
     async def note(self, messages: Sequence[Outgoing], versions: Mapping[str, int] | None = None) -> None:
         """Record that confirmed messages wait; ``versions``: by id, of the records that are replaced."""
@@ -56,7 +56,7 @@ class Inspection:
     """The queue that this one is a guarded view of."""
     find_pause: Callable[[], Awaitable[dict[str, Any] | None]] | None = None
     """Finds who has paused the queue, until when and why; empty: the store does not tell. None: it has no state."""
-    waits: Waits | None = None
+    waits: RecordsWaiting | None = None
     """Keeps records of waiting messages, where the driver cannot locate them; None: nothing asks for them."""
     _reading: Codecs
     """The codecs that read the bodies of its messages."""
@@ -159,7 +159,7 @@ class Inspection:
         A name (:mod:`tasuki.queues.dead.letter`) means one message alone, where the driver can ``find`` it.
         """
         with self._permitted("queue.admin.remove", "remove messages from"):
-            return await self._remove_named(Names(ids)) + await self.driver.remove(self.spec.name, ids)
+            return await self._remove_named(LetterNames(ids)) + await self.driver.remove(self.spec.name, ids)
 
     async def delete(self) -> None:
         """Delete the queue with all its messages; a process that still declares it makes it again."""
@@ -190,7 +190,7 @@ class Inspection:
             why = f"the codec of queue {self.id!r}: no codec reads its content_type {named!r:.80}"
         return f"it was read as {codec.name}, {why}"
 
-    async def _remove_named(self, names: Names) -> int:
+    async def _remove_named(self, names: LetterNames) -> int:
         if not names.marked or not self.driver.capabilities.has("find"):
             return 0
         shown = await self.driver.find(self.spec.name, names.marked)

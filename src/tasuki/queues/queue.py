@@ -30,7 +30,7 @@ from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through,
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown, confirmed
 from tasuki.queues.unique_windows import FindStore, UniqueWindows
-from tasuki.queues.uniqueness import NOTHING_ASKED, Asked, UniqueFor
+from tasuki.queues.uniqueness import NOTHING_ASKED, UniqueFor, UniqueOptions
 from tasuki.units import Duration
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class Queue(Inspection):
             return await self._through.publish(envelope, Sending(limit, connection))
         asked = NOTHING_ASKED
         if not unique is unique_for is on_conflict is unique_max is None:
-            asked = Asked(unique, unique_for, on_conflict, unique_max)
+            asked = UniqueOptions(unique, unique_for, on_conflict, unique_max)
         message = self._builder.build(body, headers, delay, ttl, priority, key, id, asked)
         self._builder.give_rules(message, handler_timeout, retries)
         return await self._send(message, seconds("publish_timeout", publish_timeout), connection)

@@ -30,7 +30,7 @@ class RestlessError(Exception):
 
 
 @dataclass(slots=True)
-class Claim:
+class WindowClaim:
     """The request of one publish for a key; ``span``: seconds of the window."""
 
     key: str
@@ -50,7 +50,7 @@ class Claim:
         return _CLAIMED + self.number + self.id
 
 
-async def take(store: Store, claim: Claim, ttl: float) -> Merged | None:
+async def take(store: Store, claim: WindowClaim, ttl: float) -> Merged | None:
     """Claim a key for ``ttl`` seconds, and wait while another publish has claimed it.
 
     Returns:
@@ -87,7 +87,7 @@ async def take(store: Store, claim: Claim, ttl: float) -> Merged | None:
     raise RestlessError(f"its key was taken {_TRIES} times, and free again")
 
 
-async def _put(store: Store, claim: Claim, expected: int, ttl: float) -> bool:
+async def _put(store: Store, claim: WindowClaim, expected: int, ttl: float) -> bool:
     """Whether the key is ours now; False: look who has it."""
     claim.is_asked = True
     try:
@@ -107,7 +107,7 @@ def _read(value: bytes) -> tuple[bytes, bytes]:
     return (_CLAIMED, value[9:]) if value[:1] == _CLAIMED else (_KEPT, value[1:])
 
 
-async def keep(store: Store, claim: Claim) -> None:
+async def keep(store: Store, claim: WindowClaim) -> None:
     """Keep the key for a stored message, for the window, unless another message has it. Raises DriverError."""
     version = claim.version
     for _ in range(_TRIES):
@@ -120,7 +120,7 @@ async def keep(store: Store, claim: Claim) -> None:
         version = 0 if entry is None else entry.version
 
 
-async def give_back(store: Store, claim: Claim) -> None:
+async def give_back(store: Store, claim: WindowClaim) -> None:
     """Free a key whose message was not stored. Raises DriverError."""
     version = claim.version
     if not version:
@@ -135,7 +135,7 @@ FindStore = Callable[[], Awaitable[Store]]
 
 Publish = Callable[[Sequence[Outgoing], float], Awaitable[Results]]
 
-Verb = Callable[[Store, Claim], Awaitable[None]]
+Verb = Callable[[Store, WindowClaim], Awaitable[None]]
 
 
 _log = logging.getLogger("tasuki.queue")
@@ -195,7 +195,7 @@ class UniqueWindows:
 
     async def _publish_once(self, messages: Sequence[Outgoing], end: float) -> Results:
         """Messages of different keys."""
-        claims: dict[int, Claim] = {}
+        claims: dict[int, WindowClaim] = {}
         results: Results = [None] * len(messages)
         try:
             async with asyncio.timeout_at(end):
@@ -214,7 +214,7 @@ class UniqueWindows:
         return await asyncio.shield(self._start(self._finish(messages, claims, results, end)))
 
     async def _claim(
-        self, index: int, messages: Sequence[Outgoing], claims: dict[int, Claim], results: Results, end: float
+        self, index: int, messages: Sequence[Outgoing], claims: dict[int, WindowClaim], results: Results, end: float
     ) -> None:
         """Claim the key of one message, or say who has it, or why that is not known; it was not published then."""
         message = messages[index]
@@ -225,7 +225,7 @@ class UniqueWindows:
             results[index] = self._refused(UnsupportedError, message, _NO_STORE)
             return
         id = message.id.encode("utf-8", "surrogatepass")
-        claim = claims[index] = Claim(key_of(self._name, unique.key), id, unique.span)
+        claim = claims[index] = WindowClaim(key_of(self._name, unique.key), id, unique.span)
         left = end - asyncio.get_running_loop().time()
         try:
             store = await self.find_store()
@@ -239,7 +239,7 @@ class UniqueWindows:
             message.unique = None  # the broker need not know
 
     async def _finish(
-        self, messages: Sequence[Outgoing], claims: dict[int, Claim], results: Results, end: float
+        self, messages: Sequence[Outgoing], claims: dict[int, WindowClaim], results: Results, end: float
     ) -> Results:
         """Publish what has its key, and settle the claims by what became of it; waits for that until ``end``."""
         loop = asyncio.get_running_loop()
@@ -258,7 +258,7 @@ class UniqueWindows:
         await asyncio.wait(settled, timeout=max(end - loop.time(), 0.0))
         return results
 
-    async def _settle(self, verb: Verb, claims: Collection[Claim]) -> None:
+    async def _settle(self, verb: Verb, claims: Collection[WindowClaim]) -> None:
         """Do this with each claim that may be in the store, until the claims are over."""
         asked = [claim for claim in claims if claim.is_asked]
         if not asked or self.find_store is None:

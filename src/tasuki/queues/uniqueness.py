@@ -36,7 +36,7 @@ _EXTENSIONS = 10
 """``unique_max`` is this many delays, unless it is given."""
 
 
-class Asked(NamedTuple):
+class UniqueOptions(NamedTuple):
     """The options of one publish; None: as its queue says."""
 
     unique: str | None = None
@@ -45,7 +45,7 @@ class Asked(NamedTuple):
     unique_max: Duration | None = None
 
 
-NOTHING_ASKED = Asked()
+NOTHING_ASKED = UniqueOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class UniqueRule:
 
 
 def unique_of(
-    asked: Asked, rule: UniqueRule | None, body: object, headers: Mapping[str, HeaderValue] | None, delay: float
+    asked: UniqueOptions, rule: UniqueRule | None, body: object, headers: Mapping[str, HeaderValue] | None, delay: float
 ) -> Unique | None:
     """What the driver must do; None: the message is stored beside all others.
 

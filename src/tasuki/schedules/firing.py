@@ -25,7 +25,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.errors import ConflictError, DriverError
 from tasuki.schedules.schedule import Schedule
-from tasuki.schedules.schedule_group import AGAIN, Lane, Publish, lanes_of
+from tasuki.schedules.schedule_group import AGAIN, Publish, ScheduleGroup, lanes_of
 from tasuki.schedules.times.timing import Timing
 
 SKETCH = 64
@@ -178,7 +178,7 @@ class Mark(msgspec.Struct):
 class _Turn:
     """What the holder of the place works with."""
 
-    lanes: list[Lane]
+    lanes: list[ScheduleGroup]
     mark: Mark
     version: int
     began_at: float
@@ -349,7 +349,7 @@ class Firing:
             await self._put(turn)
         return wait
 
-    async def _publish_in(self, lane: Lane, turn: _Turn, now: int) -> None:
+    async def _publish_in(self, lane: ScheduleGroup, turn: _Turn, now: int) -> None:
         async with turn.at_once[lane.broker]:
             await lane.publish(now, self._publish, self._is_paused, lambda: self._turn is turn and self._has_place())
         if lane.error:

@@ -37,7 +37,7 @@ Publish = Callable[[Sequence[Tick]], Awaitable[Left | None]]
 """Publishes the messages of ticks. Returns when all are decided; None: all are confirmed. DriverError: all are left."""
 
 
-class Lane:
+class ScheduleGroup:
     """The schedules of one queue, and the mark of their published ticks.
 
     Args:
@@ -129,12 +129,12 @@ class Lane:
                          schedule.id, count, schedule.catch_up)  # fmt: skip
 
 
-def lanes_of(schedules: Iterable[Schedule], mark_of: Callable[[str], int]) -> list[Lane]:
+def lanes_of(schedules: Iterable[Schedule], mark_of: Callable[[str], int]) -> list[ScheduleGroup]:
     """The lanes of these schedules, each at its mark."""
     found: dict[str, list[Schedule]] = {}
     for schedule in schedules:
         found.setdefault(schedule.lane, []).append(schedule)
-    return [Lane(name, each[0].broker, each, mark_of(name)) for name, each in found.items()]
+    return [ScheduleGroup(name, each[0].broker, each, mark_of(name)) for name, each in found.items()]
 
 
 def _portions(due: Iterable[Tick]) -> Iterator[list[Tick]]:

@@ -35,7 +35,7 @@ def read_actor(value: Any) -> Actor:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class PolicyRequest:
     """A request of an actor: an action on a resource, described by ``meta``."""
 
     actor: Actor

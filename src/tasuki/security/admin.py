@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tasuki.security.actor import Actor, Request
+from tasuki.security.actor import Actor, PolicyRequest
 from tasuki.security.guard import Decision, Guard, denied
-from tasuki.security.policy import Finding, Policy, Scope
+from tasuki.security.policy import Policy, PolicyFinding, Scope
 
 NAMESPACE = "queue.admin"
 ADMIN = f"{NAMESPACE}."
@@ -69,12 +69,12 @@ class AdminRights:
             return Decision(False, "", f"this is off until a policy allows {ADMIN}{act}")
         return _FREE if self._application is None else self._application.decide(ADMIN + act, id)
 
-    def findings(self, actor: str, act: str, id: str) -> list[Finding]:
+    def findings(self, actor: str, act: str, id: str) -> list[PolicyFinding]:
         """What each policy says to that, also those that do not count here."""
-        found = self._scope_of(act).judge(Request(Actor(actor), ADMIN + act, id))
+        found = self._scope_of(act).judge(PolicyRequest(Actor(actor), ADMIN + act, id))
         wide = self._not_named if act in OFF else []
         silent = [*((id, _NOT_NAMED) for id in wide), *((id, _OF_CODE) for id in self._of_code)]
-        return [*found, *(Finding(id, "undefined", why) for id, why in silent)]
+        return [*found, *(PolicyFinding(id, "undefined", why) for id, why in silent)]
 
     def may(self, actor: str, act: str, id: str) -> bool:
         """Whether an actor may do this to a queue, consumer or schedule; nothing is logged."""

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tasuki.security.actor import Request
+from tasuki.security.actor import PolicyRequest
 from tasuki.security.compare import ComparisonError, contains, equals, is_container, is_in, number, order, text
 from tasuki.security.regex import compile_regex
 
@@ -67,7 +67,7 @@ class Condition:
         right = ".".join(self.value_from) if self.value_from else repr(self.value)
         return f"{'.'.join(self.field)} {self.operator} {right}"
 
-    def holds(self, request: Request) -> bool:
+    def holds(self, request: PolicyRequest) -> bool:
         """Whether it holds. Raises ComparisonError for values that cannot be compared."""
         left = look_up(request, self.field)
         if left is None and self.operator not in _PRESENCE:
@@ -149,7 +149,7 @@ def parse_field(dotted: str) -> Path:
     return path
 
 
-def look_up(request: Request, path: Sequence[str]) -> Any:
+def look_up(request: PolicyRequest, path: Sequence[str]) -> Any:
     """The value of a field; None if it is missing."""
     head, *rest = path
     if head == "action":

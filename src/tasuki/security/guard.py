@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasuki.errors import PolicyDeniedError
-from tasuki.security.actor import NO_META, Actor, Request
+from tasuki.security.actor import NO_META, Actor, PolicyRequest
 from tasuki.security.policy import Scope, ruling_of
 
 
@@ -40,7 +40,7 @@ def decide(
     """With an actor and a scope, the scope must say allow; without, everything is allowed unless security is strict."""
     if actor is None or scope is None:
         return NOBODY_DENIED if strict else NOBODY_ALLOWED
-    finding = ruling_of(scope.judge(Request(actor, action, resource, meta or NO_META)))
+    finding = ruling_of(scope.judge(PolicyRequest(actor, action, resource, meta or NO_META)))
     return Decision(finding.ruling == "allow", finding.policy, finding.why, finding.ruling == "deny")
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasuki.security.actor import Request
+from tasuki.security.actor import PolicyRequest
 from tasuki.security.compare import ComparisonError
 from tasuki.security.condition import Condition
 from tasuki.security.expressions.expression import Expression
@@ -81,7 +81,7 @@ Ruling = Literal["allow", "deny", "undefined"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class PolicyFinding:
     """The answer of a policy, with its reason."""
 
     policy: str
@@ -108,7 +108,7 @@ class Policy:
             self.expression is not None and "actor" in self.expression.names
         )
 
-    def judge(self, request: Request) -> Finding:
+    def judge(self, request: PolicyRequest) -> PolicyFinding:
         """The ruling and its reason; the policy abstains where a comparison cannot be made."""
         if not _speaks_of(self.actions, request.action):
             return self._silent("its actions do not match")
@@ -120,17 +120,17 @@ class Policy:
         if self.expression is not None and (failure := _failure(self.expression, request)) is not None:
             return self._silent(f"its expression does not hold{failure}")
         rests = self.conditions or self.expression
-        return Finding(self.id, self.effect, "its conditions hold" if rests else "it has no conditions")
+        return PolicyFinding(self.id, self.effect, "its conditions hold" if rests else "it has no conditions")
 
-    def _silent(self, why: str) -> Finding:
-        return Finding(self.id, "undefined", why)
+    def _silent(self, why: str) -> PolicyFinding:
+        return PolicyFinding(self.id, "undefined", why)
 
 
 def _speaks_of(patterns: Sequence[Pattern], value: str) -> bool:
     return any(pattern.matches(value) for pattern in patterns)
 
 
-def _failure(test: Condition | Expression, request: Request) -> str | None:
+def _failure(test: Condition | Expression, request: PolicyRequest) -> str | None:
     """None if a test holds; else the end of a sentence with the reason."""
     try:
         return None if test.holds(request) else ""
@@ -151,21 +151,21 @@ class Scope:
         """What it is made of."""
         return tuple(self._policies.values())
 
-    def evaluate(self, request: Request) -> Ruling:
+    def evaluate(self, request: PolicyRequest) -> Ruling:
         """What its policies say together."""
         return ruling_of(self.judge(request)).ruling
 
-    def judge(self, request: Request) -> list[Finding]:
+    def judge(self, request: PolicyRequest) -> list[PolicyFinding]:
         """What each policy says, and why."""
         return [policy.judge(request) for policy in self._policies.values()]
 
 
-def ruling_of(findings: Iterable[Finding]) -> Finding:
+def ruling_of(findings: Iterable[PolicyFinding]) -> PolicyFinding:
     """The finding that decides: the first deny, else the first allow, else the absence of both."""
-    allow: Finding | None = None
+    allow: PolicyFinding | None = None
     for finding in findings:
         if finding.ruling == "deny":
             return finding
         if finding.ruling == "allow" and allow is None:
             allow = finding
-    return allow or Finding("", "undefined", "no policy allows it")
+    return allow or PolicyFinding("", "undefined", "no policy allows it")

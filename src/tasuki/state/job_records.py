@@ -110,7 +110,7 @@ Versions = Mapping[str, int]
 """By id: the version of the record that is replaced; without one it must be absent."""
 
 
-class Waits:
+class WaitingRecords:
     """The records of one queue, written after the confirmed publish: a failure here does not fail the publish."""
 
     def __init__(self, state: SharedState, queue: str, ttl: float) -> None:

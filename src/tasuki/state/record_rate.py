@@ -11,7 +11,7 @@ EACH = 1_000
 _HOUR = 3600.0
 
 
-class Hour:
+class HourlyRecords:
     """The hour of one process and store. Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ PER_SECOND = 300
 class Allowance:
     """The allowance of one run of a consumer; ``hour``: shared by the consumers of a process and store."""
 
-    def __init__(self, consumer: str, hour: Hour) -> None:
+    def __init__(self, consumer: str, hour: HourlyRecords) -> None:
         self._consumer, self._hour = consumer, hour
         self._left, self._at = float(AT_ONCE), float("-inf")
 

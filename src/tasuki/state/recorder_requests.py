@@ -40,7 +40,7 @@ class Ask(msgspec.Struct, frozen=True):
     """Id of a running message to report, as an event of the kind ``held``, with its stack; empty: of none."""
 
 
-class Worker(NamedTuple):
+class WorkerAddress(NamedTuple):
     """The process that answers."""
 
     host: str
@@ -52,7 +52,7 @@ class Worker(NamedTuple):
         return f"ask/{self.host[:200]}:{self.pid}"
 
 
-def listen(controls: Controls, worker: Worker, answer: Callable[[Ask], object]) -> Callable[[], None]:
+def listen(controls: Controls, worker: WorkerAddress, answer: Callable[[Ask], object]) -> Callable[[], None]:
     """Call ``answer`` for each question to this worker, also one that is open already; returns what ends that."""
 
     def hear(key: str, value: bytes | None) -> None:
@@ -78,7 +78,7 @@ async def answer(store: Store, asker: str, consumer: str, events: Events) -> Non
 
 async def ask(
     store: Store,
-    worker: Worker,
+    worker: WorkerAddress,
     consumers: Collection[str],
     newest: int,
     patience: float = PATIENCE,

@@ -12,7 +12,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import CURRENT, Change, Current, Entry, Grant, Page, Store, StoreFacts
 from tasuki.errors import BrokerUnavailableError, DriverError
-from tasuki.state.record_rate import Hour
+from tasuki.state.record_rate import HourlyRecords
 
 CONTROL = "control/"
 """Prefix of the keys that every worker watches: keep them few, small and short-lived."""
@@ -145,7 +145,7 @@ class SharedState:
         self.clock = clock
         self.controls = Controls()
         """As ``follow`` reads them."""
-        self.hour = Hour()
+        self.hour = HourlyRecords()
         """Bounds the records of failed attempts."""
         self.reads_only = False
         """The process only looks: a store that is not there is not made for that."""

@@ -19,7 +19,7 @@ from tasuki.supervisor.spec import ServiceSpec
 from tasuki.supervisor.state import UP, State, Status
 
 
-class Changes:
+class StateChanges:
     """Wakes every waiting task at each change."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class Supervisor:
         self._clock = clock or SystemClock()
         self._controllers: dict[str, Controller] = {}
         self._pending: dict[str, None] = {}  # to be launched when their dependencies are up; a set with an order
-        self._changes = Changes()
+        self._changes = StateChanges()
         self._shutdown: Shutdown | None = None
         self._stop_task: asyncio.Task[list[LifecycleError]] | None = None
         self._stops = 0  # number of complete stops: an operation that began before a stop must not go on after it

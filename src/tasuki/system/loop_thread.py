@@ -33,7 +33,7 @@ MakeError = Callable[[str, bool], Exception]
 """Makes a caller's error from a sentence, and whether the work may have begun."""
 
 
-class Job(Protocol):
+class LoopWork(Protocol):
     """Work for a loop."""
 
     def begin(self) -> None:
@@ -207,7 +207,7 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
         """Set on the loop by ``stop``: ``loop.stop`` would, a second time, also stop what runs last."""
-        self._jobs: set[Job] = set()
+        self._jobs: set[LoopWork] = set()
         self._early: list[Callable[[], None]] = []
         """What begins as soon as there is a loop."""
         self._is_over = False
@@ -228,7 +228,7 @@ class LoopThread:
             helper.start()
             self._helper = helper
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: LoopWork) -> None:
         """Begin a job on the loop; its owner calls ``discard`` at its end. Raises ``error``: it will not begin."""
         if not self.is_here:  # before the lock, which another thread may have held at the fork
             raise self._error(f"thread {self.name!r} belongs to the parent process", False)
@@ -247,7 +247,7 @@ class LoopThread:
                 self._loop.call_soon_threadsafe(job.begin)
             self._jobs.add(job)
 
-    def discard(self, job: Job) -> None:
+    def discard(self, job: LoopWork) -> None:
         """A job has ended, or has no caller any more."""
         self._jobs.discard(job)
 

@@ -12,7 +12,7 @@ from tasuki.contracts.handler import Context, Retry
 from tasuki.message import TRACEPARENT, Message
 from tasuki.observe.trace import CURRENT, NOT_SAMPLED, Headers, OpenSpan, common, is_unsampled
 from tasuki.tracing.deciding import NOT_RECORDED, HandlerCall, TraceOptions, is_chosen
-from tasuki.tracing.names import Attributes, Target, ending_of, is_interruption
+from tasuki.tracing.names import Attributes, SpanTarget, ending_of, is_interruption
 from tasuki.tracing.spans import Context as Within
 from tasuki.tracing.spans import Open, SpanKind, Spans, attach, detach, sampled_in
 
@@ -23,7 +23,7 @@ Flush = Callable[[list[Settlement]], Awaitable[None]]
 OnSettled = Callable[[list[Settlement], Collection[Receipt]], None]
 
 
-class Delivered(Protocol):
+class TracedDelivery(Protocol):
     """A delivery, or a batch of some."""
 
     own_span: OpenSpan
@@ -31,7 +31,7 @@ class Delivered(Protocol):
     @property
     def received(self) -> Received: ...  # noqa: D102
     @property
-    def deliveries(self) -> Sequence[Delivered]: ...  # noqa: D102
+    def deliveries(self) -> Sequence[TracedDelivery]: ...  # noqa: D102
     @property
     def attempt(self) -> int: ...  # noqa: D102
 
@@ -39,7 +39,7 @@ class Delivered(Protocol):
 class ConsumerTracing:
     """Of one consumer; each method makes, of a function of its run, the same within spans."""
 
-    def __init__(self, spans: Spans, options: TraceOptions, target: Target, consumer: str) -> None:
+    def __init__(self, spans: Spans, options: TraceOptions, target: SpanTarget, consumer: str) -> None:
         self._spans, self._options = spans, options
         self._target = target
         self._consumer = consumer
@@ -118,7 +118,7 @@ class ConsumerTracing:
             return True
         return all(not is_unsampled(each.get(TRACEPARENT)) for each in messages) and is_chosen(self._options.sample)
 
-    def _begin(self, deliveries: Sequence[Delivered], parent: Within | None, links: Sequence[Headers]) -> Open:
+    def _begin(self, deliveries: Sequence[TracedDelivery], parent: Within | None, links: Sequence[Headers]) -> Open:
         messages: list[Message] = [each.received for each in deliveries]
         attributes = self._target.of_messages("process", messages, with_size=self._options.body_size)
         attributes["messaging.consumer.group.name"] = self._consumer

@@ -31,7 +31,7 @@ _MOST_TEXT = 255
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class SpanTarget:
     """A queue, as its spans name it."""
 
     name: str
@@ -39,10 +39,10 @@ class Target:
     attributes: Mapping[str, Value]
     """The attributes that all spans of the queue have."""
 
-    def temporary(self, queue: str) -> Target:
+    def temporary(self, queue: str) -> SpanTarget:
         """Another queue, which lives as long as its process, on the same driver."""
         attributes = {**self.attributes, "messaging.destination.name": queue, "messaging.destination.temporary": True}
-        return Target("reply", attributes)
+        return SpanTarget("reply", attributes)
 
     def of_operation(self, kind: str) -> Attributes:
         """The attributes of an operation: create, send, receive, process or settle."""
@@ -62,14 +62,14 @@ class Target:
         return found
 
 
-def target_of(queue: str, driver: str, server: tuple[str, int | None] | None) -> Target:
+def target_of(queue: str, driver: str, server: tuple[str, int | None] | None) -> SpanTarget:
     """The names of a queue on a kind of driver. ``server``: see ``server_of``."""
     attributes: Attributes = {"messaging.system": SYSTEMS.get(driver, driver), "messaging.destination.name": queue}
     if server is not None:
         attributes["server.address"] = server[0]
         if server[1] is not None:
             attributes["server.port"] = server[1]
-    return Target(queue, attributes)
+    return SpanTarget(queue, attributes)
 
 
 def server_of(address: str) -> tuple[str, int | None] | None:
@@ -90,18 +90,18 @@ def error_type(error: object) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-class Ending(NamedTuple):
+class SpanEnding(NamedTuple):
     """``outcome``: returned, false, retry, reject, snooze, sleep, interrupted or error; whether that is a failure."""
 
     outcome: str
     has_failed: bool
 
 
-_SIGNALS: tuple[tuple[type[BaseException], Ending], ...] = (
-    (Retry, Ending("retry", False)),
-    (Reject, Ending("reject", True)),
-    (Snooze, Ending("snooze", False)),
-    (Suspended, Ending("sleep", False)),
+_SIGNALS: tuple[tuple[type[BaseException], SpanEnding], ...] = (
+    (Retry, SpanEnding("retry", False)),
+    (Reject, SpanEnding("reject", True)),
+    (Snooze, SpanEnding("snooze", False)),
+    (Suspended, SpanEnding("sleep", False)),
 )
 
 
@@ -110,11 +110,11 @@ def is_interruption(error: BaseException) -> bool:
     return isinstance(error, Interrupted | asyncio.CancelledError)
 
 
-def ending_of(result: Any, error: BaseException | None) -> Ending:
+def ending_of(result: Any, error: BaseException | None) -> SpanEnding:
     """The ending of a handler that returned, or raised. Its message may be settled in another way already."""
     if error is None:
-        return Ending("false", True) if result is False else Ending("returned", False)
+        return SpanEnding("false", True) if result is False else SpanEnding("returned", False)
     for signal, ending in _SIGNALS:
         if isinstance(error, signal):
             return ending
-    return Ending("interrupted" if is_interruption(error) else "error", True)
+    return SpanEnding("interrupted" if is_interruption(error) else "error", True)

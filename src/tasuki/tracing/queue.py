@@ -9,7 +9,7 @@ from tasuki.errors import DriverError
 from tasuki.message import DEAD_LETTER_REASON, TRACE, TRACEPARENT, TRACESTATE
 from tasuki.observe.trace import APART, CURRENT, Headers, hand_on, is_unsampled, stamp, traceparent_of
 from tasuki.tracing.deciding import NOT_RECORDED, TraceOptions, is_chosen, unrecorded
-from tasuki.tracing.names import Target, error_type
+from tasuki.tracing.names import SpanTarget, error_type
 from tasuki.tracing.spans import Context, Open, SpanKind, Spans, is_within_span, sampled_in
 
 Put = Callable[[], Awaitable[Answers]]
@@ -19,7 +19,7 @@ Put = Callable[[], Awaitable[Answers]]
 class QueueTracing:
     """Of one queue; ``send`` and ``forward`` stand around the publish of messages that are built."""
 
-    def __init__(self, spans: Spans, options: TraceOptions, target: Target) -> None:
+    def __init__(self, spans: Spans, options: TraceOptions, target: SpanTarget) -> None:
         self._spans, self._options = spans, options
         self._target = target
 

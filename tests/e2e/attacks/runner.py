@@ -22,7 +22,7 @@ import time
 from typing import Any
 
 from tasuki.errors import LuaLimitError, TasukiError
-from tasuki.handlers.lua import LuaHandler, LuaLimits, LuaSource
+from tasuki.handlers.lua import LuaHandler, LuaSource, ScriptLimits
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.remote.shared import SharedLuaHandler, ThreadedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
@@ -48,7 +48,7 @@ def _peak() -> int:
 
 
 def _handler(attack: Attack, isolation: str) -> LuaHandler | IsolatedLuaHandler | ThreadedLuaHandler:
-    limits = LuaLimits(memory=MEMORY, time=attack.seconds)
+    limits = ScriptLimits(memory=MEMORY, time=attack.seconds)
     source = LuaSource(attack.script(), "script.lua")
     script = LuaScript("app:script", source, modules=ALL, limits=limits)
     if isolation == "shared":

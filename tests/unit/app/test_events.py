@@ -14,14 +14,14 @@ from tasuki import App, Context
 from tasuki.app.health.recorded import events_of
 from tasuki.app.lifecycle.running import dump
 from tasuki.contracts.driver import Outgoing
-from tasuki.state.recorder_requests import Worker, ask
+from tasuki.state.recorder_requests import WorkerAddress, ask
 from tests.support.narrow import present
 
 pytestmark = pytest.mark.anyio
 
 VIRTUAL_TIME = True
 
-HERE = Worker(socket.gethostname(), os.getpid())
+HERE = WorkerAddress(socket.gethostname(), os.getpid())
 
 
 async def test_each_consumer_answers_and_nothing_is_left_in_the_store(make_app: Callable[..., App]) -> None:

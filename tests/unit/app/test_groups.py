@@ -20,7 +20,7 @@ from tasuki.errors import (
     QueueNotFoundError,
     UnsupportedError,
 )
-from tasuki.flow.group_records import Ended
+from tasuki.flow.group_records import MemberEnd
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.security.policy import Scope
@@ -219,7 +219,7 @@ async def test_a_member_with_a_worker_that_does_not_answer_is_not_given_up_by_it
         found = await site.app.cancel_many(["a", "b", "c"], queue=slow)
         assert (held.id, found.waiting, found.not_found) == ("a", 2, 1)
         await until(lambda: len(site.failed) == 2)
-        await site.app.live_assembly().end_member(held.headers["x_group"], Ended("done"))
+        await site.app.live_assembly().end_member(held.headers["x_group"], MemberEnd("done"))
         await until(lambda: bool(site.ended))
         await asyncio.sleep(5)
     assert sorted(error["group"] for _, error in site.failed) == ["b", "c"]
@@ -245,13 +245,13 @@ async def test_a_message_that_a_worker_takes_just_before_its_removal_gives_then_
             if not taken:  # by a worker whose event loop is blocked
                 taken.extend(await driver.receive(name, 1, 0))
                 if ends_first:
-                    await host.end_member(taken[0].headers["x_group"], Ended("done"))
+                    await host.end_member(taken[0].headers["x_group"], MemberEnd("done"))
             return found
 
         monkeypatch.setattr(driver, "find", find_late)
         found = await site.app.cancel_many(["a", "b", "c"], queue=slow)
         assert (found.waiting, found.not_found, [item.id for item in taken]) == (2, 1, ["a"])
-        await host.end_member(taken[0].headers["x_group"], Ended("done"))
+        await host.end_member(taken[0].headers["x_group"], MemberEnd("done"))
         await asyncio.sleep(5)
     assert site.ended == ([("group:a", "done")] if ends_first else [])
     assert sorted(error["group"] for _, error in site.failed) == (["b", "c"] if ends_first else ["a", "b", "c"])
@@ -307,7 +307,7 @@ async def test_a_cancellation_whose_on_error_cannot_be_published_is_ended_by_the
             patch.setattr("tasuki.app.flow.members.publish_plan", refuse)
             with pytest.raises(BrokerUnavailableError):
                 await site.app.cancel_many(["a", "b"], queue=slow)
-        await host.end_member(taken[0].headers["x_group"], Ended("done"))
+        await host.end_member(taken[0].headers["x_group"], MemberEnd("done"))
         await until(lambda: bool(site.failed))
         await asyncio.sleep(5)
     assert [(error["kind"], error["group"]) for _, error in site.failed] == [("Canceled", "a")]
@@ -519,6 +519,6 @@ async def test_a_worker_that_lacks_the_queue_of_the_record_says_so(site: Site) -
     async with site.app:
         host = site.app.live_assembly()
         with pytest.raises(QueueNotFoundError, match="queue 'other:ends' is not defined"):
-            await host.end_member("other:ends 0 g", Ended())
-        await host.end_member("not ours", Ended())
-        await host.end_member("app:ends 0 over", Ended())
+            await host.end_member("other:ends 0 g", MemberEnd())
+        await host.end_member("not ours", MemberEnd())
+        await host.end_member("app:ends 0 over", MemberEnd())

@@ -18,7 +18,7 @@ from tasuki.backoff import Backoff
 from tasuki.cli.exits import RECYCLED
 from tasuki.cli.worker import child
 from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
-from tasuki.supervisor.children.heartbeat import QUESTION, Limits
+from tasuki.supervisor.children.heartbeat import QUESTION, SilenceLimits
 
 pytestmark = pytest.mark.anyio
 
@@ -254,7 +254,7 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, {{signal.SIGHUP}})
 while True:
     signal.pause()
 """
-QUICK_LOOK = Limits(silent=2.0, busy=600.0, look=0.05)
+QUICK_LOOK = SilenceLimits(silent=2.0, busy=600.0, look=0.05)
 
 
 def promising(folder: Path, promise: str = "0.0") -> Callable[[int], list[str]]:

@@ -14,7 +14,7 @@ from tasuki.app.health.report import Sheet
 from tasuki.app.health.rules import STARTING, Finding, Level
 from tasuki.cli.worker.fleet_health import LOOK, FleetHealth
 from tasuki.moments import unix
-from tasuki.supervisor.children.asking import Answer
+from tasuki.supervisor.children.asking import ChildAnswer
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -28,18 +28,18 @@ class Fakes:
         self.silent: dict[int, float] = {}
         self.asked = 0
 
-    async def ask(self, name: str) -> dict[int, Answer]:
+    async def ask(self, name: str) -> dict[int, ChildAnswer]:
         assert name == "health"
         self.asked += 1
         now = asyncio.get_running_loop().time()
         return {number: self._answer(number, level, now) for number, level in self.levels.items()}
 
-    def _answer(self, number: int, level: Level | None, now: float) -> Answer:
+    def _answer(self, number: int, level: Level | None, now: float) -> ChildAnswer:
         if level is None:
-            return Answer(problem="there is no answer yet")
+            return ChildAnswer(problem="there is no answer yet")
         report = Sheet().report([("consumer app:c", Finding(level, "why"))], 0.0).as_dict()
         at = self.silent.get(number)
-        return Answer(report, now) if at is None else Answer(report, at, "it has not answered for 1 s")
+        return ChildAnswer(report, now) if at is None else ChildAnswer(report, at, "it has not answered for 1 s")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from tasuki.cli.worker.fleet_metrics import FleetMetrics
 from tasuki.observe.exposition.snapshots import Snapshot
 from tasuki.observe.exposition.text import exposition
-from tasuki.supervisor.children.asking import Answer, Children
+from tasuki.supervisor.children.asking import ChildAnswer, Children
 from tests.unit.observe.exposition.samples import parsed, snapshot, value
 
 pytestmark = pytest.mark.anyio
@@ -25,8 +25,8 @@ class Asked(Children):
         self.waiting = asyncio.Event()
         self.waiting.set()
 
-    async def ask(self, name: str, *args: Any, **named: Any) -> dict[int, Answer]:
-        found = {number: Answer(one) for number, one in self.snapshots.items()}
+    async def ask(self, name: str, *args: Any, **named: Any) -> dict[int, ChildAnswer]:
+        found = {number: ChildAnswer(one) for number, one in self.snapshots.items()}
         for number, answer in found.items():
             if answer.value is not None:
                 self.on_answer(number, name, answer.value)

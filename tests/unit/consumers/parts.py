@@ -28,7 +28,7 @@ from tasuki.contracts.state.following import Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError, StopTimeoutError
-from tasuki.flow.group_records import Ended
+from tasuki.flow.group_records import MemberEnd
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
@@ -142,7 +142,7 @@ class FakeHost:
             raise QueueNotFoundError(f"queue {name!r} is not defined", queue=name)
         yield self.queues[name]
 
-    async def end_member(self, header: object, ended: Ended) -> None:
+    async def end_member(self, header: object, ended: MemberEnd) -> None:
         self.calls.append(("end", header, ended))
 
     async def keep_member(self, queue: str, message: Message, seconds: float) -> None:

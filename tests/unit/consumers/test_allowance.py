@@ -6,11 +6,11 @@ import pytest
 
 from tasuki.flow.attempts import TTL, lifetime
 from tasuki.state import record_rate
-from tasuki.state.record_rate import AT_ONCE, PER_SECOND, Allowance, Hour
+from tasuki.state.record_rate import AT_ONCE, PER_SECOND, Allowance, HourlyRecords
 
 
 def test_many_at_once_are_recorded_and_then_so_many_a_second() -> None:
-    one = Allowance("c", Hour())
+    one = Allowance("c", HourlyRecords())
     assert [one.take(100.0) for _ in range(AT_ONCE + 1)] == [""] * AT_ONCE + ["more than 300 fail in a second"]
     assert [one.take(101.0) == "" for _ in range(PER_SECOND + 2)] == [True] * PER_SECOND + [False] * 2
     assert sum(one.take(200.0) == "" for _ in range(2 * AT_ONCE)) == AT_ONCE
@@ -20,7 +20,7 @@ def test_all_consumers_of_a_process_share_an_hour_and_each_has_a_part_of_it(monk
     """However many consumers fail at once, a process does not fill its store."""
     monkeypatch.setattr(record_rate, "PER_HOUR", 5)
     monkeypatch.setattr(record_rate, "EACH", 2)
-    shared = Hour()
+    shared = HourlyRecords()
     loud, quiet = Allowance("loud", shared), Allowance("quiet", shared)
     assert [loud.take(0.5 * at) for at in range(7)] == [""] * 5 + ["more than 5 fail in an hour"] * 2
     assert [quiet.take(10.0) for _ in range(3)] == ["", "", "more than 5 fail in an hour"]
@@ -29,7 +29,7 @@ def test_all_consumers_of_a_process_share_an_hour_and_each_has_a_part_of_it(monk
 
 
 def test_the_more_there_are_in_an_hour_the_shorter_they_are_kept() -> None:
-    one = Hour()
+    one = HourlyRecords()
     assert one.longest() > TTL
     for _ in range(100):
         one.take("c", 0.0)

@@ -11,7 +11,7 @@ import pytest
 from tasuki.consumers.batch import Batching
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.shared import Share, SharedWorkers
-from tasuki.consumers.handling.suspects import Gate
+from tasuki.consumers.handling.suspects import SuspectGate
 from tasuki.consumers.reports.snapshot import Describer
 from tasuki.contracts.handler import Context, Reject, Retry, Snooze
 from tasuki.errors import HandlerError, ResultError, StopTimeoutError
@@ -26,7 +26,7 @@ async def bench_of(run: Run | None = None, size: int = 3, wait: float = 5.0, **o
     make = {name: options.pop(name) for name in ("driver", "max_attempts", "ordering", "lease") if name in options}
     options = {"prefetch": 12, **options}
     bench = await make_bench(run, options=ConsumerOptions(batch=Batching(size, wait), **options), **make)
-    bench.consumer.gate = Gate()
+    bench.consumer.gate = SuspectGate()
     return bench
 
 

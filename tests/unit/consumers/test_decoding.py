@@ -10,7 +10,7 @@ import pytest
 
 from tasuki.consumers.batch import Batching
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.handling.suspects import Gate
+from tasuki.consumers.handling.suspects import SuspectGate
 from tests.unit.consumers.model import ModelBroker, ModelDriver
 from tests.unit.consumers.parts import Bench, clock_of_loop, make_bench
 
@@ -22,7 +22,7 @@ KINDS = pytest.mark.parametrize("batch", [None, Batching(1, 0)], ids=["alone", "
 async def bench_of(decode: Callable[[bytes], Any], batch: Batching | None) -> Bench:
     options = ConsumerOptions(1, 10, batch=batch)
     bench = await make_bench(driver=ModelDriver(ModelBroker(clock_of_loop())), options=options, max_attempts=1)
-    bench.consumer.gate = Gate()
+    bench.consumer.gate = SuspectGate()
     bench.handler.decoder = lambda codec: decode  # type: ignore[method-assign]
     return bench
 

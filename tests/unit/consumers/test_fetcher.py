@@ -10,7 +10,7 @@ import pytest
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.consumers.fetching.fetcher import Fetcher
-from tasuki.consumers.fetching.window import Window
+from tasuki.consumers.fetching.window import DeliveryWindow
 from tasuki.contracts.driver import Received
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.observe.events import EventRing
@@ -26,7 +26,7 @@ class Rig:
         self.broker = ModelBroker(clock_of_loop())
         self.driver = ModelDriver(self.broker, trouble=self.trouble)
         self.queue = make_queue(self.driver, lease=lease)
-        self.window = Window(prefetch)
+        self.window = DeliveryWindow(prefetch)
         self.buffered = 0
         self.accepted: list[tuple[list[str], float]] = []
         self.errors: list[Exception] = []

@@ -10,8 +10,8 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.handling.suspects import Gate
-from tasuki.consumers.handling.tasks import Task, Tasks
+from tasuki.consumers.handling.suspects import SuspectGate
+from tasuki.consumers.handling.tasks import ConsumerTask, TaskHandlers
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Context, Handler, Reject
 from tasuki.errors import StopTimeoutError
@@ -52,10 +52,10 @@ async def reject(body: Any, context: Context) -> None:
 
 async def bench_of(broker: ModelBroker, handle: Any, killer: Killer, **options: Any) -> Bench:
     bench = await make_bench(driver=ModelDriver(broker), options=ConsumerOptions(1, 10), **options)
-    bench.consumer.gate = Gate()
+    bench.consumer.gate = SuspectGate()
     policy = RetryPolicy(Backoff(0, 0, 1, 0), ATTEMPTS, True, max_delay=3600)
-    task = Task(ScriptedHandler(handle, "app:send"), policy, on_give_up=killer)
-    bench.consumer.handler = Tasks(bench.consumer.id, {"send": task})
+    task = ConsumerTask(ScriptedHandler(handle, "app:send"), policy, on_give_up=killer)
+    bench.consumer.handler = TaskHandlers(bench.consumer.id, {"send": task})
     return bench
 
 
@@ -114,8 +114,8 @@ async def test_a_function_that_gets_the_text_of_the_error_is_called_where_it_has
 
     bench = await make_bench()
     policy = RetryPolicy(Backoff(0, 0, 1, 0), 1, True, max_delay=3600)
-    task = Task(ScriptedHandler(raise_mute, "app:send"), policy, on_give_up=InLua(id="app:give_up"))
-    bench.consumer.handler = Tasks(bench.consumer.id, {"send": task})
+    task = ConsumerTask(ScriptedHandler(raise_mute, "app:send"), policy, on_give_up=InLua(id="app:give_up"))
+    bench.consumer.handler = TaskHandlers(bench.consumer.id, {"send": task})
     await bench.handle(1, headers={"message_type": "send"})
     assert given == [[1, "(its text cannot be shown)"]]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.handling.pool import PoolWorker
 from tasuki.contracts.handler import Context, Reject, Retry
 from tasuki.errors import BrokerUnavailableError, LifecycleError, StopTimeoutError
 from tests.unit.consumers.model import ModelBroker, ModelDriver
@@ -304,7 +304,7 @@ async def test_a_worker_that_is_thrown_away_raises_nothing() -> None:
     bench = await make_bench(hang)
     await bench.begin(1)
     (delivery,) = bench.consumer.now.deliveries
-    run = bench.run.executor.execute(delivery, Worker())
+    run = bench.run.executor.execute(delivery, PoolWorker())
     run.send(None)
     run.close()
     await bench.stop_late(0)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.fetching.limited import LEASE, Places
+from tasuki.consumers.fetching.limited import LEASE, LeasedPlaces
 from tasuki.contracts.driver import Limit, Receipt, Release, Settlement
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.store import Store
@@ -86,7 +86,7 @@ class Shop:
         limited = present(bench.run.fetcher.limited)
         if limited.places is not None:
             key = limit_key(driver.name, "tasks")
-            limited.places = Places(key, present(self.limit.concurrency), clock_of_loop(), thread=Here)
+            limited.places = LeasedPlaces(key, present(self.limit.concurrency), clock_of_loop(), thread=Here)
         return bench
 
     def _counted(self, verb: str, call: Any) -> Any:

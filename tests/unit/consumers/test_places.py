@@ -9,7 +9,7 @@ import pytest
 
 from tasuki.clock import SystemClock
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.fetching.limited import LEASE, Places
+from tasuki.consumers.fetching.limited import LEASE, LeasedPlaces
 from tasuki.contracts.driver import Limit, Received
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory.driver import MemoryDriver
@@ -45,7 +45,7 @@ async def test_so_does_one_that_ended_while_the_worker_stood_still(monkeypatch: 
     async def stands_still(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("tasuki.consumers.fetching.limited.Places._renew", stands_still)
+    monkeypatch.setattr("tasuki.consumers.fetching.limited.LeasedPlaces._renew", stands_still)
     gate = Gate()
     shop = Shop(Limit(concurrency=1), run=gate, options=ConsumerOptions(concurrency=1, prefetch=1))
     store = await shop.open(workers=1)
@@ -115,7 +115,7 @@ async def test_a_place_whose_taking_was_interrupted_is_given_back() -> None:
     driver = MemoryDriver("app:driver", clock=clock_of_loop())
     await driver.open()
     store = await SharedState(driver, "state", clock_of_loop()).store()
-    places = Places(KEY, 2, clock_of_loop(), thread=Here)
+    places = LeasedPlaces(KEY, 2, clock_of_loop(), thread=Here)
     assert await places.take(store, 1) == 1
     hold = store.hold
 
@@ -139,7 +139,7 @@ async def test_places_that_are_given_back_while_one_is_renewed_are_free(count: i
     driver = MemoryDriver("app:driver", clock=clock_of_loop())
     await driver.open()
     store = await SharedState(driver, "state", clock_of_loop()).store()
-    places = Places(KEY, count, clock_of_loop(), thread=Here)
+    places = LeasedPlaces(KEY, count, clock_of_loop(), thread=Here)
     assert await places.take(store, count) == count
     hold, renewing = store.hold, asyncio.Event()
 
@@ -162,7 +162,7 @@ def test_a_thread_of_its_own_releases_places() -> None:
         driver = MemoryDriver("app:driver", clock=SystemClock())
         await driver.open()
         store = await SharedState(driver, "state", SystemClock()).store()
-        places = Places(KEY, 2, SystemClock())
+        places = LeasedPlaces(KEY, 2, SystemClock())
         assert await places.take(store, 3) == len(places) == 2
         places.give(1)
         await places.close()

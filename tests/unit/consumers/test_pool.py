@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.handling.pool import Pool, Worker
+from tasuki.consumers.handling.pool import PoolWorker, WorkerPool
 from tasuki.contracts.driver import Received
 from tasuki.testing.clock import FakeClock
 
@@ -45,12 +45,12 @@ class Rig:
         self.clock = FakeClock()
         self.computes = 0.0
         """Seconds for which the handler holds the loop."""
-        self.pool = Pool("pool", concurrency, self.execute, self.on_empty, monotonic=self.clock.monotonic)
+        self.pool = WorkerPool("pool", concurrency, self.execute, self.on_empty, monotonic=self.clock.monotonic)
 
     def on_empty(self) -> None:
         self.emptied += 1
 
-    async def execute(self, item: Any, worker: Worker) -> None:
+    async def execute(self, item: Any, worker: PoolWorker) -> None:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -243,7 +243,7 @@ async def test_drain_is_over_in_time_whatever_runs() -> None:
 async def test_an_idle_or_new_pool_drains_at_once() -> None:
     rig = Rig(3)
     assert await rig.pool.drain(5)
-    assert await Pool("never started", 2, rig.execute, rig.on_empty, monotonic=rig.clock.monotonic).drain(5)
+    assert await WorkerPool("never started", 2, rig.execute, rig.on_empty, monotonic=rig.clock.monotonic).drain(5)
     assert asyncio.get_running_loop().time() == 0
 
 
@@ -274,7 +274,7 @@ async def test_a_worker_that_was_cancelled_while_idle_is_passed_over() -> None:
 
 
 async def test_interrupt_says_why_and_only_once_for_each_cause() -> None:
-    worker = Worker()
+    worker = PoolWorker()
     worker.interrupt("stop")
     assert worker.cause is None
     worker.delivery = Item()  # type: ignore[assignment]

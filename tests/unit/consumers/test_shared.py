@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.handling.pool import PoolWorker
 from tasuki.consumers.handling.shared import Share, SharedPool, SharedWorkers
-from tasuki.consumers.handling.suspects import Gate, Suspects
+from tasuki.consumers.handling.suspects import SuspectGate, Suspects
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context
 from tasuki.observe.events import EventRing
@@ -46,7 +46,7 @@ class Rig:
         self.pools: dict[str, SharedPool] = {}
         self.started: list[str] = []
         self.running: list[asyncio.Future[None]] = []
-        self.gate = Gate()
+        self.gate = SuspectGate()
         self.suspects: dict[str, Suspects] = {}
 
     def pool(self, name: str, concurrency: int = 10, *, rank: int = 0, weight: int = 1) -> SharedPool:
@@ -68,7 +68,7 @@ class Rig:
         for _ in range(20):
             await asyncio.sleep(0)
 
-    async def execute(self, item: Any, worker: Worker) -> None:
+    async def execute(self, item: Any, worker: PoolWorker) -> None:
         self.started.append(item.name)
         done = asyncio.get_running_loop().create_future()
         self.running.append(done)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.handling.suspects import PATIENCE, PROCESS_GATE, Gate
+from tasuki.consumers.handling.suspects import PATIENCE, PROCESS_GATE, SuspectGate
 from tasuki.contracts.driver import Receipt
 from tasuki.contracts.handler import Context
 from tasuki.errors import BrokerUnavailableError, StopTimeoutError
@@ -43,7 +43,7 @@ async def bench_of(broker: ModelBroker, run: Any, concurrency: int, **options: A
     bench = await make_bench(
         run, driver=ModelDriver(broker), options=ConsumerOptions(concurrency, 10, **options), max_attempts=3
     )
-    bench.consumer.gate = Gate()
+    bench.consumer.gate = SuspectGate()
     return bench
 
 
@@ -72,7 +72,7 @@ async def test_one_suspect_at_a_time_and_the_others_go_on_beside_it() -> None:
 
 
 async def test_one_worker_keeps_the_order_and_waits() -> None:
-    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), Gate()
+    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), SuspectGate()
     bench, other = await bench_of(broker, run, 1), await bench_of(broker, run, 1)
     bench.consumer.gate = gate
     await suspected(broker, bench, 2)
@@ -111,7 +111,7 @@ async def test_a_turn_lasts_until_the_broker_has_the_settlement() -> None:
 
 async def test_a_handler_that_runs_for_hours_holds_up_no_other_message() -> None:
     """Those that wait are given to no other process, and with one worker what comes after them waits too."""
-    gate = Gate()
+    gate = SuspectGate()
     long_broker, broker, run = ModelBroker(clock_of_loop()), ModelBroker(clock_of_loop()), Watched()
     is_over = asyncio.Event()
 
@@ -138,7 +138,7 @@ async def test_a_handler_that_runs_for_hours_holds_up_no_other_message() -> None
 
 
 async def test_two_consumers_of_a_process_share_the_gate() -> None:
-    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), Gate()
+    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), SuspectGate()
     one, two = await bench_of(broker, run, 4), await bench_of(broker, run, 4)
     one.consumer.gate = two.consumer.gate = gate
     await suspected(broker, one, 12)
@@ -153,7 +153,7 @@ async def test_two_consumers_of_a_process_share_the_gate() -> None:
 
 async def test_what_waits_for_its_turn_is_neither_left_unsettled_nor_has_it_a_free_worker() -> None:
     """Health would have the worker restarted, which charges the living suspect that the others wait for."""
-    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), Gate()
+    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), SuspectGate()
     bench = await bench_of(broker, run, 1)
     bench.consumer.gate = gate
     await suspected(broker, bench, 2)
@@ -168,7 +168,7 @@ async def test_what_waits_for_its_turn_is_neither_left_unsettled_nor_has_it_a_fr
 
 
 async def test_no_consumer_with_many_suspects_keeps_another_from_its_turn() -> None:
-    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), Gate()
+    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), SuspectGate()
     many = await bench_of(broker, run, 4)
     few = await make_bench(run, driver=ModelDriver(ModelBroker(clock_of_loop())), options=ConsumerOptions(1, 10))
     many.consumer.gate = few.consumer.gate = gate
@@ -186,7 +186,7 @@ async def test_no_consumer_with_many_suspects_keeps_another_from_its_turn() -> N
 
 
 async def test_parked_suspects_keep_their_leases_and_go_back_at_a_stop() -> None:
-    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), Gate()
+    broker, run, gate = ModelBroker(clock_of_loop()), Watched(), SuspectGate()
     bench = await bench_of(broker, run, 4)
     bench.consumer.gate = gate
     await suspected(broker, bench, 3)
@@ -306,7 +306,7 @@ async def test_a_killer_is_given_up_and_its_neighbors_are_handled() -> None:
 
 
 async def test_the_gate_wakes_waiters_on_other_loops() -> None:
-    gate, woken = Gate(), threading.Event()
+    gate, woken = SuspectGate(), threading.Event()
     assert gate.take()
     assert not gate.take()
     is_waiting = threading.Event()
@@ -330,14 +330,14 @@ async def test_the_gate_wakes_waiters_on_other_loops() -> None:
 
 
 async def test_who_waits_at_an_open_gate_is_called_at_once() -> None:
-    gate, done = Gate(), asyncio.Event()
+    gate, done = SuspectGate(), asyncio.Event()
     gate.wait(done.set)
     async with asyncio.timeout(1):
         await done.wait()
 
 
 async def test_a_loop_that_was_closed_in_a_suspect_leaves_the_gate_open() -> None:
-    gate = Gate()
+    gate = SuspectGate()
     thread = threading.Thread(target=lambda: asyncio.run(_take(gate)))
     thread.start()
     thread.join()
@@ -346,7 +346,7 @@ async def test_a_loop_that_was_closed_in_a_suspect_leaves_the_gate_open() -> Non
 
 
 async def test_who_waits_for_a_loop_that_was_closed_is_called() -> None:
-    gate, done = Gate(), asyncio.Event()
+    gate, done = SuspectGate(), asyncio.Event()
     thread = threading.Thread(target=lambda: asyncio.run(_take(gate)))
     thread.start()
     thread.join()
@@ -355,7 +355,7 @@ async def test_who_waits_for_a_loop_that_was_closed_is_called() -> None:
         await done.wait()
 
 
-async def _take(gate: Gate) -> None:
+async def _take(gate: SuspectGate) -> None:
     assert gate.take()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.handling.tasks import Task, Tasks
+from tasuki.consumers.handling.tasks import ConsumerTask, TaskHandlers
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Handler, Reject
@@ -59,16 +59,16 @@ async def make(send: Any = None, pack: Any = None, *, default: Any = None, **opt
     """A consumer with the tasks send (two attempts) and pack; either may be a Task."""
     bench = await make_bench(**options)
     tasks = {
-        name: given if isinstance(given, Task) else Task(ScriptedHandler(given, f"app:{name}"), policy)
+        name: given if isinstance(given, ConsumerTask) else ConsumerTask(ScriptedHandler(given, f"app:{name}"), policy)
         for name, given, policy in (("send", send, rules()), ("pack", pack, rules(4)))
     }
-    bench.consumer.handler = Tasks(bench.consumer.id, tasks, default)
+    bench.consumer.handler = TaskHandlers(bench.consumer.id, tasks, default)
     return bench
 
 
 def handler_of(bench: Bench, name: str) -> Any:
     tasks = bench.consumer.handler
-    assert isinstance(tasks, Tasks)
+    assert isinstance(tasks, TaskHandlers)
     return tasks.tasks[name].handler
 
 
@@ -97,14 +97,16 @@ async def test_a_bare_name_is_of_the_namespace_of_the_task_s_own_function() -> N
     async def ask(body: Any, context: Context) -> None:
         await context.call("helper")
 
-    bench = await make(Task(ScriptedHandler(ask, "mail:send"), rules()))
+    bench = await make(ConsumerTask(ScriptedHandler(ask, "mail:send"), rules()))
     await bench.handle(1, headers=SEND)
     ((_, _, function, _),) = [call for call in bench.host.calls if call[0] == "call"]
     assert function == "mail:helper"
 
 
 async def test_each_task_has_its_own_retry_rules() -> None:
-    careful = Task(ScriptedHandler(fail, "app:pack"), rules(4, rules=RetryRules(never=frozenset({"ValueError"}))))
+    careful = ConsumerTask(
+        ScriptedHandler(fail, "app:pack"), rules(4, rules=RetryRules(never=frozenset({"ValueError"})))
+    )
     bench = await make(fail, careful, max_attempts=9)
     await bench.queue.publish(1, SEND)
     await bench.handle(2, headers=PACK)
@@ -151,7 +153,7 @@ async def test_a_consumer_of_the_next_version_handles_it() -> None:
         while not bench.consumer.metrics.failed:
             await asyncio.sleep(0.01)
         new = ScriptedHandler(None, "app:new")
-        bench.consumer.replace_handler(Tasks("app:consumer", {"new": Task(new, rules())}))
+        bench.consumer.replace_handler(TaskHandlers("app:consumer", {"new": ConsumerTask(new, rules())}))
         await bench.empty()
     assert new.seen == [(1, 2)]
     assert await bench.dead_letters() == []
@@ -168,7 +170,7 @@ async def test_messages_without_a_name_are_for_the_default() -> None:
 
 
 async def test_each_task_has_its_own_timeout(caplog: pytest.LogCaptureFixture) -> None:
-    slow = Task(ScriptedHandler(Gate(), "app:send"), rules(1), handler_timeout=2.0)
+    slow = ConsumerTask(ScriptedHandler(Gate(), "app:send"), rules(1), handler_timeout=2.0)
     gate = Gate()
     bench = await make(slow, gate, options=ConsumerOptions(concurrency=2))
     await bench.queue.publish(1, SEND)
@@ -187,7 +189,7 @@ async def test_a_task_without_a_timeout_is_not_cut_short_by_that_of_the_one_befo
     async def rest(body: Any, context: Context) -> None:
         await asyncio.sleep(10)
 
-    bench = await make(Task(ScriptedHandler(None, "app:send"), rules(1), handler_timeout=2.0), rest)
+    bench = await make(ConsumerTask(ScriptedHandler(None, "app:send"), rules(1), handler_timeout=2.0), rest)
     await bench.queue.publish(1, SEND)
     await bench.handle(2, headers=PACK)
     assert (bench.consumer.metrics.acked, bench.consumer.metrics.timed_out) == (2, 0)
@@ -195,7 +197,7 @@ async def test_a_task_without_a_timeout_is_not_cut_short_by_that_of_the_one_befo
 
 async def test_giving_up_is_reported_before_the_message_is_dead_lettered() -> None:
     give_up = GiveUp()
-    bench = await make(Task(ScriptedHandler(fail, "app:send"), rules(2), on_give_up=give_up))
+    bench = await make(ConsumerTask(ScriptedHandler(fail, "app:send"), rules(2), on_give_up=give_up))
     give_up.bench = bench
     await bench.handle({"a": 1}, headers=SEND)
     ((arguments, error),) = give_up.seen
@@ -206,7 +208,7 @@ async def test_giving_up_is_reported_before_the_message_is_dead_lettered() -> No
 @pytest.mark.parametrize("error", [ValueError("broken"), HandlerError("broken")])
 async def test_giving_up_cannot_lose_the_message(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     give_up = GiveUp(error)
-    bench = await make(Task(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up))
+    bench = await make(ConsumerTask(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up))
     await bench.handle(1, headers=SEND)
     assert await reasons(bench) == [("max_attempts", 1)]
     assert "on_give_up app:give_up failed; the message is dead-lettered all the same" in caplog.text
@@ -216,7 +218,7 @@ async def test_giving_up_cannot_lose_the_message(error: Exception, caplog: pytes
 async def test_giving_up_has_the_time_of_the_task_and_no_more(caplog: pytest.LogCaptureFixture) -> None:
     give_up = GiveUp()
     give_up.gate = Gate()
-    task = Task(ScriptedHandler(fail, "app:send"), rules(1), handler_timeout=3.0, on_give_up=give_up)
+    task = ConsumerTask(ScriptedHandler(fail, "app:send"), rules(1), handler_timeout=3.0, on_give_up=give_up)
     bench = await make(task)
     await bench.handle(1, headers=SEND)
     assert await reasons(bench) == [("max_attempts", 1)]
@@ -226,7 +228,7 @@ async def test_giving_up_has_the_time_of_the_task_and_no_more(caplog: pytest.Log
 async def test_a_stop_while_giving_up_keeps_the_message_for_another_time(caplog: pytest.LogCaptureFixture) -> None:
     give_up = GiveUp()
     give_up.gate = Gate()
-    bench = await make(Task(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up))
+    bench = await make(ConsumerTask(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up))
     await bench.queue.publish(1, SEND)
     async with bench:
         while not give_up.seen:
@@ -243,7 +245,7 @@ async def test_a_stop_while_giving_up_keeps_the_message_for_another_time(caplog:
 async def test_a_message_that_is_another_s_by_then_is_left_to_it() -> None:
     give_up = GiveUp()
     give_up.gate = Gate()
-    bench = await make(Task(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up))
+    bench = await make(ConsumerTask(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up))
     await bench.queue.publish(1, SEND)
     async with bench:
         while not give_up.seen:
@@ -273,7 +275,7 @@ async def reject_by_method(body: Any, context: Context) -> None:
 )
 async def test_a_rejected_message_is_given_up_too(handle: Any, shown: str) -> None:
     give_up = GiveUp()
-    bench = await make(Task(ScriptedHandler(handle, "app:send"), rules(), on_give_up=give_up))
+    bench = await make(ConsumerTask(ScriptedHandler(handle, "app:send"), rules(), on_give_up=give_up))
     await bench.handle(1, headers=SEND)
     ((_, error),) = give_up.seen
     assert repr(error) == shown
@@ -282,7 +284,7 @@ async def test_a_rejected_message_is_given_up_too(handle: Any, shown: str) -> No
 
 async def test_so_are_an_expired_one_and_one_that_ran_too_long() -> None:
     give_up = GiveUp()
-    task = Task(ScriptedHandler(Gate(), "app:send"), rules(1), handler_timeout=1.0, on_give_up=give_up)
+    task = ConsumerTask(ScriptedHandler(Gate(), "app:send"), rules(1), handler_timeout=1.0, on_give_up=give_up)
     bench = await make(task)
     await bench.queue.publish("late", SEND, ttl=5)
     await asyncio.sleep(6)
@@ -295,7 +297,7 @@ async def test_so_are_an_expired_one_and_one_that_ran_too_long() -> None:
 
 async def test_a_body_that_cannot_be_read_is_given_up_without_a_call() -> None:
     give_up = GiveUp()
-    bench = await make(Task(ScriptedHandler(None, "app:send"), rules(), on_give_up=give_up))
+    bench = await make(ConsumerTask(ScriptedHandler(None, "app:send"), rules(), on_give_up=give_up))
     await bench.handle(b"\xff", headers={**SEND, "content_type": "json/plain"})
     assert give_up.seen == []
     assert await reasons(bench) == [("undecodable", 1)]
@@ -303,7 +305,7 @@ async def test_a_body_that_cannot_be_read_is_given_up_without_a_call() -> None:
 
 async def test_nothing_is_called_about_a_forged_message() -> None:
     give_up = GiveUp()
-    task = Task(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up)
+    task = ConsumerTask(ScriptedHandler(fail, "app:send"), rules(1), on_give_up=give_up)
     bench = await make(task, signing=Signing({"k": b"s" * 16}))
     past: dict[str, HeaderValue] = {**SEND, "x_expires_at": 1.0}
     await bench.queue.forward([Outgoing("1", b'{"a": 1}', dict(SEND)), Outgoing("2", b'{"a": 1}', past)])
@@ -330,7 +332,9 @@ async def test_a_handler_that_outlasts_its_consumer_keeps_the_rules_of_its_task(
 
     gate = Stubborn()
     bench, _ = await leased()
-    bench.consumer.handler = Tasks("app:consumer", {"send": Task(ScriptedHandler(gate, "app:send"), rules(9))})
+    bench.consumer.handler = TaskHandlers(
+        "app:consumer", {"send": ConsumerTask(ScriptedHandler(gate, "app:send"), rules(9))}
+    )
     await bench.queue.publish(1, SEND)
     await bench.consumer.start()
     await bench.settled(1)
@@ -348,7 +352,7 @@ async def test_a_handler_that_outlasts_its_consumer_keeps_the_rules_of_its_task(
 async def test_all_functions_start_with_the_consumer() -> None:
     bad = ScriptedHandler(None, "app:pack")
     bad.start_error = HandlerError("no such function")
-    bench = await make(None, Task(bad, rules()))
+    bench = await make(None, ConsumerTask(bad, rules()))
     with pytest.raises(HandlerError, match="no such function"):
         await bench.consumer.start()
     assert handler_of(bench, "send").starts == 1

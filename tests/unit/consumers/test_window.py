@@ -1,8 +1,8 @@
-from tasuki.consumers.fetching.window import MOST_PARKED, MOST_PARKED_BYTES, Window
+from tasuki.consumers.fetching.window import MOST_PARKED, MOST_PARKED_BYTES, DeliveryWindow
 
 
-def held(prefetch: int, count: int) -> Window:
-    window = Window(prefetch)
+def held(prefetch: int, count: int) -> DeliveryWindow:
+    window = DeliveryWindow(prefetch)
     window.held = count
     return window
 

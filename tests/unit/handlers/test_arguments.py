@@ -16,7 +16,7 @@ import pytest
 
 from tasuki import Context, Message
 from tasuki.errors import BodyTypeError, HandlerError, InvalidBodyError
-from tasuki.handlers.arguments import Arguments
+from tasuki.handlers.arguments import TaskArguments
 from tasuki.handlers.task import problem_of_task
 from tasuki.queues.messages.codec import BytesCodec, JsonCodec, MsgpackCodec
 from tasuki.testing.context import RecordingContext
@@ -58,7 +58,7 @@ def untyped(a, b=2):  # type: ignore[no-untyped-def]
 
 
 def bind(function: Callable[..., Any], *args: Any, **named: Any) -> dict[str, Any]:
-    return Arguments(function).bind("it(…)", args, named)
+    return TaskArguments(function).bind("it(…)", args, named)
 
 
 def test_positions_and_names_become_names_and_defaults_are_left_to_the_function() -> None:
@@ -101,7 +101,7 @@ def test_a_value_within_an_argument_is_checked_too() -> None:
 
 @pytest.mark.parametrize("codec", [JsonCodec(), MsgpackCodec()])
 def test_rich_arguments_arrive_as_they_were_sent(codec: JsonCodec | MsgpackCodec) -> None:
-    arguments = Arguments(rich)
+    arguments = TaskArguments(rich)
     values = (Mail("a", 1), NOW, Decimal("1.5"), UUID(int=1), Color.RED, Model(number=1), b"\x00")
     given = arguments.bind("it(…)", values, {})
     assert arguments.decoder(codec)(codec.encode(given)) == given
@@ -118,7 +118,7 @@ def test_rich_arguments_arrive_as_they_were_sent(codec: JsonCodec | MsgpackCodec
     ],
 )
 def test_a_body_that_does_not_fit_is_invalid(body: Any, problem: str) -> None:
-    decode = Arguments(fetch).decoder(JsonCodec())
+    decode = TaskArguments(fetch).decoder(JsonCodec())
     with pytest.raises(InvalidBodyError) as refused:
         decode(JsonCodec().encode(body))
     assert problem in str(refused.value)
@@ -126,21 +126,21 @@ def test_a_body_that_does_not_fit_is_invalid(body: Any, problem: str) -> None:
 
 def test_bytes_are_no_arguments() -> None:
     with pytest.raises(InvalidBodyError):
-        Arguments(fetch).decoder(BytesCodec())(b"x")
+        TaskArguments(fetch).decoder(BytesCodec())(b"x")
 
 
 def test_the_function_is_called_with_its_arguments_and_what_is_injected() -> None:
     context = RecordingContext(Message("1", b"", {}))
-    assert Arguments(fetch).caller(fetch)({"url": "u", "tries": 2}, context) == ("u", False, 2)
-    assert Arguments(first).caller(first)({"url": "u"}, context) == (context, "u", False)
-    assert Arguments(first).caller(first)({"url": "u", "as_json": True}, context) == (context, "u", True)
-    called = Arguments(anywhere).caller(anywhere)({"url": "u"}, context)
+    assert TaskArguments(fetch).caller(fetch)({"url": "u", "tries": 2}, context) == ("u", False, 2)
+    assert TaskArguments(first).caller(first)({"url": "u"}, context) == (context, "u", False)
+    assert TaskArguments(first).caller(first)({"url": "u", "as_json": True}, context) == (context, "u", True)
+    called = TaskArguments(anywhere).caller(anywhere)({"url": "u"}, context)
     assert called == ("u", context.message, 2, context.logger)
 
 
 def test_defaults_are_known() -> None:
-    assert Arguments(fetch).defaults == {"as_json": False, "tries": 1}
-    assert Arguments(fetch).names == ["url", "as_json", "tries"]
+    assert TaskArguments(fetch).defaults == {"as_json": False, "tries": 1}
+    assert TaskArguments(fetch).names == ["url", "as_json", "tries"]
 
 
 def test_a_function_that_cannot_be_a_task_says_why() -> None:
@@ -159,7 +159,7 @@ def test_a_function_that_cannot_be_a_task_says_why() -> None:
     assert "parameter 'url': a body cannot become Thread" in problem_of_task(strange)
     assert problem_of_task(fetch) == ""
     with pytest.raises(HandlerError, match=r"test_arguments\.py:"):
-        Arguments(stars)
+        TaskArguments(stars)
 
 
 class Thread:

@@ -3,7 +3,7 @@ import pytest
 from tasuki.errors import HandlerError
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.security import PolicyConfig, SecurityConfig
-from tasuki.security.actor import Actor, Request
+from tasuki.security.actor import Actor, PolicyRequest
 from tests.support.narrow import present
 from tests.unit.kinds.conftest import Make, Problems
 
@@ -58,9 +58,13 @@ def test_policies_as_wippy_writes_them(project: Make) -> None:
         "app:editors": ["app:flexible"],
     }
     me = Actor("me", {"role": "admin"})
-    assert rights.policies["app:admin_policy"].judge(Request(me, "x", "y")).ruling == "allow"
-    assert rights.policies["app:owner"].judge(Request(me, "read", "document:1", {"owner": "me"})).ruling == "allow"
-    assert rights.policies["app:flexible"].judge(Request(me, "read", "file:1", {"public": True})).ruling == "allow"
+    assert rights.policies["app:admin_policy"].judge(PolicyRequest(me, "x", "y")).ruling == "allow"
+    assert (
+        rights.policies["app:owner"].judge(PolicyRequest(me, "read", "document:1", {"owner": "me"})).ruling == "allow"
+    )
+    assert (
+        rights.policies["app:flexible"].judge(PolicyRequest(me, "read", "file:1", {"public": True})).ruling == "allow"
+    )
     assert (rights.application, rights.strict) == (None, False)
 
 

@@ -15,7 +15,7 @@ from tasuki.errors import PublishError, QueueFullError, UnsupportedError
 from tasuki.queues.messages.lanes import parse_path
 from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed, Rejected, confirmed
-from tasuki.queues.uniqueness import NOTHING_ASKED, Asked, UniqueRule, unique_of
+from tasuki.queues.uniqueness import NOTHING_ASKED, UniqueOptions, UniqueRule, unique_of
 from tests.unit.consumers.parts import make_queue
 from tests.unit.queues.fake import FakeDriver, memory_queue, only
 from tests.unit.queues.test_middleware import through
@@ -28,33 +28,33 @@ BY_TENANT = UniqueRule(parse_path("header.tenant"))
 @pytest.mark.parametrize(
     ("asked", "unique"),
     [
-        (Asked("k"), Unique("k", "pending", "keep", 0.0)),
-        (Asked("k", "running", "replace"), Unique("k", "running", "replace", 0.0)),
-        (Asked("k", "10m"), Unique("k", 600.0, "keep", 0.0)),
-        (Asked("k", timedelta(minutes=1)), Unique("k", 60.0, "keep", 0.0)),
-        (Asked("k", None, "extend"), Unique("k", "pending", "extend", 50.0)),
-        (Asked("k", None, "extend", "1m"), Unique("k", "pending", "extend", 60.0)),
+        (UniqueOptions("k"), Unique("k", "pending", "keep", 0.0)),
+        (UniqueOptions("k", "running", "replace"), Unique("k", "running", "replace", 0.0)),
+        (UniqueOptions("k", "10m"), Unique("k", 600.0, "keep", 0.0)),
+        (UniqueOptions("k", timedelta(minutes=1)), Unique("k", 60.0, "keep", 0.0)),
+        (UniqueOptions("k", None, "extend"), Unique("k", "pending", "extend", 50.0)),
+        (UniqueOptions("k", None, "extend", "1m"), Unique("k", "pending", "extend", 60.0)),
     ],
 )
-def test_the_options_of_a_publish(asked: Asked, unique: Unique) -> None:
+def test_the_options_of_a_publish(asked: UniqueOptions, unique: Unique) -> None:
     assert unique_of(asked, None, {}, {}, 5.0) == unique
 
 
 @pytest.mark.parametrize(
     ("asked", "problem"),
     [
-        (Asked(unique_for="running"), "unique_for needs a key: give it with unique"),
-        (Asked(on_conflict="keep"), "on_conflict needs a key"),
-        (Asked(""), "unique must be text of 1 to 255"),
-        (Asked("k", "soon"), "unique_for must be 'pending', 'running' or a time such as '10m', not 'soon'"),
-        (Asked("k", 0), "unique_for must be longer than 0 seconds"),
-        (Asked("k", None, "drop"), "on_conflict must be 'keep', 'replace' or 'extend', not 'drop'"),  # type: ignore[arg-type]
-        (Asked("k", None, None, "1m"), "unique_max is for on_conflict='extend'"),
-        (Asked("k", None, "extend", "1s"), "unique_max is 1s and the delay 5s: give a longer unique_max"),
-        (Asked("k", None, "extend", "long"), "unique_max must be a time such as '10m', not 'long'"),
+        (UniqueOptions(unique_for="running"), "unique_for needs a key: give it with unique"),
+        (UniqueOptions(on_conflict="keep"), "on_conflict needs a key"),
+        (UniqueOptions(""), "unique must be text of 1 to 255"),
+        (UniqueOptions("k", "soon"), "unique_for must be 'pending', 'running' or a time such as '10m', not 'soon'"),
+        (UniqueOptions("k", 0), "unique_for must be longer than 0 seconds"),
+        (UniqueOptions("k", None, "drop"), "on_conflict must be 'keep', 'replace' or 'extend', not 'drop'"),  # type: ignore[arg-type]
+        (UniqueOptions("k", None, None, "1m"), "unique_max is for on_conflict='extend'"),
+        (UniqueOptions("k", None, "extend", "1s"), "unique_max is 1s and the delay 5s: give a longer unique_max"),
+        (UniqueOptions("k", None, "extend", "long"), "unique_max must be a time such as '10m', not 'long'"),
     ],
 )
-def test_options_that_cannot_be(asked: Asked, problem: str) -> None:
+def test_options_that_cannot_be(asked: UniqueOptions, problem: str) -> None:
     with pytest.raises(PublishError) as caught:
         unique_of(asked, None, {}, {}, 5.0)
     assert problem in str(caught.value)
@@ -62,15 +62,15 @@ def test_options_that_cannot_be(asked: Asked, problem: str) -> None:
 
 def test_extend_needs_a_delay() -> None:
     with pytest.raises(PublishError, match="on_conflict='extend' needs a delay"):
-        unique_of(Asked("k", None, "extend"), None, {}, {}, 0.0)
+        unique_of(UniqueOptions("k", None, "extend"), None, {}, {}, 0.0)
 
 
 def test_the_rule_of_a_queue() -> None:
     rule = UniqueRule(parse_path("body.id"), 60.0, "extend", 30.0)
     assert unique_of(NOTHING_ASKED, rule, {"id": 3}, {}, 5.0) == Unique("3", 60.0, "extend", 30.0)
     assert unique_of(NOTHING_ASKED, rule, {}, {}, 5.0) is None
-    assert unique_of(Asked("k", "running", "keep"), rule, {"id": 3}, {}, 0.0) == Unique("k", "running", "keep")
-    assert unique_of(Asked(unique_max="1m"), rule, {"id": 3}, {}, 5.0) == Unique("3", 60.0, "extend", 60.0)
+    assert unique_of(UniqueOptions("k", "running", "keep"), rule, {"id": 3}, {}, 0.0) == Unique("k", "running", "keep")
+    assert unique_of(UniqueOptions(unique_max="1m"), rule, {"id": 3}, {}, 5.0) == Unique("3", 60.0, "extend", 60.0)
 
 
 async def test_a_publish_says_what_happened() -> None:
@@ -150,7 +150,7 @@ async def test_middleware_sees_the_options() -> None:
     await queue.driver.open()
     await queue.driver.declare(queue.spec)
     outcomes = [(await queue.publish(1, unique=name, unique_for="running")).outcome for name in ("a", "b")]
-    assert (outcomes, seen) == (["stored", "kept"], [Asked("a", "running"), Asked("b", "running")])
+    assert (outcomes, seen) == (["stored", "kept"], [UniqueOptions("a", "running"), UniqueOptions("b", "running")])
 
 
 async def test_a_kept_message_is_not_reported_as_published() -> None:

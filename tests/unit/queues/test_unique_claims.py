@@ -12,7 +12,7 @@ from tasuki.contracts.driver import Merged, Outgoing, Unique
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueFullError
 from tasuki.queues import unique_windows as unique_claims
-from tasuki.queues.unique_windows import Claim, UniqueWindows
+from tasuki.queues.unique_windows import UniqueWindows, WindowClaim
 from tasuki.testing.clock import FakeClock
 from tests.unit.queues.fake import outgoing
 
@@ -175,7 +175,7 @@ async def test_a_publisher_cancelled_anywhere_leaves_a_key_only_with_its_message
 
 
 async def test_a_publisher_killed_between_key_and_message_holds_up_others_for_a_moment_only(rig: Rig) -> None:
-    await unique_claims.take(rig.store, Claim(KEY, b"a", SPAN), 15.0)
+    await unique_claims.take(rig.store, WindowClaim(KEY, b"a", SPAN), 15.0)
     problem = await rig.publish("b", 0.05)
     assert isinstance(problem, BrokerTimeoutError)
     assert (problem.outcome, problem.retryable) == ("rejected", True)
@@ -185,7 +185,7 @@ async def test_a_publisher_killed_between_key_and_message_holds_up_others_for_a_
 
 
 async def test_a_publish_of_the_same_id_takes_the_claim_of_a_killed_one(rig: Rig) -> None:
-    await unique_claims.take(rig.store, Claim(KEY, b"a", SPAN), 15.0)
+    await unique_claims.take(rig.store, WindowClaim(KEY, b"a", SPAN), 15.0)
     assert await rig.publish("a") is None
     assert await rig.publish("b") == Merged("kept", "a")
 
@@ -260,7 +260,7 @@ async def test_a_record_that_fails_is_made_again(rig: Rig) -> None:
 
 
 async def test_a_late_give_back_leaves_what_another_publish_has_claimed(rig: Rig) -> None:
-    mine, other = Claim(KEY, b"a", SPAN), Claim(KEY, b"a", SPAN)
+    mine, other = WindowClaim(KEY, b"a", SPAN), WindowClaim(KEY, b"a", SPAN)
     await unique_claims.take(rig.store, mine, 15.0)
     await unique_claims.take(rig.store, other, 15.0)
     await unique_claims.give_back(rig.store, mine)
@@ -268,7 +268,7 @@ async def test_a_late_give_back_leaves_what_another_publish_has_claimed(rig: Rig
     await unique_claims.give_back(rig.store, mine)
     assert await rig.store.get(KEY) is not None
     await unique_claims.keep(rig.store, other)
-    assert await unique_claims.take(rig.store, Claim(KEY, b"b", SPAN), 15.0) == Merged("kept", "a")
+    assert await unique_claims.take(rig.store, WindowClaim(KEY, b"b", SPAN), 15.0) == Merged("kept", "a")
 
 
 @pytest.mark.parametrize("is_rejected", [False, True])
@@ -289,12 +289,12 @@ async def test_a_publisher_that_stood_still_for_longer_than_its_claim_leaves_the
 
 
 async def test_of_two_publishes_of_one_id_the_later_rejection_leaves_the_key(rig: Rig) -> None:
-    stored, rejected = Claim(KEY, b"a", SPAN), Claim(KEY, b"a", SPAN)
+    stored, rejected = WindowClaim(KEY, b"a", SPAN), WindowClaim(KEY, b"a", SPAN)
     await unique_claims.take(rig.store, stored, 15.0)
     await unique_claims.take(rig.store, rejected, 15.0)
     await unique_claims.keep(rig.store, stored)
     await unique_claims.give_back(rig.store, rejected)
-    assert await unique_claims.take(rig.store, Claim(KEY, b"b", SPAN), 15.0) == Merged("kept", "a")
+    assert await unique_claims.take(rig.store, WindowClaim(KEY, b"b", SPAN), 15.0) == Merged("kept", "a")
 
 
 @pytest.mark.parametrize("timeout", [5.0, 60.0, 3600.0])

@@ -2,12 +2,12 @@ from typing import Any
 
 import pytest
 
-from tasuki.security.actor import Actor, Request
+from tasuki.security.actor import Actor, PolicyRequest
 from tasuki.security.compare import ComparisonError
 from tasuki.security.condition import OPERATORS, parse_condition
 
 ACTOR = Actor("user:1", {"role": "admin", "clearance": 3, "tags": ["a", "b"], "team": {"name": "blue"}, "none": None})
-REQUEST = Request(ACTOR, "queue.publish", "app:tasks", {"owner": "user:1", "size": "10"})
+REQUEST = PolicyRequest(ACTOR, "queue.publish", "app:tasks", {"owner": "user:1", "size": "10"})
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_holds(condition: tuple[Any, ...], holds: bool) -> None:
 
 @pytest.mark.parametrize("id", ["01", "1.0", "+1", "1e0"])
 def test_a_name_is_equal_to_the_same_text_alone(id: str) -> None:
-    request = Request(Actor(id, {"owner": 1, "flag": True}), id, id, {"owner": 1, "owners": [1, [1]]})
+    request = PolicyRequest(Actor(id, {"owner": 1, "flag": True}), id, id, {"owner": 1, "owners": [1, [1]]})
     for field in ("actor.id", "action", "resource"):
         assert not parse_condition(field, "eq", 1).holds(request)
         assert parse_condition(field, "ne", 1).holds(request)
@@ -58,7 +58,7 @@ def test_a_name_is_equal_to_the_same_text_alone(id: str) -> None:
         assert not parse_condition("meta.owner", "eq", None, field).holds(request)
         assert not parse_condition(field, "in", None, "meta.owners").holds(request)
         assert parse_condition(field, "eq", id).holds(request)
-    same = Request(Actor("1", {}), "1", "1", {"owners": [1]})
+    same = PolicyRequest(Actor("1", {}), "1", "1", {"owners": [1]})
     assert parse_condition("actor.id", "eq", 1).holds(same)
     assert parse_condition("actor.id", "in", None, "meta.owners").holds(same)
     assert not parse_condition("actor.id", "eq", None, "meta.gone").holds(same)

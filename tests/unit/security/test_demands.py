@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.security.expressions.expression import Demand, demand_of
+from tasuki.security.expressions.expression import RequiredValue, demand_of
 
 
 @pytest.mark.parametrize(
@@ -32,4 +32,4 @@ from tasuki.security.expressions.expression import Demand, demand_of
     ],
 )
 def test_only_what_must_hold_is_a_demand(expression: str, demand: tuple[str, bool] | None) -> None:
-    assert demand_of(expression, "cause") == (None if demand is None else Demand(*demand))
+    assert demand_of(expression, "cause") == (None if demand is None else RequiredValue(*demand))

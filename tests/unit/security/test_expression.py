@@ -2,16 +2,16 @@ import time
 
 import pytest
 
-from tasuki.security.actor import Actor, Request
+from tasuki.security.actor import Actor, PolicyRequest
 from tasuki.security.compare import ComparisonError
 from tasuki.security.expressions.expression import MAX_LENGTH, parse_expression
 from tasuki.security.expressions.lexer import ExpressionError
 
 ACTOR = Actor("user:1", {"role": "admin", "level": 3, "tags": ["a", "b"], "in": "word", "deep": {"x": {"y": 1.5}}})
-REQUEST = Request(ACTOR, "queue.publish", "app:tasks", {"owner": "user:1", "public": True, "none": None})
+REQUEST = PolicyRequest(ACTOR, "queue.publish", "app:tasks", {"owner": "user:1", "public": True, "none": None})
 
 
-def holds(text: str, request: Request = REQUEST) -> bool:
+def holds(text: str, request: PolicyRequest = REQUEST) -> bool:
     return parse_expression(text).holds(request)
 
 
@@ -187,5 +187,5 @@ def test_plain_data_of_any_flavour() -> None:
     class Loose(str):
         """Text as the loader makes it."""
 
-    request = Request(Actor(Loose("a"), {"xs": (Loose("1"), 2)}), "act", "res")
+    request = PolicyRequest(Actor(Loose("a"), {"xs": (Loose("1"), 2)}), "act", "res")
     assert holds("actor.id == 'a' && actor.meta.xs[1] == 2 && '1' in actor.meta.xs", request)

@@ -1,10 +1,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tasuki.security.actor import Actor, Request
+from tasuki.security.actor import Actor, PolicyRequest
 from tasuki.security.condition import parse_condition
 from tasuki.security.expressions.expression import parse_expression
-from tasuki.security.policy import Effect, Finding, Policy, Scope, parse_pattern, ruling_of
+from tasuki.security.policy import Effect, Policy, PolicyFinding, Scope, parse_pattern, ruling_of
 
 
 def policy(
@@ -25,24 +25,24 @@ def policy(
     )
 
 
-def request(action: str = "queue.publish", resource: str = "app:tasks", **meta: object) -> Request:
-    return Request(Actor("me", {"role": "admin"}), action, resource, meta)
+def request(action: str = "queue.publish", resource: str = "app:tasks", **meta: object) -> PolicyRequest:
+    return PolicyRequest(Actor("me", {"role": "admin"}), action, resource, meta)
 
 
 def test_actions_and_resources_must_both_be_meant() -> None:
     one = policy(actions="queue.publish store.*", resources="app:* other:x")
     assert one.judge(request()).ruling == "allow"
     assert one.judge(request("store.get", "other:x")).ruling == "allow"
-    assert one.judge(request("env.get")) == Finding("app:p", "undefined", "its actions do not match")
-    assert one.judge(request(resource="x")) == Finding("app:p", "undefined", "its resources do not match")
+    assert one.judge(request("env.get")) == PolicyFinding("app:p", "undefined", "its actions do not match")
+    assert one.judge(request(resource="x")) == PolicyFinding("app:p", "undefined", "its resources do not match")
 
 
 def test_all_conditions_must_hold() -> None:
     one = policy("deny", conditions=[("actor.meta.role", "eq", "admin"), ("meta.size", "gt", 3)])
-    assert one.judge(request(size=4)) == Finding("app:p", "deny", "its conditions hold")
+    assert one.judge(request(size=4)) == PolicyFinding("app:p", "deny", "its conditions hold")
     assert one.judge(request(size=3)).why == "the condition does not hold: meta.size gt 3"
     found = one.judge(request(size="big"))
-    assert found == Finding(
+    assert found == PolicyFinding(
         "app:p", "undefined", "the condition does not hold: meta.size gt 3 (only numbers can be compared by size)"
     )
 
@@ -56,7 +56,7 @@ def test_an_expression_must_hold() -> None:
 
 
 def test_without_conditions_it_speaks_at_once() -> None:
-    assert policy("deny").judge(request()) == Finding("app:p", "deny", "it has no conditions")
+    assert policy("deny").judge(request()) == PolicyFinding("app:p", "deny", "it has no conditions")
 
 
 def test_any_deny_denies_else_one_allow_allows_else_nothing_is_said() -> None:
@@ -66,7 +66,7 @@ def test_any_deny_denies_else_one_allow_allows_else_nothing_is_said() -> None:
     assert Scope([silent, allow]).evaluate(request()) == "allow"
     assert Scope([allow, silent, deny]).evaluate(request()) == "deny"
     assert ruling_of(Scope([silent, allow, policy(id="b")]).judge(request())).policy == "a"
-    assert ruling_of([]) == Finding("", "undefined", "no policy allows it")
+    assert ruling_of([]) == PolicyFinding("", "undefined", "no policy allows it")
 
 
 def test_a_scope_has_one_policy_an_id() -> None:

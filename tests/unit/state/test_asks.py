@@ -9,7 +9,7 @@ import pytest
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import StoreLimitError
 from tasuki.state import recorder_requests
-from tasuki.state.recorder_requests import Worker, answer, ask
+from tasuki.state.recorder_requests import WorkerAddress, answer, ask
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ async def test_a_worker_that_does_not_answer_is_not_waited_for_long() -> None:
     await driver.open()
     store = driver.store("state")
     await store.open()
-    assert await ask(store, Worker("elsewhere", 7), {"app:one"}, 50, patience=1.0) == {}
+    assert await ask(store, WorkerAddress("elsewhere", 7), {"app:one"}, 50, patience=1.0) == {}
 
 
 async def test_an_answer_that_is_too_large_loses_its_oldest_events() -> None:

@@ -2,13 +2,13 @@ import asyncio
 
 import pytest
 
-from tasuki.supervisor.supervisor import Changes
+from tasuki.supervisor.supervisor import StateChanges
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_all_waiters_wake_and_a_cancelled_one_does_no_harm() -> None:
-    changes = Changes()
+    changes = StateChanges()
     waiters = [asyncio.ensure_future(changes.next()) for _ in range(3)]
     await asyncio.sleep(0)
     waiters[1].cancel()

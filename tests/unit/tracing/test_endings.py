@@ -6,25 +6,25 @@ import pytest
 
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
 from tasuki.contracts.state.steps import Suspended
-from tasuki.tracing.names import Ending, ending_of, is_interruption
+from tasuki.tracing.names import SpanEnding, ending_of, is_interruption
 
 
 @pytest.mark.parametrize(
     ("result", "error", "ending"),
     [
-        (None, None, Ending("returned", False)),
-        ({"ok": False}, None, Ending("returned", False)),
-        (False, None, Ending("false", True)),
-        (None, Retry("later", after=5), Ending("retry", False)),
-        (None, Reject("bad"), Ending("reject", True)),
-        (None, Snooze(5), Ending("snooze", False)),
-        (None, Suspended(5), Ending("sleep", False)),
-        (None, Interrupted(), Ending("interrupted", True)),
-        (None, asyncio.CancelledError(), Ending("interrupted", True)),
-        (None, ValueError(), Ending("error", True)),
+        (None, None, SpanEnding("returned", False)),
+        ({"ok": False}, None, SpanEnding("returned", False)),
+        (False, None, SpanEnding("false", True)),
+        (None, Retry("later", after=5), SpanEnding("retry", False)),
+        (None, Reject("bad"), SpanEnding("reject", True)),
+        (None, Snooze(5), SpanEnding("snooze", False)),
+        (None, Suspended(5), SpanEnding("sleep", False)),
+        (None, Interrupted(), SpanEnding("interrupted", True)),
+        (None, asyncio.CancelledError(), SpanEnding("interrupted", True)),
+        (None, ValueError(), SpanEnding("error", True)),
     ],
 )
-def test_how_a_handler_has_ended(result: object, error: BaseException | None, ending: Ending) -> None:
+def test_how_a_handler_has_ended(result: object, error: BaseException | None, ending: SpanEnding) -> None:
     assert ending_of(result, error) == ending
 
 

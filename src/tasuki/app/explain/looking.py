@@ -31,7 +31,7 @@ from tasuki.queues.queue import Queue
 from tasuki.state import pauses
 from tasuki.state.cancelling import is_cancelled
 from tasuki.state.pauses import Pause, pause_key, read_pause, read_scale, scale_key
-from tasuki.state.recorder_requests import Events, Worker, ask
+from tasuki.state.recorder_requests import Events, WorkerAddress, ask
 from tasuki.state.worker_record import Presence
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Look:
         if worker == _here() and own:  # a desk beside the worker has consumers that do not run, and asks as others do
             return {each.id: as_dicts(each.recent(), self.clock) for each in own}
         host, _, pid = worker.rpartition(":")
-        return await ask(store, Worker(host, int(pid)), consumers, NEWEST, PATIENCE)
+        return await ask(store, WorkerAddress(host, int(pid)), consumers, NEWEST, PATIENCE)
 
     async def _exists(self) -> bool:
         try:

@@ -17,10 +17,10 @@ from tasuki.flow.group_records import (
     GROUP_TTL,
     MAX_ID,
     MAX_MEMBERS,
-    Ended,
-    Group,
+    GroupPlan,
+    GroupRecord,
+    MemberEnd,
     Membership,
-    Plan,
     group_key,
     member_key,
     membership_of,
@@ -75,7 +75,7 @@ class Grouping:
         for each in (then, on_error):
             self._check(each)
         record = self._with_room(
-            Group(len(members), new_id(), plan_of(then, self._id), plan_of(on_error, self._id)),
+            GroupRecord(len(members), new_id(), plan_of(then, self._id), plan_of(on_error, self._id)),
         )
         if not members:
             if record.then is not None:
@@ -116,12 +116,14 @@ class Grouping:
         id = message.id or new_id()
         if len(check_name("message id", id)) > MAX_ID:
             raise PublishError(f"a message with then or on_error has {MAX_ID} characters of id at most")
-        record = Group(1, new_id(), plan_of(message.then, self._id), plan_of(message.on_error, self._id), is_one=True)
+        record = GroupRecord(
+            1, new_id(), plan_of(message.then, self._id), plan_of(message.on_error, self._id), is_one=True
+        )
         record = self._with_room(record)
         home = self._home([message, message.then, message.on_error])
         return await _publish_one(self._host, queue, message, id, (home, record), timeout)
 
-    def _with_room(self, group: Group) -> Group:
+    def _with_room(self, group: GroupRecord) -> GroupRecord:
         """The group with what the queue of ``then`` takes. Raises PublishError: that is too little for any results."""
         if group.then is None or not group.needs_results:
             return group
@@ -171,7 +173,7 @@ class Grouping:
         return home
 
 
-def kept(group: Group, envelopes: Iterable[Envelope[Any]], now: float) -> Group:
+def kept(group: GroupRecord, envelopes: Iterable[Envelope[Any]], now: float) -> GroupRecord:
     """A group that is kept from now on, also while its members are delayed."""
     latest = max((_due(each, now) for each in envelopes), default=now)
     return msgspec.structs.replace(group, until=latest + GROUP_TTL)
@@ -188,7 +190,7 @@ def _member(envelope: Envelope[Any], id: str, membership: Membership) -> GroupEn
 
 
 async def _publish_one(
-    host: ProjectHost, queue: Queue, envelope: Envelope[Any], id: str, next_: tuple[str, Group], timeout: Duration
+    host: ProjectHost, queue: Queue, envelope: Envelope[Any], id: str, next_: tuple[str, GroupRecord], timeout: Duration
 ) -> Confirmed:
     home, record = next_
     state = needed_state(host, home, "a message that follows others")
@@ -212,7 +214,7 @@ def _raise_first(results: Sequence[PublishResult], problem: str) -> None:
             raise result.error
 
 
-async def publish_plan(host: ProjectHost, plan: Plan, id: str, value: Any) -> None:
+async def publish_plan(host: ProjectHost, plan: GroupPlan, id: str, value: Any) -> None:
     """Publish a recorded message, with the rights that were checked when it was recorded.
 
     Raises:
@@ -226,7 +228,7 @@ async def publish_plan(host: ProjectHost, plan: Plan, id: str, value: Any) -> No
     body, headers = plan.body_with(value), plan.headers or None
     envelope: GroupEnvelope[Any] = GroupEnvelope(body=body, headers=headers, id=id, is_recorded=True, **options)
     if plan.then is not None or plan.on_error is not None:
-        record = Group(1, new_id(), plan.then, plan.on_error, is_one=True)
+        record = GroupRecord(1, new_id(), plan.then, plan.on_error, is_one=True)
         home = next((each for each in (plan.queue, *_next(plan)) if host.state_of(each) is not None), plan.queue)
         await _publish_one(host, queue, envelope, id, (home, record), PUBLISH_TIMEOUT)
         return
@@ -238,7 +240,7 @@ async def publish_plan(host: ProjectHost, plan: Plan, id: str, value: Any) -> No
         raise result.error
 
 
-def _next(plan: Plan) -> list[str]:
+def _next(plan: GroupPlan) -> list[str]:
     return [each.queue for each in (plan.then, plan.on_error) if each is not None]
 
 
@@ -250,7 +252,7 @@ def _queue(host: ProjectHost, id: str) -> Queue:
         raise PublishError(str(error)) from error
 
 
-async def end_member(host: ProjectHost, header: object, ended: Ended) -> None:
+async def end_member(host: ProjectHost, header: object, ended: MemberEnd) -> None:
     """Record that a member of a group has ended, and publish what follows.
 
     Raises:
@@ -271,7 +273,7 @@ async def end_member(host: ProjectHost, header: object, ended: Ended) -> None:
         needed_state(host, membership.home, "a message that follows others")
 
 
-async def _end_in(state: SharedState, host: ProjectHost, membership: Membership, ended: Ended) -> bool:
+async def _end_in(state: SharedState, host: ProjectHost, membership: Membership, ended: MemberEnd) -> bool:
     publish, now = partial(publish_plan, host), state.clock.time()
     return await Member(await state.store(), membership.group, membership.number, publish, now).end(ended)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.flow.groups import publish_plan
 from tasuki.contracts.state.store import Store
-from tasuki.flow.group_records import CANCELED, Ended, decode_group, group_key, member_key, membership_of
+from tasuki.flow.group_records import CANCELED, MemberEnd, decode_group, group_key, member_key, membership_of
 from tasuki.flow.groups import Member
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def end_cancelled(host: ProjectHost, queue: str, id: str, *, is_removed: b
             found = await store.get(group_key(group))
             if found is not None and is_one in (None, decode_group(found.value).is_one):
                 member = Member(store, group, number, partial(publish_plan, host), state.clock.time())
-                await member.end(Ended(error=CANCELED, is_kept=not is_removed))
+                await member.end(MemberEnd(error=CANCELED, is_kept=not is_removed))
 
 
 def _by_id(id: str) -> Iterator[tuple[int, str, bool]]:

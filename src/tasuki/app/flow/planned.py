@@ -12,7 +12,7 @@ from tasuki.app.tasks.options import MESSAGE, OF_SENDER, refuse_unknown
 from tasuki.contracts.state import following
 from tasuki.contracts.state.following import CHAIN, Later, carried, follower_in, plain_message, plain_option
 from tasuki.errors import PublishError
-from tasuki.flow.group_records import Plan, plain
+from tasuki.flow.group_records import GroupPlan, plain
 from tasuki.ids import resolve_id
 from tasuki.queues.queue import Envelope
 
@@ -114,7 +114,7 @@ def _given(envelope: Envelope[Any]) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def plan_of(message: Planned | None, full_id: FullId) -> Plan | None:
+def plan_of(message: Planned | None, full_id: FullId) -> GroupPlan | None:
     """As it is recorded. Raises PublishError: its body is no plain data."""
     if message is None:
         return None
@@ -122,7 +122,7 @@ def plan_of(message: Planned | None, full_id: FullId) -> Plan | None:
     if isinstance(at := options.get("at"), datetime):
         options["at"] = at.timestamp()
     queue = full_id(message.queue)
-    return Plan(
+    return GroupPlan(
         queue,
         plain(queue, message.body),
         dict(message.headers or {}),

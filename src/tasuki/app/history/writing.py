@@ -21,7 +21,7 @@ from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError
 from tasuki.observe.history import MINUTE, RING, STEP, STEPS, Minute, Queues, encode, next_step_in, step_at
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics
-from tasuki.observe.recorder import Gauges, Name, Recorder
+from tasuki.observe.recorder import Gauges, MinuteRecorder, Name
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class History:
         self._app = app
         self.process = uuid4().hex[:12]
         """Its part of the keys."""
-        self._recorder = Recorder()
+        self._recorder = MinuteRecorder()
         self._states: dict[Name, SharedState | None] = {}
         self._kept: dict[SharedState | None, deque[Kept]] = {}
         self._minute = 0

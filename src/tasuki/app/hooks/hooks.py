@@ -23,7 +23,7 @@ OF_DELIVERIES: tuple[MomentName, ...] = ("begin", "done", "failed", "give_up", "
 
 
 class Hooks:
-    """A report of deliveries; see :class:`tasuki.consumers.reports.reporting.Report`.
+    """A report of deliveries; see :class:`tasuki.consumers.reports.reporting.DeliveryReport`.
 
     Args:
         hooks: by their moments.

@@ -13,7 +13,7 @@ from tasuki.contracts.values import Waiting, Where
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import DUE
 from tasuki.state.cancelling import is_cancelled
-from tasuki.state.job_records import Waits, decode, purge_key, result_key
+from tasuki.state.job_records import WaitingRecords, decode, purge_key, result_key
 from tasuki.state.job_status import Known, Stage
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from tasuki.state.shared import SharedState
 
 
-def waits_for(live: Assembly, queue: Queue) -> Waits | None:
+def waits_for(live: Assembly, queue: Queue) -> WaitingRecords | None:
     """What keeps the first records of a queue's messages; None: the driver locates them, or no record is kept."""
     state, policy = live.state_of(queue.id), queue.policy.result
     if state is None or policy is None or queue.driver.capabilities.has("locate"):
         return None
-    return Waits(state, queue.spec.name, policy.ttl)
+    return WaitingRecords(state, queue.spec.name, policy.ttl)
 
 
 async def know(live: Assembly, queue: str, id: str) -> Known:

@@ -8,7 +8,7 @@ from math import inf
 
 from tasuki.clock import Clock
 from tasuki.consumers.handling.idempotency import Idempotency
-from tasuki.consumers.handling.tasks import Task, Tasks
+from tasuki.consumers.handling.tasks import ConsumerTask, TaskHandlers
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.values import SHORTEST_DELAY
@@ -55,16 +55,18 @@ def handler_for(
         return default
     policy = policy_of(config, queue, clock)
     tasks = {name: _task(task, config, policy, handlers) for name, task in config.funcs.items()}
-    if isinstance(before, Tasks) and (before.tasks, before.default) == (tasks, default):
+    if isinstance(before, TaskHandlers) and (before.tasks, before.default) == (tasks, default):
         return before
-    return Tasks(id, tasks, default)
+    return TaskHandlers(id, tasks, default)
 
 
-def _task(task: TaskConfig, config: ConsumerConfig, policy: RetryPolicy, handlers: Mapping[str, Handler]) -> Task:
+def _task(
+    task: TaskConfig, config: ConsumerConfig, policy: RetryPolicy, handlers: Mapping[str, Handler]
+) -> ConsumerTask:
     if task.retry is not None:
         most = task.retry.max_attempts or policy.max_attempts
         policy = replace(policy, backoff=task.retry.backoff(), rules=task.retry.rules(), max_attempts=most)
-    return Task(
+    return ConsumerTask(
         handlers[task.func],
         policy,
         task.handler_timeout or config.handler_timeout,

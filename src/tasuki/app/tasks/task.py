@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tasuki.app.flow.planned import Planned
     from tasuki.app.state.jobs import Job, SyncJob
     from tasuki.app.tasks.options import TaskOptions
-    from tasuki.handlers.arguments import Arguments
+    from tasuki.handlers.arguments import TaskArguments
 
 P = ParamSpec("P")
 """The parameters of a message: the function's without those that are injected."""
@@ -164,11 +164,11 @@ class _Declared:
         self.function = function
 
     @functools.cached_property
-    def arguments(self) -> Arguments:
+    def arguments(self) -> TaskArguments:
         """Read when it is first needed: annotations may name what the module defines later."""
-        from tasuki.handlers.arguments import Arguments
+        from tasuki.handlers.arguments import TaskArguments
 
-        return Arguments(self.function, self.app.provided_types())
+        return TaskArguments(self.function, self.app.provided_types())
 
     @functools.cached_property
     def returns(self) -> Any:

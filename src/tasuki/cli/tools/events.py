@@ -33,7 +33,7 @@ async def events_of(app: App, id: str, newest: int) -> Found:
         CommandError: there is no such worker, or several; or it does not answer.
         DriverError: a store cannot be reached.
     """
-    from tasuki.state.recorder_requests import PATIENCE, Worker, ask
+    from tasuki.state.recorder_requests import PATIENCE, WorkerAddress, ask
 
     async with app.reading():
         assert app.assembly is not None
@@ -48,7 +48,7 @@ async def events_of(app: App, id: str, newest: int) -> Found:
             left = consumers - found.keys()
             mine = {id for id in left if _is_in(app, id, state)}
             if mine:
-                found |= await ask(await state.store(), Worker(*next(iter(names))), mine, newest, stacks=True)
+                found |= await ask(await state.store(), WorkerAddress(*next(iter(names))), mine, newest, stacks=True)
     if not found and consumers:
         raise CommandError(
             f"worker {id} has not answered for {PATIENCE:g} s: its event loop may be blocked; then its log has the "

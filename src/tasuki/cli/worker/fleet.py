@@ -18,9 +18,9 @@ from tasuki.cli.worker.fleet_health import FleetHealth
 from tasuki.cli.worker.fleet_metrics import FleetMetrics
 from tasuki.cli.worker.starting import held_for_a_child
 from tasuki.cli.worker.watching import tasuki
-from tasuki.supervisor.children.answering import Answering
+from tasuki.supervisor.children.answering import ParentAnswers
 from tasuki.supervisor.children.asking import Children
-from tasuki.supervisor.children.heartbeat import Heartbeat, Limits
+from tasuki.supervisor.children.heartbeat import Heartbeat, SilenceLimits
 from tasuki.system.forks import signals_on_loop
 from tasuki.system.process import processor_seconds
 from tasuki.system.stopping import Meaning, StopSignals
@@ -57,7 +57,7 @@ class Fleet:
         health_file: Path | None = None,
         stop_timeout: float = 10.0,
         spare: float = SPARE,
-        limits: Limits | None = None,
+        limits: SilenceLimits | None = None,
     ) -> None:
         self._arguments = arguments
         self._count = count
@@ -193,12 +193,12 @@ def child_arguments(target: list[str], options: Mapping[str, object]) -> list[st
     return [*words, *target]
 
 
-def follow_parent(lifeline: int) -> Answering:
+def follow_parent(lifeline: int) -> ParentAnswers:
     """Answer the questions of this process's parent, and have this process drained when the parent is gone.
 
     Linux has PR_SET_PDEATHSIG for this, but sends it once for each thread of the parent, and a second TERM cancels.
     """
     # Only the parent has the other end, so this process sees the end of it, however it dies.
-    answering = Answering(lifeline, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    answering = ParentAnswers(lifeline, lambda: os.kill(os.getpid(), signal.SIGTERM))
     answering.start()
     return answering

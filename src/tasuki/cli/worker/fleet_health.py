@@ -13,7 +13,7 @@ from typing import Any
 from tasuki.app.health.health_file import PERIOD, write
 from tasuki.app.health.report import Check, Report, Sheet, report_of, stale
 from tasuki.app.health.rules import LEVELS, SEEN, ChildFacts, findings_of_children
-from tasuki.supervisor.children.asking import Answer, Children
+from tasuki.supervisor.children.asking import ChildAnswer, Children
 
 _log = logging.getLogger("tasuki.processes")
 
@@ -74,7 +74,7 @@ class FleetHealth:
             self._write(report, answers)
         return report
 
-    def _facts(self, number: int, answer: Answer | None, now: float) -> ChildFacts:
+    def _facts(self, number: int, answer: ChildAnswer | None, now: float) -> ChildFacts:
         if answer is None:
             self._starting_since.pop(number, None)
             return ChildFacts(down_for=max(now - self._down_since.setdefault(number, now), 0.1))
@@ -86,7 +86,7 @@ class FleetHealth:
         silence = max(now - max(answer.at, self._watched_since), 0.1) if answer.problem else 0.0
         return ChildFacts(silent_for=silence, level=report.status, texts=report.of(*LEVELS[1:]))
 
-    def _write(self, report: Report, answers: Mapping[int, Answer]) -> None:
+    def _write(self, report: Report, answers: Mapping[int, ChildAnswer]) -> None:
         self._written_at = report.time
         if self._file is None:
             return

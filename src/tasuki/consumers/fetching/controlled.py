@@ -9,7 +9,7 @@ from typing import Protocol
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
-from tasuki.consumers.handling.pool import Pool
+from tasuki.consumers.handling.pool import WorkerPool
 from tasuki.consumers.reports.recorder_queries import EventAnswers
 from tasuki.errors import DriverError
 from tasuki.observe.events import PAUSED, RESUMED, Event, EventRing
@@ -36,7 +36,7 @@ class Controlled(Protocol):
     fetcher: Fetcher
     events: EventRing
     options: ConsumerOptions
-    pool: Pool
+    pool: WorkerPool
 
     @property
     def follower(self) -> Follower | None:

@@ -11,7 +11,7 @@ from zlib import crc32
 from tasuki.backoff import UNTIL_BACK, is_told
 from tasuki.consumers.fetching.keeper import lease_of
 from tasuki.consumers.fetching.limited import LimitedReceiving
-from tasuki.consumers.fetching.window import Window
+from tasuki.consumers.fetching.window import DeliveryWindow
 from tasuki.contracts.driver import Receipt, Received, Settlement
 from tasuki.errors import DriverError
 
@@ -36,7 +36,7 @@ class Fetcher:
         self,
         consumer: Definition,
         *,
-        window: Window,
+        window: DeliveryWindow,
         buffered: Callable[[], int],
         accept: Callable[[list[Received], float], None],
     ) -> None:

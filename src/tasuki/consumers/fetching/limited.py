@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock
-from tasuki.consumers.fetching.window import Window
+from tasuki.consumers.fetching.window import DeliveryWindow
 from tasuki.contracts.driver import Limit, Receipt, Received, Release, Settlement
 from tasuki.contracts.state.store import Store
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
@@ -66,7 +66,7 @@ def _own_thread(work: Work) -> Thread:
     return LoopThread("tasuki places", work=work)
 
 
-class Places:
+class LeasedPlaces:
     """The places of one run of a consumer. ``take`` and ``give`` belong to the main loop.
 
     Args:
@@ -217,13 +217,15 @@ _LINGER = 0.02
 class LimitedReceiving:
     """Replaces the driver's ``receive`` for one run of a consumer; ``limit`` is the part that workers keep."""
 
-    def __init__(self, consumer: Definition, limit: Limit, window: Window) -> None:
+    def __init__(self, consumer: Definition, limit: Limit, window: DeliveryWindow) -> None:
         self._consumer, self._limit, self._window = consumer, limit, window
         self._driver, self._queue = consumer.queue.driver, consumer.queue
         self._key = limit_key(self._driver.name, consumer.queue.spec.name)
         extra: dict[str, object] = {"consumer": consumer.id, "queue": consumer.queue.id}
         self.places = (
-            None if limit.concurrency is None else Places(self._key, limit.concurrency, consumer.clock, extra=extra)
+            None
+            if limit.concurrency is None
+            else LeasedPlaces(self._key, limit.concurrency, consumer.clock, extra=extra)
         )
         self._is_empty = False
         """The queue was empty a moment ago."""
@@ -293,7 +295,7 @@ class LimitedReceiving:
                 self._consumer.events.add_once(LIMITED)
                 self._use(0, 0)
 
-    async def _reserve(self, places: Places, store: Store, wanted: int) -> int:
+    async def _reserve(self, places: LeasedPlaces, store: Store, wanted: int) -> int:
         places.give_lost(len(places) - self._window.held)
         free = len(places) - self._window.held
         if free < wanted:

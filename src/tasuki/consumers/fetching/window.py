@@ -28,7 +28,7 @@ MOST_PARKED_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(eq=False, slots=True)
-class Window:
+class DeliveryWindow:
     """``prefetch`` bounds the held deliveries: buffered, running, and not yet settled at the broker.
 
     As many more may be ``kept`` because their dead letter or reply cannot be published yet, so that a full or

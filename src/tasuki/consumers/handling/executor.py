@@ -18,11 +18,11 @@ from tasuki.consumers.handling.outcome import (
     failed,
     outcome_of,
 )
-from tasuki.consumers.handling.pool import Worker
-from tasuki.consumers.handling.tasks import RuledHolder, TaskHolder, Tasks
+from tasuki.consumers.handling.pool import PoolWorker
+from tasuki.consumers.handling.tasks import RuledHolder, TaskHandlers, TaskHolder
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.settling.replies import cancelled, discarded, failure
-from tasuki.consumers.settling.verdict import ACK, CANCELLED, RELEASE, Answer, Verdict
+from tasuki.consumers.settling.verdict import ACK, CANCELLED, RELEASE, ReplyContent, Verdict
 from tasuki.consumers.surroundings import Handle, Surrounding, within
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import (
@@ -82,7 +82,7 @@ class Executor:
         """Handle later deliveries with this handler; running ones keep theirs. One that raises changes nothing."""
         only: Callee | None = None
         tasks: dict[HeaderValue | None, Callee] = {}
-        if not isinstance(handler, Tasks):
+        if not isinstance(handler, TaskHandlers):
             only = self._callee_of(handler, self._holder, self._handler_timeout)
         else:
             for name, task in handler.tasks.items():
@@ -107,7 +107,7 @@ class Executor:
         """The function of a handler that a message is given to."""
         return handler.handle
 
-    def _choose(self, delivery: Delivery, worker: Worker) -> Callee:
+    def _choose(self, delivery: Delivery, worker: PoolWorker) -> Callee:
         """The function for a message, among the tasks; its rules are the delivery's from here on."""
         received = delivery.received
         callee = self._tasks.get(received.headers.get(MESSAGE_TYPE))
@@ -117,7 +117,7 @@ class Executor:
         delivery.holder, worker.limit = callee.holder, callee.limit
         return callee
 
-    async def execute(self, delivery: Delivery, worker: Worker) -> None:
+    async def execute(self, delivery: Delivery, worker: PoolWorker) -> None:
         """Admit, verify, record, decode, ack, handle, conclude; a step that a message does not need costs no call.
 
         One check admits the common message: first delivery, lease ours, no header with a meaning for it. The start of
@@ -206,7 +206,7 @@ class Executor:
         error = error if isinstance(error, Exception) else refuse_exit(error, "the decoding")
         return self._noted(delivery, failed(delivery.holder.policy, delivery.received.attempt, text_of(error), error))
 
-    async def _prepare(self, delivery: Delivery, worker: Worker) -> bool:
+    async def _prepare(self, delivery: Delivery, worker: PoolWorker) -> bool:
         """Ack a message first, or record the start of a suspect; False: that failed or we stop, do not run it."""
         worker.started = float("inf")  # the handler's time has not begun
         try:
@@ -240,9 +240,9 @@ class Executor:
             delivery.drop()
         return not stale
 
-    def _of_error(self, delivery: Delivery, worker: Worker, error: BaseException) -> Verdict:
+    def _of_error(self, delivery: Delivery, worker: PoolWorker, error: BaseException) -> Verdict:
         if isinstance(error, AlreadyDone):
-            return Verdict("ack", answer=Answer(error.result))
+            return Verdict("ack", answer=ReplyContent(error.result))
         task = asyncio.current_task()
         outcome = outcome_of(error, is_task_cancelled=task is not None and task.cancelling() > 0)
         if outcome == "signal" and delivery.settled:
@@ -251,7 +251,7 @@ class Executor:
         return self._verdict(delivery, worker, outcome, error)
 
     def _verdict(
-        self, delivery: Delivery, worker: Worker, outcome: Outcome, error: BaseException | None = None
+        self, delivery: Delivery, worker: PoolWorker, outcome: Outcome, error: BaseException | None = None
     ) -> Verdict:
         """The verdict of the table; counts and logs a failure. Raises the error if the worker cannot go on."""
         concluded = self._conclusion(delivery, worker, outcome, error)
@@ -267,7 +267,7 @@ class Executor:
         return concluded.verdict
 
     def _conclusion(
-        self, delivery: Delivery, worker: Worker, outcome: Outcome, error: BaseException | None
+        self, delivery: Delivery, worker: PoolWorker, outcome: Outcome, error: BaseException | None
     ) -> Conclusion:
         cause = worker.cause
         # While the loop is blocked, only its watch can interrupt a function in a thread, without setting a cause.
@@ -278,7 +278,7 @@ class Executor:
         ending = Ending(outcome, error, delivery.received.attempt, worker.most or 0.0)
         return conclusion(delivery.holder.policy, ending, cause)
 
-    def _is_overdue(self, worker: Worker) -> bool:
+    def _is_overdue(self, worker: PoolWorker) -> bool:
         limit = worker.most
         return limit is not None and worker.started <= self._monotonic() - limit
 
@@ -287,7 +287,7 @@ class Executor:
         """Conclude with a reply; if the message is settled already, only send the reply."""
         if verdict is ACK:
             is_unfit = type(result) is ResultError
-            verdict = Verdict("ack", answer=Answer(None, unfit=str(result)) if is_unfit else Answer(result))
+            verdict = Verdict("ack", answer=ReplyContent(None, unfit=str(result)) if is_unfit else ReplyContent(result))
         elif verdict is CANCELLED:
             verdict = cancelled(delivery.received)
         if not delivery.conclude(verdict) and delivery.was_acked:
@@ -317,7 +317,7 @@ def _left(received: Message) -> bool:
     return (REPLY_TO in received.headers or GROUP in received.headers) and wants_answer(received)
 
 
-async def absorb_cancellation(worker: Worker) -> None:
+async def absorb_cancellation(worker: PoolWorker) -> None:
     """Undo a cancellation that was meant for the handler, even if the handler had just ended by itself."""
     task = asyncio.current_task()
     if task is not None:
@@ -330,7 +330,7 @@ async def absorb_cancellation(worker: Worker) -> None:
     worker.cause = None  # only now: until here another cancellation may arrive for the ended handler
 
 
-def _refuse(delivery: Delivery, worker: Worker, verdict: Verdict) -> None:
+def _refuse(delivery: Delivery, worker: PoolWorker, verdict: Verdict) -> None:
     """Conclude a delivery whose handler is not called: it has run for no time."""
     worker.ended = worker.started
     delivery.conclude(verdict)

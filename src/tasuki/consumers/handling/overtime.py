@@ -9,7 +9,7 @@ from typing import Any
 
 from tasuki.backoff import pause_after
 from tasuki.consumers.delivery import Delivery, Holder
-from tasuki.consumers.settling.verdict import LATER, RELEASE, Answer, Verdict
+from tasuki.consumers.settling.verdict import LATER, RELEASE, ReplyContent, Verdict
 from tasuki.contracts.driver import Ack, Nack, Release, Settlement
 from tasuki.errors import DriverError
 from tasuki.message import is_member
@@ -115,7 +115,7 @@ class _Late:
         """See :class:`tasuki.consumers.delivery.Holder`."""
         self.settle(delivery, RELEASE)
 
-    def answer(self, delivery: Delivery, answer: Answer | None) -> None:
+    def answer(self, delivery: Delivery, answer: ReplyContent | None) -> None:
         """See :class:`tasuki.consumers.delivery.Holder`; too late for a reply. A member that is held comes again."""
         if self._overtime.holds(delivery):
             self.settle(delivery, RELEASE)

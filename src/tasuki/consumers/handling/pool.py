@@ -28,7 +28,7 @@ _TURN = 0.005
 
 
 @dataclass(eq=False, slots=True)
-class Worker:
+class PoolWorker:
     """One of the pool's long-lived tasks, and what it is doing."""
 
     task: asyncio.Task[None] | None = None
@@ -66,7 +66,7 @@ def _of_no_message() -> Context:
     return context
 
 
-class Pool:
+class WorkerPool:
     """Up to ``concurrency`` workers; ``execute`` handles one delivery, ``on_empty`` is called at the end of the buffer.
 
     ``suspects`` decides when a suspect may start; None: suspects start like all messages. ``limit``: the seconds that a
@@ -81,7 +81,7 @@ class Pool:
         self,
         name: str,
         concurrency: int,
-        execute: Callable[[Delivery, Worker], Awaitable[None]],
+        execute: Callable[[Delivery, PoolWorker], Awaitable[None]],
         on_empty: Callable[[], None],
         suspects: Suspects | None = None,
         *,
@@ -100,7 +100,7 @@ class Pool:
         self._limit = limit
         self._on_end = on_end
         self._is_ending = is_ending
-        self.workers: list[Worker] = []
+        self.workers: list[PoolWorker] = []
         """The workers that were needed so far, idle ones too."""
         self._numbers = count()
         self._context = _of_no_message()
@@ -139,7 +139,7 @@ class Pool:
         if not self._ramping:
             self._ramp_up(1)
 
-    def use(self, execute: Callable[[Delivery, Worker], Awaitable[None]]) -> None:
+    def use(self, execute: Callable[[Delivery, PoolWorker], Awaitable[None]]) -> None:
         """Handle later deliveries with this function; running ones go on."""
         self._execute = execute
 
@@ -179,7 +179,7 @@ class Pool:
                 return True
         if len(self.workers) >= self.concurrency or self._is_ending():
             return False
-        worker = Worker(limit=self._limit)
+        worker = PoolWorker(limit=self._limit)
         self.workers.append(worker)
         name = f"{self._name} worker {next(self._numbers)}"
         loop = asyncio.get_running_loop()
@@ -188,7 +188,7 @@ class Pool:
             worker.task.add_done_callback(self._on_end)
         return True
 
-    async def _work(self, worker: Worker) -> None:
+    async def _work(self, worker: PoolWorker) -> None:
         loop = asyncio.get_running_loop()
         self._begin_turn()
         while not worker.is_last:
@@ -233,14 +233,14 @@ class Pool:
         """Whether a worker with nothing to do ends; else it waits for the next delivery."""
         return False
 
-    def _leave(self, worker: Worker) -> None:
+    def _leave(self, worker: PoolWorker) -> None:
         """A worker ends, as it is one too many; at a stop it stays in the list."""
         if not self._stopped:
             self._forget(worker)
             if not self._ramping:
                 self._ramp_up(1)  # it may have been woken for a delivery, or the number was raised again
 
-    def _forget(self, worker: Worker) -> None:
+    def _forget(self, worker: PoolWorker) -> None:
         self.workers.remove(worker)
         if self._on_end is not None and worker.task is not None:
             worker.task.remove_done_callback(self._on_end)
@@ -250,7 +250,7 @@ class Pool:
         if not self._ramping:
             self._ramp_up(1)
 
-    async def _execute_suspect(self, delivery: Delivery, worker: Worker) -> None:
+    async def _execute_suspect(self, delivery: Delivery, worker: PoolWorker) -> None:
         assert self._suspects is not None
         try:
             await self._execute(delivery, worker)

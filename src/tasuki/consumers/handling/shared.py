@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.handling.pool import Pool, Worker
+from tasuki.consumers.handling.pool import PoolWorker, WorkerPool
 from tasuki.consumers.handling.suspects import Suspects
 
 
@@ -69,7 +69,7 @@ class Share:
     """Turns that it has for each turn of weight 1 in its rank."""
 
 
-class SharedPool(Pool):
+class SharedPool(WorkerPool):
     """The pool of a consumer that shares its workers: a delivery starts when it is the consumer's turn.
 
     ``concurrency`` bounds its part of the shared workers.
@@ -80,7 +80,7 @@ class SharedPool(Pool):
         share: Share,
         name: str,
         concurrency: int,
-        execute: Callable[[Delivery, Worker], Awaitable[None]],
+        execute: Callable[[Delivery, PoolWorker], Awaitable[None]],
         on_empty: Callable[[], None],
         suspects: Suspects | None = None,
         *,
@@ -141,7 +141,7 @@ class SharedPool(Pool):
         if not self._ramping and not self._goes_on:
             self._ramp_up(1)
 
-    def use(self, execute: Callable[[Delivery, Worker], Awaitable[None]]) -> None:
+    def use(self, execute: Callable[[Delivery, PoolWorker], Awaitable[None]]) -> None:
         """See Pool."""
         self._handle = execute
 
@@ -171,14 +171,14 @@ class SharedPool(Pool):
     def _is_surplus(self) -> bool:
         return self.share.workers.made > self.share.workers.concurrency
 
-    async def _work(self, worker: Worker) -> None:
+    async def _work(self, worker: PoolWorker) -> None:
         self.share.workers.made += 1
         try:
             await super()._work(worker)
         finally:
             self.share.workers.made -= 1
 
-    async def _execute_in_turn(self, delivery: Delivery, worker: Worker) -> None:
+    async def _execute_in_turn(self, delivery: Delivery, worker: PoolWorker) -> None:
         try:
             await self._handle(delivery, worker)
         finally:

@@ -15,13 +15,15 @@ from tasuki.observe.tracebacks import is_ours
 
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Delivery
-    from tasuki.consumers.handling.pool import Worker
+    from tasuki.consumers.handling.pool import PoolWorker
 
 _LONGEST = 16_384
 """Characters of a stack in an event: its end, where the handler stands."""
 
 
-def stacks_of(workers: Iterable[Worker], here: FrameType | None) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
+def stacks_of(
+    workers: Iterable[PoolWorker], here: FrameType | None
+) -> list[tuple[Delivery, list[traceback.FrameSummary]]]:
     """The running deliveries, each with its handler's stack: the user's frames, or all where none is the user's."""
     busy = [(worker.delivery, worker.task) for worker in workers]
     return [(delivery, users_of(stack_of(task, here))) for delivery, task in busy if delivery and task]
@@ -32,7 +34,7 @@ def users_of(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummar
     return [frame for frame in frames if not is_ours(frame.filename)] or frames
 
 
-def stacks_as_events(workers: Iterable[Worker], now: float) -> list[dict[str, Any]]:
+def stacks_as_events(workers: Iterable[PoolWorker], now: float) -> list[dict[str, Any]]:
     """The same as events, without secrets. ``now``: Unix time."""
     return [
         {

@@ -24,7 +24,7 @@ PATIENCE = 300.0
 """Seconds for which other suspects wait for a suspect's handler: few messages kill their worker later."""
 
 
-class Gate:
+class SuspectGate:
     """Admits one suspect at a time; all consumers of a process share it, whatever event loops they run on."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Gate:
         loop.call_soon(wake)
 
 
-PROCESS_GATE = Gate()
+PROCESS_GATE = SuspectGate()
 os.register_at_fork(after_in_child=PROCESS_GATE.reset)
 
 
@@ -78,7 +78,7 @@ class Suspects:
     other process gets the parked messages.
     """
 
-    def __init__(self, gate: Gate, events: EventRing) -> None:
+    def __init__(self, gate: SuspectGate, events: EventRing) -> None:
         self.parked: deque[Delivery] = deque()
         self.on_turn: Callable[[Delivery], None] = _nothing
         """Called with the first parked suspect when it may try again; it is then no longer parked."""

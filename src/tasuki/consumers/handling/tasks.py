@@ -24,7 +24,7 @@ _log = logging.getLogger("tasuki.consumer")
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ConsumerTask:
     """One function by name, with its own rules; ``handler_timeout`` in seconds."""
 
     handler: Handler
@@ -33,13 +33,13 @@ class Task:
     on_give_up: Handler | None = None
 
 
-class Tasks(Handler):
+class TaskHandlers(Handler):
     """The handler of a consumer with tasks: calls the task that the header ``message_type`` names.
 
     ``default`` handles the messages that name none; None: they are refused like messages of an unknown task.
     """
 
-    def __init__(self, id: str, tasks: Mapping[str, Task], default: Handler | None = None) -> None:
+    def __init__(self, id: str, tasks: Mapping[str, ConsumerTask], default: Handler | None = None) -> None:
         super().__init__(id if default is None else default.id)
         self.tasks = tasks
         self.default = default
@@ -115,7 +115,7 @@ class RuledHolder:
 class TaskHolder:
     """The holder of the deliveries of one task: the run of its consumer, with the function and rules of the task."""
 
-    def __init__(self, run: Holder, task: Task, queue: Queue) -> None:
+    def __init__(self, run: Holder, task: ConsumerTask, queue: Queue) -> None:
         self._run = run
         self._queue = queue
         self._on_give_up = task.on_give_up

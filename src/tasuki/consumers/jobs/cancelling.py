@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from tasuki.backoff import is_told, pause_after
-from tasuki.consumers.batch import Batch
+from tasuki.consumers.batch import DeliveryBatch
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.executor import Executor, absorb_cancellation
-from tasuki.consumers.handling.pool import Pool, Worker
+from tasuki.consumers.handling.pool import PoolWorker, WorkerPool
 from tasuki.consumers.settling.replies import cancelled
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.errors import DriverError, safe_text
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
 
 
-class Held(Protocol):
+class CancellableRun(Protocol):
     """The messages of a run."""
 
-    pool: Pool
+    pool: WorkerPool
     executor: Executor
 
     def waiting(self) -> Iterable[Delivery]:
@@ -48,7 +48,7 @@ class Cancelling:
         is_strict: read the record of each message from the store before it starts.
     """
 
-    def __init__(self, run: Held, state: SharedState, queue: str, *, is_strict: bool = False) -> None:
+    def __init__(self, run: CancellableRun, state: SharedState, queue: str, *, is_strict: bool = False) -> None:
         self._run = run
         self._state = state
         self._queue = queue
@@ -91,7 +91,7 @@ class Cancelling:
                 if each.received.id in ids:
                     self._answer(asker, each.received.id, WAITING)
 
-    def _interrupt(self, worker: Worker, delivery: Delivery, ids: Collection[str], asker: str) -> None:
+    def _interrupt(self, worker: PoolWorker, delivery: Delivery, ids: Collection[str], asker: str) -> None:
         if not any(each.received.id in ids for each in delivery.deliveries):
             return
         for each in delivery.deliveries:
@@ -115,15 +115,15 @@ class Cancelling:
         except DriverError as error:
             _log.debug("cannot say that message %s is cancelled: %s", id, error)
 
-    async def _execute(self, delivery: Delivery, worker: Worker) -> None:
+    async def _execute(self, delivery: Delivery, worker: PoolWorker) -> None:
         """As the executor, for the messages that are not cancelled."""
         worker.started = worker.ended = self._run.executor.now()
         left = [each for each in delivery.deliveries if not self._is_cancelled(each)]
         if self._is_strict and left:
             left = await self._ask(left, worker)
-        if isinstance(delivery, Batch):
+        if isinstance(delivery, DeliveryBatch):
             delivery.keep(left)
-        if left or isinstance(delivery, Batch):
+        if left or isinstance(delivery, DeliveryBatch):
             await self._run.executor.execute(delivery, worker)
 
     def _is_cancelled(self, delivery: Delivery) -> bool:
@@ -136,7 +136,7 @@ class Cancelling:
         self._answer(self.ids.asker_of(id), id, WAITING)
         return True
 
-    async def _unread(self, error: Exception, delivery: Delivery, worker: Worker) -> None:
+    async def _unread(self, error: Exception, delivery: Delivery, worker: PoolWorker) -> None:
         """Wait for the store before the message is released, as its broker redelivers it at once."""
         self._failures, self._failure = self._failures + 1, safe_text(error) or repr(error)
         self._failed_at = self._state.clock.monotonic()
@@ -153,7 +153,7 @@ class Cancelling:
         delivery.conclude(cancelled(delivery.received))
         delivery.ended = True
 
-    async def _ask(self, deliveries: Sequence[Delivery], worker: Worker) -> list[Delivery]:
+    async def _ask(self, deliveries: Sequence[Delivery], worker: PoolWorker) -> list[Delivery]:
         """The messages that have no record in the store; the others are settled."""
         worker.started = float("inf")  # the handler's time has not begun
         found: list[bool] | None = None
@@ -183,7 +183,7 @@ class Cancelling:
         return left
 
 
-def cancelling_of(run: Held, consumer: Definition) -> Cancelling | None:
+def cancelling_of(run: CancellableRun, consumer: Definition) -> Cancelling | None:
     """The check of a run; None: the queue has no state."""
     state, queue = consumer.state, consumer.queue
     if state is None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.backoff import UNTIL_BACK
 from tasuki.consumers.delivery import Delivery, run_in_loop
 from tasuki.consumers.handling.idempotency import AlreadyDone, Claim, decoded, encoded
-from tasuki.consumers.settling.verdict import ACK, RELEASE, Answer, Verdict
+from tasuki.consumers.settling.verdict import ACK, RELEASE, ReplyContent, Verdict
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Ack, Driver, Receipt, Received, Settlement
 from tasuki.contracts.handler import Snooze
@@ -95,7 +95,7 @@ def _key_of(received: Received) -> str:
 
 def _conclude(delivery: Delivery, result: Any) -> None:
     def conclude() -> None:
-        delivery.conclude(Verdict("ack", answer=Answer(result)))
+        delivery.conclude(Verdict("ack", answer=ReplyContent(result)))
 
     run_in_loop(delivery.holder, conclude)
 
@@ -148,7 +148,7 @@ class _Open:
         return [each for each in self.deliveries if each not in self.verdicts]
 
 
-class Transacting:
+class HandlerTransactions:
     """Transactions of one run; a run whose handlers open none pays nothing."""
 
     def __init__(self, run: FollowedRun, consumer: Definition, off_clock: OffClock) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tasuki.consumers.jobs.handler_transaction import Transacting
+from tasuki.consumers.jobs.handler_transaction import HandlerTransactions
 from tasuki.consumers.jobs.idempotent import once_for
 from tasuki.consumers.jobs.results import Results, results_for
 from tasuki.consumers.jobs.steps import FollowedRun, Stepping
@@ -22,13 +22,13 @@ class Jobs(NamedTuple):
 
     results: Results | None
     stepping: Stepping
-    transacting: Transacting
+    transacting: HandlerTransactions
     layers: Sequence[Surrounding]
 
 
 def jobs_of(run: FollowedRun, consumer: Definition) -> Jobs:
     """The parts of a new run."""
     off_clock = OffClock(run, consumer.clock.monotonic)
-    opener = Transacting(run, consumer, off_clock)
+    opener = HandlerTransactions(run, consumer, off_clock)
     results, once = results_for(run, consumer, off_clock), once_for(consumer, opener, off_clock)
     return Jobs(results, Stepping(run, consumer), opener, [part for part in (results, once) if part is not None])

@@ -19,7 +19,7 @@ from tasuki.message import is_member
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
-    from tasuki.consumers.handling.pool import Pool
+    from tasuki.consumers.handling.pool import WorkerPool
     from tasuki.consumers.settling.settler import Settler
     from tasuki.state.shared import SharedState
 
@@ -35,7 +35,7 @@ class FollowedRun(Protocol):
 
     loop: asyncio.AbstractEventLoop
     thread: int
-    pool: Pool
+    pool: WorkerPool
     settler: Settler
     settle: Callable[[Delivery, Verdict], None]
 

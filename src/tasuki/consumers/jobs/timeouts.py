@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.handling.pool import Pool, Worker
-from tasuki.consumers.handling.tasks import Tasks
+from tasuki.consumers.handling.pool import PoolWorker, WorkerPool
+from tasuki.consumers.handling.tasks import TaskHandlers
 from tasuki.contracts.handler import Handler
 from tasuki.observe.events import TIMEOUT, EventRing
 from tasuki.units import format_duration
@@ -18,7 +18,7 @@ from tasuki.units import format_duration
 class Timed(Protocol):
     """The workers of a run."""
 
-    pool: Pool
+    pool: WorkerPool
 
 
 class OffClock:
@@ -36,13 +36,13 @@ class OffClock:
 class _Block:
     __slots__ = ("_now", "_pool", "_used", "_worker")
 
-    def __init__(self, pool: Pool, now: Callable[[], float]) -> None:
+    def __init__(self, pool: WorkerPool, now: Callable[[], float]) -> None:
         self._pool = pool
         self._now = now
-        self._worker: Worker | None = None
+        self._worker: PoolWorker | None = None
         self._used = 0.0
 
-    def __enter__(self) -> Worker | None:
+    def __enter__(self) -> PoolWorker | None:
         task = asyncio.current_task()
         for worker in self._pool.workers:
             if worker.task is task:
@@ -66,7 +66,7 @@ PERIOD = 0.1
 
 def shortest_limit(options: ConsumerOptions, handler: Handler) -> float | None:
     """The shortest ``handler_timeout`` of a consumer and of its tasks, in seconds; None: none has one."""
-    tasks = handler.tasks.values() if isinstance(handler, Tasks) else ()
+    tasks = handler.tasks.values() if isinstance(handler, TaskHandlers) else ()
     limits = (options.handler_timeout, *(task.handler_timeout for task in tasks))
     return min((limit for limit in limits if limit is not None), default=None)
 
@@ -79,7 +79,7 @@ class Timeouts:
 
     def __init__(
         self,
-        overdue: Callable[[], Iterable[Worker]],
+        overdue: Callable[[], Iterable[PoolWorker]],
         events: EventRing,
         start: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:

@@ -10,7 +10,7 @@ from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.following import Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
-from tasuki.flow.group_records import Ended
+from tasuki.flow.group_records import MemberEnd
 from tasuki.message import HeaderValue, Message
 from tasuki.units import When
 
@@ -83,7 +83,7 @@ class Host(Protocol):
             DriverError: the reply queue of another process cannot be reached now.
         """
 
-    async def end_member(self, header: object, ended: Ended) -> None:
+    async def end_member(self, header: object, ended: MemberEnd) -> None:
         """Record how a message of a group has ended, and publish what follows. Raises DriverError: try it again."""
 
     async def keep_member(self, queue: str, message: Message, seconds: float) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 from tasuki.contracts.permissions import Plain
-from tasuki.security.actor import NO_META, Request, read_actor
+from tasuki.security.actor import NO_META, PolicyRequest, read_actor
 from tasuki.security.guard import Guard
 from tasuki.security.policy import Policy, Scope
 
@@ -58,4 +58,4 @@ class GuardedPermissions:
     ) -> str:
         """What policies say together about an actor."""
         scope = Scope(self._policies[id] for id in policies if id in self._policies)
-        return scope.evaluate(Request(read_actor(actor), action, resource, meta or NO_META))
+        return scope.evaluate(PolicyRequest(read_actor(actor), action, resource, meta or NO_META))

@@ -12,7 +12,7 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.consumers.delivery import Delivery
-from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.handling.pool import PoolWorker
 from tasuki.consumers.handling.stack import stacks_as_events
 from tasuki.errors import DriverError
 from tasuki.handlers import threads
@@ -29,7 +29,7 @@ _MOST_HEADERS, _MOST_HEADER = 32 * 1024, 4096
 """Most characters of all headers in an answer, and of one."""
 
 
-def message_as_events(workers: Sequence[Worker], id: str, clock: Clock) -> list[dict[str, Any]]:
+def message_as_events(workers: Sequence[PoolWorker], id: str, clock: Clock) -> list[dict[str, Any]]:
     """The message with this id that a handler has now, and the stack of that handler; nothing if no handler has it.
 
     The message is an event of the kind ``held``.
@@ -57,7 +57,7 @@ def message_as_events(workers: Sequence[Worker], id: str, clock: Clock) -> list[
     return held + [event for event in stacks_as_events(workers, unix) if event["message"] == id] if held else []
 
 
-def _held(workers: Iterable[Worker]) -> Iterator[tuple[Worker, Delivery]]:
+def _held(workers: Iterable[PoolWorker]) -> Iterator[tuple[PoolWorker, Delivery]]:
     for worker in workers:
         if (delivery := worker.delivery) is not None:
             yield from ((worker, each) for each in delivery.deliveries)
@@ -80,7 +80,11 @@ class EventAnswers:
     """The answers of one run of a consumer, in its event loop."""
 
     def __init__(
-        self, consumer: str, recent: Callable[[], list[Event]], workers: Callable[[], list[Worker]], state: SharedState
+        self,
+        consumer: str,
+        recent: Callable[[], list[Event]],
+        workers: Callable[[], list[PoolWorker]],
+        state: SharedState,
     ) -> None:
         self._consumer = consumer
         self._recent, self._workers = recent, workers
@@ -89,7 +93,7 @@ class EventAnswers:
 
     def listen(self, controls: Controls) -> Callable[[], None]:
         """Answer from now on; returns what ends that."""
-        return listen(controls, recorder_requests.Worker(socket.gethostname(), os.getpid()), self._begin)
+        return listen(controls, recorder_requests.WorkerAddress(socket.gethostname(), os.getpid()), self._begin)
 
     def _begin(self, ask: Ask) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(ask), name=f"{self._consumer} events")

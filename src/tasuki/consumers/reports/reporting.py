@@ -23,7 +23,7 @@ from tasuki.units import format_duration
 _log = logging.getLogger("tasuki.consumer")
 
 
-class Report(Protocol):
+class DeliveryReport(Protocol):
     """Is notified of each delivery of a consumer, in its event loop; returns at once."""
 
     def begun(self, delivery: Delivery) -> None:
@@ -39,7 +39,7 @@ class Reporting(Observer, Surrounding):
     With auto-ack a delivery is settled before its handler runs: then the handler's end is its end.
     """
 
-    def __init__(self, reports: Sequence[Report], monotonic: Callable[[], float]) -> None:
+    def __init__(self, reports: Sequence[DeliveryReport], monotonic: Callable[[], float]) -> None:
         self._reports = reports
         self._monotonic = monotonic
         self._begun: dict[Any, float] = {}
@@ -112,7 +112,7 @@ _MOST_SHOWN = 100
 
 
 class Lines:
-    """A report; see :class:`tasuki.consumers.reports.reporting.Report`."""
+    """A report; see :class:`tasuki.consumers.reports.reporting.DeliveryReport`."""
 
     def begun(self, delivery: Delivery) -> None:
         """Nothing is written yet."""

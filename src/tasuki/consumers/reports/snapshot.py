@@ -18,7 +18,7 @@ from tasuki.state.worker_record import Presence, PresentConsumer, RunningMessage
 
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Delivery
-    from tasuki.consumers.handling.pool import Worker
+    from tasuki.consumers.handling.pool import PoolWorker
 
 
 LEAST = 300.0
@@ -43,7 +43,7 @@ def bound_of(runs: Histogram) -> float:
     return max(FACTOR * (usual or 0.0), LEAST)
 
 
-def long_runs(workers: Iterable[Worker], runs: Histogram, now: float) -> dict[Delivery, LongRun]:
+def long_runs(workers: Iterable[PoolWorker], runs: Histogram, now: float) -> dict[Delivery, LongRun]:
     """The handlers without ``handler_timeout`` that have run for long. ``now``: of the clock of the consumer."""
     busy = [(worker.delivery, now - worker.started, worker.limit) for worker in workers]
     old = {each: seconds for each, seconds, limit in busy if each is not None and limit is None and seconds > LEAST}

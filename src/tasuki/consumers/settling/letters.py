@@ -40,7 +40,7 @@ _NEEDED = frozenset({CONTENT_TYPE, CORRELATION_ID, MESSAGE_TYPE, PARTITION_KEY, 
 _DISPENSABLE = frozenset({PLACE, ERROR_TYPE, CONSUMER})
 
 
-class Letter:
+class LetterDraft:
     """The message for the dead-letter queue, with why it was given up; it can be made smaller.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tasuki.consumers.settling.verdict import ACK, CANCELLED, Answer, Verdict
+from tasuki.consumers.settling.verdict import ACK, CANCELLED, ReplyContent, Verdict
 from tasuki.errors import (
     CodecError,
     DriverError,
@@ -14,7 +14,7 @@ from tasuki.errors import (
     QueueNotFoundError,
     StaleReceiptError,
 )
-from tasuki.flow.group_records import Ended
+from tasuki.flow.group_records import MemberEnd
 from tasuki.message import (
     CONTENT_TYPE,
     CORRELATION_ID,
@@ -47,11 +47,11 @@ class RequesterGoneError(QueueNotFoundError):
     """The reply queue that a requester had made for itself is gone, and so is the requester."""
 
 
-def failure(verdict: Verdict) -> Answer:
+def failure(verdict: Verdict) -> ReplyContent:
     """The answer for a message that was given up."""
     kind = verdict.kind or _KINDS.get(verdict.reason, "Invalid")
     retryable = verdict.retryable if verdict.kind or verdict.reason == "max_attempts" else False
-    return Answer({"kind": kind, "message": verdict.error, "retryable": retryable}, is_error=True)
+    return ReplyContent({"kind": kind, "message": verdict.error, "retryable": retryable}, is_error=True)
 
 
 def cancelled(message: Message) -> Verdict:
@@ -64,17 +64,17 @@ def discarded(message: Message, verdict: Verdict) -> Verdict:
     if verdict is not ACK or not is_member(message):
         return verdict
     error = {"kind": "Timeout", "message": "its time to live has passed", "retryable": False}
-    return ACK._replace(answer=Answer(error, is_error=True))
+    return ACK._replace(answer=ReplyContent(error, is_error=True))
 
 
-class Replies:
+class ReplySender:
     """Publishes the answers of one consumer."""
 
     def __init__(self, queue: Queue, metrics: ConsumerMetrics) -> None:
         self._queue = queue
         self._metrics = metrics
 
-    async def send(self, delivery: Delivery, answer: Answer, handover: Handover | None = None) -> None:
+    async def send(self, delivery: Delivery, answer: ReplyContent, handover: Handover | None = None) -> None:
         """Publish the answer to a request; returns when it is confirmed.
 
         An answer that cannot be sent is counted and logged.
@@ -100,12 +100,12 @@ class Replies:
             self._complain(delivery, str(error))
 
     @staticmethod
-    async def end_member(delivery: Delivery, answer: Answer) -> None:
+    async def end_member(delivery: Delivery, answer: ReplyContent) -> None:
         """Record how a message of a group has ended, and publish what follows. Raises DriverError: try it again."""
-        ended = Ended(error=answer.body) if answer.is_error else Ended(answer.body, problem=answer.unfit)
+        ended = MemberEnd(error=answer.body) if answer.is_error else MemberEnd(answer.body, problem=answer.unfit)
         await delivery.holder.host.end_member(delivery.received.headers[GROUP], ended)
 
-    async def _send(self, target: Queue, delivery: Delivery, answer: Answer, carry: Carry | None) -> None:
+    async def _send(self, target: Queue, delivery: Delivery, answer: ReplyContent, carry: Carry | None) -> None:
         """Publish an answer, or an error instead. Raises QueueNotFoundError when the queue is gone."""
         if answer.unfit:
             await self._apologise(target, delivery, answer, answer.unfit, carry)
@@ -120,7 +120,7 @@ class Replies:
             await self._apologise(target, delivery, answer, str(error), carry)
 
     async def _apologise(
-        self, target: Queue, delivery: Delivery, answer: Answer, problem: str, carry: Carry | None
+        self, target: Queue, delivery: Delivery, answer: ReplyContent, problem: str, carry: Carry | None
     ) -> None:
         """Reply that the result cannot be sent. The handler has succeeded, so the message is done all the same."""
         self._metrics.result_errors += 1
@@ -129,7 +129,7 @@ class Replies:
             return
         body = {"kind": "Internal", "message": f"the result cannot be sent: {problem}", "retryable": False}
         try:
-            await self._publish(target, delivery.received, Answer(body, is_error=True), carry)
+            await self._publish(target, delivery.received, ReplyContent(body, is_error=True), carry)
         except StaleReceiptError:
             raise
         except (CodecError, PublishError, DriverError) as again:
@@ -137,7 +137,7 @@ class Replies:
                 raise
             self._complain(delivery, str(again))
 
-    async def _publish(self, target: Queue, request: Message, answer: Answer, carry: Carry | None) -> None:
+    async def _publish(self, target: Queue, request: Message, answer: ReplyContent, carry: Carry | None) -> None:
         headers: dict[str, HeaderValue] = {CORRELATION_ID: request.headers.get(CORRELATION_ID, request.id)}
         if answer.is_error:
             headers[MESSAGE_TYPE] = ERROR

@@ -16,9 +16,9 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.attempts import attempts_for
 from tasuki.consumers.settling.handover import Handover, Moves
 from tasuki.consumers.settling.insisting import Insisting, OnKept, Write
-from tasuki.consumers.settling.letters import Letter
-from tasuki.consumers.settling.replies import Replies, failure
-from tasuki.consumers.settling.verdict import ACK, LATER, Answer, Verdict
+from tasuki.consumers.settling.letters import LetterDraft
+from tasuki.consumers.settling.replies import ReplySender, failure
+from tasuki.consumers.settling.verdict import ACK, LATER, ReplyContent, Verdict
 from tasuki.contracts.driver import (
     NACK_ERROR_CHARS,
     Ack,
@@ -106,7 +106,7 @@ class Settler:
         self.insisting = Insisting(consumer.clock, on_kept)
         self.giving_up = 0
         """Deliveries about which the user's ``on_give_up`` runs."""
-        self._replies = Replies(queue, consumer.metrics)
+        self._replies = ReplySender(queue, consumer.metrics)
         self._handing_over = Moves(queue)
         self._buffer: list[Settlement] = []
         self._moves: set[asyncio.Task[None]] = set()
@@ -154,7 +154,7 @@ class Settler:
         """Whether its handler has acked it, and the ack waits for the end of the handler."""
         return delivery.received.receipt in self._owed
 
-    def answer(self, delivery: Delivery, answer: Answer | None) -> None:
+    def answer(self, delivery: Delivery, answer: ReplyContent | None) -> None:
         """Answer a message that is settled already, and send its ack if that is owed; a failed reply is only logged.
 
         None: its handler was cut off. If its ack is owed, the message is released, and is redelivered.
@@ -171,7 +171,7 @@ class Settler:
         if await self.insisting.until_done(delivery, write) != "done":
             self._metrics.result_errors += 1
 
-    async def _answer_late(self, delivery: Delivery, answer: Answer, *, is_owed: bool) -> None:
+    async def _answer_late(self, delivery: Delivery, answer: ReplyContent, *, is_owed: bool) -> None:
         if is_owed:
             if not await self._end_member(delivery, answer):
                 return
@@ -256,7 +256,7 @@ class Settler:
             if waiting is not None and not waiting.done():
                 waiting.set_result(settlement.receipt not in untaken)
 
-    async def _reply(self, delivery: Delivery, answer: Answer, reason: str) -> None:
+    async def _reply(self, delivery: Delivery, answer: ReplyContent, reason: str) -> None:
         """Reply, and ack the request with it or after it; ``reason``: of the verdict."""
         if not await self._end_member(delivery, answer):
             return
@@ -266,7 +266,7 @@ class Settler:
             self._metrics.ack(reason)
             self._end(delivery, handover)
 
-    async def _end_member(self, delivery: Delivery, answer: Answer) -> bool:
+    async def _end_member(self, delivery: Delivery, answer: ReplyContent) -> bool:
         """Record the end of a message of a group; False: the message is not ours to settle any more."""
         if not is_member(delivery.received):
             return True
@@ -301,7 +301,7 @@ class Settler:
         self._metrics.released += 1
         self._add(Release(delivery.received.receipt))
 
-    async def _try_to_reply(self, delivery: Delivery, answer: Answer) -> bool:
+    async def _try_to_reply(self, delivery: Delivery, answer: ReplyContent) -> bool:
         """Reply once; False: the consumer stops meanwhile."""
         CURRENT.set(delivery.trace)
         try:
@@ -325,14 +325,14 @@ class Settler:
         give_up = delivery.holder.give_up
         handover = Handover(self._handing_over, received.receipt)
         records = [] if last is None else [*await self.attempts.before(delivery), last]
-        letter: Letter | None = None
+        letter: LetterDraft | None = None
 
         async def publish() -> None:
             nonlocal give_up, letter
             if give_up is not None:
                 await self._while_kept(delivery, give_up(delivery, verdict))
                 give_up = None
-            letter = letter or Letter(received, verdict, self._queue, self._consumer, records)
+            letter = letter or LetterDraft(received, verdict, self._queue, self._consumer, records)
             await self._publish_letter(letter, dead_letters, handover, delivery)
 
         if not await self._insist(delivery, Write(publish, "dead-lettered", must=True)):
@@ -344,7 +344,7 @@ class Settler:
         _log.error(say, *told, extra=delivery.log_fields())
         self._end(delivery, handover)
 
-    async def _publish_letter(self, letter: Letter, to: Queue, handover: Handover, delivery: Delivery) -> None:
+    async def _publish_letter(self, letter: LetterDraft, to: Queue, handover: Handover, delivery: Delivery) -> None:
         """Publish a dead letter, or as much of it as its queue takes. Raises the error of its queue."""
         carry, had = handover.to(to), len(letter.left_out)
         while True:

@@ -15,7 +15,7 @@ from tasuki.queues.messages.rules import RetryRules
 from tasuki.units import check_time, format_duration, parse_duration
 
 
-class Answer(NamedTuple):
+class ReplyContent(NamedTuple):
     """The content of a reply: the handler's result or an error; ``unfit``: why the result cannot be sent."""
 
     body: Any
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
     kind: str = ""
     retryable: bool | None = None
     """From the handler's own error; with ``error`` the reply to a request that is given up."""
-    answer: Answer | None = None
+    answer: ReplyContent | None = None
     """The reply to send before the ack."""
     cause: BaseException | None = None
     """The error of the handler, where it is known as more than a text."""

@@ -21,7 +21,7 @@ _IN_URL = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
+class DjangoConfig:
     """``url`` of the App, or ``app``: where it is; ``database``: alias of the database whose transactions it joins."""
 
     url: str = _DEFAULT_URL
@@ -29,7 +29,7 @@ class Config:
     database: str | None = None
 
 
-def read_config(given: Any, databases: Mapping[str, Mapping[str, Any]]) -> Config:
+def read_config(given: Any, databases: Mapping[str, Mapping[str, Any]]) -> DjangoConfig:
     """Check the setting.
 
     Args:
@@ -53,7 +53,7 @@ def read_config(given: Any, databases: Mapping[str, Mapping[str, Any]]) -> Confi
     if database is not None:
         refuse_database(database, databases)
     url = given.get("URL") or (url_of(databases[database]) if database is not None else _DEFAULT_URL)
-    return Config(url, given.get("APP"), database)
+    return DjangoConfig(url, given.get("APP"), database)
 
 
 def refuse_database(alias: str, databases: Mapping[str, Mapping[str, Any]]) -> None:
@@ -83,7 +83,7 @@ def url_of(database: Mapping[str, Any]) -> str:
     return f"postgresql://{place}/{quote(str(database.get('NAME') or ''), '')}{query}"
 
 
-def current_config() -> Config:
+def current_config() -> DjangoConfig:
     """The setting of this project; without one all defaults. Raises ImproperlyConfigured."""
     return read_config(getattr(settings, "TASUKI", {}), settings.DATABASES)
 

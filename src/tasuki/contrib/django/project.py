@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from tasuki.app import App
 from tasuki.contracts.context import Around
-from tasuki.contrib.django.config import Config, current_config
+from tasuki.contrib.django.config import DjangoConfig, current_config
 from tasuki.contrib.django.connections import closing_connections
 from tasuki.contrib.django.transactions import DjangoSync
 from tasuki.errors import TasukiError
@@ -38,7 +38,7 @@ def project_app() -> App:
         return _app
 
 
-def make_app(config: Config) -> App:
+def make_app(config: DjangoConfig) -> App:
     """The App, which publishes in transactions of Django and closes its connections around each handler."""
     app = App(config.url, root=_root()) if config.app is None else _load(config.app)
     app.sync = DjangoSync(app, config.database)

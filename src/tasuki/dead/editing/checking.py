@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasuki.consumers.handling.tasks import Tasks
+from tasuki.consumers.handling.tasks import TaskHandlers
 from tasuki.contracts.handler import Handler
 from tasuki.dead.editing.body import plain_codec
 from tasuki.dead.editing.headers import field_of
@@ -70,7 +70,7 @@ def _declared(host: Host, target: Queue, message: Message, plain: bytes) -> list
 
 def _chosen(handler: Handler, message: Message) -> tuple[Handler | None, list[Problem]]:
     """The function for the message, and why there is none."""
-    if not isinstance(handler, Tasks):
+    if not isinstance(handler, TaskHandlers):
         return handler, []
     name = message.headers.get(MESSAGE_TYPE)
     task = handler.tasks.get(str(name))

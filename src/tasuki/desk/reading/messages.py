@@ -15,7 +15,7 @@ from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import LAST_ERROR, Message
 from tasuki.queues.dead.attempts import AttemptRecord
-from tasuki.queues.dead.letter import Names, id_of
+from tasuki.queues.dead.letter import LetterNames, id_of
 from tasuki.queues.queue import Queue
 from tasuki.state.job_status import status_of
 
@@ -84,7 +84,7 @@ async def page_of(site: Site, row: QueueRow, state: str, start: int, most: int =
 
 async def find(site: Site, queue: str, id: str, place: int) -> Found:
     """A message by its id or its name, which was at ``place`` when it was last seen. Raises AwayError, DriverError."""
-    wanted, plain = Names([id]), id_of(id) if _has_letters(site, queue) else id
+    wanted, plain = LetterNames([id]), id_of(id) if _has_letters(site, queue) else id
     is_name = plain != id  # what has become of the id says nothing of it
     status, progress = await _fate(site, queue, plain) if not is_name else ("", None)
     searched = 0
@@ -116,7 +116,7 @@ def _has_letters(site: Site, queue: str) -> bool:
     return any(each.policy.dead_letter == queue for each in site.live.queues.values())
 
 
-async def _by_id(live: Assembly, queue: str, wanted: Names) -> Message | None:
+async def _by_id(live: Assembly, queue: str, wanted: LetterNames) -> Message | None:
     on = live.queues[queue]
     found = await asked(on, lambda: on.driver.find(on.spec.name, wanted.ids))
     return next((message for message in found if wanted.of(message)), None)

@@ -20,8 +20,8 @@ from tasuki.contracts.state.following import CHAIN, PlainMessage, follower_in
 from tasuki.contracts.state.store_handle import VERBS
 from tasuki.errors import HandlerError, HandlerTimeoutError
 from tasuki.handlers.isolated.target import Circumstances, PythonTarget
-from tasuki.handlers.process.failure import Failure, exact_failure_of
-from tasuki.handlers.process.pool import Pool
+from tasuki.handlers.process.failure import PlainFailure, exact_failure_of
+from tasuki.handlers.process.pool import ChildPool
 from tasuki.handlers.process.protocol import CALL, HANDLE, ProtocolError, encode
 from tasuki.handlers.process.questions import Death
 from tasuki.handlers.process.worker import Recipe
@@ -141,7 +141,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
 
 
 class PythonHost:
-    """See :class:`tasuki.handlers.process.questions.Host`."""
+    """See :class:`tasuki.handlers.process.questions.ChildHost`."""
 
     def __init__(self, id: str) -> None:
         self._id = id
@@ -162,7 +162,7 @@ class PythonHost:
             raise ProtocolError(f"a question for {operation[:50]!r}")
         return found(context, *args)
 
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> PlainFailure:
         """What the child makes the same error of."""
         return exact_failure_of(error)
 
@@ -210,7 +210,7 @@ class IsolatedPythonHandler(Handler):
             is_closed=False,
             seconds=None,
         )
-        self._pool = Pool(target.id, recipe, processes, limits)
+        self._pool = ChildPool(target.id, recipe, processes, limits)
 
     async def start(self) -> None:
         """Start a process that imports the function. Raises what ``PythonHandler.start`` raises."""

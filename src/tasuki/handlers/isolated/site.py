@@ -21,7 +21,7 @@ from tasuki.handlers.isolated.context import child_context
 from tasuki.handlers.isolated.target import Circumstances, PythonTarget
 from tasuki.handlers.load import load_path
 from tasuki.handlers.process.confine import confine_memory
-from tasuki.handlers.process.failure import Failure, failure_of, plain_details
+from tasuki.handlers.process.failure import PlainFailure, failure_of, plain_details
 from tasuki.handlers.process.server import Asker, Server
 from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.task import PythonTask
@@ -36,7 +36,7 @@ _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskN
 
 
 class PythonSite:
-    """See :class:`tasuki.handlers.process.server.Site`."""
+    """See :class:`tasuki.handlers.process.server.ChildSite`."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -96,7 +96,7 @@ class PythonSite:
             return result
         return False if result is False else None
 
-    def failure(self, error: BaseException) -> Failure:
+    def failure(self, error: BaseException) -> PlainFailure:
         """The fields of an error."""
         return failure_of(error)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tasuki.handlers.lua.types.lexer import Token, tokens
+from tasuki.handlers.lua.types.lexer import LuaToken, tokens
 
 _HINT = re.compile(r"\[\s*[A-Za-z_]\w*\s*\]\s*=(?!=)")
 """Matches in every source that has something to redirect, also in others."""
@@ -36,7 +36,7 @@ def ignore_nil_keys(source: str) -> str:
 class _Reader:
     """Walks over the tokens once, and knows the locals that each can see."""
 
-    def __init__(self, found: Sequence[Token]) -> None:
+    def __init__(self, found: Sequence[LuaToken]) -> None:
         self._tokens = found
         self._scopes: list[Scope] = [{}]
         self._of_loop: Scope = {}

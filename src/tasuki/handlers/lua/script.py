@@ -27,7 +27,7 @@ class LuaLibrary:
 
 
 @dataclass(frozen=True, slots=True)
-class LuaLimits:
+class ScriptLimits:
     """Limits of one Lua function: ``memory`` bytes of its runtime, ``time`` seconds and ``instructions`` of one call.
 
     Time is the processor time of the process while the script runs, with all that it calls: waiting for a publish, a
@@ -63,4 +63,4 @@ class LuaScript:
     """Names that ``require`` finds, and that are globals."""
     imports: Mapping[str, LuaLibrary] = field(default_factory=dict)
     """Libraries that ``require`` finds, by alias."""
-    limits: LuaLimits = field(default_factory=LuaLimits)
+    limits: ScriptLimits = field(default_factory=ScriptLimits)

@@ -43,7 +43,7 @@ _FIELDS_OF = {
 }
 
 
-class Failure(msgspec.Struct, array_like=True):
+class PlainFailure(msgspec.Struct, array_like=True):
     """How a call ended that did not end well.
 
     ``type`` is the name of the error, or Retry, Reject, Snooze, Suspended or Cancelled; ``extra`` the limit of a
@@ -89,22 +89,22 @@ class Failure(msgspec.Struct, array_like=True):
         )
 
 
-def failure_of(error: BaseException) -> Failure:
+def failure_of(error: BaseException) -> PlainFailure:
     """The fields of any error; one that is none of ours keeps its name and its traceback in the text."""
     if isinstance(error, Reject):
-        return Failure("Reject", plain_text(error.text))
+        return PlainFailure("Reject", plain_text(error.text))
     if isinstance(error, Suspended):
-        return Failure("Suspended", plain_text(error), extra=error.seconds)
+        return PlainFailure("Suspended", plain_text(error), extra=error.seconds)
     for name, signal in _SIGNALS.items():
         if isinstance(error, signal):
-            return Failure(name, plain_text(error.reason), extra=plain_duration(error.due))
+            return PlainFailure(name, plain_text(error.reason), extra=plain_duration(error.due))
     if not isinstance(error, HandlerError):
         text = plain_text(error)
         name = type(error).__name__
         text = f"{name}: {text}" if text else name
-        return Failure("HandlerError", text, traceback=_traceback(error), names=list(class_names(error)))
+        return PlainFailure("HandlerError", text, traceback=_traceback(error), names=list(class_names(error)))
     known = next((base.__name__ for base in type(error).__mro__ if base.__name__ in _KINDS), "HandlerError")
-    return Failure(
+    return PlainFailure(
         "LuaLimitError" if isinstance(error, LuaLimitError) else known,
         plain_text(error.message),
         plain_text(error.kind),
@@ -115,13 +115,13 @@ def failure_of(error: BaseException) -> Failure:
     )
 
 
-def exact_failure_of(error: Exception) -> Failure:
+def exact_failure_of(error: Exception) -> PlainFailure:
     """The fields of an error that the code on the other side may want to catch by its type."""
     kind = next((base for base in type(error).__mro__ if base.__name__ in _EXACT), None)
     if isinstance(error, HandlerError | Retry | Reject | Snooze) or kind is None:
         return failure_of(error)
     fields = {name: getattr(error, name, "") for name in _FIELDS_OF[_EXACT[kind.__name__]]}
-    return Failure(kind.__name__, plain_text(error), extra=fields)
+    return PlainFailure(kind.__name__, plain_text(error), extra=fields)
 
 
 def plain_details(details: Any) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from tasuki.backoff import Backoff
 from tasuki.contracts.handler import Context
 from tasuki.contracts.recycling import NO_LIMITS, Limits
 from tasuki.errors import HandlerError
-from tasuki.handlers.process.worker import Recipe, Worker
+from tasuki.handlers.process.worker import ChildWorker, Recipe
 from tasuki.system.process import resident_bytes
 
 BACKOFF = Backoff(initial_delay=0.1, max_delay=30.0)
@@ -21,7 +21,7 @@ _STABLE = 10.0
 _log = logging.getLogger("tasuki.handlers.process")
 
 
-class Pool:
+class ChildPool:
     """At most ``size`` children of one recipe.
 
     A message goes to a child that has nothing to do; if there is none, to a new one; if there are enough, to the one
@@ -34,11 +34,11 @@ class Pool:
         self._recipe = recipe
         self._size = max(size, 1)
         self._limits = limits
-        self._workers: list[Worker] = []
-        self._leaving: list[Worker] = []
+        self._workers: list[ChildWorker] = []
+        self._leaving: list[ChildWorker] = []
         """Children that get no more messages, and still have some."""
         self._burials: set[asyncio.Task[None]] = set()
-        self._starts: dict[asyncio.Task[None], Worker] = {}
+        self._starts: dict[asyncio.Task[None], ChildWorker] = {}
         self._useless = 0
         """Children in a row that have died without a message."""
         self._pause: asyncio.Task[None] | None = None
@@ -72,7 +72,7 @@ class Pool:
             if self._limits:
                 self._recycle(worker)
 
-    def _recycle(self, worker: Worker) -> None:
+    def _recycle(self, worker: ChildWorker) -> None:
         """Let a child that has reached a limit get no more messages, and end it when it has none."""
         if worker in self._workers and worker.is_ready:
             age = asyncio.get_running_loop().time() - worker.started
@@ -88,7 +88,7 @@ class Pool:
             worker.close()
             self._bury(worker)
 
-    def _bury(self, worker: Worker) -> None:
+    def _bury(self, worker: ChildWorker) -> None:
         task = asyncio.get_running_loop().create_task(worker.ended())
         self._burials.add(task)
         task.add_done_callback(self._burials.discard)
@@ -107,7 +107,7 @@ class Pool:
             self._leaving = []
             self._workers, self._starts, self._burials, self._pause, self._loop = [], {}, set(), None, loop
 
-    def _free(self) -> Worker | None:
+    def _free(self) -> ChildWorker | None:
         """The child for the next message; None: one has to be started, or is starting."""
         ready = [worker for worker in self._workers if worker.is_ready]
         best = min(ready, key=lambda worker: worker.load, default=None)
@@ -134,7 +134,7 @@ class Pool:
                 done.pop().result()
 
     def _begin(self) -> asyncio.Task[None]:
-        worker = Worker(self._recipe, self._gone)
+        worker = ChildWorker(self._recipe, self._gone)
         self._workers.append(worker)
         task = asyncio.get_running_loop().create_task(worker.booted())
         self._starts[task] = worker
@@ -146,7 +146,7 @@ class Pool:
         if not task.cancelled() and task.exception() is not None and worker in self._workers:
             self._workers.remove(worker)
 
-    def _gone(self, worker: Worker) -> None:
+    def _gone(self, worker: ChildWorker) -> None:
         if worker not in self._workers:
             return
         self._workers.remove(worker)
@@ -155,7 +155,7 @@ class Pool:
         if has_run and not self._is_stopped:
             self._replace(worker)
 
-    def _replace(self, worker: Worker) -> None:
+    def _replace(self, worker: ChildWorker) -> None:
         loop = asyncio.get_running_loop()
         was_of_use = worker.runs > 0 or loop.time() - worker.started > _STABLE
         self._useless = 0 if was_of_use else self._useless + 1

@@ -73,7 +73,7 @@ def frame(kind: int, number: int, payload: bytes = b"") -> bytes:
     return _HEAD.pack(len(payload), kind, number) + payload
 
 
-class Reader:
+class FrameReader:
     """Cuts a stream of bytes into frames; ``limit``: the longest payload."""
 
     def __init__(self, limit: int = MAX_FRAME) -> None:
@@ -209,7 +209,7 @@ class Channel:
         self._end = end
         self._on_frame = on_frame
         self._on_end = on_end
-        self._reader = Reader(limit)
+        self._reader = FrameReader(limit)
         self._unsent: deque[memoryview] = deque()
         self.unsent = 0
         """Bytes that the other side has not taken yet."""

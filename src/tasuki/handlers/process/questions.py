@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
-from tasuki.handlers.process.failure import Failure, bare
+from tasuki.handlers.process.failure import PlainFailure, bare
 from tasuki.handlers.process.protocol import ANSWER, Channel, ProtocolError, encode
 from tasuki.parts import count_parts
 
@@ -42,7 +42,7 @@ class Death:
         return self.how + (" (from outside, or for lack of memory)" if self.how.endswith("SIGKILL") else "")
 
 
-class Host(Protocol):
+class ChildHost(Protocol):
     """What a kind of handler does for its children."""
 
     def answer(self, context: Context, operation: str, args: list[Any]) -> Any:
@@ -53,7 +53,7 @@ class Host(Protocol):
             Exception: it failed; the child gets the error.
         """
 
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> PlainFailure:
         """The fields of an error of an operation, for the child."""
 
     def cost(self, variables: Variables) -> float:
@@ -91,7 +91,7 @@ MOST_UNSENT = 128 * 2**20
 _ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the loop alone would not keep them
 
 
-class Call:
+class ChildCall:
     """A call under way in a child."""
 
     __slots__ = ("context", "future", "tasks", "variables")
@@ -105,13 +105,13 @@ class Call:
         """Its requests without an answer, by ticket."""
 
 
-class Questions:
+class ChildQuestions:
     """Of one child; the tickets are its own."""
 
-    def __init__(self, host: Host, channel: Channel) -> None:
+    def __init__(self, host: ChildHost, channel: Channel) -> None:
         self._host = host
         self._channel = channel
-        self._calls: dict[int, Call] = {}  # by ticket
+        self._calls: dict[int, ChildCall] = {}  # by ticket
         self._open = 0
         self._bytes = 0
         self._parts = 0
@@ -125,7 +125,7 @@ class Questions:
         return parts
 
     def ask(
-        self, call: Call | None, ticket: int, operation: str, args: list[Any], *, size: int = 0, parts: int = 0
+        self, call: ChildCall | None, ticket: int, operation: str, args: list[Any], *, size: int = 0, parts: int = 0
     ) -> None:
         """Do an operation for a call, and answer when it is done; ``size`` and ``parts``: what the question weighs.
 
@@ -172,7 +172,7 @@ class Questions:
         elif not call.future.done():
             call.future.set_exception(error)
 
-    def _answer(self, call: Call, ticket: int, error: Exception | None, value: Any = None) -> None:
+    def _answer(self, call: ChildCall, ticket: int, error: Exception | None, value: Any = None) -> None:
         cost = self._host.cost(call.variables)
         if error is None:
             try:
@@ -193,7 +193,7 @@ class Questions:
         if call is not None:
             _end(call.tasks.pop(ticket))
 
-    def end(self, call: Call) -> None:
+    def end(self, call: ChildCall) -> None:
         """End the call with all its requests."""
         for ticket in list(call.tasks):
             self.forget(ticket)

@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from tasuki.errors import HandlerError, ResultError
 from tasuki.handlers.process.confine import ProcessorTime, leave_with_parent
-from tasuki.handlers.process.failure import Failure, failure_of
+from tasuki.handlers.process.failure import PlainFailure, failure_of
 from tasuki.handlers.process.protocol import (
     ANSWER,
     ASK,
@@ -44,7 +44,7 @@ _PROOF_EVERY = 0.02
 _UNLIMITED = 2**32 - 1
 
 
-class Site(Protocol):
+class ChildSite(Protocol):
     """A kind of handler inside a child process."""
 
     async def boot(self, server: Server, recipe: Any) -> Any:
@@ -53,12 +53,12 @@ class Site(Protocol):
     async def treat(self, asker: Asker, circumstances: Any, value: Any, *, is_call: bool) -> Any:
         """Handle one message (``value`` is its body), or one call (``value`` is the list of arguments)."""
 
-    def failure(self, error: BaseException) -> Failure:
+    def failure(self, error: BaseException) -> PlainFailure:
         """The fields of an error that one of the two raised."""
 
 
 @runtime_checkable
-class MainThreadSite(Site, Protocol):
+class MainThreadSite(ChildSite, Protocol):
     """A site whose code has the main thread; the server runs in another one."""
 
     def run(self) -> None:
@@ -94,7 +94,7 @@ class Asker:
 class Server:
     """Running calls, each a task, and their requests."""
 
-    def __init__(self, end: socket.socket, site: Site) -> None:
+    def __init__(self, end: socket.socket, site: ChildSite) -> None:
         self._site = site
         self._channel = Channel(end, self._on_frame, _leave, _UNLIMITED)
         self._loop = asyncio.get_running_loop()
@@ -129,7 +129,7 @@ class Server:
             result = await self._site.treat(Asker(self, number), circumstances, value, is_call=is_call)
             answer, data = self._result(result, is_call=is_call)
         except asyncio.CancelledError:
-            answer, data = FAILED, encode(Failure("Cancelled", ""))
+            answer, data = FAILED, encode(PlainFailure("Cancelled", ""))
         except BaseException as error:
             answer, data = FAILED, self._failure(error)
         del self._tasks[number]
@@ -167,7 +167,7 @@ class Server:
                 self._channel.send(FORGET, ticket)
         if is_done:
             return value
-        raise Failure(*value).error()
+        raise PlainFailure(*value).error()
 
     def _answer(self, ticket: int, payload: bytes) -> None:
         future = self._asked.pop(ticket, None)
@@ -203,7 +203,7 @@ def _leave(_: str = "") -> None:
         os._exit(0)
 
 
-async def _serve(end: socket.socket, site: Site) -> None:
+async def _serve(end: socket.socket, site: ChildSite) -> None:
     server = Server(end, site)  # noqa: F841 - it lives as long as this waits
     await asyncio.get_running_loop().create_future()  # until _leave, or the end of the process
 
@@ -218,7 +218,7 @@ def main(descriptor: int, parent: int, site: str) -> None:
         signal.signal(number, lambda *_: None)
     keep_from_children(signals)
     module, _, name = site.partition(":")
-    made: Site = getattr(importlib.import_module(module), name)()
+    made: ChildSite = getattr(importlib.import_module(module), name)()
     end = socket.socket(fileno=descriptor)
     # What the code forks must not keep the way to the worker open: its end is how the worker learns of ours.
     os.register_at_fork(after_in_child=end.close)

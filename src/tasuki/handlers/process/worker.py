@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from tasuki.contracts.handler import Context
-from tasuki.handlers.process.failure import Failure
+from tasuki.handlers.process.failure import PlainFailure
 from tasuki.handlers.process.process import ChildProcess, Watch
 from tasuki.handlers.process.protocol import (
     ASK,
@@ -27,13 +27,13 @@ from tasuki.handlers.process.protocol import (
     Shape,
     encode,
 )
-from tasuki.handlers.process.questions import Call, Death, Host, Late, Questions
+from tasuki.handlers.process.questions import ChildCall, ChildHost, ChildQuestions, Death, Late
 
 CANCEL_GRACE = 0.5
 """Seconds that a child has to end a call that was cancelled, before it is killed."""
 _MOST_NUMBER = 2**32 - 1
 
-_VALUE, _FAILURE = Shape(Any), Shape(Failure)
+_VALUE, _FAILURE = Shape(Any), Shape(PlainFailure)
 _ASKED, _NOTED, _SECONDS = Shape(tuple[int, str, list[Any], float]), Shape(list[Any]), Shape(float)
 
 
@@ -47,19 +47,19 @@ class Recipe:
 
     site: str
     boot: Any
-    host: Host
+    host: ChildHost
     is_closed: bool
     seconds: float | None
 
 
-class Worker:
+class ChildWorker:
     """A child process; ``on_gone`` is called once, when it takes no more calls. Use from one event loop."""
 
-    def __init__(self, recipe: Recipe, on_gone: Callable[[Worker], None]) -> None:
+    def __init__(self, recipe: Recipe, on_gone: Callable[[ChildWorker], None]) -> None:
         self._host = recipe.host
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, ChildCall] = {}
         self._last = 0
         self.runs = 0
         """Messages and calls that it was given."""
@@ -70,7 +70,7 @@ class Worker:
         self._booted: asyncio.Future[None] = self._loop.create_future()
         self._process = ChildProcess(recipe.site, is_closed=recipe.is_closed)
         self._channel = Channel(self._process.end, self._on_frame, self._on_end)
-        self._questions = Questions(self._host, self._channel)
+        self._questions = ChildQuestions(self._host, self._channel)
         self._watch = Watch(self._process, recipe.seconds, lambda: self._kill("time"))
         self._channel.send(BOOT, 0, encode(recipe.boot))
 
@@ -96,7 +96,7 @@ class Worker:
         """
         self.runs += 1
         self._last = number = self._last % _MOST_NUMBER + 1
-        call = self._calls[number] = Call(context, self._loop.create_future())
+        call = self._calls[number] = ChildCall(context, self._loop.create_future())
         self._watch.begin(number)
         self._channel.send(kind, number, payload)
         try:
@@ -113,7 +113,7 @@ class Worker:
                 await self._cancel(number, call)
             raise
 
-    async def _cancel(self, number: int, call: Call) -> None:
+    async def _cancel(self, number: int, call: ChildCall) -> None:
         self._channel.send(CANCEL, number)
         self._questions.end(call)
         try:
@@ -154,7 +154,7 @@ class Worker:
         except (TypeError, ValueError, KeyError) as error:
             raise ProtocolError("a log record that cannot be read") from error
 
-    def _charge(self, call: Call, seconds: float) -> None:
+    def _charge(self, call: ChildCall, seconds: float) -> None:
         if not 0 <= seconds < inf:
             raise ProtocolError(f"a cost of {seconds} seconds")
         self._host.charge(call.variables, seconds)

@@ -169,7 +169,7 @@ _CLOSING = 10.0
 """Seconds that the end of a process waits for one object to be closed."""
 
 
-class Declared(NamedTuple):
+class DeclaredProvider(NamedTuple):
     """A declared provider; ``load`` imports its function."""
 
     id: str
@@ -185,7 +185,7 @@ class Providers:
 
     id = "providers"
 
-    def __init__(self, declared: Sequence[Declared]) -> None:
+    def __init__(self, declared: Sequence[DeclaredProvider]) -> None:
         self._declared = declared
         self._known: dict[Any, Provider] | None = None
         self._replaced: dict[Any, Any] = {}

@@ -24,7 +24,7 @@ _NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
 
-class Names:
+class MetricNames:
     """The names of one exposition. Prometheus refuses all of it if two metrics use one name, as ``x_count`` may do."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ def families(samples: Iterable[Sample]) -> tuple[dict[str, Any], int]:
     beside the histogram ``x``), and more series than the bounds allow.
     """
     found: dict[str, Any] = {}
-    names = Names()
+    names = MetricNames()
     dropped = 0
     for sample in samples:
         name = name_of(sample.name, sample.type)

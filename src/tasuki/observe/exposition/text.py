@@ -13,7 +13,7 @@ from math import isinf, isnan
 from typing import Any
 from urllib.parse import parse_qs
 
-from tasuki.observe.exposition.series import BUILD, LABELS, SERIES, Names, Series, escaped
+from tasuki.observe.exposition.series import BUILD, LABELS, SERIES, MetricNames, Series, escaped
 from tasuki.observe.exposition.snapshots import Snapshot
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"
@@ -80,7 +80,7 @@ def exposition(
     lines += _head(BUILD, "gauge", "The version that runs.", is_open=is_open)
     labels = f'version="{escaped(snapshot.get("version", ""))}",python="{escaped(snapshot.get("python", ""))}"'
     lines.append(f"{BUILD}{{{labels}}} 1")
-    names = Names()  # again: the names of two processes may clash
+    names = MetricNames()  # again: the names of two processes may clash
     for name, family in snapshot.get("handlers", {}).items():
         if names.take(name, family["type"]) and (has_histograms or family["type"] != "histogram"):
             lines += _family(name, family, is_open=is_open)

@@ -48,7 +48,7 @@ def id_of(name: str) -> str:
     return name if found is None else found[1]
 
 
-class Names(Collection[str]):
+class LetterNames(Collection[str]):
     """Names of letters, as someone gives them; each means one letter at most."""
 
     def __init__(self, names: Iterable[str]) -> None:

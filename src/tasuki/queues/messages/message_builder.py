@@ -31,7 +31,7 @@ from tasuki.queues.messages.codec import BYTES, JSON, Codecs, Compression, uncha
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
 from tasuki.queues.messages.rules import Asking, header_of, rules_for
 from tasuki.queues.policy import QueuePolicy
-from tasuki.queues.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
+from tasuki.queues.uniqueness import DOES, NOTHING_ASKED, UniqueFor, UniqueOptions, unique_of
 from tasuki.units import Duration, check_time, format_duration, parse_duration
 
 T = TypeVar("T")
@@ -68,9 +68,9 @@ class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True)
     def check_for(self, queue: str) -> None:
         """Raise PublishError if it cannot be published to the queue of this id."""
 
-    def asked(self) -> Asked:
+    def asked(self) -> UniqueOptions:
         """What makes it unique."""
-        return Asked(self.unique, self.unique_for, self.on_conflict, self.unique_max)
+        return UniqueOptions(self.unique, self.unique_for, self.on_conflict, self.unique_max)
 
 
 class GroupEnvelope(Envelope[T], kw_only=True, forbid_unknown_fields=True):
@@ -132,7 +132,7 @@ class MessageBuilder:
         priority: int | None,
         key: str | None,
         id: str | None,
-        asked: Asked = NOTHING_ASKED,
+        asked: UniqueOptions = NOTHING_ASKED,
         *,
         is_recorded: bool = False,
     ) -> Outgoing:
@@ -164,7 +164,9 @@ class MessageBuilder:
             message.lane = self._policy.lanes.of(body, sent, message.key)
         return message
 
-    def _unique(self, asked: Asked, body: Any, headers: Mapping[str, HeaderValue], delay: float) -> Unique | None:
+    def _unique(
+        self, asked: UniqueOptions, body: Any, headers: Mapping[str, HeaderValue], delay: float
+    ) -> Unique | None:
         unique = unique_of(asked, self._policy.unique, body, headers, delay)
         if unique is None:
             return None

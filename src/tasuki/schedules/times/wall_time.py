@@ -32,7 +32,7 @@ _BLOCK = 366 * _DAY
 _OF_THIS_MACHINE = ("localtime", "posixrules", "posix/", "right/")
 
 
-class Change(NamedTuple):
+class OffsetChange(NamedTuple):
     """A moment (UTC seconds) at which the clocks of a zone change; their offsets (seconds east of UTC) around it."""
 
     at: int
@@ -79,7 +79,7 @@ def offset_at(zone: tzinfo, at: int) -> int:
     return offset // _SECOND if offset else 0
 
 
-def changes(zone: tzinfo, start: int, end: int) -> Iterator[Change]:
+def changes(zone: tzinfo, start: int, end: int) -> Iterator[OffsetChange]:
     """The changes after ``start`` and before ``end``, in order."""
     for block in range(start // _BLOCK, end // _BLOCK + 1):
         for change in _changes_in(zone, block):
@@ -87,7 +87,7 @@ def changes(zone: tzinfo, start: int, end: int) -> Iterator[Change]:
                 yield change
 
 
-def changes_back(zone: tzinfo, start: int, end: int) -> Iterator[Change]:
+def changes_back(zone: tzinfo, start: int, end: int) -> Iterator[OffsetChange]:
     """The same, the last one first."""
     for block in range(end // _BLOCK, start // _BLOCK - 1, -1):
         for change in reversed(_changes_in(zone, block)):
@@ -96,7 +96,7 @@ def changes_back(zone: tzinfo, start: int, end: int) -> Iterator[Change]:
 
 
 @lru_cache(maxsize=4096)
-def _changes_in(zone: tzinfo, block: int) -> tuple[Change, ...]:
+def _changes_in(zone: tzinfo, block: int) -> tuple[OffsetChange, ...]:
     """Compare the offsets of each day and the next: no zone changes its clocks there and back within a day."""
     if zone is UTC:
         return ()
@@ -106,7 +106,7 @@ def _changes_in(zone: tzinfo, block: int) -> tuple[Change, ...]:
     for day in range(start, start + _BLOCK, _DAY):
         after = offset_at(zone, day + _DAY)
         if after != before:
-            found.append(Change(_first_with(zone, after, day, day + _DAY), before, after))
+            found.append(OffsetChange(_first_with(zone, after, day, day + _DAY), before, after))
         before = after
     return tuple(found)
 
@@ -135,7 +135,7 @@ class _Span(NamedTuple):
 
     start: int
     end: int
-    change: Change
+    change: OffsetChange
     """The last change, if it is recent."""
 
     def first_wall(self, cron: Cron) -> int:
@@ -230,7 +230,7 @@ def _spans_back(zone: tzinfo, start: int, end: int) -> Iterator[_Span]:
         end = stop
 
 
-def _latest(zone: tzinfo, at: int) -> Change:
+def _latest(zone: tzinfo, at: int) -> OffsetChange:
     """The last change until a moment, if it may matter yet; else one that changes nothing."""
     offset = offset_at(zone, at)
-    return next(changes_back(zone, at - _LONGEST_OVERLAP, at + 1), Change(at, offset, offset))
+    return next(changes_back(zone, at - _LONGEST_OVERLAP, at + 1), OffsetChange(at, offset, offset))

@@ -236,14 +236,14 @@ _LOOSER = ("||", "?")
 """Looser than ``&&``: beside one of them no part must hold."""
 
 
-class Demand(NamedTuple):
+class RequiredValue(NamedTuple):
     """``text``: the value that the name must equal; ``is_all``: the expression has no other condition."""
 
     text: str
     is_all: bool
 
 
-def demand_of(expression: str, name: str) -> Demand | None:
+def demand_of(expression: str, name: str) -> RequiredValue | None:
     """What must hold wherever the expression holds: ``name == "text"``, alone or joined with others by ``&&``.
 
     None: no such thing is seen, which does not mean that there is none. The expression can be read.
@@ -260,7 +260,7 @@ def demand_of(expression: str, name: str) -> Demand | None:
         else:
             parts[-1].append(token)
     texts = [text for part in parts if (text := _equal(part, name)) is not None]
-    return Demand(texts[0], len(parts) == 1) if texts else None
+    return RequiredValue(texts[0], len(parts) == 1) if texts else None
 
 
 def _equal(part: Sequence[Token], name: str) -> str | None:

@@ -27,7 +27,7 @@ class NotYetError(LookupError):
     """This process does not answer this question, or not yet."""
 
 
-class Answering:
+class ParentAnswers:
     """Answers the questions of the parent, by name; ``answers`` may grow while it runs.
 
     Args:

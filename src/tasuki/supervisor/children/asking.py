@@ -35,7 +35,7 @@ class SignOfLife(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ChildAnswer:
     """The state of a question to one child."""
 
     value: Any = None
@@ -141,14 +141,14 @@ class Children:
         self.on_answer: Callable[[int, str, Any], object] = lambda number, name, value: None
         self.on_end: Callable[[int], object] = lambda number: None
         self._links: dict[int, Link] = {}
-        self._answers: dict[int, dict[str, Answer]] = {}
+        self._answers: dict[int, dict[str, ChildAnswer]] = {}
 
     def open(self, number: int) -> Link:
         """A link for the child of this number, which is about to start."""
         answers = self._answers[number] = {}
 
         def keep(name: str, value: Any) -> None:
-            answers[name] = Answer(value, asyncio.get_running_loop().time())
+            answers[name] = ChildAnswer(value, asyncio.get_running_loop().time())
             self.on_answer(number, name, value)
 
         self._links[number] = link = Link(keep)
@@ -166,11 +166,11 @@ class Children:
 
     def last(self, number: int, name: str) -> Any:
         """The last answer of a child to a question without arguments; None: it has given none, or it does not run."""
-        return self._answers.get(number, {}).get(name, Answer()).value
+        return self._answers.get(number, {}).get(name, ChildAnswer()).value
 
     async def ask(
         self, name: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = PATIENCE
-    ) -> dict[int, Answer]:
+    ) -> dict[int, ChildAnswer]:
         """Ask every child, all at once, such as ``metrics``, ``health``, ``events``; what each says, by its number.
 
         A child that does not answer in time counts with its last answer to this question, if that had no arguments,
@@ -184,14 +184,14 @@ class Children:
 
     @staticmethod
     async def _ask(
-        link: Link, known: Mapping[str, Answer], name: str, arguments: Mapping[str, Any] | None, timeout: float
-    ) -> Answer:
+        link: Link, known: Mapping[str, ChildAnswer], name: str, arguments: Mapping[str, Any] | None, timeout: float
+    ) -> ChildAnswer:
         problem = f"it has not answered for {timeout:g} s"
         try:
             answer = await link.ask(name, arguments)
             await asyncio.wait([answer], timeout=timeout)  # a late answer is kept all the same
             if answer.done():
-                return Answer(answer.result(), asyncio.get_running_loop().time())
+                return ChildAnswer(answer.result(), asyncio.get_running_loop().time())
         except NoAnswerError as error:
             problem = str(error)
-        return replace(known.get(name, Answer()) if not arguments else Answer(), problem=problem)
+        return replace(known.get(name, ChildAnswer()) if not arguments else ChildAnswer(), problem=problem)

@@ -17,7 +17,7 @@ QUESTION = "stop_timeout"
 """The question of the heartbeat; its answer is how long the child may take to stop, in seconds."""
 
 
-class Limits(NamedTuple):
+class SilenceLimits(NamedTuple):
     """Seconds."""
 
     silent: float = 30.0
@@ -42,7 +42,7 @@ class SilenceRule:
     answer as soon as they run again.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: SilenceLimits) -> None:
         self._limits = limits
         self._looked_at = self._watched_since = float("-inf")
         self._used: dict[int, _Use] = {}
@@ -85,12 +85,12 @@ class Heartbeat:
         children: Children,
         on_frozen: Callable[[int, float], object],
         used: Callable[[], Mapping[int, float]],
-        limits: Limits | None = None,
+        limits: SilenceLimits | None = None,
     ) -> None:
         self._children = children
         self._on_frozen = on_frozen
         self._used = used
-        self._limits = limits or Limits()
+        self._limits = limits or SilenceLimits()
         self._rule = SilenceRule(self._limits)
 
     async def run(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.schedules.scheduler import SALT, Scheduler, identified
-from tasuki.schedules.schedule_group import AGAIN, Lane, lanes_of
+from tasuki.schedules.schedule_group import AGAIN, ScheduleGroup, lanes_of
 from tasuki.state.pauses import pause_in
 from tasuki.testing.clock import FakeClock
 
@@ -18,7 +18,7 @@ class TwinSchedules:
     def __init__(self, assembly: Assembly, clock: FakeClock) -> None:
         self._clock = clock
         start = int(clock.time())
-        self._lanes: list[tuple[Scheduler, Lane]] = [
+        self._lanes: list[tuple[Scheduler, ScheduleGroup]] = [
             (scheduler, lane)
             for scheduler in assembly.schedulers.values()
             for lane in lanes_of(identified(scheduler.schedules, _SALT).values(), lambda _: start)
@@ -52,5 +52,5 @@ class TwinSchedules:
             lane.again_at = self._clock.monotonic() + AGAIN
         return was_due
 
-    def _due_in(self, lane: Lane) -> float | None:
+    def _due_in(self, lane: ScheduleGroup) -> float | None:
         return lane.due_in(self._clock.time(), self._clock.monotonic())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.consumers.consumer import Consumer
     from tasuki.consumers.delivery import Delivery
-    from tasuki.consumers.handling.pool import Worker
+    from tasuki.consumers.handling.pool import PoolWorker
     from tasuki.drivers.memory.queue import MemoryQueue
     from tasuki.drivers.memory.slots import Slot
     from tasuki.queues.queue import Queue
@@ -334,7 +334,7 @@ class HandlerLimits:
     """Interrupts overdue handlers; a handler counts from when it is first seen running."""
 
     def __init__(self) -> None:
-        self._ends: dict[Worker, tuple[Delivery, float]] = {}
+        self._ends: dict[PoolWorker, tuple[Delivery, float]] = {}
         """The running deliveries that have a limit, and when they end, in the loop's time."""
 
     def left(self, consumers: Sequence[Consumer]) -> float | None:
@@ -355,7 +355,7 @@ class HandlerLimits:
                 worker.interrupt("timeout")
 
 
-def _running(consumers: Sequence[Consumer]) -> Iterator[tuple[Worker, Delivery, float]]:
+def _running(consumers: Sequence[Consumer]) -> Iterator[tuple[PoolWorker, Delivery, float]]:
     """The running handlers that have a limit: their consumer's, or their task's."""
     for consumer in consumers:
         for worker in consumer.now.workers:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tasuki.consumers.handling.pool import Worker
+from tasuki.consumers.handling.pool import PoolWorker
 from tasuki.consumers.jobs.timeouts import Timeouts
 from tasuki.observe.events import EventRing
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_limit_of_milliseconds_makes_no_more_sweeps() -> None:
     sweeps = 0
 
-    def overdue() -> Iterable[Worker]:
+    def overdue() -> Iterable[PoolWorker]:
         nonlocal sweeps
         sweeps += 1
         return ()

@@ -14,9 +14,9 @@ from django.utils import timezone
 from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.tasks.results import (
     PACKAGE,
-    Results,
     Status,
     TaskResultDoesNotExist,
+    TaskResults,
     task_enqueued,
     task_finished,
     task_started,
@@ -176,14 +176,14 @@ def test_a_task_that_is_given_up_without_its_code_has_failed(twin: TestApp) -> N
 def test_a_cache_that_fails_after_the_run_does_not_make_the_task_run_again(
     twin: TestApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    save = Results.save
+    save = TaskResults.save
 
-    def save_until_the_end(results: Results, result: Any) -> None:
+    def save_until_the_end(results: TaskResults, result: Any) -> None:
         if result.is_finished or result.errors:
             raise ConnectionError("the cache is away")
         save(results, result)
 
-    monkeypatch.setattr(Results, "save", save_until_the_end)
+    monkeypatch.setattr(TaskResults, "save", save_until_the_end)
     done, failed = tasks.add.enqueue(1, 2), tasks.fail.enqueue("reject")
     twin.sync.drain()
     assert [dead.id for dead in twin.dead] == [failed.id]
@@ -200,7 +200,7 @@ def test_a_cache_that_fails_before_the_run_postpones_the_task(
     """With one attempt, the default, it would have failed without ever having run."""
     result = tasks.add.enqueue(1, 2)
     with monkeypatch.context() as broken:
-        broken.setattr(Results, verb, _refuse)
+        broken.setattr(TaskResults, verb, _refuse)
         twin.sync.drain()
         assert [message.id for message in twin.waiting("default")] == [result.id]
         assert (twin.dead, twin.errors) == ([], [])
@@ -216,11 +216,11 @@ def test_a_result_that_cannot_be_read_begins_again_instead_of_waiting_for_ever(
 ) -> None:
     result = tasks.add.enqueue(1, 2)
 
-    def unreadable(results: Results, id: str) -> Any:
+    def unreadable(results: TaskResults, id: str) -> Any:
         raise ValueError("not a result")
 
     with monkeypatch.context() as broken:
-        broken.setattr(Results, "load", unreadable)
+        broken.setattr(TaskResults, "load", unreadable)
         twin.sync.drain()
     result.refresh()
     assert (result.status, result.return_value) == (Status.SUCCESSFUL, 3)
@@ -232,7 +232,7 @@ def test_a_task_is_given_up_also_while_its_cache_fails(twin: TestApp, monkeypatc
     using = {"backend": "default", "queue_name": "default", "priority": 0}
     context = RecordingContext(Message(result.id, b"", {}))
     with monkeypatch.context() as broken:
-        broken.setattr(Results, "load", _refuse)
+        broken.setattr(TaskResults, "load", _refuse)
         give_up("tests.support.django_site.tasks.add", [1, 2], {}, using, HandlerTimeoutError("too long"), context)
     result.refresh()
     assert result.status == Status.FAILED

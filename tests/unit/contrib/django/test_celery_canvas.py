@@ -16,7 +16,7 @@ from django.test import override_settings
 from tasuki.contrib.django import project
 from tasuki.contrib.django.celery import chain, chord, crontab, group, ping, states
 from tasuki.contrib.django.celery.schedules import _declare, declare_schedules
-from tasuki.contrib.django.config import Config
+from tasuki.contrib.django.config import DjangoConfig
 from tasuki.contrib.django.project import make_app, project_app
 from tasuki.errors import PublishError
 from tasuki.ids import name_for
@@ -216,7 +216,7 @@ def test_a_schedule_without_a_task_is_a_mistake() -> None:
 
 
 def test_ping_finds_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = make_app(Config(url=f"sqlite:///{tmp_path}/queue.db"))
+    app = make_app(DjangoConfig(url=f"sqlite:///{tmp_path}/queue.db"))
     app.queue("jobs").task(name="nothing")(lambda: None)
     monkeypatch.setattr(project, "_app", app)
 

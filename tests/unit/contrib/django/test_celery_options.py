@@ -24,7 +24,7 @@ from tasuki.contrib.django.celery import (
     task_failure,
 )
 from tasuki.contrib.django.celery.options import rules_of
-from tasuki.contrib.django.config import Config
+from tasuki.contrib.django.config import DjangoConfig
 from tasuki.contrib.django.project import make_app, project_app
 from tasuki.contrib.django.transactions import DjangoSync
 from tasuki.ids import name_for
@@ -206,7 +206,7 @@ def test_a_periodic_task_of_the_app_is_a_schedule() -> None:
 
 
 def test_periodic_tasks_without_names_get_the_same_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project, "_app", made := make_app(Config("memory://")))
+    monkeypatch.setattr(project, "_app", made := make_app(DjangoConfig("memory://")))
     app = Celery("another")
 
     @app.on_after_configure.connect
@@ -222,7 +222,7 @@ def test_periodic_tasks_without_names_get_the_same_in_every_process(monkeypatch:
 
 
 def test_schedules_of_any_name_are_apart_and_have_the_options_of_their_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(project, "_app", made := make_app(Config("memory://")))
+    monkeypatch.setattr(project, "_app", made := make_app(DjangoConfig("memory://")))
     app = Celery("another")
     for name in ("毎晩の掃除", "毎朝の掃除", "a b", "a-b"):
         app.add_periodic_task(timedelta(hours=1), bridged.mail.s("ada"), name=name)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from tasuki.contrib.django.config import Config, read_config, url_of
+from tasuki.contrib.django.config import DjangoConfig, read_config, url_of
 
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "USER": "ada", "HOST": "db", "PORT": 5433},
@@ -18,17 +18,17 @@ DATABASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("given", "config"),
     [
-        ({}, Config("sqlite://")),
-        ({"URL": "redis://h"}, Config("redis://h")),
-        ({"APP": "shop.jobs:app"}, Config(app="shop.jobs:app")),
-        ({"DATABASE": "default"}, Config("postgresql://ada@db:5433/shop", database="default")),
+        ({}, DjangoConfig("sqlite://")),
+        ({"URL": "redis://h"}, DjangoConfig("redis://h")),
+        ({"APP": "shop.jobs:app"}, DjangoConfig(app="shop.jobs:app")),
+        ({"DATABASE": "default"}, DjangoConfig("postgresql://ada@db:5433/shop", database="default")),
         (
             {"DATABASE": "default", "URL": "postgresql://other/shop"},
-            Config("postgresql://other/shop", database="default"),
+            DjangoConfig("postgresql://other/shop", database="default"),
         ),
     ],
 )
-def test_what_it_means(given: dict[str, Any], config: Config) -> None:
+def test_what_it_means(given: dict[str, Any], config: DjangoConfig) -> None:
     assert read_config(given, DATABASES) == config or given.get("APP")
     assert read_config(given, DATABASES).app == config.app
     assert read_config(given, DATABASES).database == config.database

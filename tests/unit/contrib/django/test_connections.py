@@ -11,7 +11,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import close_old_connections, connection
 
 from tasuki.contrib.django import connections
-from tasuki.contrib.django.config import Config
+from tasuki.contrib.django.config import DjangoConfig
 from tasuki.contrib.django.project import make_app, project_app
 from tasuki.testing import TestApp
 from tests.support.django_site.tasks import seen, send, send_async
@@ -46,7 +46,7 @@ def test_connections_of_an_interrupted_function_are_closed(
     told: list[int] = []
     monkeypatch.setattr(django.db.connections, "close_all", lambda: told.append(threading.get_ident()))
     threads: list[int] = []
-    app = make_app(Config("memory://"))
+    app = make_app(DjangoConfig("memory://"))
     jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
 
     @jobs.task(handler_timeout="50ms")

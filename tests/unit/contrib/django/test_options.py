@@ -8,7 +8,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from tasuki.contrib.django.tasks.backend import Options, TasukiBackend, priority_of, read_options
-from tasuki.contrib.django.tasks.results import Results
+from tasuki.contrib.django.tasks.results import TaskResults
 from tests.support.django_site import tasks
 
 
@@ -54,7 +54,7 @@ def test_a_cache_that_does_not_exist_is_refused() -> None:
 
 
 def test_a_cache_of_one_process_is_refused() -> None:
-    assert not Results("default", 60).is_shared
+    assert not TaskResults("default", 60).is_shared
     (error,) = tasks.add.get_backend().check()
     assert error.id == "tasuki.E003"
     assert "TASKS['default'] keeps results in the cache 'default', which other processes do not see" in error.msg

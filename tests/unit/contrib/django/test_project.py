@@ -15,7 +15,7 @@ from django.test import override_settings
 import tasuki.contrib.django as contrib
 from tasuki import App
 from tasuki.contrib.django import checks, project
-from tasuki.contrib.django.config import Config
+from tasuki.contrib.django.config import DjangoConfig
 from tasuki.contrib.django.connections import closing_connections
 from tasuki.contrib.django.project import make_app, project_app
 from tasuki.contrib.django.tasks.backend import TasukiBackend
@@ -40,17 +40,17 @@ def test_one_app_for_all(jobs: ModuleType) -> None:
 
 
 def test_the_users_own_app_takes_part_in_transactions_too(jobs: ModuleType) -> None:
-    app = make_app(Config(app="shop_jobs:app"))
+    app = make_app(DjangoConfig(app="shop_jobs:app"))
     assert app is jobs.app
     assert isinstance(app.sync, DjangoSync)
     assert app.around is closing_connections
     with pytest.raises(ImproperlyConfigured, match=r"TASUKI\['APP'\]: .* did you mean shop_jobs:app"):
-        make_app(Config(app="shop_jobs:ap"))
+        make_app(DjangoConfig(app="shop_jobs:ap"))
 
 
 def test_relative_paths_start_at_base_dir(tmp_path: Path) -> None:
     with override_settings(BASE_DIR=tmp_path):
-        assert make_app(Config()).root == tmp_path
+        assert make_app(DjangoConfig()).root == tmp_path
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_good_project_passes_the_checks() -> None:
 
 def test_the_time_zone_of_django_is_the_zone_of_cron_expressions(other: App, monkeypatch: pytest.MonkeyPatch) -> None:
     with override_settings(TIME_ZONE="Asia/Tokyo"):
-        own = make_app(Config("memory://"))
+        own = make_app(DjangoConfig("memory://"))
         own.schedule("nightly", own.queue("jobs"), cron="30 2 * * *", body={})
         monkeypatch.setattr(project, "_app", own)
         assert checks.check_project() == []

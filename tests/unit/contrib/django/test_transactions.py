@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
 from tasuki.app.state.jobs import SyncJob
-from tasuki.contrib.django.config import Config
+from tasuki.contrib.django.config import DjangoConfig
 from tasuki.contrib.django.project import make_app, project_app
 from tasuki.contrib.django.transactions import AfterCommit, DjangoSync, way_of
 from tasuki.errors import (
@@ -210,7 +210,7 @@ def test_a_test_without_a_twin_does_not_reach_the_real_queues(twin: TestApp, mon
 def test_a_test_without_a_twin_that_reaches_other_queues_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = make_app(Config("memory://"))
+    app = make_app(DjangoConfig("memory://"))
     other = app.queue("other")
     monkeypatch.setitem(connection.settings_dict, "NAME", "test_shop")
     try:

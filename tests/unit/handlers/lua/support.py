@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasuki.handlers.lua import LuaHandler, LuaLibrary, LuaLimits, LuaSource
+from tasuki.handlers.lua import LuaHandler, LuaLibrary, LuaSource, ScriptLimits
 from tasuki.handlers.lua.modules import MODULES
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.message import Message
@@ -27,7 +27,7 @@ def handler(
     **limits: Any,
 ) -> LuaHandler:
     """A handler of a whole script; one that is about no time has enough of it, also on a busy machine."""
-    source, bounds = LuaSource(text, "script.lua"), LuaLimits(**{"time": 60.0, **limits})
+    source, bounds = LuaSource(text, "script.lua"), ScriptLimits(**{"time": 60.0, **limits})
     return LuaHandler(LuaScript("app:script", source, method, modules, imports or {}, bounds))
 
 

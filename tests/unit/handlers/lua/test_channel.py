@@ -12,7 +12,7 @@ import pytest
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua.handler import LuaHandler
 from tasuki.handlers.lua.host.scheduler import MOST_ENDING, Concurrency
-from tasuki.handlers.lua.script import LuaLimits, LuaScript, LuaSource
+from tasuki.handlers.lua.script import LuaScript, LuaSource, ScriptLimits
 from tasuki.testing.clock import virtual_time
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import delivery, handler, run
@@ -191,7 +191,7 @@ async def test_a_script_cannot_yield_while_it_loads() -> None:
 @pytest.mark.anyio
 async def test_what_python_does_for_a_script_is_its_time_too(loop: str) -> None:
     source = LuaSource(f"return function() {loop} end", "x.lua")
-    handler = LuaHandler(LuaScript("a:b", source, modules=["json", "logger"], limits=LuaLimits(time=0.1)))
+    handler = LuaHandler(LuaScript("a:b", source, modules=["json", "logger"], limits=ScriptLimits(time=0.1)))
     with pytest.raises(LuaLimitError, match=r"x\.lua:1: the script ran longer than its 100ms"):
         await handler.handle(1, RecordingContext())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.handlers.lua import LuaLimits
+from tasuki.handlers.lua import ScriptLimits
 from tasuki.handlers.lua.host.runtime import Runtime
 from tests.unit.consumers.instructions import counting
 from tests.unit.handlers.lua.support import delivery, handler
@@ -48,7 +48,7 @@ end
 @pytest.mark.parametrize("name", GUARDED)
 def test_a_guarded_function_costs_no_more_than_its_budget(name: str) -> None:
     arguments, instructions, calls = GUARDED[name]
-    runtime: Any = Runtime(LuaLimits())
+    runtime: Any = Runtime(ScriptLimits())
     count, guarded = runtime._lua.execute(COUNT), runtime._guards[name]
     found = [
         (count(guarded, arguments, mask, period, 200) - count(guarded, arguments, mask, period, 100)) / 100

@@ -6,7 +6,7 @@ import pytest
 
 from tasuki.errors import CodecError, HandlerError, PolicyDeniedError
 from tasuki.handlers.lua.host.errors import describe, limited, raised, returned, script_trace
-from tasuki.handlers.lua.script import LuaLimits
+from tasuki.handlers.lua.script import ScriptLimits
 
 
 def test_what_a_host_function_failed_with() -> None:
@@ -32,7 +32,7 @@ def test_the_frames_of_the_host_are_left_out() -> None:
 
 
 def test_a_limit_is_told_with_its_place() -> None:
-    error = limited((5, "memory", "s.lua:1: ", ""), LuaLimits(memory=2**20))
+    error = limited((5, "memory", "s.lua:1: ", ""), ScriptLimits(memory=2**20))
     assert str(error) == "s.lua:1: the script needs more than its 1MiB of memory"
     with pytest.raises(type(error)):
         raise error

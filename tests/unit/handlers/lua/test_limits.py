@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
-from tasuki.handlers.lua import LuaLimits
+from tasuki.handlers.lua import ScriptLimits
 from tests.unit.handlers.lua.support import delivery, handler, run
 
 pytestmark = pytest.mark.anyio
@@ -270,11 +270,11 @@ async def test_a_raise_after_late_finalizers_is_quiet() -> None:
 
 
 def test_limits_are_described() -> None:
-    limits = LuaLimits(memory=1024, time=1.5, instructions=7)
+    limits = ScriptLimits(memory=1024, time=1.5, instructions=7)
     assert limits.describe("memory") == "the script needs more than its 1KiB of memory"
     assert limits.describe("time") == "the script ran longer than its 1.5s"
     assert limits.describe("instructions") == "the script ran more than its 7 instructions"
-    assert LuaLimits() == LuaLimits(memory=64 * 2**20, time=1.0, instructions=None)
+    assert ScriptLimits() == ScriptLimits(memory=64 * 2**20, time=1.0, instructions=None)
 
 
 async def test_a_script_that_holds_its_memory_is_loaded_anew() -> None:

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tasuki.errors import LuaLimitError
-from tasuki.handlers.lua import LuaLimits, LuaSource
+from tasuki.handlers.lua import LuaSource, ScriptLimits
 from tasuki.handlers.lua.remote.shared import SharedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tests.unit.handlers.lua.support import ALL, delivery
@@ -32,7 +32,7 @@ async def make() -> AsyncIterator[Make]:
 
         def made(code: str, top: str = "", seconds: float = 60.0) -> SharedLuaHandler:
             source = LuaSource(f"{top}\nreturn function(body) {code}\nend", "script.lua")
-            handler = SharedLuaHandler(LuaScript("app:script", source, None, ALL, {}, LuaLimits(time=seconds)))
+            handler = SharedLuaHandler(LuaScript("app:script", source, None, ALL, {}, ScriptLimits(time=seconds)))
             stack.push_async_callback(handler.stop)
             return handler
 

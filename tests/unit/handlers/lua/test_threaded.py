@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimitError, LuaSyntaxError
-from tasuki.handlers.lua import LuaLimits, LuaSource
+from tasuki.handlers.lua import LuaSource, ScriptLimits
 from tasuki.handlers.lua.remote.shared import ThreadedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.testing.context import RecordingContext
@@ -28,7 +28,7 @@ async def make() -> AsyncIterator[Make]:
 
         def made(code: str, *, threads: int = 2, top: str = "", **limits: Any) -> ThreadedLuaHandler:
             source = LuaSource(f"{top}\nreturn function(...) local body = ... {code}\nend", "script.lua")
-            script = LuaScript("app:script", source, None, ALL, {}, LuaLimits(**limits))
+            script = LuaScript("app:script", source, None, ALL, {}, ScriptLimits(**limits))
             handler = ThreadedLuaHandler(script, threads=threads)
             stack.push_async_callback(handler.stop)
             return handler

@@ -13,7 +13,7 @@ import pytest
 from tasuki.contracts.handler import Reject, Retry, Snooze
 from tasuki.errors import HandlerError, LuaError, LuaLimitError, LuaSyntaxError, ResultError
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
-from tasuki.handlers.lua import LuaLimits, LuaSource
+from tasuki.handlers.lua import LuaSource, ScriptLimits
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.kinds.stores import memory_store
@@ -37,7 +37,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 def lua(stack: AsyncExitStack) -> Callable[..., IsolatedLuaHandler]:
     def made(code: str, *, top: str = "", **limits: Any) -> IsolatedLuaHandler:
         source = LuaSource(f"{top} return function(...) local body = ... {code}\nend", "script.lua")
-        script = LuaScript("app:script", source, modules=ALL, limits=LuaLimits(**limits))
+        script = LuaScript("app:script", source, modules=ALL, limits=ScriptLimits(**limits))
         handler = IsolatedLuaHandler(script, processes=1)
         stack.push_async_callback(handler.stop)
         return handler

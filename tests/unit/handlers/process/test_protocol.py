@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.errors import HandlerError
-from tasuki.handlers.process.failure import Failure
+from tasuki.handlers.process.failure import PlainFailure
 from tasuki.handlers.process.protocol import (
     MAX_PARTS,
     RESULT,
+    FrameReader,
     ProtocolError,
-    Reader,
     Shape,
     decode,
     encode,
@@ -74,7 +74,7 @@ def test_extensions_are_counted() -> None:
 @given(st.lists(st.binary(max_size=30), max_size=8), st.lists(st.integers(1, 12)))
 def test_frames_may_arrive_in_any_pieces(payloads: list[bytes], cuts: list[int]) -> None:
     data = b"".join(frame(RESULT, number, payload) for number, payload in enumerate(payloads))
-    reader, found = Reader(), []
+    reader, found = FrameReader(), []
     for cut in [*cuts, len(data)]:
         found += list(reader.feed(data[:cut]))
         data = data[cut:]
@@ -83,7 +83,7 @@ def test_frames_may_arrive_in_any_pieces(payloads: list[bytes], cuts: list[int])
 
 
 def test_a_frame_that_is_too_long_is_refused_at_its_head() -> None:
-    reader = Reader(limit=100)
+    reader = FrameReader(limit=100)
     assert len(list(reader.feed(frame(RESULT, 1, b"x" * 100)))) == 1
     with pytest.raises(ProtocolError, match="a frame of 101 bytes"):
         list(reader.feed(struct.pack("<IBI", 101, RESULT, 1)))
@@ -131,5 +131,5 @@ def test_what_is_no_plain_data_is_refused_in_words() -> None:
 
 
 def test_a_failure_without_a_known_type_is_a_handler_error() -> None:
-    assert type(Failure("SystemExit", "x").error()) is HandlerError
-    assert type(Failure("KeyboardInterrupt", "x").error()) is HandlerError
+    assert type(PlainFailure("SystemExit", "x").error()) is HandlerError
+    assert type(PlainFailure("KeyboardInterrupt", "x").error()) is HandlerError

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from tasuki.errors import ProviderError
-from tasuki.handlers.providing.providers import Declared, Providers
+from tasuki.handlers.providing.providers import DeclaredProvider, Providers
 
 pytestmark = pytest.mark.anyio
 
@@ -51,7 +51,7 @@ async def test_the_end_closes_all_objects_whatever_one_raises(
 ) -> None:
     closed.clear()
     declared = {"app:first": first, "app:second": function}
-    providers = Providers([Declared(id, "process", lambda each=each: each) for id, each in declared.items()])  # type: ignore[misc]
+    providers = Providers([DeclaredProvider(id, "process", lambda each=each: each) for id, each in declared.items()])  # type: ignore[misc]
     for provider in providers.order([Second]):
         await providers.of_process(provider)
     await providers.stop()
@@ -60,7 +60,7 @@ async def test_the_end_closes_all_objects_whatever_one_raises(
 
 
 async def test_a_cancellation_of_the_providers_own_is_its_failure() -> None:
-    providers = Providers([Declared("app:second", "process", lambda: cancelled)])
+    providers = Providers([DeclaredProvider("app:second", "process", lambda: cancelled)])
     (provider,) = providers.order([Second])
     with pytest.raises(ProviderError, match=r"provider 'app:second' failed: it raised CancelledError\(\)"):
         await providers.of_process(provider)

@@ -8,7 +8,7 @@ import pytest
 
 from tasuki.observe.history import MOST, Hours, Minute, Point, added, decode, encode, five_minutes
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics, QueueMetrics
-from tasuki.observe.recorder import Recorder
+from tasuki.observe.recorder import MinuteRecorder
 
 NOW = 28_000_000
 
@@ -126,7 +126,7 @@ def test_one_run_is_shown_as_long_as_it_took() -> None:
     queue, consumer, recorder = (
         QueueMetrics(queue="app:mail", driver="app:driver"),
         ConsumerMetrics(consumer="app:sender", queue="app:mail", driver="app:driver"),
-        Recorder(),
+        MinuteRecorder(),
     )
     recorder.watch({("app:driver", "mail"): (queue, [consumer])})
     consumer.acked = 1

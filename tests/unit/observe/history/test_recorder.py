@@ -6,20 +6,20 @@ from typing import Any
 
 from tasuki.observe.history import Minute, Point, decode, encode
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics, QueueMetrics
-from tasuki.observe.recorder import Recorder
+from tasuki.observe.recorder import MinuteRecorder
 
 NAME = ("app:driver", "mail")
 
 
-def parts() -> tuple[QueueMetrics, ConsumerMetrics, Recorder]:
+def parts() -> tuple[QueueMetrics, ConsumerMetrics, MinuteRecorder]:
     queue = QueueMetrics(queue="app:mail", driver="app:driver")
     consumer = ConsumerMetrics(consumer="app:sender", queue="app:mail", driver="app:driver")
-    recorder = Recorder()
+    recorder = MinuteRecorder()
     recorder.watch({NAME: (queue, [consumer])})
     return queue, consumer, recorder
 
 
-def close(recorder: Recorder) -> dict[str, dict[str, Point]]:
+def close(recorder: MinuteRecorder) -> dict[str, dict[str, Point]]:
     return recorder.close(lambda name: (7, 2))
 
 

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasuki.schedules.times.wall_time import Change, changes, changes_back, find_zone, offset_at
+from tasuki.schedules.times.wall_time import OffsetChange, changes, changes_back, find_zone, offset_at
 
 YEAR = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()), int(datetime(2027, 1, 1, tzinfo=UTC).timestamp())
 
@@ -42,7 +42,7 @@ def test_a_change_at_either_end_is_left_out() -> None:
 
 def test_a_day_that_was_left_out() -> None:
     at = int(datetime(2011, 12, 30, 10, tzinfo=UTC).timestamp())
-    assert list(changes(find_zone("Pacific/Apia"), at - 86400, at + 86400)) == [Change(at, -10 * 3600, 14 * 3600)]
+    assert list(changes(find_zone("Pacific/Apia"), at - 86400, at + 86400)) == [OffsetChange(at, -10 * 3600, 14 * 3600)]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tasuki.supervisor.children import answering, asking
-from tasuki.supervisor.children.answering import Answering
-from tasuki.supervisor.children.asking import Answer, Children
+from tasuki.supervisor.children.answering import ParentAnswers
+from tasuki.supervisor.children.asking import ChildAnswer, Children
 from tasuki.supervisor.children.frames import Frame, Frames, encode
 
 pytestmark = pytest.mark.anyio
@@ -47,9 +47,9 @@ class Parent(Children):
         self.on_end = lambda number: self.told.append((number, "end", None))
         self.ends: dict[int, socket.socket] = {}
 
-    def begin(self, number: int, **answers: Any) -> Answering:
+    def begin(self, number: int, **answers: Any) -> ParentAnswers:
         link = self.open(number)
-        child = Answering(os.dup(link.child_end))
+        child = ParentAnswers(os.dup(link.child_end))
         self.ends[number] = socket.socket(fileno=os.dup(link.child_end))
         link.child_started()
         child.answers.update(answers)
@@ -122,7 +122,7 @@ async def test_an_answer_about_something_else_is_not_taken_for_this_one() -> Non
         await ours.ask("events", {"consumer": "app:mail"}, timeout=30)
         del child.answers["events"]
         found = await ours.ask("events", {"consumer": "app:images"}, timeout=30)
-        assert found[1] == Answer(problem="NotYetError: there is no answer to 'events' yet")
+        assert found[1] == ChildAnswer(problem="NotYetError: there is no answer to 'events' yet")
 
 
 async def test_a_child_that_cannot_answer_says_why(caplog: pytest.LogCaptureFixture) -> None:
@@ -176,7 +176,7 @@ async def test_a_parent_that_was_suspended_reads_the_rest_of_an_answer(monkeypat
     monkeypatch.setattr(answering, "_PATIENCE", struct.pack("ll", 0, 1000))
     ours, theirs = socket.socketpair()
     with ours:
-        child = Answering(theirs.detach())
+        child = ParentAnswers(theirs.detach())
         child._socket = waiting = Waiting(child._socket)
         child.answers["metrics"] = lambda: "x" * 2**20
         child.start()
@@ -193,7 +193,7 @@ async def test_a_child_that_ends_does_not_wait_for_a_parent_that_does_not_read(m
     monkeypatch.setattr(answering, "_PATIENCE", struct.pack("ll", 0, 1000))
     ours, theirs = socket.socketpair()
     with ours:
-        child = Answering(theirs.detach())
+        child = ParentAnswers(theirs.detach())
         child._socket = waiting = Waiting(child._socket)
         child.answers["metrics"] = lambda: "x" * 2**20
         child.start()
@@ -207,7 +207,7 @@ async def test_the_end_of_the_parent_is_told_once() -> None:
     ended = threading.Event()
     ours = Children()
     link = ours.open(1)
-    child = Answering(os.dup(link.child_end), ended.set)
+    child = ParentAnswers(os.dup(link.child_end), ended.set)
     child.start()
     await ours.close(1)
     assert ended.wait(30)

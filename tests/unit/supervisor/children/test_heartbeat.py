@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tasuki.supervisor.children.asking import SignOfLife
-from tasuki.supervisor.children.heartbeat import Limits, SilenceRule
+from tasuki.supervisor.children.heartbeat import SilenceLimits, SilenceRule
 
-RULE = Limits(silent=30.0, busy=300.0, look=2.0)
+RULE = SilenceLimits(silent=30.0, busy=300.0, look=2.0)
 
 
 def watched(rule: SilenceRule, until: float, heard: dict[int, SignOfLife], begin: float = 0.0) -> dict[int, float]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasuki.kinds.check.rights import Rights
     from tasuki.security.admin import AdminRights
     from tasuki.security.guard import Decision, Guard
-    from tasuki.security.policy import Finding
+    from tasuki.security.policy import PolicyFinding
 
 ADMIN = "queue.admin."
 ACTIONS = {
@@ -164,7 +164,7 @@ def _at_the_desk(rights: AdminRights, actor: str, action: str, resource: str) ->
 
 
 def _report(guard: Guard | None, action: str, resource: str, about: dict[str, Any]) -> dict[str, Any]:
-    from tasuki.security.actor import Request
+    from tasuki.security.actor import PolicyRequest
     from tasuki.security.guard import Guard
 
     guard = guard or Guard()
@@ -176,12 +176,12 @@ def _report(guard: Guard | None, action: str, resource: str, about: dict[str, An
     found = []
     if guard.actor is not None and guard.scope is not None:
         for verb, what in asked:
-            found += [(verb, what, one) for one in guard.scope.judge(Request(guard.actor, verb, what, about))]
+            found += [(verb, what, one) for one in guard.scope.judge(PolicyRequest(guard.actor, verb, what, about))]
     return _document(decision, guard.actor.id if guard.actor else None, action, resource, found)
 
 
 def _document(
-    decision: Decision, actor: str | None, action: str, resource: str, found: list[tuple[str, str, Finding]]
+    decision: Decision, actor: str | None, action: str, resource: str, found: list[tuple[str, str, PolicyFinding]]
 ) -> dict[str, Any]:
     return {
         "allowed": decision.allowed,

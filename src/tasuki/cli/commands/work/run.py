@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tasuki.cli.worker.starting import EarlySignals
     from tasuki.contracts.recycling import Limits
     from tasuki.kinds.check.project import Project
-    from tasuki.supervisor.children.answering import Answering
+    from tasuki.supervisor.children.answering import ParentAnswers
 
 _log = logging.getLogger("tasuki.cli")
 
@@ -153,7 +153,7 @@ def run_here(
     watcher: Watcher,
     health_file: Path | None = None,
     recycling: Recycling | None = None,
-    parent: Answering | None = None,
+    parent: ParentAnswers | None = None,
     *,
     reloads: bool = False,
     until_empty: bool = False,

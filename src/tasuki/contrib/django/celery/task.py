@@ -19,13 +19,13 @@ from tasuki.contracts.handler import Context, Retry
 from tasuki.contrib.django.celery.calls.eager import EagerResult, run_now
 from tasuki.contrib.django.celery.calls.request import (
     Request,
-    Wanted,
+    WantedRetry,
     current_request,
     refuse_others,
     requested,
     signal_of,
 )
-from tasuki.contrib.django.celery.calls.running import HOOKS, Hooks, give_up, run
+from tasuki.contrib.django.celery.calls.running import HOOKS, TaskHooks, give_up, run
 from tasuki.contrib.django.celery.calls.signature import Signature
 from tasuki.contrib.django.celery.names import OF_TASK
 from tasuki.contrib.django.celery.options import refuse_unknown_options, rules_of
@@ -47,7 +47,7 @@ tasks: dict[str, Task] = {}
 """All tasks of this process by name."""
 
 
-class Task(Hooks, Guessed):
+class Task(TaskHooks, Guessed):
     """A function that workers run; also the base class of classes for the option ``base``.
 
     Calling it calls the function here and now, as before it was decorated.
@@ -142,7 +142,7 @@ class Task(Hooks, Guessed):
         refuse_others(self.name, request, args, kwargs)
         most = self.max_retries if max_retries is None else max_retries
         delay = self.default_retry_delay if countdown is None else countdown
-        signal = signal_of(self.name, request, Wanted(current if exc is None else exc, delay, eta, most))
+        signal = signal_of(self.name, request, WantedRetry(current if exc is None else exc, delay, eta, most))
         if throw:
             raise signal
         return signal

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
 from tasuki.contrib.django.project import project_app
-from tasuki.contrib.django.tasks.results import BaseTaskBackend, Results, put, ready_result, task_enqueued
+from tasuki.contrib.django.tasks.results import BaseTaskBackend, TaskResults, put, ready_result, task_enqueued
 from tasuki.contrib.django.transactions import DjangoSync
 from tasuki.message import MESSAGE_TYPE, new_id
 from tasuki.registry.references import did_you_mean
@@ -113,9 +113,9 @@ class TasukiBackend(BaseTaskBackend):
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
         self.settings: Options = read_options(alias, self.options, self.queues)
-        self.store: Results | None = None
+        self.store: TaskResults | None = None
         if self.settings.results is not None:
-            self.store = Results(self.settings.results, self.settings.result_seconds)
+            self.store = TaskResults(self.settings.results, self.settings.result_seconds)
         self.supports_priority = self.settings.priority
         self.supports_get_result = self.store is not None
 

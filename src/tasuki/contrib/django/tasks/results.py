@@ -79,7 +79,7 @@ _TIMES = ("enqueued_at", "started_at", "finished_at", "last_attempted_at")
 _LOCAL = ("LocMemCache", "DummyCache")
 
 
-class Results:
+class TaskResults:
     """The results of one backend in a cache.
 
     Args:

@@ -12,7 +12,7 @@ from tasuki.consumers.reports.recorder_queries import message_as_events
 from tasuki.desk.reading.snapshot import RunningRow
 from tasuki.desk.site import Site
 from tasuki.observe.events import STACK, as_dicts
-from tasuki.state.recorder_requests import Worker, ask
+from tasuki.state.recorder_requests import WorkerAddress, ask
 from tasuki.state.worker_record import Presence
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def stacks_in(site: Site, worker: Presence) -> tuple[Lines, list[str]]:
 
 async def held_in(site: Site, queue: str, running: RunningRow) -> Sequence[dict[str, Any]]:
     """A running message and the stack of its handler, as events. Raises AwayError, DriverError."""
-    id, who = running.message.id, Worker(running.host, running.pid)
+    id, who = running.message.id, WorkerAddress(running.host, running.pid)
 
     async def look(live: Assembly) -> Sequence[dict[str, Any]]:
         state = live.state_of(queue)
@@ -101,5 +101,5 @@ async def _in(
 async def _ask(
     state: SharedState, worker: Presence, consumers: set[str], newest: int
 ) -> dict[str, list[dict[str, Any]]]:
-    store, who = await state.store(), Worker(worker.host, worker.pid)
+    store, who = await state.store(), WorkerAddress(worker.host, worker.pid)
     return await ask(store, who, consumers, newest, _PATIENCE, stacks=not newest)

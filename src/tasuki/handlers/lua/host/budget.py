@@ -18,7 +18,7 @@ from typing import Any
 
 from tasuki.errors import HandlerError, LuaLimitError
 from tasuki.handlers.lua.host.runtime import Runtime
-from tasuki.handlers.lua.script import LuaLimits
+from tasuki.handlers.lua.script import ScriptLimits
 
 MOST_DEPTH = 32
 """Calls of scripts within each other."""
@@ -59,7 +59,7 @@ class Budget:
         return caller if caller is not None and caller.is_open else None
 
     @classmethod
-    def of_call(cls, function: str, limits: LuaLimits, *, is_remote: bool = False) -> Budget:
+    def of_call(cls, function: str, limits: ScriptLimits, *, is_remote: bool = False) -> Budget:
         """The budget of a function that is called, perhaps by a script.
 
         Raises:

@@ -22,7 +22,7 @@ from tasuki.errors import (
 )
 from tasuki.handlers.lua.host.outbound import build
 from tasuki.handlers.lua.modules import MODULES
-from tasuki.handlers.lua.script import LuaLimits
+from tasuki.handlers.lua.script import ScriptLimits
 from tasuki.handlers.process.failure import plain_details, plain_text
 
 _NIL_GLOBAL = re.compile(r"attempt to (?:index|call) a nil value \(global '(\w+)'\)$")
@@ -60,7 +60,7 @@ def _hint_for_nil(message: str) -> str:
     return f"; the sandbox has no {name}" if name in _ABSENT else ""
 
 
-def limited(reply: Sequence[Any], limits: LuaLimits) -> LuaLimitError:
+def limited(reply: Sequence[Any], limits: ScriptLimits) -> LuaLimitError:
     """The error for a script that a limit ended, at the line where it was."""
     _, limit, position, trace = reply
     message = position + limits.describe(limit)

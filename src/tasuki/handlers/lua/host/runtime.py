@@ -17,7 +17,7 @@ from typing import Any, NoReturn, cast
 from tasuki.errors import HandlerError, LuaLimitError
 from tasuki.handlers.lua.host.outbound import SCALARS, Conversion, Guest, LargeValueError, Outbound
 from tasuki.handlers.lua.nil_keys import ignore_nil_keys
-from tasuki.handlers.lua.script import LuaLibrary, LuaLimits, LuaScript
+from tasuki.handlers.lua.script import LuaLibrary, LuaScript, ScriptLimits
 from tasuki.handlers.lua.types import strip
 
 PATIENCE = 0.01
@@ -66,7 +66,7 @@ class Runtime:
 
     def __init__(
         self,
-        limits: LuaLimits,
+        limits: ScriptLimits,
         own_clock: Callable[[], float] | None = None,
         tired: Callable[[], None] | None = None,
     ) -> None:

@@ -10,9 +10,9 @@ import msgspec
 from tasuki.errors import LuaError, LuaLimitError
 from tasuki.handlers.lua.host.budget import Budget
 from tasuki.handlers.lua.remote.remote import RemoteContext, RemoteLuaHandler
-from tasuki.handlers.lua.script import LuaLimits, LuaScript
+from tasuki.handlers.lua.script import LuaScript, ScriptLimits
 from tasuki.handlers.process.confine import ProcessorTime, confine
-from tasuki.handlers.process.failure import Failure, failure_of
+from tasuki.handlers.process.failure import PlainFailure, failure_of
 from tasuki.handlers.process.server import Asker, Server
 
 
@@ -33,10 +33,10 @@ class _Asking:
 
 
 class LuaSite:
-    """See :class:`tasuki.handlers.process.server.Site`."""
+    """See :class:`tasuki.handlers.process.server.ChildSite`."""
 
     def __init__(self) -> None:
-        self._limits = LuaLimits()
+        self._limits = ScriptLimits()
         self._id = ""
         self._handler: RemoteLuaHandler | None = None
 
@@ -65,7 +65,7 @@ class LuaSite:
             asker.used = budget.own
             asker.tell_used()
 
-    def failure(self, error: BaseException) -> Failure:
+    def failure(self, error: BaseException) -> PlainFailure:
         """An error that is none of the script's is one of its process."""
         if isinstance(error, MemoryError):
             return failure_of(LuaLimitError(self._limits.describe("memory"), limit="memory"))

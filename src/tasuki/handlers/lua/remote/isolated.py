@@ -17,8 +17,8 @@ from tasuki.handlers.lua.host.budget import Budget, budget_in, errand
 from tasuki.handlers.lua.host.errors import describe
 from tasuki.handlers.lua.remote.remote import do_at_load, local_operations
 from tasuki.handlers.lua.script import LuaScript
-from tasuki.handlers.process.failure import Failure
-from tasuki.handlers.process.pool import Pool
+from tasuki.handlers.process.failure import PlainFailure
+from tasuki.handlers.process.pool import ChildPool
 from tasuki.handlers.process.protocol import CALL, HANDLE, ProtocolError, encode
 from tasuki.handlers.process.questions import Death
 from tasuki.handlers.process.worker import Recipe
@@ -57,7 +57,7 @@ that sends something else runs something else."""
 
 
 class LuaHost:
-    """See :class:`tasuki.handlers.process.questions.Host`."""
+    """See :class:`tasuki.handlers.process.questions.ChildHost`."""
 
     def __init__(self, script: LuaScript) -> None:
         used = catalogue.closure(script.modules, script.imports)
@@ -87,9 +87,9 @@ class LuaHost:
         if (budget := budget_in(variables)) is not None:
             budget.use(max(seconds - budget.own, 0.0))
 
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> PlainFailure:
         """What the script's error object is made of."""
-        return Failure("HandlerError", **describe(error))
+        return PlainFailure("HandlerError", **describe(error))
 
     def note(self, context: Context | None, args: list[Any]) -> None:
         """Scripts ask for their log records, as for all else."""
@@ -136,7 +136,7 @@ class IsolatedLuaHandler(Handler):
             is_closed=True,
             seconds=script.limits.time,
         )
-        self._pool = Pool(script.id, recipe, processes, limits)
+        self._pool = ChildPool(script.id, recipe, processes, limits)
 
     async def start(self) -> None:
         """Start a process and load the script in it. Raises what ``LuaHandler.start`` raises."""

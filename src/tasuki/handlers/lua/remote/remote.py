@@ -27,7 +27,7 @@ def local_operations() -> frozenset[str]:
     return frozenset(found.union(*(catalogue.MODULES[name].operations for name in _COMPUTING)))
 
 
-class Asking(Protocol):
+class WorkerLink(Protocol):
     """How a script's context reaches its worker."""
 
     def ask(self, operation: str, *args: Any) -> Coroutine[Any, Any, Any]:
@@ -40,7 +40,7 @@ class Asking(Protocol):
 class RemoteContext(LoadingContext):
     """The context of a script that is not in its worker's thread: all that it can do is ask."""
 
-    def __init__(self, function: str, asking: Asking) -> None:
+    def __init__(self, function: str, asking: WorkerLink) -> None:
         super().__init__(function)
         self.ask = asking.ask
         self.prove = asking.prove

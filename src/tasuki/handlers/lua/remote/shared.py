@@ -28,7 +28,7 @@ from tasuki.handlers.lua.host.budget import errand
 from tasuki.handlers.lua.host.runtime import PATIENCE
 from tasuki.handlers.lua.remote.remote import RemoteContext, RemoteLuaHandler, do_at_load
 from tasuki.handlers.lua.script import LuaScript
-from tasuki.handlers.threads import Job, end_all, run_in
+from tasuki.handlers.threads import ThreadWork, end_all, run_in
 from tasuki.system.loop_thread import LoopThread
 from tasuki.units import format_duration
 
@@ -128,7 +128,7 @@ class _Thread:
         await self._handler.stop()
 
     async def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        job = Job(work, self._thread.tell)
+        job = ThreadWork(work, self._thread.tell)
         try:
             self._thread.submit(job)
         except BaseException:

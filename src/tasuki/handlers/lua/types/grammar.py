@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tasuki.handlers.lua.types.lexer import Token
+from tasuki.handlers.lua.types.lexer import LuaToken
 
 _MAX_DEPTH = 60
 
@@ -27,7 +27,7 @@ class Malformed(Exception):  # noqa: N818 - it never leaves this package
 class TypeReader:
     """Finds the ends of types in a list of tokens."""
 
-    def __init__(self, source: str, tokens: Sequence[Token]) -> None:
+    def __init__(self, source: str, tokens: Sequence[LuaToken]) -> None:
         self._source = source
         self._tokens = tokens
         self._closing = _pairs(tokens)
@@ -230,7 +230,7 @@ class TypeReader:
         return self._closing[at]
 
 
-def _pairs(tokens: Sequence[Token]) -> dict[int, int]:
+def _pairs(tokens: Sequence[LuaToken]) -> dict[int, int]:
     """Index of the opening bracket → index of its closing one, up to the first that does not fit."""
     found: dict[int, int] = {}
     open_brackets: list[int] = []

@@ -29,7 +29,7 @@ _TOKEN = re.compile(
 )
 
 
-class Token(NamedTuple):
+class LuaToken(NamedTuple):
     """``kind`` is name, word, text, number, op, or empty after the last; the source is ``text`` from ``start``."""
 
     kind: str
@@ -42,7 +42,7 @@ class Token(NamedTuple):
         return self.start + len(self.text)
 
 
-def tokens(source: str) -> list[Token]:
+def tokens(source: str) -> list[LuaToken]:
     """All tokens, and a last one without a kind."""
     found = []
     for match in _TOKEN.finditer(source):
@@ -50,6 +50,6 @@ def tokens(source: str) -> list[Token]:
         if kind == "blank":
             continue
         text = match[kind]
-        found.append(Token("word" if text in WORDS else kind, text, match.start()))
-    found.append(Token("", "", len(source)))
+        found.append(LuaToken("word" if text in WORDS else kind, text, match.start()))
+    found.append(LuaToken("", "", len(source)))
     return found

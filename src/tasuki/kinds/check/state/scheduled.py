@@ -9,7 +9,7 @@ from typing import Any
 from tasuki.contracts.codec import Codec
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError, PublishError
 from tasuki.fields.types import Config
-from tasuki.handlers.arguments import Arguments
+from tasuki.handlers.arguments import TaskArguments
 from tasuki.handlers.body import make_decoder
 from tasuki.handlers.load import prepare
 from tasuki.kinds.check.python.providers import Provided, problems_of_providers
@@ -99,7 +99,7 @@ def _reader(
 
 def _of_task(task: str, target: Any, codec: Codec, types: Collection[Any]) -> _Read | None:
     try:
-        arguments = Arguments(prepare(target, "function"), types)
+        arguments = TaskArguments(prepare(target, "function"), types)
     except HandlerError:  # reported at the function
         return None
     names = ", ".join(arguments.names)

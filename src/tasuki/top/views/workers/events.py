@@ -11,7 +11,7 @@ from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.site import problem_of
 from tasuki.errors import TasukiError
 from tasuki.observe.events import NEWEST
-from tasuki.state.recorder_requests import PATIENCE, Worker, ask
+from tasuki.state.recorder_requests import PATIENCE, WorkerAddress, ask
 from tasuki.state.worker_record import Presence
 from tasuki.top.frame import amounts
 from tasuki.top.frame.amounts import short_id
@@ -71,7 +71,7 @@ class EventsView(View):
         return Table(rows, (silent if left else "Nothing has happened yet.",))
 
     async def _asked(self, consumers: set[str], live: Assembly) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-        worker = Worker(self._worker.host, self._worker.pid)
+        worker = WorkerAddress(self._worker.host, self._worker.pid)
         found: dict[str, Sequence[Mapping[str, Any]]] = {}
         for state in live.states_of_queues():
             own = {id for id in consumers if id not in live.consumers or live.consumers[id].state is state}

@@ -45,7 +45,7 @@ class EagerResult(Guessed):
         return self.state == FAILURE
 
 
-class Call(Protocol):
+class EagerCall(Protocol):
     """A signature: one call of a task."""
 
     args: tuple[Any, ...]
@@ -62,7 +62,7 @@ def is_eager() -> bool:
     return bool(setting("TASK_ALWAYS_EAGER"))
 
 
-def run_now(signature: Call, *before: Any) -> EagerResult:
+def run_now(signature: EagerCall, *before: Any) -> EagerResult:
     """Run a call in this thread, with its retries and without their delays; ``before``: the result that it follows.
 
     Raises:
@@ -79,7 +79,7 @@ def run_now(signature: Call, *before: Any) -> EagerResult:
     return ran
 
 
-def _run_once(signature: Call, id: str, args: tuple[Any, ...], retries: int) -> EagerResult:
+def _run_once(signature: EagerCall, id: str, args: tuple[Any, ...], retries: int) -> EagerResult:
     task, kwargs = signature.task, signature.kwargs
     call = {"task": task, "task_id": id, "args": args, "kwargs": kwargs}
     task_prerun.tell(task, **call)
@@ -98,7 +98,7 @@ def _run_once(signature: Call, id: str, args: tuple[Any, ...], retries: int) -> 
     return EagerResult(id, SUCCESS, value)
 
 
-def run_chain(signatures: Iterable[Call], *before: Any) -> EagerResult:
+def run_chain(signatures: Iterable[EagerCall], *before: Any) -> EagerResult:
     """Run one after the other, until one fails; the last that ran. ``before``: the result that the first follows."""
     first, *others = signatures
     ran = run_now(first, *before)
@@ -109,7 +109,7 @@ def run_chain(signatures: Iterable[Call], *before: Any) -> EagerResult:
     return ran
 
 
-def run_chord(header: Iterable[Call], body: Iterable[Call], errback: Call | None) -> list[EagerResult]:
+def run_chord(header: Iterable[EagerCall], body: Iterable[EagerCall], errback: EagerCall | None) -> list[EagerResult]:
     """Run all, then ``body``; or ``errback``, if one has failed. What the group ran."""
     ran = [run_now(each) for each in header]
     failed = [each.result for each in ran if each.state == FAILURE]

@@ -23,7 +23,7 @@ class MaxRetriesExceededError(Exception):
     """``self.retry()`` of a task that had its last retry."""
 
 
-class Wanted(NamedTuple):
+class WantedRetry(NamedTuple):
     """What a call of ``retry`` says; ``most``: retries, None: no bound."""
 
     exc: BaseException | None
@@ -32,7 +32,7 @@ class Wanted(NamedTuple):
     most: int | None
 
 
-def signal_of(name: str, request: Request, wanted: Wanted) -> Retry:
+def signal_of(name: str, request: Request, wanted: WantedRetry) -> Retry:
     """The signal to raise.
 
     Raises:

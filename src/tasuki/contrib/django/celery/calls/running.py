@@ -49,7 +49,7 @@ class ErrorInfo:
         return self.traceback
 
 
-class Hooks:
+class TaskHooks:
     """The methods that a base class of tasks may have; a worker calls them in the thread of the task.
 
     ``args`` is empty, and ``kwargs`` has all arguments by their names.

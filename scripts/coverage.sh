@@ -42,11 +42,12 @@ pure="
     src/tasuki/registry/*
     src/tasuki/registry/yaml/*
     src/tasuki/security/*
-    src/tasuki/security/expressions/*
     src/tasuki/schedules/wheel.py
     src/tasuki/schedules/schedule.py
     src/tasuki/schedules/wheel.py
-    src/tasuki/schedules/times/*
+    src/tasuki/schedules/cron.py
+    src/tasuki/schedules/timing.py
+    src/tasuki/schedules/wall_time.py
     src/tasuki/supervisor/*.py
     src/tasuki/supervisor/children/frames.py
     src/tasuki/observe/metrics.py

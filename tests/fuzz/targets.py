@@ -21,7 +21,7 @@ from tasuki.queues.messages.codec import JsonCodec, MsgpackCodec
 from tasuki.registry.loader import load
 from tasuki.security.actor import Actor, PolicyRequest
 from tasuki.security.condition import parse_condition
-from tasuki.security.expressions.expression import parse_expression
+from tasuki.security.expression import parse_expression
 from tasuki.security.guard import Guard
 from tasuki.security.policy import Policy, Scope, parse_pattern
 from tasuki.testing.context import RecordingContext

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tasuki.security.actor import Actor, PolicyRequest
 from tasuki.security.compare import ComparisonError
 from tasuki.security.condition import OPERATORS, parse_condition
-from tasuki.security.expressions.expression import parse_expression
-from tasuki.security.expressions.lexer import ExpressionError
+from tasuki.security.expression import parse_expression
+from tasuki.security.expression_tokens import ExpressionError
 from tasuki.security.policy import Policy, Scope, parse_pattern
 
 FIELDS = ("actor.id", "actor.meta.a", "actor.meta.b.c", "action", "resource", "meta.a", "meta.b")

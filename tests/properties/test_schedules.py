@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasuki.schedules.cron import Cron
 from tasuki.schedules.schedule import CatchUp, Schedule, Tick
-from tasuki.schedules.times.cron import Cron
-from tasuki.schedules.times.timing import (
+from tasuki.schedules.timing import (
     Every,
     Timing,
     count_ticks,
@@ -21,7 +21,7 @@ from tasuki.schedules.times.timing import (
     ticks,
     ticks_back,
 )
-from tasuki.schedules.times.wall_time import find_zone
+from tasuki.schedules.wall_time import find_zone
 from tasuki.schedules.wheel import Wheel, begin, dropped
 from tests.support.wall_clocks import changes_of, expected_ticks, minutes
 

@@ -14,8 +14,8 @@ from tasuki.queues.dead.groups import KEYS, day_of
 from tasuki.queues.dead.letter import Letter, LetterNames, letter_in
 from tasuki.queues.queue import Queue
 from tasuki.security.compare import ComparisonError
-from tasuki.security.expressions.expression import Expression, demand_of, parse_expression
-from tasuki.security.expressions.nodes import Node
+from tasuki.security.expression import Expression, demand_of, parse_expression
+from tasuki.security.expression_nodes import Node
 
 
 class _TypeName(str):

@@ -1,9 +1,9 @@
-"""The form of a message in a dead-letter queue, after a redrive, and after a move."""
+"""The form of a message in a dead-letter queue, after a redrive, and after a move; and the queue that it returns to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, get_args
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal, get_args
 
 from msgspec.structs import replace
 
@@ -40,6 +40,10 @@ from tasuki.message import (
 )
 from tasuki.queues.dead.attempts import AttemptRecord, header_of, round_of
 from tasuki.queues.dead.cause import Origin, cause_of, origin_in
+
+if TYPE_CHECKING:
+    from tasuki.queues.queue import Queue
+
 
 Reason = Literal[
     "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
@@ -137,6 +141,7 @@ def redriven(message: Message, now: float | None = None) -> Outgoing:
 OF_A_LETTER = frozenset({DEAD_LETTER_REASON, DEAD_LETTER_TIME, ORIGINAL_QUEUE})
 """Headers of which each dead letter has some, and no other message."""
 
+
 _SHOWN = frozenset({LAST_ERROR, LAST_ERROR_TIME})
 """Headers that drivers add for people who look (38): no receiver sees them."""
 
@@ -179,3 +184,21 @@ def counted(received: Received) -> Received:
 def _carried(headers: dict[str, HeaderValue]) -> int:
     failures = headers.get(FAILURES)
     return max(failures, 0) if isinstance(failures, int) else 0
+
+
+def home_of(letter: Message, dead: Queue, queues: Mapping[str, Queue]) -> Queue | None:
+    """The queue that a letter of ``dead`` says it is from, if its dead letters do go there; else None.
+
+    A publisher writes any header: without this, a letter could choose the queue into which an operator sends it.
+    """
+    queue = queues.get(str(letter.headers.get(ORIGINAL_QUEUE, "")))
+    return queue if queue is not None and queue.policy.dead_letter == dead.id else None
+
+
+def homeless(letter: Message, dead: Queue) -> str:
+    """Why a letter has no home, and the remedy."""
+    name = str(letter.headers.get(ORIGINAL_QUEUE, ""))
+    return (
+        f"message {letter.id} says that it comes from queue {name or '(none)'}, which is not one of this project with "
+        f"{dead.id} as its dead_letter; say where it is to go (to)"
+    )

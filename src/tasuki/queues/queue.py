@@ -1,10 +1,11 @@
-"""Queue: publish to one declared queue, and inspect it."""
+"""Queue: publish to one declared queue, and inspect it; the durability that the queue demands of its broker."""
 
 from __future__ import annotations
 
 import copy
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 from tasuki.clock import Clock
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import Retries
-from tasuki.contracts.driver import Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
+from tasuki.contracts.driver import DURABILITIES, Act, Answers, Driver, Durability, Merged, Outgoing, QueueSpec
 from tasuki.contracts.observer import Observer
-from tasuki.errors import DriverError, StorageFullError, TasukiError
+from tasuki.errors import DriverError, DurabilityError, StorageFullError, TasukiError
 from tasuki.message import GROUP, TIMESTAMP, HeaderValue, new_id
 from tasuki.observe.metrics import QueueMetrics
 from tasuki.observe.trace import CURRENT, Headers, hand_on
 from tasuki.queues.batcher import Batcher
-from tasuki.queues.demand import Demand
 from tasuki.queues.inspection import Inspection, own_copy
 from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder
 from tasuki.queues.messages.codec import Codecs
@@ -37,9 +37,55 @@ if TYPE_CHECKING:
     from tasuki.security.guard import Guard
     from tasuki.tracing.queue import QueueTracing
 
-__all__ = ["PUBLISH_TIMEOUT", "Envelope", "GroupEnvelope", "Queue", "QueuePolicy"]
 
 _log = logging.getLogger("tasuki.queue")
+
+
+def is_less(given: Durability, demanded: Durability) -> bool:
+    """Whether a level survives less than another one."""
+    return DURABILITIES.index(given) < DURABILITIES.index(demanded)
+
+
+@dataclass(slots=True)
+class Demand:
+    """One queue's demand. The first refusal, and the first acceptance after it, are logged once."""
+
+    queue: str
+    driver: Driver
+    name: str
+    """The queue's name at the broker."""
+    level: Durability | None = None
+    """The level that a confirmed message needs; None: any."""
+    _is_refusing: bool = False
+
+    @property
+    def given(self) -> Durability:
+        """The level of a message that is confirmed now, as far as the driver knows."""
+        return self.driver.durability_of(self.name)
+
+    def refusal(self) -> DurabilityError | None:
+        """Why publishing is refused now; None if it is not."""
+        if self.level is None or self.driver.problem is not None:
+            return None
+        given = self.given
+        if not is_less(given, self.level):
+            if self._is_refusing:
+                self._is_refusing = False
+                _log.warning("queue %s: the broker gives durability %r again: publishing goes on", self.queue, given)
+            return None
+        text = (
+            f"queue {self.queue!r} demands durability {self.level!r}, and driver {self.driver.name!r} gives {given!r} "
+            "as its broker is set up: publishing is refused, consuming goes on; change the broker's settings or the "
+            "entry's durability"
+        )
+        if not self._is_refusing:
+            self._is_refusing = True
+            _log.error("%s", text, extra={"queue": self.queue})
+        return DurabilityError(text, driver=self.driver.name, queue=self.queue)
+
+
+__all__ = ["PUBLISH_TIMEOUT", "Envelope", "GroupEnvelope", "Queue", "QueuePolicy"]
+
 
 PUBLISH_TIMEOUT = 10.0
 """Seconds within which a publish is decided, unless the caller says otherwise."""

@@ -26,7 +26,7 @@ from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.errors import ConflictError, DriverError
 from tasuki.schedules.schedule import Schedule
 from tasuki.schedules.schedule_group import AGAIN, Publish, ScheduleGroup, lanes_of
-from tasuki.schedules.times.timing import Timing
+from tasuki.schedules.timing import Timing
 
 SKETCH = 64
 """Identities that stand for a set: its smallest ones. A version with some new schedules shares most of them."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, NamedTuple
 
-from tasuki.schedules.times.timing import Timing
+from tasuki.schedules.timing import Timing
 
 RANDOM = "random"
 """In place of a field of a cron expression: one of its values, which stays the same."""

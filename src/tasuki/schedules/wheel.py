@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from tasuki.schedules.schedule import CatchUp, Schedule, Tick
-from tasuki.schedules.times.timing import Timing, count_ticks, last_tick, next_tick, nth_last_tick, ticks
+from tasuki.schedules.timing import Timing, count_ticks, last_tick, next_tick, nth_last_tick, ticks
 
 LATE = 60
 """Seconds: an older tick is dropped by ``skip``."""

@@ -23,7 +23,7 @@ from typing import Literal
 from tasuki.security.actor import PolicyRequest
 from tasuki.security.compare import ComparisonError
 from tasuki.security.condition import Condition
-from tasuki.security.expressions.expression import Expression
+from tasuki.security.expression import Expression
 
 MAX_LENGTH = 1000
 

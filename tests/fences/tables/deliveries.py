@@ -11,7 +11,7 @@ DELIVERIES = [
         "                elif receipt in holding.deliveries:  # else it was settled meanwhile\n"
         "                    holding.lose(due[receipt])",
         "",
-        ("unit/consumers/test_consumer_losses.py::test_a_lost_lease_is_not_started_and_a_running_handler_sees_it",),
+        ("unit/consumers/test_consumer.py::test_a_lost_lease_is_not_started_and_a_running_handler_sees_it",),
     ),
     Mutant(
         "a lease counts from the answer of its renewal",
@@ -42,7 +42,7 @@ DELIVERIES = [
         'lease_until = float("inf") if self.lease is None else asked_at + self.lease',
         'lease_until = float("inf") if self.lease is None else self._monotonic() + self.lease',
         (
-            "unit/consumers/test_consumer_losses.py::test_a_message_that_was_longer_on_its_way_than_its_lease_is_not_started",
+            "unit/consumers/test_consumer.py::test_a_message_that_was_longer_on_its_way_than_its_lease_is_not_started",
         ),
     ),
     Mutant(
@@ -50,14 +50,14 @@ DELIVERIES = [
         "consumers/handling/executor.py",
         "if delivery.lost or delivery.lease_until <= now:",
         "if delivery.lease_until <= now:",
-        ("unit/consumers/test_consumer_losses.py::test_a_lost_lease_is_not_started_and_a_running_handler_sees_it",),
+        ("unit/consumers/test_consumer.py::test_a_lost_lease_is_not_started_and_a_running_handler_sees_it",),
     ),
     Mutant(
         "a handler starts although its lease is over",
         "consumers/handling/executor.py",
         "if delivery.lost or delivery.lease_until <= now:",
         "if delivery.lost:",
-        ("unit/consumers/test_consumer_losses.py::test_a_buffered_message_whose_lease_ran_out_is_not_started",),
+        ("unit/consumers/test_consumer.py::test_a_buffered_message_whose_lease_ran_out_is_not_started",),
     ),
     Mutant(
         "a suspect starts that the broker has given to another worker",
@@ -71,7 +71,7 @@ DELIVERIES = [
         "consumers/handling/executor.py",
         "        if self._auto_ack and not await self._prepare(delivery, worker):\n",
         "        if self._auto_ack and not await self._prepare(delivery, worker) and False:\n",
-        ("unit/consumers/test_interrupting.py::test_auto_ack_runs_nothing_that_the_broker_has_not_let_go",),
+        ("unit/consumers/jobs/test_overdue.py::test_auto_ack_runs_nothing_that_the_broker_has_not_let_go",),
     ),
     Mutant(
         "a stale ack counts as done",
@@ -120,14 +120,14 @@ DELIVERIES = [
         "consumers/settling/insisting.py",
         '                except StaleReceiptError:\n                    return "stale"\n',
         "",
-        ("unit/consumers/test_handover.py::test_what_is_another_s_already_is_left_to_it",),
+        ("unit/consumers/test_replies.py::test_what_is_another_s_already_is_left_to_it",),
     ),
     Mutant(
         "a message whose move was stale is released",
         "consumers/settling/settler.py",
         '        if end == "stale":\n',
         '        if end == "":\n',
-        ("unit/consumers/test_handover.py::test_what_is_another_s_already_is_left_to_it",),
+        ("unit/consumers/test_replies.py::test_what_is_another_s_already_is_left_to_it",),
     ),
     Mutant(
         "settlements are tried for longer than their leases",

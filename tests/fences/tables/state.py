@@ -31,7 +31,7 @@ STATE = [
         "state/shared.py",
         "if any(_rank(report) >= _rank(change) for report in reports):",
         "if False:",
-        ("unit/state/test_late_answers.py::test_a_later_order_of_another_process_holds",),
+        ("unit/state/test_cancels.py::test_a_later_order_of_another_process_holds",),
     ),
     Mutant(
         "two requests with one key are carried out",

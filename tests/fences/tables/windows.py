@@ -26,7 +26,7 @@ WINDOWS = [
         "queues/unique_windows.py",
         "take(store, claim, left + _MARGIN)",
         "take(store, claim, unique.span)",
-        ("unit/queues/test_unique_windows.py::test_after_an_unknown_publish_no_other_is_confirmed_in_its_favour",),
+        ("unit/queues/test_unique.py::test_after_an_unknown_publish_no_other_is_confirmed_in_its_favour",),
     ),
     Mutant(
         "a publish keeps a key that another one has claimed since",

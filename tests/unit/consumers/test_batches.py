@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.batch import Batching
+from tasuki.consumers.batch import Batching, cut, results_of
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.suspects import SuspectGate
@@ -335,3 +335,58 @@ async def test_shared_workers_start_a_batch_in_one_place() -> None:
         await bench.empty()
     assert bodies(bench) == [[0, 1, 2], [3, 4, 5], [6]]
     assert bench.handler.most_running == 1
+
+
+@pytest.mark.parametrize(
+    ("waiting", "is_due", "sizes"),
+    [
+        ("", False, []),
+        ("", True, []),
+        ("..", False, []),
+        ("..", True, [2]),
+        ("...", False, [3]),
+        ("....", False, [3]),
+        ("....", True, [3, 1]),
+        ("......", True, [3, 3]),
+        ("S", False, [1]),
+        ("SS", False, [1, 1]),
+        (".S", False, [1, 1]),
+        ("S.", False, [1]),
+        ("S.", True, [1, 1]),
+        ("..S..", False, [2, 1]),
+        ("..S...", False, [2, 1, 3]),
+        ("....SS.", True, [3, 1, 1, 1, 1]),
+    ],
+)
+def test_batches_of_three(waiting: str, is_due: bool, sizes: list[int]) -> None:
+    """A dot is a message, S a suspect."""
+    assert cut([each == "S" for each in waiting], 3, is_due=is_due) == sizes
+
+
+ERROR = ValueError("no")
+
+
+@pytest.mark.parametrize(
+    ("result", "results"),
+    [
+        (None, [None, None]),
+        (False, [False, False]),
+        ([1, ERROR], [1, ERROR]),
+        ((False, None), (False, None)),
+    ],
+)
+def test_each_message_has_its_own(result: Any, results: Any) -> None:
+    assert results_of(result, 2) == results
+
+
+@pytest.mark.parametrize("result", [[], [1], [1, 2, 3]])
+def test_a_list_of_another_length_is_an_error_that_names_both(result: list[int]) -> None:
+    with pytest.raises(HandlerError, match=f"returned a list of {len(result)} for a batch of 2: return one") as e:
+        results_of(result, 2)
+    assert e.value.kind == "Invalid"
+
+
+def test_anything_else_is_a_success_that_answers_no_message() -> None:
+    first, second = results_of({"rows": 2}, 2)
+    assert type(first) is type(second) is ResultError
+    assert "returned dict, not a list" in str(first)

@@ -1,16 +1,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from tasuki.consumers.reach.guarded import GuardedStore, guarded
 from tasuki.consumers.reach.host_reach import call_context
+from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.contracts.state.following import StartedGroup
-from tasuki.errors import HandlerError, HandlerNotFoundError
+from tasuki.errors import HandlerError, HandlerNotFoundError, PolicyDeniedError
+from tasuki.kinds.stores import memory_store
 from tasuki.message import Message
+from tasuki.queues.queue import Envelope
+from tasuki.queues.result import Rejected
+from tasuki.security.actor import Actor
+from tasuki.security.guard import Guard
+from tasuki.security.policy import Scope
 from tasuki.testing.context import RecordingContext
-from tests.unit.consumers.parts import FakeHost, guard_of
+from tests.unit.consumers.parts import FakeHost, guard_of, make_bench
+from tests.unit.security.test_policy import policy
 
 pytestmark = pytest.mark.anyio
 
@@ -120,3 +130,220 @@ def test_settings_are_those_of_the_host(host: FakeHost) -> None:
     context.set_env("NAME", "value")
     assert host.calls == [("set_env", "NAME", "value", "shop")]
     assert context.env_all() == {"OPEN": "1", "CLOSED": "2"}
+
+
+def guard(*policies: Any) -> Guard:
+    return Guard(Actor("me"), Scope(policies))
+
+
+class Host(FakeHost):
+    """A host with a store."""
+
+    def resource_of(self, id: str) -> Any:
+        self.calls.append(("resource", id))
+        return memory_store(id) if id.endswith("store") else object()
+
+
+async def test_each_way_out_asks_first() -> None:
+    host = Host()
+    context = call_context(host, "app:f", None, guard())
+    asked: list[tuple[str, Callable[[], Awaitable[object]]]] = [
+        ("not allowed to publish to queue: app:q", lambda: context.publish("q", 1)),
+        ("not allowed: other:g", lambda: context.call("other:g")),
+        ("not allowed to see queue: app:q", lambda: context.info("q")),
+    ]
+    for problem, ask in asked:
+        with pytest.raises(PolicyDeniedError, match=f"^{problem}$"):
+            await ask()
+    with pytest.raises(PolicyDeniedError, match=r"^not allowed to access store: app:store$"):
+        context.resource("store")
+    with pytest.raises(PolicyDeniedError, match=r"^not allowed to access store: app:store$"):
+        context.store("store")
+    with pytest.raises(PolicyDeniedError, match=r"^not allowed to access environment variable: NAME$"):
+        context.env("NAME")
+    assert host.calls == []
+
+
+@pytest.mark.parametrize("reply_to", ["app:secret", "secret"])
+async def test_replies_go_only_where_their_asker_may_publish(reply_to: str) -> None:
+    host = Host()
+    context = call_context(host, "other:f", None, guard(policy(actions="queue.publish.queue", resources="app:q")))
+    with pytest.raises(PolicyDeniedError, match=r"^not allowed to publish to queue: app:secret$"):
+        await context.publish("app:q", 1, {"reply_to": reply_to})
+    assert host.calls == []
+    for allowed in ("app:q", "q", 5):
+        await context.publish("app:q", 1, {"reply_to": allowed})
+    assert len(host.calls) == 3
+
+
+async def test_other_circumstances_need_permission() -> None:
+    host = Host()
+    only_calls = call_context(host, "app:f", None, guard(policy(actions="funcs.call env.*", resources="app:g OPEN")))
+    for options, problem in (
+        ({"values": {}}, "not allowed to call functions with custom context"),
+        ({"actor": {"id": "root"}}, "not allowed to call functions with custom security context"),
+        ({"scope": []}, "not allowed to call functions with custom security context"),
+    ):
+        with pytest.raises(PolicyDeniedError, match=f"^{problem}$"):
+            await only_calls.call_with("g", **options)
+    asked: list[Callable[[], object]] = [
+        lambda: only_calls.check_call("h"),
+        lambda: only_calls.set_env("CLOSED", "x"),
+    ]
+    for ask in asked:
+        with pytest.raises(PolicyDeniedError, match=r"^not allowed"):
+            ask()
+    assert host.calls == []
+    assert only_calls.env_all() == {"OPEN": "1"}
+    with pytest.raises(PolicyDeniedError, match=r"^not allowed: app:h$"):
+        await only_calls.call_with("h", values={})
+
+
+@pytest.mark.parametrize("denied", ["SECRET", "app:secret"])
+@pytest.mark.parametrize("name", ["SECRET", "secret", "app:secret"])
+async def test_what_a_setting_is_denied_by_one_name_is_denied_by_all(denied: str, name: str) -> None:
+    host = Host()
+    no = policy(id="app:no", actions="env.*", resources=denied, effect="deny")
+    context = call_context(host, "app:f", None, guard(policy(), no))
+    asked: list[Callable[[], object]] = [lambda: context.env(name), lambda: context.set_env(name, "x")]
+    for ask in asked:
+        with pytest.raises(PolicyDeniedError, match=rf"^not allowed to \w+ environment variable: {name}$"):
+            ask()
+    assert host.calls == []
+    assert context.env("OPEN") == "app/OPEN"
+
+
+async def test_what_is_allowed_goes_on_as_without_a_guard() -> None:
+    host = Host()
+    context = call_context(host, "app:f", None, guard(policy()))
+    await context.publish("q", 1)
+    await context.info("q")
+    context.env("NAME")
+    assert isinstance(context.resource("store"), GuardedStore)
+    assert not isinstance(context.resource("thing"), GuardedStore)
+    assert not isinstance(call_context(host, "app:f").resource("store"), GuardedStore)
+
+
+async def test_what_a_function_calls_has_the_rights_of_its_caller_whatever_it_is_given() -> None:
+    mine = guard(policy())
+    inner = call_context(FakeHost(), "app:g", call_context(FakeHost(), "app:f", None, mine), Guard())
+    assert guard_of(inner) is mine
+
+
+def test_the_actor_cannot_be_changed_through_what_is_told_of_it() -> None:
+    me = Actor("me", {"tags": ["a"]})
+    told = permissions(Guard(me, Scope())).actor()
+    assert told is not None
+    told["meta"]["tags"].append("admin")
+    assert me.meta == {"tags": ["a"]}
+
+
+async def test_a_delivery_has_the_rights_of_its_consumer() -> None:
+    seen = []
+
+    async def look(body: Any, context: Any) -> None:
+        seen.append(guard_of(context))
+
+    bench = await make_bench(look)
+    bench.consumer.guard = guard(policy())
+    await bench.queue.publish(1)
+    await bench.consumer.start()
+    await bench.empty()
+    await bench.consumer.stop(1)
+    assert seen == [bench.consumer.guard]
+
+
+async def test_a_consumer_that_may_not_consume_does_not_begin() -> None:
+    bench = await make_bench()
+    bench.consumer.guard = guard()
+    with pytest.raises(PolicyDeniedError, match=r"app:tasks \(actor 'me': no policy allows it\)"):
+        await bench.consumer.start()
+    assert (bench.handler.starts, bench.queue.consumer_count) == (0, 0)
+
+
+async def test_a_queue_behind_a_guard_is_the_same_queue() -> None:
+    bench = await make_bench()
+    may = bench.queue.guarded_by(guard(policy()))
+    await may.publish(1)
+    assert await may.publish_many([2])
+    assert await may.info() == await bench.queue.info()
+    assert (await may.depth()).ready == 2
+    assert bench.queue.metrics.published == 2
+    assert [len(await may.peek()), await may.purge()] == [2, 2]
+    to_itself = bench.queue.guarded_by(guard(policy(resources="app:tasks")))
+    with pytest.raises(PolicyDeniedError, match=r"app:secret$"):
+        await to_itself.publish(1, {"reply_to": "app:secret"})
+    results = await to_itself.publish_many(
+        [Envelope(body=1, headers={"reply_to": name}, id=name) for name in ("secret", "tasks", "app:secret")]
+    )
+    denied = [result.id for result in results if isinstance(result, Rejected)]
+    assert denied == ["secret", "app:secret"]
+    assert await bench.queue.purge() == 1
+    may_not = bench.queue.guarded_by(guard())
+    for call in (may_not.publish(1), may_not.publish_many([1]), may_not.peek(), may_not.purge(), may_not.depth()):
+        with pytest.raises(PolicyDeniedError):
+            await call
+    await bench.queue.publish(1)
+
+
+async def test_a_store_behind_a_guard() -> None:
+    rights = guard(policy(actions="store.*", resources="app:s", conditions=[("meta.key", "ne", "k")]))
+    store = guarded(memory_store("app:s"), "app:s", rights)
+    await store.set("x", 1, ttl=5.0)
+    assert (await store.get("x"), await store.has("x")) == (1, True)
+    assert ((await store.put("x", 2))["value"], (await store.entry("x"))["value"]) == (2, 2)
+    assert await store.delete(key="x")
+    assert store.id == "app:s"
+    assert await store.hold("x", "me", lease=1)
+    asked = [store.get, store.entry, store.has, store.delete, store.take, store.give, store.hold, store.release]
+    for ask in (*asked, lambda key: store.set(key, 1), lambda key: store.put(key, 1)):
+        with pytest.raises(PolicyDeniedError):
+            ask("k")
+    for ask_all in (store.list, store.info):
+        with pytest.raises(PolicyDeniedError):
+            ask_all()
+
+
+async def test_lists_are_judged_by_their_prefix() -> None:
+    store = guarded(memory_store("s"), "s", guard(policy(conditions=[("meta.prefix", "eq", "a")])))
+    assert (await store.list("a"))["items"] == (await store.list(prefix="a"))["items"] == []
+    with pytest.raises(PolicyDeniedError):
+        store.list()
+    assert (await guarded(memory_store("s"), "s", guard(policy())).info())["id"] == "s"
+
+
+async def test_a_handle_asks_for_each_key() -> None:
+    opens = policy(id="opens", actions="store.get", resources="app:store")
+    rights = guard(opens, policy(actions="store.key.*", conditions=[("meta.key", "ne", "k")]))
+    store = call_context(Host(), "app:f", None, rights).store("store")
+    await store.set("x", 1)
+    for refused in (store.get("k"), store.set("k", 1), store.take("k", rate=1, burst=1), store.info()):
+        with pytest.raises(PolicyDeniedError):
+            await refused
+
+
+def permissions(rights: Guard | None) -> GuardedPermissions:
+    policies = {"a": policy(id="a"), "d": policy("deny", id="d", conditions=[("actor.meta.bad", "eq", True)])}
+    return GuardedPermissions(rights, policies, {"g": Scope([policies["a"]])})
+
+
+def test_permissions_in_plain_data() -> None:
+    mine = permissions(guard(policy(id="x", actions="may security.*")))
+    assert (mine.actor(), mine.scope()) == ({"id": "me", "meta": {}}, ["x"])
+    assert (mine.can("may", "r"), mine.can("other", "r")) == (True, False)
+    assert (mine.has_policy("a"), mine.has_policy("x"), mine.group("g"), mine.group("x")) == (True, False, ["a"], None)
+    who = {"id": "you", "meta": {"bad": True}}
+    assert mine.evaluate(["a", "d", "gone"], who, "x", "y") == "deny"
+    assert mine.evaluate(["a", "d"], {"id": "you"}, "x", "y") == "allow"
+    mine.require("may", "r", "no")
+    with pytest.raises(PolicyDeniedError, match="no"):
+        mine.require("other", "r", "no")
+    with pytest.raises(PolicyDeniedError):
+        mine.publish("app:q")
+
+
+def test_the_permissions_of_nobody() -> None:
+    nobody = permissions(None)
+    assert (nobody.actor(), nobody.scope(), nobody.can("a", "b")) == (None, None, False)
+    nobody.require("a", "b", "no")
+    nobody.publish("app:q")

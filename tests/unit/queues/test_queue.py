@@ -178,3 +178,13 @@ async def test_a_guarded_view_asks_for_each_right_and_counts_with_its_origin() -
     assert (await allowed.info())["consumer_count"] == 2
     assert counted.metrics.published == 1
     assert counted.guard is None
+
+
+@pytest.mark.parametrize(
+    "result",
+    [Confirmed("1", "power"), Rejected("1", QueueFullError("full"), True), Unknown("1", QueueFullError("full"))],
+)
+def test_results_name_the_message_and_cannot_be_changed(result: Confirmed | Rejected | Unknown) -> None:
+    assert result.id == "1"
+    with pytest.raises(AttributeError):
+        result.id = "2"  # type: ignore[misc]

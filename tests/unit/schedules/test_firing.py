@@ -15,7 +15,7 @@ from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError
 from tasuki.schedules.firing import LEASE, MARKS, Firing, identity
 from tasuki.schedules.schedule import CatchUp, Schedule, Tick
-from tasuki.schedules.times.timing import every_timing
+from tasuki.schedules.timing import every_timing
 from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from tasuki.errors import PolicyDeniedError
 from tasuki.security.actor import Actor
 from tasuki.security.admin import ADMIN, OFF, RIGHTS, AdminRights
 from tasuki.security.condition import parse_condition
-from tasuki.security.expressions.expression import parse_expression
+from tasuki.security.expression import parse_expression
 from tasuki.security.guard import Guard
 from tasuki.security.policy import Policy, Scope, parse_pattern
 

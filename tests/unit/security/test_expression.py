@@ -1,13 +1,17 @@
+from __future__ import annotations
+
 import time
 
 import pytest
 
 from tasuki.security.actor import Actor, PolicyRequest
 from tasuki.security.compare import ComparisonError
-from tasuki.security.expressions.expression import MAX_LENGTH, parse_expression
-from tasuki.security.expressions.lexer import ExpressionError
+from tasuki.security.expression import MAX_LENGTH, RequiredValue, demand_of, parse_expression
+from tasuki.security.expression_tokens import ExpressionError
 
 ACTOR = Actor("user:1", {"role": "admin", "level": 3, "tags": ["a", "b"], "in": "word", "deep": {"x": {"y": 1.5}}})
+
+
 REQUEST = PolicyRequest(ACTOR, "queue.publish", "app:tasks", {"owner": "user:1", "public": True, "none": None})
 
 
@@ -189,3 +193,31 @@ def test_plain_data_of_any_flavour() -> None:
 
     request = PolicyRequest(Actor(Loose("a"), {"xs": (Loose("1"), 2)}), "act", "res")
     assert holds("actor.id == 'a' && actor.meta.xs[1] == 2 && '1' in actor.meta.xs", request)
+
+
+@pytest.mark.parametrize(
+    ("expression", "demand"),
+    [
+        ("cause == 'a'", ("a", True)),
+        ("'a' == cause", ("a", True)),
+        ("cause == `a` && age > 60", ("a", False)),
+        ("(age > 60 || attempts > 3) and cause == 'a' && not (id == 'x')", ("a", False)),
+        ("queue in ['a', 'b'] && cause == 'a'", ("a", False)),
+        ("cause == 'a' && cause == 'b'", ("a", False)),
+        ("cause == 'a' || age > 60", None),
+        ("age > 60 && cause == 'a' or attempts > 3", None),
+        ("age > 60 ? cause == 'a' : cause == 'b'", None),
+        ("not cause == 'a'", None),
+        ("!(cause == 'a')", None),
+        ("(cause == 'a')", None),
+        ("cause != 'a'", None),
+        ("cause == 5", None),
+        ("cause == place", None),
+        ("headers.cause == 'a'", None),
+        ("cause ?? 'a' == 'a'", None),
+        ("type == 'a'", None),
+        ("age > 60", None),
+    ],
+)
+def test_only_what_must_hold_is_a_demand(expression: str, demand: tuple[str, bool] | None) -> None:
+    assert demand_of(expression, "cause") == (None if demand is None else RequiredValue(*demand))

@@ -1,10 +1,16 @@
+from __future__ import annotations
+
+import time
 from collections.abc import Sequence
 from typing import Any
 
-from tasuki.security.actor import Actor, PolicyRequest
+import pytest
+
+from tasuki.errors import HandlerError
+from tasuki.security.actor import Actor, PolicyRequest, read_actor
 from tasuki.security.condition import parse_condition
-from tasuki.security.expressions.expression import parse_expression
-from tasuki.security.policy import Effect, Policy, PolicyFinding, Scope, parse_pattern, ruling_of
+from tasuki.security.expression import parse_expression
+from tasuki.security.policy import MAX_LENGTH, Effect, Policy, PolicyFinding, Scope, parse_pattern, ruling_of
 
 
 def policy(
@@ -74,3 +80,90 @@ def test_a_scope_has_one_policy_an_id() -> None:
     assert Scope([one, two]).policies == (one, two)
     again = policy("deny", id="1")
     assert Scope([one, two, again]).policies == (again, two)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        ("*", ["", "a", "app:tasks"], []),
+        ("app:tasks", ["app:tasks"], ["", "app:task", "app:tasks2", "xapp:tasks"]),
+        ("app:*", ["app:", "app:tasks"], ["app", "xapp:tasks"]),
+        ("queue.*", ["queue", "queue.publish", "queuex"], ["que", "a.queue"]),
+        (".*", [".", ".x"], ["", "x"]),
+        ("*.read", [".read", "doc.read"], ["read", "doc.reads"]),
+        ("*mail*", ["mail", "app:mails", "x.mail"], ["mai", ""]),
+        ("*.queue.*", [".queue", "a.queue.b", "x.queues"], ["queue"]),
+        ("**", ["", "anything"], []),
+        ("*.*", ["", "a.b", "ab"], []),
+    ],
+)
+def test_what_patterns_match(pattern: str, yes: list[str], no: list[Any] | list[str]) -> None:
+    parsed = parse_pattern(pattern)
+    assert [value for value in yes if not parsed.matches(value)] == []
+    assert [value for value in no if parsed.matches(value)] == []
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "app:tasks\n",
+        "APP:tasks",
+        "app:Tasks",
+        " app:tasks",
+        "app:tasks/../x",
+        "app:tasks.",
+        "app:t\u0430sks",
+        "app:tasks\u200b",
+        "app:*",
+        "app:tas\x00ks",
+        "app:tasks" * 1200,
+        "\uff41pp:tasks",
+    ],
+)
+def test_an_exact_pattern_is_exact(trick: str) -> None:
+    assert not parse_pattern("app:tasks").matches(trick)
+
+
+def test_a_star_in_a_value_is_a_character() -> None:
+    assert parse_pattern("app:*").matches("app:*")
+    assert not parse_pattern("app:tasks").matches("*")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "problem"),
+    [
+        ("", "a pattern is empty"),
+        ("a*b", "'a*b' has a wildcard in the middle; put '*' at the start or at the end"),
+        ("***", "has a wildcard in the middle"),
+        ("a" * (MAX_LENGTH + 1), "a pattern has 1001 characters; at most 1000 are allowed"),
+    ],
+)
+def test_what_is_no_pattern(pattern: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem.replace("*", r"\*").replace("(", r"\(")):
+        parse_pattern(pattern)
+
+
+def test_matching_takes_time_in_proportion() -> None:
+    pattern, value = parse_pattern("*" + "a" * 500 + "b" + "*"), "a" * 1_000_000
+    start = time.thread_time()
+    assert not pattern.matches(value)
+    assert time.thread_time() - start < 1
+
+
+def test_an_actor_of_plain_data() -> None:
+    assert read_actor({"id": "me"}) == Actor("me", {})
+    assert read_actor({"id": "me", "meta": None}) == Actor("me", {})
+    assert read_actor({"id": "me", "meta": {"team": "blue"}, "more": 1}) == Actor("me", {"team": "blue"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {}, {"id": None}, {"id": 1}, {"id": b"me"}, {"id": ["me"]}, "me", ["me"], 5, Actor("me"),
+        {"id": "me", "meta": "blue"}, {"id": "me", "meta": ["team"]}, {"id": "me", "meta": {1: "blue"}},
+    ],
+)  # fmt: skip
+def test_anything_else_is_invalid(value: Any) -> None:
+    with pytest.raises(HandlerError) as caught:
+        read_actor(value)
+    assert (caught.value.kind, caught.value.retryable) == ("Invalid", False)

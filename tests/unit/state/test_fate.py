@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from tasuki.state.job_records import WAITS, JobRecord
+from tasuki.state.job_records import WAITS, JobRecord, decode
 from tasuki.state.job_status import Known, status_of
 
 NOW = 1000.0
+
+
 RECORDED = Known(NOW, keeps_records=True)
+
+
 LOCATED = Known(NOW, is_located=True)
 
 
@@ -95,3 +99,10 @@ def test_records_of_what_has_not_ended_outlive_the_ttl_of_the_queue() -> None:
     assert record("waiting").ttl(60.0) == WAITS
     assert record("waiting", due=NOW + 3600).ttl(60.0) == WAITS + 3600
     assert record("running").ttl(2 * WAITS) == 2 * WAITS
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"\xff", b"\x81\xa6status\xa2\xff\xff", b"\x81\xa1x" + b"\x91" * 100_000], ids=len
+)
+def test_a_record_that_cannot_be_read_is_none(value: bytes) -> None:
+    assert decode(value) is None

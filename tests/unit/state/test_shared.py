@@ -203,3 +203,21 @@ async def test_a_store_that_is_not_there_is_made_by_a_write_alone(
     assert await store.delete("a")
     await store.close()
     await driver.close()
+
+
+def test_a_change_that_is_reported_late_does_not_bring_a_deleted_key_back() -> None:
+    controls = Controls()
+    controls.apply(Change(CONTROL + "a", b"1", 1))
+    controls.change(Change(CONTROL + "a", None, 1))
+    controls.apply(Change(CONTROL + "a", b"1", 1))
+    assert controls.get("a") is None
+    controls.apply(Change(CONTROL + "a", b"2", 2))
+    assert controls.get("a") == b"2"
+
+
+def test_many_keys_that_came_and_went_leave_nothing_behind() -> None:
+    controls = Controls()
+    for number in range(5_000):
+        controls.apply(Change(f"{CONTROL}cancel/{number}", b"", number + 1))
+        controls.apply(Change(f"{CONTROL}cancel/{number}", None, number + 1))
+    assert not any(vars(controls).values())

@@ -3,8 +3,11 @@ import pytest
 from tasuki.backoff import UNTIL_BACK, Backoff
 from tasuki.errors import BrokerUnavailableError, QueueConflictError, StartTimeoutError
 from tasuki.supervisor.spec import RestartPolicy, Restarts, is_worth_waiting
+from tasuki.supervisor.state import State, may_follow
 
 STEADY = Backoff(jitter=0)
+
+
 AWAY = BrokerUnavailableError("away")
 
 
@@ -74,3 +77,17 @@ def test_once_it_has_run_every_error_is_tried_again() -> None:
 )
 def test_what_is_worth_waiting_for(error: Exception, expected: bool) -> None:
     assert is_worth_waiting(error) is expected
+
+
+def test_every_state_but_unknown_can_be_reached_and_left() -> None:
+    for state in State:
+        assert any(may_follow(state, new) for new in State)
+        assert state is State.UNKNOWN or any(may_follow(old, state) for old in State)
+
+
+def test_no_state_follows_itself() -> None:
+    assert not any(may_follow(state, state) for state in State)
+
+
+def test_a_stopped_service_only_starts() -> None:
+    assert [new for new in State if may_follow(State.STOPPED, new)] == [State.STARTING]

@@ -22,7 +22,7 @@ from tasuki.app.health.rules import (
 from tasuki.consumers.consumer import Activity, Consumer
 from tasuki.consumers.reports.snapshot import long_runs
 from tasuki.kinds.entries.worker import HealthConfig
-from tasuki.queues.demand import is_less
+from tasuki.queues.queue import is_less
 from tasuki.supervisor.state import Status
 from tasuki.system import helper_threads
 from tasuki.units import format_duration

@@ -10,8 +10,7 @@ from contextlib import suppress
 from tasuki.app.lifecycle.option_changes import declare
 from tasuki.contracts.driver import DURABILITIES, Driver, Durability
 from tasuki.errors import DriverError, QueueNotFoundError
-from tasuki.queues.demand import is_less
-from tasuki.queues.queue import Queue
+from tasuki.queues.queue import Queue, is_less
 
 _log = logging.getLogger("tasuki.app")
 

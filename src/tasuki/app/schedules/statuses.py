@@ -17,7 +17,7 @@ from tasuki.queues.result import Confirmed
 from tasuki.registry.references import find_named
 from tasuki.schedules.firing import find_mark, read_known
 from tasuki.schedules.schedule import is_spread, spread
-from tasuki.schedules.times.timing import last_tick, next_tick
+from tasuki.schedules.timing import last_tick, next_tick
 from tasuki.state.pauses import PAUSE, find_all, pause_key, read_pause
 from tasuki.state.shared import SILENT, SharedState
 from tasuki.units import format_duration

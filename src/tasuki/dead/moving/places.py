@@ -11,7 +11,7 @@ from tasuki.dead.rules.forms import moved_form
 from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeError, QueueFullError, QueueNotFoundError
 from tasuki.message import TRACE, TRACEPARENT, HeaderValue, Message
 from tasuki.observe.trace import Headers
-from tasuki.queues.dead.home import home_of
+from tasuki.queues.dead_letter import home_of
 from tasuki.queues.middleware import Carry, tell
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard

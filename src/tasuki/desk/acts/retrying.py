@@ -9,8 +9,8 @@ from tasuki.dead.finding import letter_of
 from tasuki.dead.redrive import redrive
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import QueueNotFoundError, UnsupportedError
-from tasuki.queues.dead.home import home_of, homeless
 from tasuki.queues.dead.letter import name_of
+from tasuki.queues.dead_letter import home_of, homeless
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

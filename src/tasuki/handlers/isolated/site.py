@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,22 @@ from tasuki.handlers.task import PythonTask
 from tasuki.handlers.threads import run_in
 from tasuki.message import Message
 from tasuki.observe.log import HANDLED, LogFields
-from tasuki.observe.trace import trace_of
+from tasuki.observe.trace import CURRENT, trace_of
 from tasuki.observe.tracebacks import format_error
-from tasuki.tracing.child import continue_trace
+
+
+def continue_trace(headers: Mapping[str, str]) -> None:
+    """Continue a trace in the rest of this task, and in what it begins; without headers, none.
+
+    Where the function uses OpenTelemetry, so do its spans: it has imported it, or there are none.
+    """
+    CURRENT.set(headers or None)
+    if headers and "opentelemetry.trace" in sys.modules:
+        from tasuki.tracing.spans import attach, context_of
+
+        if (context := context_of(headers)) is not None:
+            attach(context)
+
 
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import Config, Flag, Id, Text
 from tasuki.security.condition import Condition, parse_condition
-from tasuki.security.expressions.expression import parse_expression
+from tasuki.security.expression import parse_expression
 from tasuki.security.policy import Policy, parse_pattern
 
 POLICIES = ("security.policy",)

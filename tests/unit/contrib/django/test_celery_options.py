@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
 from django.test import override_settings
 
+from tasuki import App
 from tasuki.contrib.django import celery, project
 from tasuki.contrib.django.celery import (
     Celery,
     MaxRetriesExceededError,
     Retry,
     Task,
+    before_task_publish,
     chain,
+    chord,
+    crontab,
+    group,
     names,
+    ping,
     shared_task,
+    states,
     task_failure,
+    task_postrun,
+    task_prerun,
+    task_retry,
+    worker_process_init,
 )
-from tasuki.contrib.django.celery.options import rules_of
+from tasuki.contrib.django.celery.options import queue_in, retries_of, rules_of
+from tasuki.contrib.django.celery.schedules import _declare, declare_schedules
+from tasuki.contrib.django.celery.task import tasks
 from tasuki.contrib.django.config import DjangoConfig
 from tasuki.contrib.django.project import make_app, project_app
+from tasuki.contrib.django.tasks.queues import whole_app
 from tasuki.contrib.django.transactions import DjangoSync
+from tasuki.errors import BodyTypeError, PublishError
 from tasuki.ids import name_for
 from tasuki.testing import TestApp
-from tests.support.django_site import bridged
+from tests.support.django_site import bridged, shared
+from tests.support.django_site.models import Tag
 from tests.support.django_site.shared import seen
 
 
@@ -300,3 +320,405 @@ def test_an_import_that_has_no_counterpart_says_what_to_write() -> None:
     with pytest.raises(ImportError, match="has no 'AsyncResult'; results are in a queue of Tasuki"):
         from tasuki.contrib.django.celery import AsyncResult  # noqa: F401
     assert not hasattr(celery, "nonsense")
+
+
+@pytest.fixture
+def told() -> Iterator[list[Any]]:
+    """The signals that are sent: their name and a value of each."""
+    found: list[Any] = []
+    receivers: list[tuple[Any, Callable[..., None]]] = []
+
+    def hear(signal: Any, name: str, pick: Callable[[dict[str, Any]], Any]) -> None:
+        def receiver(sender: Any, **values: Any) -> None:
+            found.append((name, pick(values)))
+
+        assert signal.connect(receiver, weak=False) is receiver
+        receivers.append((signal, receiver))
+
+    hear(before_task_publish, "publish", lambda values: (values["headers"]["task"], values["body"]))
+    hear(task_prerun, "prerun", lambda values: values["task"].name)
+    hear(task_postrun, "postrun", lambda values: (values["state"], str(values["retval"])))
+    hear(task_retry, "retry", lambda values: str(values["reason"]))
+    hear(task_failure, "failure", lambda values: (str(values["exception"]), values["traceback"] is not None))
+    hear(worker_process_init, "init", lambda values: None)
+    yield found
+    for signal, receiver in receivers:
+        signal.disconnect(receiver)
+
+
+def test_a_call_is_published_and_run_with_the_signals_of_its_way(twin: TestApp, told: list[Any]) -> None:
+    ran = shared.note.delay("a")
+    assert told == [("publish", ("tests.support.django_site.shared.note", (("a",), {}, {})))]
+    assert [message.id for message in twin.messages("celery")] == [ran.id]
+    told.clear()
+    twin.sync.drain()
+    assert shared.seen == ["a"]
+    name = "tests.support.django_site.shared.note"
+    assert told == [("prerun", name), ("postrun", (states.SUCCESS, "A"))]
+
+
+def test_a_worker_tells_when_it_starts(told: list[Any]) -> None:
+    app = App("memory://")
+    queue_in(app, "celery").task(name="nothing")(lambda: None)
+
+    async def run() -> None:
+        async with app.worker():
+            assert told == [("init", None)]
+
+    asyncio.run(run())
+
+
+def test_a_bound_task_knows_its_id_and_gets_its_types_back(twin: TestApp) -> None:
+    ran = shared.read.delay(shared.Paper(Path("a.txt"), 3), raw=b"\x00\xff")
+    twin.sync.drain()
+    assert shared.seen == [(ran.id, shared.Paper(Path("a.txt"), 3), b"\x00\xff")]
+
+
+def test_a_direct_call_sends_nothing_and_has_no_id(twin: TestApp) -> None:
+    assert shared.read(shared.Paper(Path("a"))) == 1
+    assert shared.seen == [(None, shared.Paper(Path("a")), None)]
+    assert not twin.messages("celery")
+
+
+def test_a_wrong_argument_is_refused_before_anything_is_sent(twin: TestApp) -> None:
+    with pytest.raises(BodyTypeError, match="cannot take this int as parameter 'text'"):
+        shared.note.delay(7)
+    with pytest.raises(BodyTypeError, match="lacks parameter 'text'"):
+        shared.note.apply_async(kwargs={})
+    assert not twin.messages("celery")
+
+
+def test_a_call_belongs_to_the_transaction(twin: TestApp) -> None:
+    with transaction.atomic():
+        shared.note.delay("kept")
+        assert not twin.messages("celery")
+    with transaction.atomic():
+        shared.note.delay("dropped")
+        transaction.set_rollback(True)
+    twin.sync.drain()
+    assert shared.seen == ["kept"]
+
+
+def test_apply_async_takes_the_options_of_a_message(twin: TestApp) -> None:
+    ran = shared.note.apply_async(("late",), countdown=60, task_id="mine", headers={"by": "test"})
+    assert ran.id == "mine"
+    (message,) = twin.messages("celery")
+    assert message.headers["by"] == "test"
+    twin.sync.drain()
+    assert shared.seen == []
+    twin.sync.advance(61)
+    assert shared.seen == ["late"]
+
+
+def test_an_error_ends_a_task_at_once(twin: TestApp, told: list[Any]) -> None:
+    shared.fail.delay("no")
+    run = twin.sync.drain()
+    assert (run.dead, shared.seen) == (1, ["tried"])
+    assert told[-2:] == [("failure", ("no", True)), ("postrun", (states.FAILURE, "no"))]
+    assert twin.dead[0].queue.endswith("celery")
+
+
+def test_an_error_that_is_retried_for_is_tried_again(twin: TestApp, told: list[Any]) -> None:
+    shared.fail_twice.delay()
+    twin.sync.advance(20)
+    assert shared.seen == [0, 1, 2]
+    assert [name for name, _ in told if name in ("retry", "failure")] == ["retry", "retry"]
+    assert told[-1] == ("postrun", (states.SUCCESS, "at last"))
+
+
+def test_a_task_asks_for_another_attempt(twin: TestApp, told: list[Any]) -> None:
+    shared.ask_again.delay()
+    twin.sync.advance(10)
+    assert shared.seen == [0, 1]
+    assert [name for name, _ in told if name in ("retry", "failure")] == ["retry"]
+
+
+def test_a_task_that_sleeps_has_not_failed(twin: TestApp, told: list[Any]) -> None:
+    shared.rest.delay(3)
+    twin.sync.advance("4d")
+    assert shared.seen == [3]
+    assert [name for name, _ in told if name in ("retry", "failure")] == []
+    assert told[-1] == ("postrun", (states.SUCCESS, "3"))
+
+
+def test_a_model_travels_as_its_primary_key_and_is_read_by_the_worker(twin: TestApp, told: list[Any]) -> None:
+    with connection.schema_editor() as editor:
+        editor.create_model(Tag)
+    try:
+        tag = Tag.objects.create(name="old")
+        shared.label.delay(tag, suffix="!")
+        assert twin.published("celery") == [{"tag": tag.pk, "suffix": "!"}]
+        Tag.objects.update(name="new")
+        twin.sync.drain()
+        assert shared.seen == ["new!"]
+        shared.label.delay(tag, suffix="?")
+        tag.delete()
+        assert twin.sync.drain().dead == 1
+        assert told[-2] == ("failure", ("Tag matching query does not exist.", True))
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Tag)
+
+
+def test_false_is_a_result(twin: TestApp, told: list[Any]) -> None:
+    shared.is_empty.delay()
+    assert twin.sync.drain().done == 1
+    assert told[-1] == ("postrun", (states.SUCCESS, "False"))
+
+
+def test_an_error_of_a_receiver_reaches_no_message(twin: TestApp) -> None:
+    @task_prerun.connect
+    def break_it(**values: Any) -> None:
+        raise RuntimeError("broken receiver")
+
+    try:
+        shared.note.delay("b")
+        assert twin.sync.drain().done == 1
+    finally:
+        task_prerun.disconnect(break_it)
+
+
+def test_a_worker_knows_the_tasks_of_views_too() -> None:
+    name = "tests.support.django_site.urls.of_a_view"
+    assert name not in tasks
+    with override_settings(ROOT_URLCONF="tests.support.django_site.urls"):
+        whole_app()
+    assert name in tasks
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, {"never": ["builtins.Exception"], "initial_delay": 1.0}),
+        ({"autoretry_for": (OSError,)}, {"max_attempts": 4, "on": ["builtins.OSError"], "initial_delay": 180.0}),
+        (
+            {"autoretry_for": (OSError,), "max_retries": 5, "retry_backoff": 60},
+            {"max_attempts": 6, "initial_delay": 60.0, "max_delay": 600.0},
+        ),
+        ({"autoretry_for": (OSError,), "retry_backoff": True}, {"initial_delay": 1.0, "max_delay": 600.0}),
+    ],
+)
+def test_the_retry_rules_of_the_options(options: dict[str, Any], expected: dict[str, Any]) -> None:
+    fields = retries_of(options).fields()
+    assert {name: fields[name] for name in expected} == expected
+
+
+def test_what_cannot_be_a_task_is_refused_where_it_is_declared() -> None:
+    with pytest.raises(TypeError, match="has no option 'rate_limit'"):
+        shared_task(rate_limit="1/s")
+    with pytest.raises(TypeError, match="'args' takes any number"):
+
+        @shared_task
+        def starred(*args: int) -> None: ...
+
+    with pytest.raises(TypeError, match="is async"):
+
+        @shared_task
+        async def waiting() -> None: ...
+
+
+BEAT_SCHEDULE = {
+    "New year": {
+        "task": "tests.support.django_site.shared.note",
+        "schedule": crontab(0, 0, day_of_month=1, month_of_year=1),
+        "args": ("year",),
+        "options": {"expires": 540.0, "headers": {"by": "beat"}},
+    }
+}
+
+
+@pytest.fixture(params=["published", "eager"])
+def run(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Publishes a signature, a chain, a group or a chord and runs it, in both ways."""
+    with TestApp(project_app()) as twin, override_settings(CELERY_TASK_ALWAYS_EAGER=request.param == "eager"):
+
+        def run(what: Any) -> Any:
+            result = what.delay()
+            twin.sync.drain()
+            return result
+
+        yield run
+
+
+def test_each_task_of_a_chain_gets_the_result_before_it(run: Any) -> None:
+    run(chain(shared.double.s(1), shared.double.s(factor=10), shared.double.s(), shared.note.si("end")))
+    assert shared.seen == ["end"]
+    run(chain([shared.note.s("a"), shared.note.s()]))
+    assert shared.seen == ["end", "a", "A"]
+
+
+def test_a_chain_stops_at_a_failure(run: Any) -> None:
+    run(chain(shared.fail.s("no"), shared.note.si("never")))
+    assert shared.seen == ["tried"]
+
+
+def test_false_goes_on_in_a_chain_and_in_a_chord(run: Any) -> None:
+    run(chain(shared.is_empty.s(), shared.keep.s()))
+    assert shared.seen == [False]
+    run(chord([shared.is_empty.s(), shared.double.s(1)], shared.keep.s()))
+    assert shared.seen[1:] == [[False, 2]]
+
+
+def test_calls_are_joined_by_bars_and_published_by_a_call(run: Any) -> None:
+    run(shared.double.s(1) | shared.double.s(factor=10) | shared.keep.s())
+    assert shared.seen == [20]
+    run(group(shared.double.s(1), shared.double.s(2)) | shared.add.s() | shared.keep.s())
+    assert shared.seen[1:] == [6, 6]
+    run(chain(shared.double.s(1) | shared.double.s(), shared.keep.s()))
+    assert shared.seen[3:] == [4]
+    run(chord([shared.double.s(1)], shared.add.s(1) | shared.keep.s()))
+    assert shared.seen[4:] == [3, 3]
+
+
+def test_chains_groups_and_chords_may_be_called(twin: TestApp) -> None:
+    chain(shared.double.s(), shared.keep.s())(4)
+    group(shared.keep.s(), group(shared.keep.s()))("each")
+    chord([shared.double.s(1)], shared.keep.s())()
+    twin.sync.drain()
+    assert sorted(map(str, shared.seen)) == ["8", "[2]", "each", "each"]
+    assert shared.double.s(factor=3)(2) == 6
+
+
+def test_a_call_may_have_options_of_its_own(twin: TestApp) -> None:
+    shared.keep.s("set").set(countdown=60).delay()
+    shared.keep.s().apply_async(("given",), countdown=60, headers={"by": "ada"})
+    chain(shared.double.s(1), shared.keep.s().set(countdown=30)).apply_async(countdown=60)
+    group(shared.keep.si("all")).apply_async(countdown=60)
+    assert [round(message.delay) for message in twin.messages("celery")] == [60, 60, 60, 60]
+    twin.sync.advance("61s")
+    assert sorted(shared.seen) == ["all", "given", "set"]
+    twin.sync.advance("30s")
+    assert shared.seen[3:] == [2]
+    with pytest.raises(TypeError, match="has no option 'cuntdown'; did you mean 'countdown'"):
+        shared.keep.s().set(cuntdown=3)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (
+            lambda: chain(cast("Any", group(shared.keep.s(1))), shared.keep.s()),
+            r"a group cannot be a step of a chain.*after a group, chord",
+        ),
+        (lambda: shared.keep.s(1) | group(shared.keep.s()), "a group cannot be a step of a chain"),
+        (lambda: chain(cast("Any", shared.keep)), r"a Task cannot be a step of a chain.*write task\.s\(…\)"),
+        (lambda: group(cast("Any", shared.keep)), "a Task cannot be in a group"),
+        (lambda: chord([cast("Any", chain(shared.keep.s(1)))], shared.keep.s()), "a chain cannot be a task of a chord"),
+    ],
+)
+def test_calls_that_cannot_be_joined_are_refused_with_the_line_to_write(make: Any, told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        make()
+
+
+def test_a_group_runs_all(run: Any) -> None:
+    run(group(shared.note.s(text) for text in "abc"))
+    assert sorted(shared.seen) == ["a", "b", "c"]
+
+
+def test_a_chord_gives_the_results_and_the_other_arguments(run: Any) -> None:
+    run(chord(header=[shared.double.s(1), shared.double.s(2)], body=shared.add.s(more=100)))
+    assert shared.seen == [106]
+    run(chord(group(shared.double.s(1)), shared.note.si("all")))
+    assert shared.seen == [106, "all"]
+
+
+def test_the_error_callback_of_a_chord(run: Any) -> None:
+    failing = [shared.double.s(1), shared.fail.s("no")]
+    run(chord(header=failing, body=shared.add.s()).on_error(shared.regret.s(name="ada")))
+    assert shared.seen[0] == "tried"
+    message, exc, tb, name = shared.seen[1]
+    assert (exc, tb, name) == (None, None, "ada")
+    assert message.endswith("no")
+
+
+def test_a_chord_waits_for_the_commit(twin: TestApp) -> None:
+    with transaction.atomic():
+        started: Any = chord([shared.double.s(3)])(shared.add.s())
+        assert not twin.messages("celery")
+    assert [message.id for message in twin.messages("celery")] == started.members
+    with transaction.atomic():
+        chord([shared.double.s(4)], shared.add.s()).delay()
+        transaction.set_rollback(True)
+    twin.sync.drain()
+    assert shared.seen == [6]
+
+
+def test_a_chord_that_cannot_be_is_refused_before_the_commit(twin: TestApp) -> None:
+    with pytest.raises(PublishError, match="task 'named'"), transaction.atomic():
+        chord([shared.double.s(1)], shared.refresh.s()).delay()
+    assert not twin.messages("celery")
+    with pytest.raises(TypeError, match="needs a task"):
+        chain().delay()
+
+
+def test_an_eager_failure_is_a_state_or_is_raised() -> None:
+    with override_settings(CELERY_TASK_ALWAYS_EAGER=True):
+        result: Any = shared.fail.delay("no")
+        assert (result.state, str(result.result), result.failed()) == (states.FAILURE, "no", True)
+        with pytest.raises(ValueError, match="no"):
+            result.get()
+        with pytest.raises(ValueError, match="no"):
+            shared.fail.apply(("no",), throw=True)
+        done: Any = shared.double.delay(2)
+        assert (done.get(timeout=1), done.successful()) == (4, True)
+        with override_settings(CELERY_TASK_EAGER_PROPAGATES=True), pytest.raises(ValueError, match="no"):
+            shared.fail.delay("no")
+
+
+def test_crontab_is_a_cron_expression() -> None:
+    assert crontab() == "* * * * *"
+    assert crontab("5", "*/1", "sun", "*", "2") == "5 */1 * 2 sun"
+    assert crontab(minute=0, hour=[7, 8]) == "0 7,8 * * *"
+    assert crontab("random", 7, "Monday-friday", month_of_year="december") == "random 7 * dec Mon-fri"
+
+
+def test_a_crontab_of_days_that_cron_reads_in_another_way_is_refused() -> None:
+    with pytest.raises(ValueError, match="Celery on days that are both; give one of them"):
+        crontab(0, 0, day_of_week="mon", day_of_month="1-7")
+
+
+def test_the_beat_schedule_is_declared() -> None:
+    with override_settings(CELERY_BEAT_SCHEDULE=BEAT_SCHEDULE):
+        declare_schedules()
+        declare_schedules()
+    entries = project_app().load_entries().registry.entries
+    data: Any = entries[f"app:{name_for('New year')}.schedule"].data
+    assert data["task"] == "tests.support.django_site.shared.note"
+    assert (data["cron"], data["timezone"], data["body"]) == ("0 0 1 1 *", "America/Chicago", {"text": "year"})
+    assert data["headers"] == {"by": "beat", "expires_after": 540.0}
+
+
+def test_a_scheduled_task_that_waits_too_long_is_not_run(twin: TestApp) -> None:
+    with override_settings(CELERY_TASK_ALWAYS_EAGER=False):
+        shared.note.apply_async(("old",), headers={"expires_after": -1.0})
+        assert twin.sync.drain().done == 1
+    assert shared.seen == []
+
+
+def test_a_schedule_without_a_task_is_a_mistake() -> None:
+    with pytest.raises(ImproperlyConfigured, match="names the task 'nmed'; did you mean 'named'"):
+        _declare(project_app(), "x", {"task": "nmed", "schedule": "* * * * *"})
+    with pytest.raises(ImproperlyConfigured, match="has no field 'arg'; did you mean 'args'"):
+        _declare(project_app(), "x", {"task": "named", "schedule": "* * * * *", "arg": (1,)})
+
+
+def test_ping_finds_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(DjangoConfig(url=f"sqlite:///{tmp_path}/queue.db"))
+    app.queue("jobs").task(name="nothing")(lambda: None)
+    monkeypatch.setattr(project, "_app", app)
+
+    async def run() -> None:
+        async with app.worker(), asyncio.timeout(60):
+            while not await app.workers():
+                await asyncio.sleep(0.05)
+            (answer,) = (await asyncio.to_thread(ping)).items()
+            assert answer[0].endswith(f":{os.getpid()}")
+            assert answer[1] == {"ok": "pong"}
+
+    asyncio.run(run())
+
+
+def test_ping_without_a_worker_says_what_to_start(twin: TestApp) -> None:
+    with pytest.raises(RuntimeError, match=r"manage\.py tasuki"):
+        ping()

@@ -9,6 +9,7 @@ import pytest
 from tasuki.contracts.handler import Handler
 from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimitError, LuaSyntaxError
 from tasuki.handlers.lua import LuaLibrary, LuaSource
+from tasuki.handlers.lua.handler import LoadingContext
 from tests.unit.handlers.lua.support import delivery, handler, run
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +33,7 @@ end
 
 return handler
 """
+
 
 PROCESS = "function process_task(data) if data.bad then return nil, data.bad end return {done = data.id} end"
 
@@ -302,3 +304,60 @@ async def test_arguments_that_have_no_place_in_lua_are_refused() -> None:
         await run("return 1", {"n": 2**64})
     with pytest.raises(HandlerError, match="not valid Unicode"):
         await run("return 1", {"s": "\ud800"})
+
+
+def test_there_is_no_message() -> None:
+    context = LoadingContext("app:f")
+    assert context.function == "app:f"
+    assert context.message is None
+    assert (context.attempt, context.queue, context.consumer) == (0, "", "")
+    assert not context.stopping
+    assert not context.lease_lost
+    assert context.logger.name == "tasuki.handlers.lua"
+
+
+@pytest.mark.anyio
+async def test_what_needs_a_handler_is_refused() -> None:
+    context = LoadingContext("app:f")
+    settling = (context.ack, context.nack, context.reject, lambda: context.snooze(1))
+    for call in (*settling, lambda: context.resource("a:b"), lambda: context.env("A")):
+        with pytest.raises(HandlerError, match="cannot be used while the script loads"):
+            call()
+    for waiting in (context.publish("a:b", 1), context.call("a:f"), context.info("a:b")):
+        with pytest.raises(HandlerError, match="cannot be used while the script loads"):
+            await waiting
+
+
+async def test_the_bodies_are_a_list_and_a_list_of_results_is_converted() -> None:
+    made = handler("""
+        return function(bodies)
+          assert(#bodies == 3 and bodies[2] == nil and bodies[3].n == 3)
+          return { true, false, errors.new({ message = "no", kind = errors.NOT_FOUND, retryable = true }) }
+        end""")
+    one, two, three = await made.handle_batch([1, None, {"n": 3}], delivery())
+    assert (one, two, type(three)) == (True, False, HandlerError)
+    assert (three.message, three.kind, three.retryable) == ("no", "NotFound", True)
+
+
+@pytest.mark.parametrize(
+    ("code", "result"), [("", None), ("return nil", None), ("return false", False), ("return 1", 1)]
+)
+async def test_a_result_of_all(code: str, result: Any) -> None:
+    assert await handler(f"return function(bodies) {code} end").handle_batch([1, 2], delivery()) is result
+
+
+async def test_a_second_value_fails_all() -> None:
+    with pytest.raises(HandlerError, match="away"):
+        await handler('return function(bodies) return nil, "away" end').handle_batch([1, 2], delivery())
+
+
+async def test_messages_outside_a_batch_are_the_only_one() -> None:
+    context = delivery(attempt=2)
+    code = """
+        local messages = assert(require("queue").messages())
+        local msg = messages[1]
+        assert(msg:ack())
+        return { #messages, msg:id(), msg:body(), msg:attempt() }"""
+    found = await run(code, "the body", context=context)
+    assert found == [1, "m-1", "the body", 2]
+    assert context.settled == [("ack",)]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import msgspec
 import pytest
 
-from tasuki.observe.exposition.series import SERIES
+from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample, record
+from tasuki.observe.exposition import series
+from tasuki.observe.exposition.series import SERIES, families, labels_of, name_of
+from tasuki.observe.exposition.snapshots import add, quantile, totals_of
 from tasuki.observe.exposition.text import OPEN_METRICS, PLAIN, exposition, respond, wants_open_metrics
-from tests.unit.observe.exposition.samples import open_families, parsed, parsed_open, snapshot, value
+from tasuki.observe.metrics import BUCKETS
+from tests.unit.observe.exposition.samples import histogram, open_families, parsed, parsed_open, snapshot, value
 
 
 def test_every_series_is_read_in_both_formats() -> None:
@@ -114,3 +125,213 @@ def test_what_a_process_does_not_know_is_left_out() -> None:
 @pytest.mark.parametrize(("number", "text"), [(float("inf"), "+Inf"), (float("-inf"), "-Inf"), (float("nan"), "NaN")])
 def test_numbers_that_json_does_not_know(number: float, text: str) -> None:
     assert f"\ntasuki_loop_lag_seconds {text}\n" in exposition(snapshot(loop_lag=number))
+
+
+def test_names_and_labels_become_ones_that_prometheus_accepts() -> None:
+    assert name_of("orders.new", "counter") == "orders_new_total"
+    assert name_of("orders_total", "counter") == "orders_total"
+    assert name_of("2fast", "gauge") == "_2fast"
+    assert name_of("", "gauge") == "_"
+    assert labels_of((("queue", "a"), ("le", "b"), ("9-x", 'say "hi"'))) == (
+        'exported_queue="a",exported_le="b",_9_x="say \\"hi\\""'
+    )
+
+
+def test_functions_that_count_under_one_name_are_counted_together() -> None:
+    registry = CustomMetrics()
+    registry.count("orders", 2, {"country": "jp"}, "app:one")
+    registry.count("orders", 3, {"country": "jp"}, "app:other")
+    registry.observe("size", 0.3, function="app:one")
+    registry.observe("size", 0.4, function="app:other")
+    found, dropped = families(registry.samples())
+    assert found["orders_total"] == {"type": "counter", "series": {'country="jp"': 5.0}}
+    assert (sum(found["size"]["series"][""]["counts"]), found["size"]["series"][""]["sum"]) == (2, 0.7)
+    assert dropped == 0
+
+
+def test_a_name_has_one_type() -> None:
+    registry = CustomMetrics()
+    registry.set("orders", 5, function="app:one")
+    registry.observe("orders", 1, function="app:other")
+    found, dropped = families(registry.samples())
+    assert (found["orders"]["type"], dropped) == ("gauge", 1)
+
+
+def test_our_own_names_are_reserved() -> None:
+    registry = CustomMetrics()
+    registry.set("tasuki_driver_up", 0)
+    assert families(registry.samples()) == ({}, 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (("observe", "x"), ("set", "x_count")),
+        (("set", "x_sum"), ("observe", "x")),
+        (("observe", "x"), ("set", "x_bucket")),
+        (("count", "x"), ("set", "x")),
+        (("count", "x"), ("set", "x_created")),
+        (("set", "process_open_fds"), ("count", "process_cpu_seconds")),
+        (("set", "a"), ("count", "_total")),
+    ],
+)
+@pytest.mark.parametrize("is_open", [False, True])
+def test_no_name_is_written_twice(first: tuple[str, str], second: tuple[str, str], is_open: bool) -> None:
+    registry = CustomMetrics()
+    for verb, name in (first, second):
+        getattr(registry, verb)(name, 1, function=verb)
+    whole = snapshot()
+    process = {"cpu_seconds": 1.0, "open_fds": 3}
+
+    found, dropped = families(registry.samples())
+    one = exposition(whole | {"handlers": found, "process": process}, is_open=is_open)
+    by_itself = [families(samples_of(verb, name))[0] for verb, name in (first, second)]
+    two = exposition(add({"handlers": each, "process": process} for each in by_itself), is_open=is_open)
+
+    assert len(found) + dropped == 2
+    for text in (one, two):
+        names = [line.rpartition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+        assert len(set(names)) == len(names)
+        assert (parsed_open if is_open else parsed)(text)
+
+
+def samples_of(verb: str, name: str) -> Iterator[Sample]:
+    registry = CustomMetrics()
+    getattr(registry, verb)(name, 1)
+    return registry.samples()
+
+
+def test_labels_that_become_one_are_told_apart() -> None:
+    assert labels_of((("a.b", "1"), ("a_b", "2"))) == 'a_b="1",a_b_="2"'
+    assert labels_of((("exported_queue", "1"), ("queue", "2"))) == 'exported_queue="1",exported_queue_="2"'
+
+
+def test_a_number_that_no_float_holds_is_dropped() -> None:
+    before = OF_HANDLERS.dropped
+
+    record("set", "app:one", "huge", 10**400)
+
+    assert OF_HANDLERS.dropped == before + 1
+
+
+def test_the_bounds_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "MAX_NAMES", 3)
+    monkeypatch.setattr(series, "MAX_SERIES", 2)
+    registry = CustomMetrics()
+    for number in range(5):
+        registry.count(f"n{number}", function="app:one")
+        registry.count("n0", labels={"id": str(number)}, function=f"app:{number}")
+    found, dropped = families(registry.samples())
+    assert len(found) == 3
+    assert len(found["n0_total"]["series"]) == 2
+    assert dropped == 2 + 4
+
+
+def test_what_anything_may_be_named_is_read() -> None:
+    registry = CustomMetrics()
+    for name in ("a b", "ä", "x{y}", "\n", "a:b", "日本", "# TYPE"):
+        registry.set(name, 1, {name: name})
+    assert len(parsed(exposition({"handlers": families(registry.samples())[0]}))) == 1 + 7
+
+
+def test_counters_of_processes_are_added() -> None:
+    one, other = snapshot(2), snapshot(1)
+    before = copy.deepcopy([one, other])
+    total = add([one, other])
+    assert [one, other] == before, "snapshots stay as they are"
+    first, second = total["consumers"]["app:q0.consumer"], total["consumers"]["app:q1.consumer"]
+    assert (first["acked"], second["acked"]) == (10, 5)
+    assert first["handler_seconds"]["counts"] == histogram(_2=8, _26=2)["counts"]
+    assert first["errors"] == {"ValueError": 2}
+    assert first["queue"] == "app:q0"
+    assert total["process"]["acts"] == {"retry": {"ok": 4}}
+    assert total["handlers"]["orders_total"]["series"] == {'country="jp"': 6.0, "": 2.0}
+    assert total["handlers"]["size"]["bounds"] == [1.0, 2.0]
+
+
+def test_a_gauge_of_one_place_is_not_added() -> None:
+    one, other = snapshot(loop_lag=0.2, start_time=100.0), snapshot()
+    other["queues"]["app:q0"] |= {"ready": 7, "paused": 1}
+    other["drivers"]["app:broker"]["up"] = 0
+    total = add([one, other])
+    queue = total["queues"]["app:q0"]
+    assert (queue["ready"], queue["paused"], queue["oldest_age"]) == (7, 1, 2.5)
+    assert total["drivers"]["app:broker"]["up"] == 0, "one process that is cut off shows"
+    assert (total["process"]["loop_lag"], total["process"]["start_time"]) == (0.2, 100.0)
+    assert total["consumers"]["app:q0.consumer"]["running"] == 2
+
+
+def test_the_sum_is_the_same_in_any_order_and_grouping() -> None:
+    one, two, three = snapshot(1), snapshot(2), snapshot(3, loop_lag=1.0)
+    assert add([one, two, three]) == add([three, add([two, one])])
+    assert add([]) == {}
+
+
+def test_a_metric_of_a_handler_may_have_any_name() -> None:
+    one = snapshot()
+    names = ("exemplars", "errors", "series", "up", "counts")
+    for name in names:
+        one["handlers"][name] = {"type": "gauge", "series": {"": 2.0}}
+    total = add([one, copy.deepcopy(one)])
+    assert [total["handlers"][name]["series"] for name in names] == [{"": 4.0}] * len(names)
+
+
+def test_names_of_others_are_always_added() -> None:
+    one = snapshot()
+    one["consumers"]["app:q0.consumer"]["errors"] = {"up": 1, "ready": 1}
+    total = add([one, copy.deepcopy(one)])
+    assert total["consumers"]["app:q0.consumer"]["errors"] == {"up": 2, "ready": 2}
+
+
+def test_processes_of_two_versions_can_be_added() -> None:
+    one, other = snapshot(), snapshot()
+    other["bounds"] = [1.0]
+    other["consumers"]["app:q0.consumer"]["handler_seconds"] = {"counts": [1, 1], "sum": 2.0}
+    other["handlers"]["orders_total"] = {"type": "gauge", "series": {"": 1.0}}
+    total = add([one, other])
+    assert total["handlers"]["orders_total"] == one["handlers"]["orders_total"]
+    assert parsed(exposition(total))
+
+
+def test_the_counters_of_an_ended_process_stay_and_its_gauges_go() -> None:
+    ended = totals_of(snapshot())
+    consumer, queue = ended["consumers"]["app:q0.consumer"], ended["queues"]["app:q0"]
+    assert (consumer["acked"], consumer["errors"]) == (5, {"ValueError": 1})
+    assert not {"running", "buffered", "concurrency"} & consumer.keys()
+    assert not {"ready", "oldest_age", "paused", "consumers"} & queue.keys()
+    assert ended["drivers"] == {"app:broker": {"reconnects": 1}}
+    assert "depth" not in ended["handlers"]
+    found = parsed(exposition(add([ended, snapshot()])))
+    assert value(found, "tasuki_messages_settled_total", result="acked") == 10
+    assert value(found, "tasuki_handlers_running") == 1
+    assert value(found, "process_cpu_seconds_total") == 3.0
+
+
+def test_a_snapshot_is_plain_data() -> None:
+    one: Any = snapshot(2)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(one)) == one
+    assert json.loads(json.dumps(one)) == one
+
+
+def test_quantiles_lie_within_their_buckets() -> None:
+    bounds = [1.0, 2.0, 4.0]
+    assert quantile(bounds, [0, 0, 0, 0], 0.5) is None
+    assert quantile(bounds, [10, 0, 0, 0], 0.5) == 0.5
+    assert quantile(bounds, [0, 0, 10, 0], 0.95) == 3.9
+    assert quantile(bounds, [5, 5, 0, 0], 0.75) == 1.5
+    assert quantile(bounds, [0, 0, 0, 3], 0.5) == 4.0, "beyond the last bound"
+    assert quantile(bounds, [1, 0, 0, 9], 1.0) == 4.0
+
+
+def test_quantiles_lie_between_the_least_and_the_most() -> None:
+    bounds = [1.0, 2.0, 4.0]
+    assert [quantile(bounds, [0, 0, 1, 0], share, 3.3, 3.3) for share in (0.5, 0.95, 0.99)] == [3.3] * 3, "one value"
+    assert quantile(bounds, [0, 10, 0, 0], 0.5, 1.5, 1.7) == 1.6
+    assert quantile(bounds, [0, 0, 0, 2], 0.5, 5.0, 9.0) == 7.0, "beyond the last bound"
+    assert quantile(bounds, [0, 0, 0, 1], 1.0, 5.0, 5.0) == 5.0
+    assert quantile(bounds, [1, 0, 0, 0], 0.5, 0.0, 0.0) == 0.0
+
+
+def test_each_bound_is_at_most_twice_the_one_before() -> None:
+    assert all(low < high <= 2 * low for low, high in pairwise(BUCKETS))
+    assert BUCKETS[-1] == 6 * 3600

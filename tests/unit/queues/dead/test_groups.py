@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from tasuki.contracts.driver import Outgoing
 from tasuki.message import Message
 from tasuki.queues.dead.cause import Origin
 from tasuki.queues.dead.groups import KEYS, OTHER, DeadGroup, grouped, merged
-from tasuki.queues.dead.letter import Letter, letter_in
+from tasuki.queues.dead.letter import Letter, LetterNames, id_of, letter_in, name_of
 from tasuki.queues.dead_letter import dead_letter
 
 NOON = 1_790_000_000.0
@@ -133,3 +134,19 @@ def test_a_group_without_a_text_is_named_by_its_type_or_its_reason() -> None:
     assert (group.sample, group.words) == ("", "expired")
     assert replace(group, type="shop.Broken").words == "shop.Broken"
     assert replace(group, type="shop.Broken", texts=(("no", 1),)).words == "shop.Broken: no"
+
+
+def test_names_mean_what_they_say() -> None:
+    one, two = Outgoing("a", b"1", {"n": 1}), Outgoing("a", b"2", {"n": 1})
+    assert id_of(name_of(one)) == "a" == id_of("a")
+    assert name_of(one) == name_of(Outgoing("a", b"1", {"x_last_error_time": 5, "n": 1, "x_last_error": "shown"}))
+    assert len({name_of(one), name_of(two), name_of(Outgoing("a", b"1", {"n": True}))}) == 3
+    names = LetterNames([name_of(two), "a", "b~c"])
+    assert (names.of(two), names.of(one), names.of(Outgoing("b~c", b"", {})), names.of(Outgoing("b", b"", {}))) == (
+        name_of(two), "a", "b~c", "",
+    )  # fmt: skip
+    assert LetterNames([name_of(one)]).of(two) == ""
+    odd = Outgoing("x~01234567", b"", {})
+    assert LetterNames(["x~01234567"]).of(odd) == "x~01234567", "an id that looks like a name means itself"
+    assert LetterNames([name_of(odd)]).of(odd) == name_of(odd)
+    assert (len(names), "a" in names, "b" in names, bool(LetterNames([]))) == (3, True, False, False)

@@ -12,9 +12,8 @@ from typing import NoReturn
 from tasuki.contracts.handler import Retry
 from tasuki.contrib.django.celery import states
 from tasuki.contrib.django.celery.app import Celery, ping
-from tasuki.contrib.django.celery.calls.request import MaxRetriesExceededError, SoftTimeLimitExceeded
-from tasuki.contrib.django.celery.calls.signature import Signature, chain, chord, group
 from tasuki.contrib.django.celery.names import OF_MODULE
+from tasuki.contrib.django.celery.request import MaxRetriesExceededError, SoftTimeLimitExceeded
 from tasuki.contrib.django.celery.schedules import crontab
 from tasuki.contrib.django.celery.signals import (
     before_task_publish,
@@ -24,6 +23,7 @@ from tasuki.contrib.django.celery.signals import (
     task_retry,
     worker_process_init,
 )
+from tasuki.contrib.django.celery.signature import Signature, chain, chord, group
 from tasuki.contrib.django.celery.task import Task, shared_task
 
 __all__ = [

@@ -14,10 +14,10 @@ from django.apps import apps
 from django.conf import settings
 from django.utils.module_loading import autodiscover_modules
 
-from tasuki.contrib.django.celery.calls.signature import Signature
 from tasuki.contrib.django.celery.names import OF_APP, OF_CONSTRUCTOR
 from tasuki.contrib.django.celery.schedules import Periodic, declare_schedule
 from tasuki.contrib.django.celery.settings import SETTINGS
+from tasuki.contrib.django.celery.signature import Signature
 from tasuki.contrib.django.celery.task import Task, shared_task, tasks
 from tasuki.contrib.django.project import project_app
 

@@ -1,26 +1,40 @@
-"""Options of shared tasks: which exist, what they mean here, and the line to write for all others."""
+"""Options of shared tasks: which exist, what they mean here, the line to write for others; and their queues."""
 
 from __future__ import annotations
 
+import threading
 import time
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.context import Retries
-from tasuki.contrib.django.celery.calls.request import SoftTimeLimitExceeded
-from tasuki.contrib.django.celery.calls.running import HOOKS
-from tasuki.contrib.django.celery.settings import queue_of, setting
+from tasuki.contrib.django.celery.request import SoftTimeLimitExceeded
+from tasuki.contrib.django.celery.running import HOOKS
+from tasuki.contrib.django.celery.settings import queue_of, setting, worker_fields
+from tasuki.contrib.django.celery.signals import worker_process_init
+from tasuki.contrib.django.config import settings_place
+from tasuki.contrib.django.project import project_app
 from tasuki.errors import HandlerTimeoutError
 from tasuki.registry.references import did_you_mean
+from tasuki.system.caller import declared_at
+
+if TYPE_CHECKING:
+    from tasuki import App, QueueHandle
+    from tasuki.app.typed.entries import CompressFields, DeadLetterFields
+
 
 _MAX_RETRIES, _DELAY, _LONGEST = 3, 180.0, 600.0
 """Celery's defaults; times in seconds."""
+
 MAX_ATTEMPTS = 10
 """Deaths of workers that one message may see; errors of tasks end them at once."""
+
 _UNBOUNDED = 1_000_000
 """Attempts of a task with ``max_retries=None``."""
+
 
 _RETRYING = (
     "autoretry_for",
@@ -31,10 +45,14 @@ _RETRYING = (
     "retry_backoff_max",
     "default_retry_delay",
 )
+
 _SENDING = ("queue", "expires", "priority")
+
 _LIMITS = ("time_limit", "soft_time_limit")
+
 _OF_CLASS = (*_RETRYING, *_SENDING, *_LIMITS)
 """Options that a base class may have as attributes."""
+
 _WITHOUT_EFFECT = (
     "ignore_result",
     "throws",
@@ -52,7 +70,9 @@ _WITHOUT_EFFECT = (
     "typing",
 )
 """Options that say what Tasuki does anyway, or that have nothing to change here."""
+
 OPTIONS = ("name", "bind", "base", *_OF_CLASS, *HOOKS, *_WITHOUT_EFFECT)
+
 
 _ELSEWHERE = {
     "rate_limit": "give the task its own queue: queue('mails', limit='10/m').task (docs/how-to/limits.md)",
@@ -64,6 +84,7 @@ _ELSEWHERE = {
     "on_bound": "write the code below the class",
     "pydantic": "annotate the parameters: arguments are converted to their annotations",
 }
+
 _OF_CALL = {
     "link": "write chain(task.s(…), other.s())",
     "link_error": "write chord([task.s(…)], other.s()).on_error(warn.si(…)), or on_failure of the task",
@@ -72,8 +93,10 @@ _OF_CALL = {
     "exchange": "give the task its queue: shared_task(queue='…')",
     "routing_key": "give the task its queue: shared_task(queue='…')",
 }
+
 _OF_SENDER = {"countdown": "delay", "eta": "at", "task_id": "id", "priority": "priority", "headers": "headers"}
 """Options of a call that its message has, and Tasuki's names for them."""
+
 _OF_CALL_WITHOUT_EFFECT = (
     "retry",
     "retry_policy",
@@ -230,3 +253,46 @@ def seconds(value: float | timedelta | None) -> float | None:
     if isinstance(value, timedelta):
         return value.total_seconds()
     return None if value is None else float(value)
+
+
+COMPRESS: CompressFields = {"method": "gzip", "above": "16KiB"}
+"""Of every queue, so that all processes read the same, whichever tasks they know."""
+
+
+_lock = threading.Lock()
+
+_declared: weakref.WeakKeyDictionary[App, dict[str, QueueHandle[Any]]] = weakref.WeakKeyDictionary()
+
+
+def shared_queue(name: str) -> QueueHandle[Any]:
+    """The queue of this name; declared with its workers at the first call.
+
+    Raises:
+        ImproperlyConfigured: the setting TASUKI is wrong.
+    """
+    return queue_in(project_app(), name)
+
+
+def queue_in(app: App, name: str) -> QueueHandle[Any]:
+    """The same of an App."""
+    with _lock:
+        known = _declared.setdefault(app, {})
+        if name not in known:
+            with declared_at(settings_place()):
+                known[name] = _declare(app, name)
+                if len(known) == 1:
+                    app.on_start(_process_init)
+        return known[name]
+
+
+def _declare(app: App, name: str) -> QueueHandle[Any]:
+    dead_letter: DeadLetterFields = {"queue": f"{name}.dead", "max_attempts": MAX_ATTEMPTS}
+    # msgpack: arguments may be bytes
+    queue: QueueHandle[Any] = app.queue(name, codec="msgpack", compress=COMPRESS, dead_letter=dead_letter)
+    if fields := worker_fields():
+        queue.workers(**fields)
+    return queue
+
+
+def _process_init() -> None:
+    worker_process_init.tell(None)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 
 from tasuki import App
-from tasuki.contrib.django.celery.calls.running import EXPIRES
-from tasuki.contrib.django.celery.options import refuse_options_of_schedule, seconds
-from tasuki.contrib.django.celery.queue import shared_queue
+from tasuki.contrib.django.celery.options import refuse_options_of_schedule, seconds, shared_queue
+from tasuki.contrib.django.celery.running import EXPIRES
 from tasuki.contrib.django.celery.settings import beat_schedule, timezone
 from tasuki.contrib.django.config import settings_place
 from tasuki.contrib.django.project import project_app
@@ -23,7 +22,7 @@ from tasuki.registry.references import did_you_mean
 from tasuki.system.caller import declared_at
 
 if TYPE_CHECKING:
-    from tasuki.contrib.django.celery.calls.signature import Called
+    from tasuki.contrib.django.celery.signature import Called
 
 Field = str | int | Iterable[str | int]
 _LONG = re.compile(r"\b(mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|jun|jul|aug|sep|oct|nov|dec)[a-z]+", re.IGNORECASE)

@@ -16,8 +16,10 @@ from django.db.models import Model
 
 from tasuki.app.guesses import Guessed
 from tasuki.contracts.handler import Context, Retry
-from tasuki.contrib.django.celery.calls.eager import EagerResult, run_now
-from tasuki.contrib.django.celery.calls.request import (
+from tasuki.contrib.django.celery.eager import EagerResult, run_now
+from tasuki.contrib.django.celery.names import OF_TASK
+from tasuki.contrib.django.celery.options import refuse_unknown_options, rules_of, shared_queue
+from tasuki.contrib.django.celery.request import (
     Request,
     WantedRetry,
     current_request,
@@ -25,12 +27,9 @@ from tasuki.contrib.django.celery.calls.request import (
     requested,
     signal_of,
 )
-from tasuki.contrib.django.celery.calls.running import HOOKS, TaskHooks, give_up, run
-from tasuki.contrib.django.celery.calls.signature import Signature
-from tasuki.contrib.django.celery.names import OF_TASK
-from tasuki.contrib.django.celery.options import refuse_unknown_options, rules_of
-from tasuki.contrib.django.celery.queue import shared_queue
+from tasuki.contrib.django.celery.running import HOOKS, TaskHooks, give_up, run
 from tasuki.contrib.django.celery.signals import before_task_publish
+from tasuki.contrib.django.celery.signature import Signature
 from tasuki.message import new_id
 
 if TYPE_CHECKING:

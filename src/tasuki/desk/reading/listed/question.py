@@ -13,8 +13,8 @@ from tasuki.observe.metrics import published_at
 from tasuki.observe.redact import masked
 from tasuki.queues.queue import Queue
 from tasuki.security.compare import ComparisonError
-from tasuki.security.expressions.expression import Expression, parse_expression
-from tasuki.security.expressions.nodes import Node
+from tasuki.security.expression import Expression, parse_expression
+from tasuki.security.expression_nodes import Node
 
 LONGEST = 1000
 """Characters of a question."""

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
 from tasuki.contracts.state.steps import Suspended
-from tasuki.contrib.django.celery.calls.request import Request, SoftTimeLimitExceeded, requested
+from tasuki.contrib.django.celery.request import Request, SoftTimeLimitExceeded, requested
 from tasuki.contrib.django.celery.signals import (
     task_failure,
     task_postrun,
@@ -25,8 +25,10 @@ from tasuki.handlers.threads import interrupted_as
 
 _log = logging.getLogger("tasuki.django")
 
+
 EXPIRES = "expires_after"
 """Header of a scheduled message: seconds after which it is not run any more."""
+
 _TOLD = "_tasuki_told"
 """Attribute of an error for which ``task_failure`` was sent."""
 

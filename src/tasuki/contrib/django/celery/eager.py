@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Protocol
 
 from tasuki.app.guesses import Guessed
 from tasuki.contracts.handler import Retry
-from tasuki.contrib.django.celery.calls.request import Request, requested
-from tasuki.contrib.django.celery.calls.running import Runnable, tell_failure, tell_retry, tell_success
 from tasuki.contrib.django.celery.names import OF_RESULT
+from tasuki.contrib.django.celery.request import Request, requested
+from tasuki.contrib.django.celery.running import Runnable, tell_failure, tell_retry, tell_success
 from tasuki.contrib.django.celery.settings import setting
 from tasuki.contrib.django.celery.signals import task_postrun, task_prerun
 from tasuki.contrib.django.celery.states import FAILURE, RETRY, SUCCESS

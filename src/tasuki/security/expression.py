@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tasuki.security.expressions.lexer import ExpressionError, Token, tokens_of
-from tasuki.security.expressions.nodes import (
+from tasuki.security.expression_nodes import (
     COMPARISONS,
     JOINS,
     Node,
@@ -25,11 +24,14 @@ from tasuki.security.expressions.nodes import (
     negation,
     regex,
 )
+from tasuki.security.expression_tokens import ExpressionError, Token, tokens_of
 from tasuki.security.regex import compile_regex
 
 MAX_LENGTH = 4000
 
+
 MAX_TOKENS = 500
+
 
 MAX_DEPTH = 40
 
@@ -41,6 +43,7 @@ _NAMES: Mapping[str, Node] = {
     "meta": lambda request: request.meta,
 }
 
+
 _FIELDS: Mapping[Node, tuple[str, ...]] = {
     _NAMES["actor"]: ("id", "meta"),
     _NAMES["action"]: (),
@@ -48,9 +51,12 @@ _FIELDS: Mapping[Node, tuple[str, ...]] = {
 }
 """The fields of the names that do not hold whatever their author likes."""
 
+
 _OR, _AND, _COMPARE, _NOT, _ELSE = 10, 15, 20, 50, 500
 
+
 _BINDING = {"||": _OR, "&&": _AND, "??": _ELSE, "matches": _COMPARE, **dict.fromkeys(COMPARISONS, _COMPARE)}
+
 
 _NEGATABLE = frozenset({"in", "contains", "startsWith", "endsWith", "matches"})
 
@@ -231,6 +237,7 @@ class _Parser:
 
 
 _OPENING, _CLOSING = ("(", "["), (")", "]")
+
 
 _LOOSER = ("||", "?")
 """Looser than ``&&``: beside one of them no part must hold."""

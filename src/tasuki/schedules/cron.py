@@ -25,19 +25,26 @@ WORDS = {
 
 _EPOCH = datetime(1970, 1, 1)
 
+
 _SECOND = timedelta(seconds=1)
+
 
 _DAY = 86400
 
+
 _FIRST_DAY = _EPOCH.toordinal()
+
 
 _SINGLE = re.compile(r"(?<![^ ,])(\w+)-\1/0*[1-9]\d*(?![^ ,])")
 """A range of one value with a step: CronSim reads ``5-5/10`` as ``5/10``, Debian's cron as ``5``."""
 
+
 _SETS_OF_FIELDS = ("minutes", "hours", "days", "months", "weekdays")
+
 
 _shared_values: dict[tuple[str, str], set[Any]] = {}
 """Attribute of CronSim and text of the field → its values, which never change."""
+
 
 _LONGEST_TEXT = 256
 """Characters: a text is refused before its lists and ranges are expanded."""
@@ -74,7 +81,7 @@ class Cron:
         )
         """Whether the job has fixed hours and minutes: neither field begins with ``*`` or names all its values.
 
-        That decides what happens where clocks change; see :mod:`tasuki.schedules.times.wall_time`.
+        That decides what happens where clocks change; see :mod:`tasuki.schedules.wall_time`.
         """
         # CronSim has refused days that no month has. Two rules that a day must keep both may leave none all the same.
         needs_both = self._parsed.day_and and "*" not in (day, weekday)
@@ -166,7 +173,9 @@ class _Field(NamedTuple):
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 
+
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
 
 _FIELDS = (
     _Field("minute", "minute", 0, 59),
@@ -176,7 +185,9 @@ _FIELDS = (
     _Field("day of week", "day-of-week", 0, 7, _DAYS),
 )
 
+
 _ORDER = ", ".join(field.name for field in _FIELDS)
+
 
 _ANY_TIME = datetime(2024, 1, 1)
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tasuki.app.guesses import Guessed
-from tasuki.contrib.django.celery.calls.eager import EagerResult, is_eager, run_chain, run_chord, run_now
-from tasuki.contrib.django.celery.calls.running import EXPIRES, Runnable
+from tasuki.contrib.django.celery.eager import EagerResult, is_eager, run_chain, run_chord, run_now
 from tasuki.contrib.django.celery.names import OF_CALL
 from tasuki.contrib.django.celery.options import options_of_call
+from tasuki.contrib.django.celery.running import EXPIRES, Runnable
 from tasuki.contrib.django.project import project_app
 
 if TYPE_CHECKING:

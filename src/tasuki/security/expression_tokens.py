@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 Sort = Literal["value", "name", "operator", "end"]
 
+
 _TOKEN = re.compile(
     r"""
       (?P<space>\s+)
@@ -19,10 +20,15 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.ASCII,
 )
+
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "'": "'"}
+
 _SPELLED = {"or": "||", "and": "&&"}
+
 _WORDS = frozenset({"not", "in", "contains", "startsWith", "endsWith", "matches"})
+
 _CONSTANTS = {"true": True, "false": False, "nil": None}
 
 

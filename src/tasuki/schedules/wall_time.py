@@ -20,14 +20,17 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import NamedTuple
 
-from tasuki.schedules.times.cron import Cron
+from tasuki.schedules.cron import Cron
 
 _SECOND = timedelta(seconds=1)
 
+
 _DAY = 86400
+
 
 _BLOCK = 366 * _DAY
 """Seconds for which the changes of a zone are found, and remembered, at once."""
+
 
 _OF_THIS_MACHINE = ("localtime", "posixrules", "posix/", "right/")
 

@@ -3,7 +3,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tasuki.schedules.times.cron import WORDS, Cron, explain_fields
+from tasuki.schedules.cron import WORDS, Cron, explain_fields
 
 EPOCH = datetime(1970, 1, 1)
 

@@ -1,1 +1,0 @@
-"""Calls of shared tasks: one, several, at once; and the worker's side of them."""

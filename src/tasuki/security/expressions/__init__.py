@@ -1,1 +1,0 @@
-"""The expression language of ``security.policy.expr``."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.edit_and_dry_run import EditAndDryRun
 from tasuki.app.explain.verbs import Explaining
+from tasuki.app.extras import require_extra
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
 from tasuki.app.health.verbs import Healthy
@@ -336,8 +337,9 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             TasukiError: the extra tasuki[desk] is not installed. ValueError: it has no token and is not open, or
                 the rate is out of bounds.
         """
-        # By name: the desk is above the app, and may not be installed.
-        return import_module("tasuki.desk.extra").mount(
+        require_extra()
+        # By name: the desk is above the app.
+        return import_module("tasuki.desk.desk").mount(
             self,
             token=token,
             hosts=hosts,

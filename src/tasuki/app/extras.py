@@ -22,7 +22,7 @@ def require_extra(command: str = "desk") -> None:
         who = "the desk" if command == "desk" else f"tasuki {command}"
         names = ", ".join("tasuki-desk" if name.startswith("tasuki.") else name for name in missing)
         way = "; tasuki top --once works without it" if missing == ["textual"] else ""
-        raise TasukiError(f"{who} needs {names}: pip install 'tasuki[{command.split()[0]}]'{way}")
+        raise TasukiError(f"{who} needs {names}: pip install 'tasuki[{command.split(maxsplit=1)[0]}]'{way}")
 
 
 def _is_installed(package: str) -> bool:

@@ -211,7 +211,7 @@ def mount(
     is_open: bool,
     publish_rate: float,
 ) -> Desk:
-    """The desk within a web application that has the app open: it sees what the app sees. See :meth:`tasuki.App.desk`."""
+    """The desk in a web application that has the app open, see :meth:`tasuki.App.desk`: it sees what the app sees."""
     trusted = frozenset(proxies)
     access = Access(names_of(hosts), token, actor, actor_header, trusted, is_open=is_open, publish_rate=publish_rate)
     return Desk(Site(app, app, opens=False), access)

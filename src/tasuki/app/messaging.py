@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.edit_and_dry_run import EditAndDryRun
 from tasuki.app.explain.verbs import Explaining
-from tasuki.app.extras import require_extra
 from tasuki.app.flow.verbs import Following
 from tasuki.app.handle import id_of
 from tasuki.app.health.verbs import Healthy
@@ -23,6 +22,7 @@ from tasuki.contracts.state.following import unfollowed
 from tasuki.contracts.state.store_handle import StoreHandle, checked_store, user_of
 from tasuki.errors import LifecycleError, QueueNotFoundError, TasukiError
 from tasuki.observe.tracebacks import cause_for_user, for_user
+from tasuki.system.extras import require_extra
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.app import extras
 from tasuki.cli.commands.work import dev
 from tasuki.cli.exits import CommandError
 from tasuki.cli.worker.admin import Admin
+from tasuki.system import extras
 from tests.unit.cli.conftest import CommandLine
 
 

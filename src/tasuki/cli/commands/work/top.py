@@ -35,7 +35,7 @@ def command(target: Target, actor: str, *, is_ascii: bool, is_once: bool) -> Non
     app = target.load()
     project = app.check()
     refuse_all_private(project)
-    from tasuki.app.extras import require_extra
+    from tasuki.system.extras import require_extra
 
     is_once = is_once or not is_terminal(sys.stdout)
     require_extra("top --once" if is_once else "top")

@@ -22,6 +22,7 @@ from tasuki.contracts.state.following import unfollowed
 from tasuki.contracts.state.store_handle import StoreHandle, checked_store, user_of
 from tasuki.errors import LifecycleError, QueueNotFoundError, TasukiError
 from tasuki.observe.tracebacks import cause_for_user, for_user
+from tasuki.system.extras import require_extra
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -336,8 +337,9 @@ class Messaging(Pausable, Scheduling, Following, Measured, Healthy, Explaining, 
             TasukiError: the extra tasuki[desk] is not installed. ValueError: it has no token and is not open, or
                 the rate is out of bounds.
         """
-        # By name: the desk is above the app, and may not be installed.
-        return import_module("tasuki.desk.extra").mount(
+        require_extra()
+        # By name: the desk is above the app.
+        return import_module("tasuki.desk.desk").mount(
             self,
             token=token,
             hosts=hosts,

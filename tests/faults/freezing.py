@@ -38,7 +38,7 @@ def frozen(pid: int, file: Path | None = None) -> Iterator[None]:
     """A child of this process stands still in the block.
 
     Args:
-        file: of SQLite. A process that stands still within a write keeps all others out, so that nobody could take
+        file: of SQLite. A process that stands still within a write keeps all others out, so that no other can take
             over: it is stopped again until it is outside of one.
     """
     try:

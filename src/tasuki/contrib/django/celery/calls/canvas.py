@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class group(Guessed):  # noqa: N801
     """Calls, chains and groups of them, that run side by side."""
 
-    guesses: ClassVar[Mapping[str, str]] = OF_CALL
+    _guesses: ClassVar[Mapping[str, str]] = OF_CALL
 
     def __init__(self, *calls: Signature | chain | group | Iterable[Signature | chain | group]) -> None:
         self.tasks: list[Signature | chain] = []

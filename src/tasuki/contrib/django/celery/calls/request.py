@@ -16,7 +16,7 @@ from tasuki.contrib.django.celery.names import OF_REQUEST
 class Request(Guessed):
     """Of the task that this thread runs; outside of a worker it has no id."""
 
-    guesses: ClassVar[Mapping[str, str]] = OF_REQUEST
+    _guesses: ClassVar[Mapping[str, str]] = OF_REQUEST
 
     id: str | None = None
     retries: int = 0

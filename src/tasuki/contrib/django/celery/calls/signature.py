@@ -40,7 +40,7 @@ class Signature(Guessed):
     ``options``: of its message, by Celery's names.
     """
 
-    guesses: ClassVar[Mapping[str, str]] = OF_CALL
+    _guesses: ClassVar[Mapping[str, str]] = OF_CALL
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class Signature(Guessed):
 class chain(Guessed):  # noqa: N801 - Celery's name
     """Calls that run one after the other; each one gets the result of the one before as its first argument."""
 
-    guesses: ClassVar[Mapping[str, str]] = OF_CALL
+    _guesses: ClassVar[Mapping[str, str]] = OF_CALL
 
     def __init__(self, *calls: Signature | chain | Iterable[Signature | chain]) -> None:
         self.tasks = [each for call in calls_of(calls) for each in steps(call)]

@@ -24,8 +24,8 @@ from tasuki.app.typed.entry import EntryDeclarer
 from tasuki.contracts.state.following import unfollowed
 from tasuki.contracts.state.store_handle import StoreHandle
 from tasuki.errors import TasukiError
-from tasuki.handlers.converters import register
-from tasuki.observe.frames import cause_for_user, for_user
+from tasuki.handlers.body import register
+from tasuki.observe.tracebacks import cause_for_user, for_user
 from tasuki.registry.finding.home import home_of
 from tasuki.system.caller import caller
 from tasuki.units import Duration
@@ -530,7 +530,7 @@ class App(Guessed):
             PolicyDeniedError: the application may not. UnsupportedError: no queue has a state.
             DriverError: a store cannot be reached; signal again.
         """
-        from tasuki.system.identity import user_and_host
+        from tasuki.system.process import user_and_host
 
         live = self._runtime.live()
         return await live.signal_from(live.rights.application, actor or user_and_host(), event, key, value)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.system.identity import user_and_host
+from tasuki.system.process import user_and_host
 
 if TYPE_CHECKING:
     from tasuki.app.batches import Batches

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.handle import QueueHandle
 from tasuki.errors import QueueNotFoundError
-from tasuki.system.identity import user_and_host
+from tasuki.system.process import user_and_host
 from tasuki.units import Duration, parse_duration
 
 if TYPE_CHECKING:

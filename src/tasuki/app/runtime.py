@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
     from tasuki.registry.changes import Changes
     from tasuki.registry.loader import Loaded
-    from tasuki.state.presence import WorkerHealth
+    from tasuki.state.worker_record import WorkerHealth
 
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.system.identity import user_and_host
+from tasuki.system.process import user_and_host
 from tasuki.units import Duration, one_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tasuki.app.state.pausing import Steering, Target
     from tasuki.app.typed import entries as e
     from tasuki.state.pauses import Pause, Scale
-    from tasuki.state.presence import Presence
+    from tasuki.state.worker_record import Presence
 
 
 class AppWorkers:

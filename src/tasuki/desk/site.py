@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 from tasuki import __version__
 from tasuki.app.app import reader_of
 from tasuki.app.state.finding import is_there
-from tasuki.consumers.reports.present import Describer
+from tasuki.consumers.reports.snapshot import Describer
 from tasuki.errors import ProjectError, TasukiError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.observe.plain import cut, escape
 from tasuki.observe.redact import redact
-from tasuki.state.presence import Presence
+from tasuki.state.worker_record import Presence
 
 if TYPE_CHECKING:
     from tasuki.app.app import App

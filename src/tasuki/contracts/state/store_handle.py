@@ -28,7 +28,7 @@ from typing import Any, Protocol, TypedDict
 from tasuki.contracts.state.holding import holding
 from tasuki.contracts.state.store import Grant
 from tasuki.errors import HandlerError
-from tasuki.system.blocking import Blocking, blocking
+from tasuki.system.run_sync import Blocking, blocking
 from tasuki.units import Duration, parse_duration
 
 REQUIRED = ("get", "set", "has", "delete", "entry", "list", "put", "info")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from typing import Any
 
 from tasuki.contracts.driver import (
     Answers,
@@ -33,7 +33,7 @@ from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
 from tasuki.message import Message
 from tasuki.system.loop_thread import LoopThread
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 _LETTING_GO = 1.0
 """Seconds to close open drivers on a loop that ends, or has failed."""
@@ -46,10 +46,13 @@ class Threaded(Driver):
     delete are carried out.
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Claim nothing for the verbs here: the inner driver does."""
+
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner.name)
         # A transaction of the caller's stays on the caller's loop, and a watch on its reader's loop.
-        self.capabilities = replace(inner.capabilities, transactional=False, transactional_settle=False, store=False)  # type: ignore[misc]
+        self.capabilities = inner.capabilities.without("publish_within", "settle_within", "store")  # type: ignore[misc]
         self._inner = inner
         self._specs: dict[str, QueueSpec] = {}
         self._guard: Guard[LoopThread] = Guard(inner.name)

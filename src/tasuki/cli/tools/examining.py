@@ -56,13 +56,13 @@ def _version(package: str) -> str:
 
 
 def extras() -> dict[str, str]:
-    """Extra → the package behind it; empty where Tasuki runs from a folder that was never installed."""
+    """Extra → the package of others behind it; empty where Tasuki runs from a folder that was never installed."""
     try:
         required = metadata.requires("tasuki") or []
     except metadata.PackageNotFoundError:
         return {}
-    found = {match[2]: match[1] for text in required if (match := _EXTRA.match(text))}
-    return {extra: package for extra, package in found.items() if extra != "all"}
+    found = ((match[2], match[1]) for text in required if (match := _EXTRA.match(text)))
+    return {extra: package for extra, package in found if not package.startswith("tasuki")}
 
 
 def warnings(project: Project) -> Iterator[Finding]:

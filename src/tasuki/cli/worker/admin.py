@@ -103,7 +103,7 @@ class Admin:
         Raises:
             CommandError: they cannot be. TasukiError: the extra is missing.
         """
-        from tasuki.desk.extra import require_extra
+        from tasuki.system.extras import require_extra
 
         require_extra()
         from tasuki.desk.server.server import listen

@@ -136,7 +136,7 @@ async def test_every_tick_is_published_while_workers_are_killed_or_frozen(
 
 async def _ticks(app: App, queue: str) -> AsyncIterator[int]:
     """The ticks whose messages arrive, in UTC seconds."""
-    target = app.live_queue(queue)
+    target = app._runtime.queue(queue)
     while True:
         for received in await target.driver.receive(target.spec.name, 10, 1.0):
             await target.driver.settle(target.spec.name, [Ack(received.receipt)])

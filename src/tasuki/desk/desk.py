@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from tasuki.app.app import reader_of
 from tasuki.desk import probes
 from tasuki.desk.api.serving import Api
 from tasuki.desk.means import Watched
@@ -23,7 +24,7 @@ from tasuki.desk.security.access import Access, names_of
 from tasuki.desk.security.gate import Gate
 from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.server.turns import Turns
-from tasuki.desk.site import AwayError, Site, problem_of, reader_of
+from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.desk.tools import Tools
 from tasuki.errors import TasukiError
 
@@ -87,7 +88,7 @@ class Desk:
 
     def __init__(self, site: Site, access: Access, watched: Watched | None = None) -> None:
         self.site = site
-        clock = site.reader.clock
+        clock = site.reader._runtime.clock
         self.tools = Tools(site, access, clock, watched)
         self._probes = probes_of(self.tools.watched)
         self._gate = Gate(self._answer, access, self.tools.sessions, clock, frozenset(self._probes))

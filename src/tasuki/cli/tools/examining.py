@@ -83,7 +83,7 @@ async def drivers(app: App, project: Project) -> list[Finding]:
     files = {id: database_file.file(id, Path(path)) for id, path in paths.items() if path}
     found = list(files.values())
     try:
-        assembly = Assembly(project, clock=app.clock, keeper=app.keeper)
+        assembly = Assembly(project, clock=app._runtime.clock, keeper=app._runtime.keeper)
     except TasukiError as error:
         return [*found, failure("drivers", error)]
     assembly.take_charge()

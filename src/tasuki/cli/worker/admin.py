@@ -84,7 +84,7 @@ class Admin:
         if not self.address:
             yield Beside(_nothing, None)
             return
-        door = self.listen(app.root)
+        door = self.listen(app._runtime.root)
         from functools import partial
 
         from tasuki.desk.desk import beside

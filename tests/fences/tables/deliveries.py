@@ -41,9 +41,7 @@ DELIVERIES = [
         "consumers/run.py",
         'lease_until = float("inf") if self.lease is None else asked_at + self.lease',
         'lease_until = float("inf") if self.lease is None else self._monotonic() + self.lease',
-        (
-            "unit/consumers/test_consumer.py::test_a_message_that_was_longer_on_its_way_than_its_lease_is_not_started",
-        ),
+        ("unit/consumers/test_consumer.py::test_a_message_that_was_longer_on_its_way_than_its_lease_is_not_started",),
     ),
     Mutant(
         "a handler starts although its lease was reported as lost",

@@ -23,8 +23,8 @@ from tests.unit.observe.exposition.samples import histogram, open_families, pars
 def test_every_series_is_read_in_both_formats() -> None:
     plain, open_ones = parsed(exposition(snapshot())), parsed_open(exposition(snapshot(), is_open=True))
     names = {name for name, _ in plain}
-    for series in SERIES:
-        assert (f"{series.name}_count" if series.type == "histogram" else series.name) in names, series.name
+    for each in SERIES:
+        assert (f"{each.name}_count" if each.type == "histogram" else each.name) in names, each.name
     assert plain.keys() == open_ones.keys()
     assert plain == open_ones
 

@@ -1,5 +1,7 @@
 """json: encode and decode."""
 
+# ruff: noqa: E501 - a case is a line, and reads best as one
+
 from __future__ import annotations
 
 import builtins

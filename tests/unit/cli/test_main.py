@@ -67,7 +67,7 @@ def failing(error: BaseException) -> click.Command:
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (TasukiError("amqp://user:secret@host is away"), 1, "error: amqp://user:***@host is away\n"),
+        (TasukiError("amqp://user:secret@host is unavailable"), 1, "error: amqp://user:***@host is unavailable\n"),
         (KeyboardInterrupt(), 130, "\n"),
         (click.Abort(), 130, ""),
         (BrokenPipeError(), 141, ""),

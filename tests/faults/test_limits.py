@@ -28,6 +28,8 @@ STATELESS = ("amqp", "sqs")
 KILLS = 40 if os.environ.get("CAMPAIGN") else 4
 RATE, BURST, PLACES = 50.0, 5, 3
 MESSAGES = 150
+MESSAGES_OF_PLACES = 60 + 3 * KILLS
+"""Three have ended before each kill."""
 
 PROJECT = """\
 version: "1.0"
@@ -179,13 +181,13 @@ async def test_no_more_start_in_a_time_than_the_rate_allows(driver: str, tmp_pat
 async def test_no_more_run_at_once_than_there_are_places_while_workers_are_killed(driver: str, tmp_path: Path) -> None:
     site = Site(driver, tmp_path, f"{{concurrency: {PLACES}}}", 0.2)
     async with site.app:
-        await site.app.queue("work").publish_many(list(range(60)))
+        await site.app.queue("work").publish_many(list(range(MESSAGES_OF_PLACES)))
         with site.workers.running():
             for kills in range(KILLS):
                 while (pid := _busy(site)) is None or len(site.history("exit")) < 3 * kills:
                     await asyncio.sleep(0.02)
                 site.workers.kill(pid)
-            await site.until_done(60)
+            await site.until_done(MESSAGES_OF_PLACES)
     assert _most_at_once(site) <= PLACES, site.log()
     assert len(site.workers.killed) == KILLS
 

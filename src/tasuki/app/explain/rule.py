@@ -139,7 +139,7 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         if life is None and facts.now - work.seen > late_after(work.consumer.running):
             text = (
                 f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died, the message "
-                f"comes again when its death is seen or its lease of {format_duration(facts.lease)} ends"
+                f"is redelivered when its death is seen or its lease of {format_duration(facts.lease)} ends"
             )
             yield Cause("held", text)
             return

@@ -71,7 +71,7 @@ class Sampler:
         if self._task.done():
             return self._task.result()
         if is_first:
-            raise AwayError("the brokers have not answered yet; the page is loaded again by itself")
+            raise AwayError("the brokers have not answered yet; the page reloads automatically")
         age = self._clock.monotonic() - self._last.taken
         return replace(self._last, age=age) if age >= STALE else self._last
 

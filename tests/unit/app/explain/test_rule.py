@@ -92,8 +92,8 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(work(running=(RUNS,))), ["running"], "running on web:7 for 9s"),
     (facts(work(event("started", 991.0), running=(RUNS,))), ["running"], "for 9s"),
     (facts(work(running=(RUNS,), seen=988.0)), ["held"],
-     "web:7 ran it, and gave no sign for 12s: if that worker died, the message comes again when its death is seen or "
-     "its lease of 30s ends"),
+     "web:7 ran it, and gave no sign for 12s: if that worker died, the message is redelivered when its death is seen "
+     "or its lease of 30s ends"),
     (facts(work(message, event("ended", 999.0))), ["ended"], "has not confirmed its settlement"),
     (facts(work(event("settled", 997.0, value="ack"))), ["settled"], "settled 3s ago by worker web:7 (ack)"),
     (facts(work(*MOVED), can_look=False), ["dead"], "dead, moved to app:dead by worker web:7 3s ago"),

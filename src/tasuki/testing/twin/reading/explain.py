@@ -69,7 +69,7 @@ def _waits(faults: Faults, slot: Slot, consumers: list[Consumer], ready: str | N
         left = max(slot.due - faults.clock.monotonic(), 0.0)
         return f"it is due in {format_duration(round(left, 3))}: advance the time"
     if not consumers:
-        return "no consumer of this queue starts by itself"
+        return "no consumer of this queue starts automatically"
     if faults.is_away:
         left = format_duration(round(faults.away_until - faults.clock.monotonic(), 3))
         return f"the broker is unavailable for {left}"

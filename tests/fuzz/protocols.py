@@ -19,7 +19,7 @@ from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection as AMQPConnection
 from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.receiving.arrivals import arrived
-from tasuki.drivers.nats.protocol.wire import LONGEST_LINE, Reader
+from tasuki.drivers.nats.protocol.client import LONGEST_LINE, Reader
 from tasuki.drivers.redis.connecting.link import Link
 from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import ReplyError

@@ -36,7 +36,7 @@ class TestNATSStore(Proxied, StoreConformance):
     @asynccontextmanager
     async def full(self, store: Store) -> AsyncIterator[None]:
         assert isinstance(store, NATSStore)
-        stream, reach = store._subjects.stream, store._ways.reach
+        stream, reach = store._subjects.stream, store._connections.reach
 
         async def limit(connection: Connection, *, is_full: bool) -> None:
             (info,) = await ask(connection, "", [(f"STREAM.INFO.{stream}", {})])

@@ -240,14 +240,14 @@ async def acked_late(nodes: Sequence[NATSNode], owner: NATSDriver) -> bool:
         await agreed(lambda: owner.publish(QUEUE, messages("a", "b", "c")))
         found = driver._queues.found(QUEUE)
         assert found is not None
-        unknown = found.holding._unknown
+        unknown = found.settle_state._unknown
 
         async def look(*given: Any) -> set[str]:
             told = await unknown(*given)
             looked.set()
             return told
 
-        found.holding._unknown = look
+        found.settle_state._unknown = look
         for node in others:
             node.freeze()
         try:

@@ -14,8 +14,8 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.drivers.nats.queues import setup
 from tasuki.drivers.nats.queues.lanes import PLAIN
-from tasuki.drivers.nats.receiving import held
-from tasuki.drivers.nats.records import lines, receivers
+from tasuki.drivers.nats.receiving import deliveries
+from tasuki.drivers.nats.records import receivers
 from tests.faults.nats.site import PATIENCE, QUEUE, Site, declared, messages, take, until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(180)]
@@ -26,7 +26,7 @@ LEASE = 60.0
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (setup, held, lines, receivers):
+    for module in (setup, deliveries, receivers):
         monkeypatch.setattr(module, "SILENCE", SILENCE)
 
 
@@ -43,6 +43,26 @@ async def test_a_silent_process_keeps_its_message_until_its_connection_is_gone(s
     _, judge, mine = await held_by_another(site)
     assert await judge.receive(QUEUE, 1, 4 * SILENCE) == []
     site.proxy.refuse()
+    (got,) = await take(judge, 1)
+    assert (got.id, got.suspect, got.attempt) == (mine.id, True, 1)
+
+
+async def test_other_messages_of_a_receive_do_not_wait_for_the_question(site: Site) -> None:
+    _, judge, mine = await held_by_another(site)
+    ask, asked, may_go_on = judge._lines.ask, asyncio.Event(), asyncio.Event()
+
+    async def slow(*arguments: Any) -> receivers.Said:
+        asked.set()
+        await may_go_on.wait()
+        return await ask(*arguments)
+
+    judge._lines.ask = slow  # type: ignore[assignment,method-assign]
+    receiving = asyncio.create_task(judge.receive(QUEUE, 2, PATIENCE))
+    await asked.wait()
+    await judge.publish(QUEUE, messages("b"))
+    assert [got.id for got in await receiving] == ["b"]
+    site.proxy.refuse()
+    may_go_on.set()
     (got,) = await take(judge, 1)
     assert (got.id, got.suspect, got.attempt) == (mine.id, True, 1)
 
@@ -83,7 +103,7 @@ async def test_a_process_that_has_just_connected_does_not_judge(site: Site, monk
     _, judge, _mine = await held_by_another(site)
     assert await judge.receive(QUEUE, 1, 2 * SILENCE) == []
     young = 5 * SILENCE
-    monkeypatch.setattr(lines, "SILENCE", young)
+    monkeypatch.setattr(receivers, "SILENCE", young)
     site.proxy.refuse()
     link = judge._guard.get(QUEUE)
     (await link.get()).abort()
@@ -94,10 +114,10 @@ async def test_a_process_that_has_just_connected_does_not_judge(site: Site, monk
 async def test_a_process_that_cannot_be_asked_keeps_its_message_for_the_lease(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def prove(_lines: lines.Lines, _connection: Connection) -> None:
+    async def prove(_lines: receivers.Lines, _connection: Connection) -> None:
         """As for a user without the right to subscribe."""
 
-    monkeypatch.setattr(lines.Lines, "prove", prove)
+    monkeypatch.setattr(receivers.Lines, "prove", prove)
     lease = 4 * SILENCE
     _, judge, _mine = await held_by_another(site, lease)
     loop = asyncio.get_running_loop()
@@ -150,6 +170,7 @@ async def test_a_process_that_is_suspended_twice_keeps_its_message_for_the_lease
     async def judged_for(seconds: float) -> None:
         site.proxy.silence()
         assert await judge.receive(QUEUE, 1, seconds) == []
+        await judge._queues.found(QUEUE)._tasks.wait()  # type: ignore[union-attr]
         site.proxy.serve()
 
     await judged_for(2 * SILENCE)

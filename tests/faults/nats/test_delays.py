@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, Received
-from tasuki.drivers.nats.receiving.early import BATCH
+from tasuki.drivers.nats.receiving.pull_requests import BATCH
 from tests.faults.nats.site import QUEUE, Site, declared, drained, messages, take
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]

@@ -13,7 +13,7 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing
 from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.drivers.nats.protocol.exchange import Exchange
-from tasuki.drivers.nats.receiving import holding
+from tasuki.drivers.nats.receiving import settle_state
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tests.faults.nats.site import (
     PATIENCE,
@@ -263,7 +263,7 @@ async def test_an_ack_that_is_never_answered_is_carried_out_at_the_stream(
         raise BrokerTimeoutError("no answer", driver="nats", queue=QUEUE, outcome="unknown")
 
     with monkeypatch.context() as patch:
-        patch.setattr(holding, "confirmed", silent)
+        patch.setattr(settle_state, "confirmed", silent)
         for _ in range(2):
             assert (await driver.depth(QUEUE)).in_flight == 2
             with pytest.raises(BrokerTimeoutError):

@@ -15,7 +15,7 @@ from tasuki.drivers.nats.driver import NATSDriver
 from tasuki.drivers.nats.protocol.api import Answer, demand
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.settings import NATSSettings
-from tasuki.drivers.nats.state import feed, records, stream
+from tasuki.drivers.nats.state import records, stream, watch_connection
 from tasuki.errors import DriverError, StoreLimitError
 from tests.faults.nats.site import PATIENCE, Site, a_site
 from tests.support.brokers.nats import NATSNode, cluster
@@ -104,8 +104,8 @@ async def test_a_stream_that_was_removed_is_made_again(site: Site) -> None:
 
 
 async def test_a_watch_whose_consumer_was_removed_goes_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "BEAT", 0.2)
-    monkeypatch.setattr(feed, "SILENCE", 0.6)
+    monkeypatch.setattr(watch_connection, "BEAT", 0.2)
+    monkeypatch.setattr(watch_connection, "SILENCE", 0.6)
     store = await opened(await site.driver(is_direct=True))
     await store.put("a/key", b"old")
     async with aclosing(store.watch("a/")) as changes:  # type: ignore[type-var]  # watches are generators
@@ -184,4 +184,4 @@ async def _info(driver: NATSDriver) -> Answer:
         (answer,) = await demand(connection, "", (f"STREAM.INFO.{STREAM}", {}))
         return answer
 
-    return await driver._ways.reach(info)
+    return await driver._connections.reach(info)

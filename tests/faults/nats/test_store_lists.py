@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.nats.state.listing import MOST_KEPT, MOST_NEW
-from tasuki.drivers.nats.state.store import NATSStore
+from tasuki.drivers.nats.state.store import MOST_KEPT, MOST_NEW, NATSStore
 from tasuki.drivers.nats.state.stream import StoreStream
 from tests.faults.nats.site import Site
 

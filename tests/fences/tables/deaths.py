@@ -37,21 +37,21 @@ DEATHS = [
     ),
     Mutant(
         "a process that does not answer is taken for dead at NATS",
-        "drivers/nats/records/lines.py",
+        "drivers/nats/records/receivers.py",
         "self._silent |= {who: moment for who, answer in answers.items() if answer is None}",
         "self._silent |= {}",
         (f"{_NATS}::test_a_suspended_process_keeps_its_message_and_settles_it",),
     ),
     Mutant(
         "a process that has just connected judges others at NATS",
-        "drivers/nats/records/lines.py",
+        "drivers/nats/records/receivers.py",
         "bool(silent) or (is_young and bool(gone))",
         "bool(silent)",
         (f"{_NATS}::test_a_process_that_has_just_connected_does_not_judge",),
     ),
     Mutant(
         "a process that cannot be asked is taken for dead at NATS",
-        "drivers/nats/records/lines.py",
+        "drivers/nats/records/receivers.py",
         "if who in self._silent or not (report.has_line or report.is_old(now))",
         "if who in self._silent",
         (f"{_NATS}::test_a_process_that_cannot_be_asked_keeps_its_message_for_the_lease",),
@@ -72,7 +72,7 @@ DEATHS = [
     ),
     Mutant(
         "one question without an answer shows a death at NATS",
-        "drivers/nats/records/lines.py",
+        "drivers/nats/records/receivers.py",
         "if not is_young and (new :=",
         "if False and (new :=",
         (f"{_NATS}::test_a_question_while_a_connection_is_made_again_takes_nothing",),

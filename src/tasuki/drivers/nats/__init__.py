@@ -13,7 +13,7 @@ delay           a nack with delay is the server's own; a first delay is delivere
 attempt         1 plus the failures in the records: nacks, and starts that were recorded and ended with nothing
 suspect         delivered more often than the records tell: the last delivery ended without a settlement
 lease           renewed by ``+WPI`` over a second connection, in a separate thread. ``ack_wait`` is 10 s at most: a
-                process that receives a message again before its lease ends asks the others, see ``records.lines``
+                process that receives a message again before its lease ends asks the others, see ``records.receivers``
 stale           decided here: the server takes an ack of any delivery, even of one that ended long ago. A settlement
                 after the lease reads in the records whether another process has the message; an ack whose delivery the
                 server has forgotten is carried out at the stream

@@ -20,30 +20,26 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.drivers.nats.credentials import client_options
-from tasuki.drivers.nats.durability import level, says_always
 from tasuki.drivers.nats.failures import is_stream_missing, is_untaken
+from tasuki.drivers.nats.protocol.address import address_of
 from tasuki.drivers.nats.protocol.api import demand
-from tasuki.drivers.nats.protocol.connection import Address, Connection
-from tasuki.drivers.nats.protocol.reconnecting import reconnecting
-from tasuki.drivers.nats.publishing import Publishing
+from tasuki.drivers.nats.protocol.connection import Connection, reconnecting
+from tasuki.drivers.nats.publishing import CLAIMED, Publishing
 from tasuki.drivers.nats.queues.inspecting import Inspector
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.queues.purging import Purging
 from tasuki.drivers.nats.queues.queues import Queues
-from tasuki.drivers.nats.queues.setup import Storage
+from tasuki.drivers.nats.queues.setup import Storage, level, says_always
 from tasuki.drivers.nats.receiving.settling import check_delays
 from tasuki.drivers.nats.records import layout
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
-from tasuki.drivers.nats.records.lines import Lines
-from tasuki.drivers.nats.records.lines import answer as answer_line
-from tasuki.drivers.nats.records.receivers import Receivers
+from tasuki.drivers.nats.records.receivers import Lines, Receivers
+from tasuki.drivers.nats.records.receivers import answer as answer_line
 from tasuki.drivers.nats.records.temporary import Temporary
-from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
+from tasuki.drivers.nats.settings import NATSSettings
+from tasuki.drivers.nats.state.connections import Connections
 from tasuki.drivers.nats.state.store import NATSStore
-from tasuki.drivers.nats.state.ways import Ways
-from tasuki.drivers.nats.uniques import CLAIMED
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
@@ -99,15 +95,7 @@ class NATSDriver(Driver):
         self._settings = settings
         self._clock = clock or SystemClock()
         self._names = Names(settings.stream_prefix)
-        self._address = Address(
-            name,
-            [server.get_secret_value() for server in settings.servers or ()] or [DEFAULT_SERVER],
-            {"name": settings.connection_name, **client_options(name, settings)},
-            settings.connect_timeout,
-            settings.timeout,
-            settings.inbox_prefix,
-            settings.domain,
-        )
+        self._address = address_of(name, settings)
         self._storage = Storage(settings.storage, settings.replicas)
         self._leases = LeaseThread(name, lambda: reconnecting(self._address, lambda: Connection(self._address)))
         self._known: KnownQueues[QueueSpec] = KnownQueues(name)
@@ -119,7 +107,9 @@ class NATSDriver(Driver):
             self._names, self._leases, self._temporary, self._known, queues.is_used, queues.is_held, self._lines
         )
         self._guard: Guard[Reconnecting[Connection]] = Guard(name)
-        self._ways = Ways(self._guard, self._leases, self._address, self._names, self._storage, lambda: self.durability)
+        self._connections = Connections(
+            self._guard, self._leases, self._address, self._names, self._storage, lambda: self.durability
+        )
         self._closing: asyncio.Task[None] | None = None
         self._is_synced = settings.server_sync == "always"
         self._synced_on: Connection | None = None
@@ -142,7 +132,7 @@ class NATSDriver(Driver):
             if self._guard.current is not None:
                 return
             link = reconnecting(self._address, self._connection)
-            self._ways.opened()
+            self._connections.opened()
             self._guard.opened(link)
             self._queues.begin(link.get)
             self._leases.open()
@@ -248,13 +238,13 @@ class NATSDriver(Driver):
     async def start(self, queue: str, batch: Sequence[Receipt]) -> Sequence[Receipt]:
         """Record that these handlers begin."""
         found, connection = await self._held(queue)
-        return await found.holding.start(connection, batch)
+        return await found.settle_state.start(connection, batch)
 
     async def settle(self, queue: str, batch: Sequence[Settlement]) -> Sequence[Receipt]:
         """End deliveries; done when the server says so."""
         check_delays(batch, driver=self.name, queue=queue)
         found, connection = await self._held(queue)
-        stale = await found.holding.settle(connection, batch)
+        stale = await found.settle_state.settle(connection, batch)
         if self._queues.is_left(queue):
             self._queues.sweep()
         return stale
@@ -267,7 +257,7 @@ class NATSDriver(Driver):
             self._known.get(queue)
             problem = f"queue {queue!r} of driver {self.name!r} has no open deliveries; receive a message first"
             raise BrokerUnavailableError(problem, driver=self.name, queue=queue)
-        renew = found.holding.extend
+        renew = found.settle_state.extend
 
         async def extend(link: Reconnecting[Connection]) -> Sequence[Receipt]:
             return await renew(await link.get(), batch, lease)
@@ -307,7 +297,7 @@ class NATSDriver(Driver):
 
     def store(self, name: str) -> NATSStore:
         """A store in its own stream."""
-        return NATSStore(name, self.name, self._ways)
+        return NATSStore(name, self.name, self._connections)
 
     async def _inspector(self, queue: str) -> Inspector:
         found, connection = await self._ready(queue)

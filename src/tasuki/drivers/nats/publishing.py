@@ -8,13 +8,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import suppress
 
 from tasuki.contracts.driver import Answers, Merged, Outgoing
-from tasuki.drivers.nats import uniques
-from tasuki.drivers.nats.envelope import pack
-from tasuki.drivers.nats.failures import NO_RESPONDERS, UNTAKEN, is_stream_missing, is_untaken, lost, refusal
-from tasuki.drivers.nats.protocol.api import ask
+from tasuki.drivers.nats.envelope import pack, unpack
+from tasuki.drivers.nats.failures import (
+    NO_RESPONDERS,
+    UNTAKEN,
+    is_message_missing,
+    is_stream_missing,
+    is_untaken,
+    is_wrong_sequence,
+    lost,
+    refusal,
+)
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import Exchange
-from tasuki.drivers.nats.queues.lanes import digest, plan_in
+from tasuki.drivers.nats.queues.lanes import Plan, digest, plan_in
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.records.side_records import Note
@@ -24,21 +32,103 @@ from tasuki.errors import (
     MessageTooLargeError,
     QueueFullError,
     StorageFullError,
+    ThrottledError,
     UnsupportedError,
 )
 from tasuki.message import DEAD_LETTER_REASON
 
+CLAIMED = frozenset({"running", "keep"})
+
+"""The spans and acts that the driver knows."""
+
+TRIES = 20
+
+"""How often a message is published whose key was taken, and free again when we looked who has it."""
+
+_ALONE = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
+
+
+def header(message: Outgoing, id: str | None) -> bytes:
+    """What goes before a message; ``id``: for the server's memory of ids."""
+    lines = b"" if id is None else b"Nats-Msg-Id: %b\r\n" % id.encode()
+    if message.unique is not None:
+        lines += _ALONE
+    return b"NATS/1.0\r\n%b\r\n" % lines if lines else b""
+
+
+def reason_against(message: Outgoing, plan: Plan) -> str:
+    """Why a unique message cannot be kept so; empty: it can."""
+    if plan.ordered and message.key is not None:
+        what = "an ordering key"
+    elif message.priority > 0:
+        what = "a priority"
+    else:
+        return ""
+    return (
+        f"it is unique and has {what}: NATS keeps unique messages in a lane of their own, which knows neither keys nor "
+        "priorities; publish it without one of both"
+    )
+
+
+def is_kept_out(message: Outgoing, answer: bytes | str | None) -> bool:
+    """Whether the server says that another message has the key."""
+    if message.unique is None or not isinstance(answer, bytes) or b'"error"' not in answer:
+        return False
+    return is_wrong_sequence(json.loads(answer).get("error"))
+
+
+async def others(
+    connection: Connection, queue: str, stream: str, messages: Sequence[tuple[Outgoing, str]]
+) -> list[Merged | DriverError | None]:
+    """Who has the keys of these messages, given with their subjects; None: the key is free by now.
+
+    Where that is not known, the error; the message was not stored.
+    """
+    requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}) for _, subject in messages]
+    try:
+        answers = await ask(connection, queue, requests)
+    except DriverError as problem:
+        why = f"another message has the key, and it is not known which: {problem}"
+        driver = connection.address.driver
+        return [type(problem)(why, driver=driver, queue=queue, outcome="rejected") for _ in messages]
+    return [_other(connection, queue, stream, answer) for answer in answers]
+
+
+def _other(connection: Connection, queue: str, stream: str, answer: Answer) -> Merged | DriverError | None:
+    message = answer.get("message")
+    if message is not None:
+        head, _ = unpack(data_of(message), f"{stream}-{message['seq']}")
+        return Merged("kept", head.id)
+    error = answer.get("error")
+    return None if is_message_missing(error) else refusal(error, driver=connection.address.driver, queue=queue)
+
+
+def contested(message: Outgoing, *, driver: str, queue: str) -> DriverError:
+    """The error of a message whose key was taken and given free so often that it never got it."""
+    problem = f"message {message.id!r} was not stored: its key was taken {TRIES} times, and free again; publish again"
+    return ThrottledError(problem, driver=driver, queue=queue)
+
+
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+
 """Seconds before each further try of messages that no stream took although it is there."""
 
+
 _ROOM = 256
+
 """Bytes that the server's own headers may have."""
+
 _ROOM_FOR_LETTER = 2048
+
 """Bytes that each message leaves for the headers of its dead letter, which then fits as well."""
 
+
 _Results = list[DriverError | Merged | None]
+
 _Piece = tuple[tuple[str, bytes], bytes]
+
 """A message on the wire: its subject and content, and what goes before them; empty: nothing."""
+
 Prepare = Callable[[OpenQueue, Connection, Set[str]], Awaitable[None]]
 
 
@@ -55,6 +145,14 @@ def _stored(indexes: Sequence[int], exchange: Exchange) -> dict[int, int]:
 
 class Publishing:
     """One batch on its way.
+
+    Each unique key has its own subject in the queue's stream, and its message is published with "no message is on this
+    subject". A work queue forgets a message when it is acked, removed or purged, so nothing has to give the key free; a
+    message that is held, delayed or returned stays where it is.
+
+    ``pending``, ``replace`` and ``extend`` would need to know whether a message is held, in the step that stores
+    another: the stream does not know. A window would have to name a message that may be done by then: the server
+    remembers its number for a time, but not its id, and after a restart neither.
 
     Args:
         driver: the driver's name.
@@ -75,7 +173,7 @@ class Publishing:
 
     async def publish(self, connection: Connection, batch: Sequence[Outgoing], now: float) -> Answers:
         """Send what can be sent; one result a message."""
-        check_bounds(batch, driver=self._driver, queue=self._name, unique=uniques.CLAIMED)
+        check_bounds(batch, driver=self._driver, queue=self._name, unique=CLAIMED)
         plan = self._queue.plan
         if missing := {name for message in batch if (name := plan.missing(message))}:
             await self._prepare(self._queue, connection, missing)
@@ -116,7 +214,7 @@ class Publishing:
             if isinstance(data, DriverError):
                 results[index] = data
                 continue
-            head = uniques.header(message, digest(message.id) if self._is_deduplicated(message) else None)
+            head = header(message, digest(message.id) if self._is_deduplicated(message) else None)
             pieces[index] = (self._subject(message), data), head
         return pieces
 
@@ -180,7 +278,7 @@ class Publishing:
         """
         kept_out: list[int] = []
         for index, answer in zip(sent, exchange.answers, strict=True):
-            if uniques.is_kept_out(batch[index], answer):
+            if is_kept_out(batch[index], answer):
                 kept_out.append(index)
             elif not isinstance(answer, bytes) or b'"error"' in answer:
                 results[index] = self._result(answer, exchange.problem)
@@ -206,9 +304,9 @@ class Publishing:
         results: _Results,
     ) -> None:
         """Find the messages that have the keys; publish again where that message is done by now."""
-        for _ in range(uniques.TRIES):
+        for _ in range(TRIES):
             asked = [(batch[index], pieces[index][0][0]) for index in kept_out]
-            found = await uniques.others(connection, self._name, self._queue.stream, asked)
+            found = await others(connection, self._name, self._queue.stream, asked)
             free = [index for index, other in zip(kept_out, found, strict=True) if other is None]
             for index, other in zip(kept_out, found, strict=True):
                 results[index] = other
@@ -219,7 +317,7 @@ class Publishing:
             if not kept_out:
                 return
         for index in kept_out:
-            results[index] = uniques.contested(batch[index], driver=self._driver, queue=self._name)
+            results[index] = contested(batch[index], driver=self._driver, queue=self._name)
 
     def _needs_numbers(self, batch: Sequence[Outgoing]) -> bool:
         spec = self._queue.spec
@@ -240,7 +338,7 @@ class Publishing:
                 f"it has a priority, and queue {self._name!r} was not declared for priorities; "
                 "write requires: [priority] at the queue",
             )
-        if message.unique is not None and (why := uniques.reason_against(message, self._queue.plan)):
+        if message.unique is not None and (why := reason_against(message, self._queue.plan)):
             return self._refused(UnsupportedError, message, why)
         age = self._queue.spec.options.get("message_ttl")
         if age is not None and message.delay >= age:

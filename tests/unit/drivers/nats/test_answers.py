@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.nats.durability import is_always, level
 from tasuki.drivers.nats.failures import denied, error_in, lost, refusal
+from tasuki.drivers.nats.queues.setup import is_always, level
 from tasuki.drivers.nats.receiving.settling import nak
 from tasuki.drivers.nats.records.side_records import LastError, Note, note_in
 from tasuki.errors import (

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.nats.receiving.held import Held, Table
+from tasuki.drivers.nats.receiving.deliveries import Held, Table
 from tasuki.drivers.nats.records.side_records import Note
 
 

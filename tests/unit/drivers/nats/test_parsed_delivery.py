@@ -1,8 +1,6 @@
 import pytest
 
-from tasuki.drivers.nats.protocol.receipts import Receipt
-from tasuki.drivers.nats.receiving.arrival import Arrival
-from tasuki.drivers.nats.receiving.parsed_delivery import ParsedDelivery
+from tasuki.drivers.nats.receiving.arrivals import Arrival, ParsedDelivery, Receipt
 from tasuki.drivers.nats.records.side_records import Note
 
 

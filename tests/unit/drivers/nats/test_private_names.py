@@ -14,8 +14,7 @@ from nats.aio.client import Client as NATSClient
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import Parser
 
-from tasuki.drivers.nats.protocol.client import Client
-from tasuki.drivers.nats.protocol.wire import Reader
+from tasuki.drivers.nats.protocol.client import Client, Reader
 
 pytestmark = pytest.mark.anyio
 

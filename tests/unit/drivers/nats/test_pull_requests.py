@@ -9,13 +9,10 @@ from typing import Any
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.drivers.nats.pacing import paced
-from tasuki.drivers.nats.protocol.receipts import Receipt
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
-from tasuki.drivers.nats.receiving.arrival import Arrival
-from tasuki.drivers.nats.receiving.early import Early
-from tasuki.drivers.nats.receiving.pull import LONGEST, OVERDUE, SLICE
-from tasuki.drivers.nats.receiving.pull_requests import GRACE, PullRequests
+from tasuki.drivers.nats.receiving.arrivals import Arrival, Receipt
+from tasuki.drivers.nats.receiving.pull import LONGEST, OVERDUE, SLICE, paced
+from tasuki.drivers.nats.receiving.pull_requests import GRACE, Early, PullRequests
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True

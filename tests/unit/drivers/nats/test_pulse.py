@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.nats.protocol import exchange, pulse
+from tasuki.drivers.nats.protocol import connection, exchange
+from tasuki.drivers.nats.protocol.connection import Pulse
 from tasuki.drivers.nats.protocol.exchange import Exchange, Repeating
-from tasuki.drivers.nats.protocol.pulse import Pulse
 
 
 class Line:
@@ -52,7 +52,7 @@ def beaten(monkeypatch: pytest.MonkeyPatch, number: int, timeout: float = 10.0, 
 def test_how_long_a_connection_may_be_silent(
     monkeypatch: pytest.MonkeyPatch, seconds: float, timeout: float, is_sending: bool, is_dead: bool
 ) -> None:
-    line = beaten(monkeypatch, round(seconds / pulse.BEAT), timeout, is_sending=is_sending)
+    line = beaten(monkeypatch, round(seconds / connection.BEAT), timeout, is_sending=is_sending)
     assert line.dead.is_set() is is_dead
     assert line.asked == 1
 

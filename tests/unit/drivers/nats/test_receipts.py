@@ -1,6 +1,6 @@
 import pytest
 
-from tasuki.drivers.nats.protocol.receipts import Receipt, read
+from tasuki.drivers.nats.receiving.arrivals import Receipt, read
 
 WANTED = Receipt("tasuki+tasks", "m", 3, 17, 1700000000.5)
 

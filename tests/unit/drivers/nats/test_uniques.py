@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasuki.contracts.driver import Outgoing, Unique
+from tasuki.drivers.nats.publishing import contested, header, is_kept_out, reason_against
 from tasuki.drivers.nats.queues.lanes import Plan
-from tasuki.drivers.nats.uniques import contested, header, is_kept_out, reason_against
 
 WRONG = b'{"error":{"code":400,"err_code":%d,"description":"wrong last sequence: 1"}}'
 

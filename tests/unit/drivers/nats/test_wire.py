@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats.errors import ProtocolError
 
+from tasuki.drivers.nats.protocol.client import LARGEST, LONGEST_LINE, Reader
 from tasuki.drivers.nats.protocol.exchange import frame, frames
-from tasuki.drivers.nats.protocol.wire import LARGEST, LONGEST_LINE, Reader
 
 HEAD = b"NATS/1.0 408 Request Timeout\r\n\r\n"
 

@@ -13,58 +13,128 @@ import random
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from tasuki.drivers.nats.failures import denied, lost, unconnected
+from tasuki.drivers.nats.protocol.address import Address
 from tasuki.drivers.nats.protocol.exchange import Exchange, Repeating, frame, frames
-from tasuki.drivers.nats.protocol.pulse import Pulse
+from tasuki.drivers.toolkit.guard import not_open
+from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
 from tasuki.system.on_failure import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.nats.protocol.client import Client
 
+
+BEAT = 0.5
+
+
+"""Seconds between two checks."""
+
+
+SILENCE = 4.0
+
+
+"""Seconds of silence after which a connection is given up, if it is not still busy with what we send."""
+
+
+class Pulse:
+    """Notices that one connection is dead without a close: a machine lost its power, a network was cut.
+
+    A server answers a PING at once, whatever its streams do. So the pulse sends one over a connection on which
+    something was sent and nothing came, and gives it up when that is not answered either. It counts time in beats of
+    the event loop: a process that was suspended or blocked does not blame the server for its own silence.
+
+    Args:
+        timeout: seconds within which the server must answer in any case.
+        ask: sends a PING.
+        is_sending: whether the socket still has something of ours.
+        give_up: called once when it is dead.
+    """
+
+    def __init__(
+        self,
+        timeout: float,
+        *,
+        ask: Callable[[], None],
+        is_sending: Callable[[], bool],
+        give_up: Callable[[], None],
+    ) -> None:
+        self._most = timeout
+        self._usual = min(timeout, SILENCE)
+        self._ask = ask
+        self._is_sending = is_sending
+        self._give_up = give_up
+        self._beats = 0
+        self.is_awaited = False
+        """Whether something was sent since anything came."""
+        self._wait()
+
+    def heard(self) -> None:
+        """Something came."""
+        self.is_awaited = False
+        self._beats = 0
+
+    def cancel(self) -> None:
+        """No more of this connection."""
+        self._timer.cancel()
+
+    def _wait(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(BEAT, self._beat)
+
+    def _beat(self) -> None:
+        self._beats = self._beats + 1 if self.is_awaited else 0
+        if self._beats * BEAT > (self._most if self._is_sending() else self._usual):
+            self._give_up()
+            return
+        if self._beats == 1:
+            self._ask()
+        self._wait()
+
+
 _log = logging.getLogger("tasuki.driver.nats")
 
+
 _ADVISORY = b"$JS.EVENT.ADVISORY.STREAM."
+
+
 _CHANGED = (b"UPDATED", b"RESTORE_COMPLETE")
+
+
 """What the server publishes when a stream was changed, or made out of a backup."""
+
+
 _MAY_BE = (b"CREATED", b"LEADER_ELECTED")
+
+
 """What it publishes when a stream may be another one of this name; for one that got replicas, the second alone."""
+
+
 _CHUNK = 2**20
+
+
 """Bytes after which writing waits for the server to take them."""
 
 
 OnDelivery = Callable[[str, bytes], None]
+
+
 OnStatus = Callable[[str, str], None]
+
+
 OnChange = Callable[[str, bool], None]
+
+
 """Gets a stream, and whether it was changed; else it may have been."""
+
+
 Line = tuple[str, Callable[[bytes], bytes]]
+
+
 """A subject, and what answers the questions that come there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """How to connect: ``servers`` are tried in random order; ``options`` are arguments of the client's ``connect``."""
-
-    driver: str
-    servers: Sequence[str] = field(repr=False)
-    options: dict[str, Any] = field(repr=False)
-    connect_timeout: float
-    timeout: float
-    """Seconds within which a request must be answered."""
-    inbox_prefix: str = "_INBOX"
-    """What the subjects begin with on which answers come."""
-    domain: str | None = None
-    """The JetStream domain of the streams; None: the server's."""
-
-    @property
-    def api(self) -> str:
-        """What the subjects of JetStream's requests begin with."""
-        return "$JS.API" if self.domain is None else f"$JS.{self.domain}.API"
 
 
 def _ignored(*_: object) -> None:
@@ -366,3 +436,26 @@ class Connection:
     def _gone(self) -> DriverError:
         why = str(self._problem) if self._problem else f"driver {self.address.driver!r} is not connected"
         return BrokerUnavailableError(why, driver=self.address.driver)
+
+
+C = TypeVar("C", bound=Connection)
+
+
+def reconnecting(address: Address, make: Callable[[], C]) -> Reconnecting[C]:
+    """A connection that is made when it is needed, and not to the lost server if another one answers.
+
+    ``make`` makes one that is not yet connected.
+    ``get`` waits for one attempt. Raises BrokerUnavailableError, or AccessDeniedError.
+    """
+    last: C | None = None
+
+    async def connect() -> C:
+        nonlocal last
+        if last is not None:
+            await last.close()  # its tasks may still run
+        connection = make()
+        await connection.connect(last.server if last is not None else "")
+        last = connection
+        return connection
+
+    return Reconnecting(connect, "connect to NATS", lambda: not_open(address.driver))

@@ -7,22 +7,19 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Durability, QueueSpec, Received
-from tasuki.drivers.nats.durability import level
 from tasuki.drivers.nats.protocol.api import Answer
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.lanes import plan_in
 from tasuki.drivers.nats.queues.names import Names
-from tasuki.drivers.nats.queues.setup import delivered_up_to, epoch_of, spec_in
+from tasuki.drivers.nats.queues.setup import delivered_up_to, epoch_of, level, spec_in
 from tasuki.drivers.nats.receiving.admission import Admission
-from tasuki.drivers.nats.receiving.continuity import Breaks, breaks_of
-from tasuki.drivers.nats.receiving.early import Early
-from tasuki.drivers.nats.receiving.held import Held, Table
-from tasuki.drivers.nats.receiving.holding import Holding
-from tasuki.drivers.nats.receiving.pull_requests import PullRequests
-from tasuki.drivers.nats.receiving.removing import remove
+from tasuki.drivers.nats.receiving.arrivals import read
+from tasuki.drivers.nats.receiving.deliveries import Held, Table
+from tasuki.drivers.nats.receiving.pull_requests import Early, PullRequests
+from tasuki.drivers.nats.receiving.settle_state import SettleState
+from tasuki.drivers.nats.receiving.settling import Breaks, breaks_of, remove
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
-from tasuki.drivers.nats.records.lines import Lines
+from tasuki.drivers.nats.records.receivers import Lines
 from tasuki.drivers.nats.records.side_records import SideRecords
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
@@ -68,7 +65,7 @@ class OpenQueue:
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
         records, table, tasks = self.records, self.table, self._tasks
         self._admission = Admission(spec.name, self.stream, records, table, tasks, clock, connect, lines)
-        self.holding = Holding(self._unknown, self._remove, self._compare, records, table, tasks, clock)
+        self.settle_state = SettleState(self._unknown, self._remove, self._compare, records, table, tasks, clock)
         self.give_back = self._admission.give_back
         self._early = Early(clock)
         self.pulls = PullRequests(self.stream, self.give_back, count, self._early)
@@ -136,7 +133,7 @@ class OpenQueue:
         await self.give_back(self._early.rest())
 
     async def _unknown(self, connection: Connection, held: Sequence[Held]) -> set[str]:
-        """Receipts of which no consumer knows; it may know of them all the same, see ``removing``."""
+        """Receipts of which no consumer knows; it may know of them all the same, see ``settling.remove``."""
         self.pulls.is_doubtful = True
         reached = await delivered_up_to(connection, self.spec.name, self.stream, {each.lane for each in held})
         return {each.receipt for each in held if (last := reached[each.lane]) is None or each.sequence > last}
@@ -164,7 +161,7 @@ class OpenQueue:
         left = self.pulls.rest()
         if connection is not None and left:
             await self.give_back(left)
-        await self.holding.close(connection)
+        await self.settle_state.close(connection)
 
     @property
     def is_idle(self) -> bool:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from tasuki.clock import Clock
 from tasuki.drivers.nats.protocol.api import Answer, Request, ask, demand, erasing
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.lanes import Lane
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
-from tasuki.drivers.nats.receiving.arrival import Arrival
+from tasuki.drivers.nats.receiving.arrivals import Arrival, read
 from tasuki.drivers.nats.receiving.settling import ACK, confirmed
 
 _MOST = 1000

@@ -12,15 +12,15 @@ from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.failures import is_stream_missing
-from tasuki.drivers.nats.pacing import paced
 from tasuki.drivers.nats.protocol.api import Answer, demand
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.protocol.receipts import read
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_lanes, make_queue, make_records_stream
+from tasuki.drivers.nats.receiving.arrivals import read
+from tasuki.drivers.nats.receiving.pull import paced
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
-from tasuki.drivers.nats.records.lines import Lines
+from tasuki.drivers.nats.records.receivers import Lines
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import DriverError, QueueConflictError, QueueNotFoundError

@@ -5,11 +5,13 @@ A stream's configuration tells all options in force: those that the server does 
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasuki.contracts.driver import SILENCE, QueueSpec
+from tasuki.contracts.driver import SILENCE, Durability, QueueSpec
 from tasuki.drivers.nats.failures import is_missing, is_stream_missing
 from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand
 from tasuki.drivers.nats.protocol.connection import Connection
@@ -18,15 +20,65 @@ from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.records import layout
 from tasuki.errors import QueueConflictError
 
+QUORUM = 3
+
+"""Replicas from which the loss of one server loses nothing."""
+
+
+def level(storage: str, replicas: int, *, is_synced: bool) -> Durability:
+    """The level of the contract.
+
+    Without a sync for each write a server that loses its power forgets what it had confirmed. Replicas alone do not
+    mend that: with its memory it loses its votes, and the other servers may go on without the newest messages.
+    """
+    if storage != "file":
+        return "process"
+    if not is_synced:
+        return "broker"
+    return "node" if replicas >= QUORUM else "power"
+
+
+def says_always(monitoring: str, timeout: float) -> bool:
+    """Whether the server's monitoring page says that each write is synced; False where it says nothing.
+
+    Blocks: call it in a thread.
+    """
+    address = monitoring.rstrip("/") + "/varz"
+    if not address.startswith(("http://", "https://")):
+        return False
+    try:
+        with urllib.request.urlopen(address, timeout=timeout) as answer:  # noqa: S310 - the scheme was checked
+            page: Any = json.loads(answer.read())
+    except (OSError, ValueError):
+        return False
+    return is_always(page)
+
+
+def is_always(page: Any) -> bool:
+    """Whether ``/varz`` says ``sync_interval: always``."""
+    try:
+        return bool(page["jetstream"]["config"].get("sync_always"))
+    except (KeyError, TypeError, AttributeError):
+        return False
+
+
 _TEMPORARY = "tasuki.temporary"
+
 _LEASE = "tasuki.lease"
+
 _DEDUP_WINDOW = "tasuki.dedup_window"
+
 _IF_GIVEN = frozenset({_TEMPORARY, _DEDUP_WINDOW})
+
 """Metadata that a declaration without the option takes out."""
 
+
 _DUPLICATE_WINDOW = 120 * SECOND
+
 """The server's own; it must not be longer than messages are kept."""
+
 MOST_PULLS = 8192
+
 """Pull requests that may wait at one consumer: one for each process."""
 
 

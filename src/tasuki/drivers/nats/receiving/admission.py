@@ -11,12 +11,10 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Received
 from tasuki.drivers.nats.protocol.api import ask
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.receiving.arrival import Arrival
-from tasuki.drivers.nats.receiving.continuity import NO_BREAKS, breaks_of
-from tasuki.drivers.nats.receiving.held import Held, Table
-from tasuki.drivers.nats.receiving.parsed_delivery import ParsedDelivery
-from tasuki.drivers.nats.receiving.settling import NAK, confirmed, nak
-from tasuki.drivers.nats.records.lines import Lines
+from tasuki.drivers.nats.receiving.arrivals import Arrival, ParsedDelivery
+from tasuki.drivers.nats.receiving.deliveries import Held, Table
+from tasuki.drivers.nats.receiving.settling import NAK, NO_BREAKS, breaks_of, confirmed, nak
+from tasuki.drivers.nats.records.receivers import Lines
 from tasuki.drivers.nats.records.side_records import SideRecords
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
@@ -100,7 +98,7 @@ class Admission:
                 put_back([item.arrival for item in items])
 
             try:
-                items = await self._tasks.run(self._with_notes(connection, items, is_handed_over=True), untaken)
+                items = await self._tasks.run(self._admitted(connection, items), untaken)
             except DriverError:
                 untaken(items)
                 raise
@@ -141,9 +139,18 @@ class Admission:
         head = item.head
         return Received(head.id, item.body, head.headers, arrival.receipt, 1 + item.failures, item.is_suspect)
 
-    async def _with_notes(
-        self, connection: Connection, items: list[ParsedDelivery], *, is_handed_over: bool = False
-    ) -> list[ParsedDelivery]:
+    async def _admitted(self, connection: Connection, items: list[ParsedDelivery]) -> list[ParsedDelivery]:
+        """The messages that can be handed over now; who holds a lapsed one is found out beside the receive."""
+        ready = await self._with_notes(connection, items)
+        lapsed = [item for item in ready if item.has_lapsed]
+        if lapsed and self._table.lease > self._table.silence:
+            self._tasks.start(self._inquire(connection, lapsed), "ask for lapsed messages")
+            return [item for item in ready if not item.has_lapsed]
+        # So that its last holder, which may only have been slow, sees that it has lost it.
+        await self._records.write(connection, [item.lapsed() for item in lapsed])
+        return ready
+
+    async def _with_notes(self, connection: Connection, items: list[ParsedDelivery]) -> list[ParsedDelivery]:
         """Read the notes on messages that were delivered before, and put off those whose time has not come."""
         again = [item for item in items if self._may_be_noted(item)]
         if again:
@@ -152,32 +159,38 @@ class Admission:
                 item.learn(note)
         now = self._clock.time()
         await self._put_off(connection, [item for item in items if item.due > now])
-        ready = [item for item in items if item.due <= now]
-        if is_handed_over:
-            ready = await self._free(connection, ready)
-            # So that its last holder, which may only have been slow, sees that it has lost it.
-            await self._records.write(connection, [item.lapsed() for item in ready if item.has_lapsed])
-        return ready
+        return [item for item in items if item.due <= now]
 
-    async def _free(self, connection: Connection, items: list[ParsedDelivery]) -> list[ParsedDelivery]:
-        """Put off messages that were not renewed, while their last holder may live, for the rest of their leases.
+    async def _inquire(self, connection: Connection, items: list[ParsedDelivery]) -> None:
+        """Put off lapsed messages whose last holder may live; return the others, which are delivered again at once.
+
+        The question takes seconds where a process has died or does not answer, so no receive waits for it. If this
+        fails, the leases of the messages end by themselves.
+        """
+        with suppress(DriverError):
+            kept = await self._held_elsewhere(connection, [item.arrival.parts.sequence for item in items])
+            held = [item for item in items if item.arrival.parts.sequence in kept]
+            free = [item for item in items if item.arrival.parts.sequence not in kept]
+            await confirmed(connection, [item.sign(nak(_AGAIN)) for item in held])
+            # The last holder, which may only have been slow, sees by the note that it has lost its message.
+            await self._records.write(connection, [item.returned() for item in free])
+            await confirmed(connection, [item.sign(NAK) for item in free])
+
+    async def _held_elsewhere(self, connection: Connection, lapsed: list[int]) -> set[int]:
+        """Which messages that were not renewed a living process may hold, for the rest of their leases.
 
         It may be this process: one that is fetched, or whose handler outlasts its consumer, is renewed less often.
 
         They get no note: the records stay as they are, so a settlement of the last holder is accepted.
         """
-        lapsed = [item.arrival.parts.sequence for item in items if item.has_lapsed]
-        rest = self._table.lease - self._table.silence
-        if not lapsed or rest <= 0:
-            return items
-        now, lease = asyncio.get_running_loop().time(), self._table.lease
+        lease = self._table.lease
         said = await self._lines.ask(connection, self._queue, lapsed, lease)
+        now, rest = asyncio.get_running_loop().time(), lease - self._table.silence
         since = self._silent_since = {each: at for each, at in self._silent_since.items() if now - at < 2 * lease}
         kept = {each for each in lapsed if each in said.held or self._table.has(each, self._clock.monotonic())}
         if said.may_be_held:
             kept |= {each for each in lapsed if now - since.setdefault(each, now) < rest or said.is_suspended}
-        await confirmed(connection, [item.sign(nak(_AGAIN)) for item in items if item.arrival.parts.sequence in kept])
-        return [item for item in items if item.arrival.parts.sequence not in kept]
+        return kept
 
     def _may_be_noted(self, item: ParsedDelivery) -> bool:
         parts = item.arrival.parts

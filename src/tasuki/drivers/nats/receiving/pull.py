@@ -8,13 +8,28 @@ from typing import Any
 
 from tasuki.drivers.nats.protocol.api import SECOND
 
+_SHARE = 0.06
+
+
+def paced(least: float, queues: int) -> float:
+    """Seconds between two requests of a queue: 17 a second for all of them, or fewer."""
+    return max(least, queues * _SHARE)
+
+
 SLICE = 0.5
+
 """Seconds that a request waits at the server, at least, and between two signs that a longer one stands, at least."""
+
 LONGEST = 60.0
+
 """Seconds that a request waits at most."""
+
 OVERDUE = 1.0
+
 """Seconds after its end, or its next sign, for which one is waited for; its consumer is looked for then."""
+
 PER_QUIET = 8
+
 """How many times as long a request may wait as the queue has had no message."""
 
 

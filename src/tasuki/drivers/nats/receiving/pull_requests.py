@@ -14,27 +14,65 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 
-from tasuki.drivers.nats.pacing import paced
+from tasuki.clock import Clock
+from tasuki.drivers.nats.envelope import unpack
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import frame
-from tasuki.drivers.nats.protocol.receipts import Receipt
 from tasuki.drivers.nats.queues.lanes import DELAYED, PLAIN, UNIQUE, Lane
-from tasuki.drivers.nats.receiving.arrival import Arrival
-from tasuki.drivers.nats.receiving.early import BATCH, Early
-from tasuki.drivers.nats.receiving.pull import SLICE, Pull, longest
+from tasuki.drivers.nats.receiving.arrivals import Arrival, Receipt
+from tasuki.drivers.nats.receiving.pull import SLICE, Pull, longest, paced
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
+BATCH = 256
+
+"""Messages that are asked for at once, while they come before their time."""
+
+
+class Early:
+    """Of one queue; a message comes early once, and after that the server keeps its time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._arrivals: list[Arrival] = []
+        self.goes_on = False
+        """Whether the last delayed message came early, so that the next ones may."""
+
+    def __bool__(self) -> bool:
+        return bool(self._arrivals)
+
+    def keeps(self, arrival: Arrival) -> bool:
+        """Whether this delayed message came before its time; it is kept here then."""
+        self.goes_on = unpack(arrival.data, "")[0].due > self._clock.time()
+        if self.goes_on:
+            self._arrivals.append(arrival)
+        return self.goes_on
+
+    def rest(self) -> list[Arrival]:
+        """The messages kept here, which the caller returns to the server."""
+        left, self._arrivals = self._arrivals, []
+        return left
+
+
 GRACE = 0.05
+
 """Seconds that a request, or an untaken message, is kept for the next receive."""
 
+
 _SHORTEST = 0.01
+
 """Seconds that a receive without a wait waits: a request that never ends by itself would be lost on a close."""
+
 _MOMENT = 0.01
+
 """Seconds in which a message that was just published reaches a request that waits for it."""
+
 _MANY = (PLAIN, UNIQUE, DELAYED)
+
 """The lanes of which many messages are asked for at once."""
+
 _ANSWER = 0.25
+
 """Seconds within which a lane says that it has nothing; it may say nothing at all if another process was faster."""
 
 

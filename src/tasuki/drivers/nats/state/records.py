@@ -1,7 +1,8 @@
-"""Records: the messages of a store's stream, and what a bucket and the holders of places are written as; no I/O.
+"""Records: the keys of a store ⇄ subjects, its values ⇄ messages of its stream; no I/O.
 
-The time of a message is the server's, and so is the time at which a reader asks: a message only says how long it
-counts.
+``<base>.e.<part>.<part>…`` has an entry, ``b`` in place of ``e`` a bucket, ``h`` the holders of places. A part lies
+between two slashes of the key, and is written as the names of queues are; an empty one is ``=``. The time of a message
+is the server's, and so is the time at which a reader asks: a message only says how long it counts.
 """
 
 from __future__ import annotations
@@ -14,20 +15,33 @@ from math import ceil, inf
 from typing import Any, NamedTuple
 
 from tasuki.drivers.nats.protocol.api import data_of, seconds_of
+from tasuki.drivers.nats.queues.names import Names, queue_of, token_of
 from tasuki.drivers.toolkit.state.buckets import Bucket
 
 _TTL = b"Tasuki-TTL"
+
 """Seconds for which the message counts, from its time on."""
+
 _GONE = b"Tasuki-Gone"
+
 """The version of the entry that this message has removed."""
+
 _MARK = b"Tasuki-Mark"
+
 """A random number, which is a part of the version."""
+
 _MARK_BITS = 20
+
 _LEAST_UNIQUE = 2**40
+
 """From here on a sequence is a time (see ``stream``), and comes only once."""
+
 MARKED = 60.0
+
 """Seconds for which the note of a removal stays: watches hear of it at once, or list again."""
+
 _LONGEST = 10**9
+
 """Seconds of the longest ttl that the server gets."""
 
 
@@ -130,3 +144,53 @@ def read_places(record: Record | None, now: float) -> dict[str, float]:
     """The holders whose lease has not ended, and its end."""
     found: dict[str, float] = json.loads(record.value) if record is not None else {}
     return {holder: end for holder, end in found.items() if end > now}
+
+
+_EMPTY = "="
+
+"""No written name is that."""
+
+
+def part_of(text: str) -> str:
+    """A text as one part of a subject."""
+    return token_of(text) or _EMPTY
+
+
+class StoreSubjects:
+    """The stream and the subjects of one store. Raises UnsupportedError for too long a name."""
+
+    def __init__(self, names: Names, store: str) -> None:
+        self.stream = names.store_stream(store)
+        base = names.store_subject(part_of(store))
+        self.all = f"{base}.>"
+        self._base = base
+        self._entries = f"{base}.e."
+
+    def entry(self, key: str) -> str:
+        """Where an entry is."""
+        return self._entries + _path(key)
+
+    def bucket(self, key: str) -> str:
+        """Where a bucket is."""
+        return f"{self._base}.b.{_path(key)}"
+
+    def places(self, key: str) -> str:
+        """Where the holders of places are."""
+        return f"{self._base}.h.{_path(key)}"
+
+    def entries(self, prefix: str) -> str:
+        """What finds all entries whose key begins with the prefix, and some more: by its whole parts."""
+        parts = prefix.split("/")[:-1]
+        return self._entries + "".join(f"{part_of(part)}." for part in parts) + ">"
+
+    def key(self, subject: str) -> str:
+        """The key of an entry's subject. Raises ValueError for one that no store has written."""
+        path = subject.removeprefix(self._entries)
+        if "=" not in path and "~" not in path:
+            return path.replace(".", "/")
+        parts = path.split(".")
+        return "/".join("" if part == _EMPTY else queue_of(part) for part in parts)
+
+
+def _path(key: str) -> str:
+    return ".".join(map(part_of, key.split("/")))

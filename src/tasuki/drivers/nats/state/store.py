@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from math import inf
 from typing import Literal, TypeVar
 
@@ -20,34 +22,127 @@ from tasuki.contracts.state.store import (
     StoreFacts,
 )
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.state.feed import Feed
-from tasuki.drivers.nats.state.listing import Listing
+from tasuki.drivers.nats.state.connections import Connections
 from tasuki.drivers.nats.state.records import (
     MARKED,
     Record,
+    StoreSubjects,
     read_bucket,
     read_places,
     write_bucket,
     write_places,
 )
 from tasuki.drivers.nats.state.stream import Step, StoreStream
-from tasuki.drivers.nats.state.subjects import StoreSubjects
-from tasuki.drivers.nats.state.ways import Ways
+from tasuki.drivers.nats.state.watch_connection import WatchConnection
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
 from tasuki.drivers.toolkit.state.opened import Opened
 from tasuki.errors import ConflictError
 
+MOST_KEPT = 4
+
+"""Lists under way whose keys are kept; they go with their last page, and the oldest one before another one begins."""
+
+KEPT = 60.0
+
+"""Seconds for which keys are kept at most, for a list that nothing continues."""
+
+MOST_NEW = 32
+
+"""Messages that are added to the keys of a list; after more, reading all of them takes less."""
+
+
+@dataclass(slots=True)
+class _Keys:
+    """The keys of one prefix, sorted."""
+
+    connection: Connection
+    created: str
+    """When the stream was made."""
+    last: int
+    """The sequence up to which they are known."""
+    keys: list[str]
+
+
+class Listing:
+    """The keys of one store in their order, which pages after the first one do not read again.
+
+    Only a write adds a key, so a page asks for the first message that was written below its prefix since the keys were
+    read. Most often there is none; a few are added, and after many the keys are read again. Keys that are gone stay,
+    and have no entry when the page reads its values.
+    """
+
+    def __init__(self, stream: StoreStream, subjects: StoreSubjects) -> None:
+        self._stream = stream
+        self._subjects = subjects
+        self._kept: dict[str, _Keys] = {}
+
+    async def keys(self, connection: Connection, prefix: str, after: str) -> tuple[list[str], float]:
+        """The keys behind ``after``, also of entries that are gone, and the server's time before."""
+        kept = self._kept.get(prefix) if after else None
+        now = None if kept is None else await self._renew(connection, prefix, kept)
+        if kept is None or now is None:
+            kept, now = await self._read(connection, prefix)
+        return kept.keys[bisect_right(kept.keys, after) :], now
+
+    def end(self, prefix: str) -> None:
+        """The last page of a list was read."""
+        self._kept.pop(prefix, None)
+
+    async def _read(self, connection: Connection, prefix: str) -> tuple[_Keys, float]:
+        found = await self._stream.names(connection, self._subjects.entries(prefix))
+        keys = sorted(key for subject in found.subjects if (key := self._subjects.key(subject)).startswith(prefix))
+        self._kept.pop(prefix, None)
+        while len(self._kept) >= MOST_KEPT:
+            self._kept.pop(next(iter(self._kept)), None)
+        kept = self._kept[prefix] = _Keys(connection, found.created, found.last, keys)
+        asyncio.get_running_loop().call_later(KEPT, self._expire, prefix, id(kept))
+        return kept, found.now
+
+    def _expire(self, prefix: str, number: int) -> None:
+        if id(self._kept.get(prefix)) == number:
+            self.end(prefix)
+
+    async def _renew(self, connection: Connection, prefix: str, kept: _Keys) -> float | None:
+        """Add newer keys; returns the server's time before, None if all must be read again."""
+        if kept.connection is not connection:
+            return None
+        first: float | None = None
+        for _ in range(MOST_NEW):
+            found = await self._stream.next(connection, self._subjects.entries(prefix), kept.last + 1)
+            if found is None or found.created != kept.created or found.last < kept.last:
+                return None
+            first = found.now if first is None else first
+            if not found.subjects:
+                return first
+            kept.last = max(kept.last, found.last)
+            key = self._subjects.key(found.subjects[0])
+            place = bisect_left(kept.keys, key)
+            if key.startswith(prefix) and kept.keys[place : place + 1] != [key]:
+                insort(kept.keys, key)
+        return None
+
+
 MARGIN = 1.0
+
 """Seconds by which a put with a version may come too late: the entry expires between its check and the write."""
+
 HEADERS = 512
+
 """Bytes of a message that its headers may need."""
+
 _PART = 64
+
 """Entries that one request of a list reads."""
+
 _PAGE_BYTES = 4 * 2**20
+
 """Bytes of values after which a page ends."""
+
 _POLL = 60.0
-"""Seconds between two polls of a reader: the feed brings everything, so there is nothing to poll for."""
+
+"""Seconds between two polls of a reader: its watch brings every change, so there is nothing to poll for."""
+
 
 T = TypeVar("T")
 
@@ -55,20 +150,20 @@ T = TypeVar("T")
 class NATSStore(Store):
     """A store in its own stream; its clock is the server's."""
 
-    def __init__(self, name: str, driver: str, ways: Ways) -> None:
+    def __init__(self, name: str, driver: str, connections: Connections) -> None:
         super().__init__(name, driver)
-        self._ways = ways
-        self._subjects = StoreSubjects(ways.names, name)
-        self._stream = StoreStream(name, driver, self._subjects, ways.storage)
+        self._connections = connections
+        self._subjects = StoreSubjects(connections.names, name)
+        self._stream = StoreStream(name, driver, self._subjects, connections.storage)
         self._listing = Listing(self._stream, self._subjects)
-        self._opened: Opened[Feed] = Opened(name, driver)
+        self._opened: Opened[WatchConnection] = Opened(name, driver)
 
     @property
     def facts(self) -> StoreFacts:
         """Durability by the storage, the replicas and the server's syncing, as far as it is known."""
-        payload = self._ways.max_payload
+        payload = self._connections.max_payload
         return StoreFacts(
-            durability=self._ways.durability(),
+            durability=self._connections.durability(),
             multi_process=True,
             push=True,
             expiry_margin=MARGIN,
@@ -77,21 +172,21 @@ class NATSStore(Store):
 
     async def open(self) -> None:
         """Make the stream, or check the one that is there."""
-        await self._ways.reach(self._stream.make)
+        await self._connections.reach(self._stream.make)
         self._opened.open()
 
     async def exists(self) -> bool:
         """Whether there is a stream."""
-        return await self._ways.reach(self._stream.exists)
+        return await self._connections.reach(self._stream.exists)
 
     async def close(self) -> None:
         """End the watches, in all loops."""
-        for loop, feed in self._opened.close():
+        for loop, watching in self._opened.close():
             if loop is asyncio.get_running_loop():
-                await feed.close()
+                await watching.close()
             else:
                 with suppress(RuntimeError):  # the loop is closed, and the watches with it
-                    asyncio.run_coroutine_threadsafe(feed.close(), loop)
+                    asyncio.run_coroutine_threadsafe(watching.close(), loop)
 
     async def get(self, key: str) -> Entry | None:
         """See Store. The time of the server is asked only for an entry with a ttl."""
@@ -104,7 +199,7 @@ class NATSStore(Store):
             (record,), now = await self._stream.read(connection, subject)
             return record if record is not None and record.lives(now) else None
 
-        found = await self._ways.reach(get)
+        found = await self._connections.reach(get)
         return None if found is None else Entry(key, found.value, found.version)
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
@@ -124,7 +219,7 @@ class NATSStore(Store):
                     return written
             return (await self._stream.change(connection, subject, decide))[1]
 
-        return await self._ways.reach(put)
+        return await self._connections.reach(put)
 
     async def put_all(self, entries: Sequence[tuple[str, bytes]], *, ttl: float | None = None) -> None:
         """See Store. Several at a time."""
@@ -145,7 +240,7 @@ class NATSStore(Store):
                 return Step(False)
             return Step(True, b"", MARKED, removed=record.version, frees=True)
 
-        return (await self._ways.reach(lambda connection: self._stream.change(connection, subject, decide)))[0]
+        return (await self._connections.reach(lambda connection: self._stream.change(connection, subject, decide)))[0]
 
     def _expect(self, key: str, version: int | None, record: Record | None, now: float) -> None:
         found = record.version if record is not None and record.lives(now) else 0
@@ -157,7 +252,7 @@ class NATSStore(Store):
         """See Store. The first page reads the names of all entries below the whole parts of the prefix."""
         self._opened.check()
         most = min(max(limit, 1), MAX_PAGE)
-        return await self._ways.reach(lambda connection: self._list(connection, prefix, after, most))
+        return await self._connections.reach(lambda connection: self._list(connection, prefix, after, most))
 
     async def _list(self, connection: Connection, prefix: str, after: str, limit: int) -> Page:
         keys, now = await self._listing.keys(connection, prefix, after)
@@ -185,16 +280,18 @@ class NATSStore(Store):
     async def watch(self, prefix: str = "") -> AsyncIterator[Change | Literal[Current.CURRENT]]:
         """See Store. It begins with an answer of the server, or with the error that there is none."""
         await self.time()
-        feed = self._opened.here(self._new_feed)
-        watcher = feed.join(prefix)
+        watching = self._opened.here(self._new_watching)
+        watcher = watching.join(prefix)
         try:
             async for change in watcher.read(_nothing, _POLL):
                 yield change
         finally:
-            feed.leave(watcher)
+            watching.leave(watcher)
 
-    def _new_feed(self) -> Feed:
-        return Feed(self._ways.address, self._stream, self._subjects, lambda: self._ways.is_open)
+    def _new_watching(self) -> WatchConnection:
+        return WatchConnection(
+            self._connections.address, self._stream, self._subjects, lambda: self._connections.is_open
+        )
 
     async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
         """See Store. Two round trips, and two more whenever another process was faster."""
@@ -242,12 +339,12 @@ class NATSStore(Store):
         await self._change(self._subjects.places(self._checked(key)), decide)
 
     async def _change(self, subject: str, decide: Callable[[Record | None, float], Step[T]]) -> T:
-        return (await self._ways.reach(lambda connection: self._stream.change(connection, subject, decide)))[0]
+        return (await self._connections.reach(lambda connection: self._stream.change(connection, subject, decide)))[0]
 
     async def time(self) -> float:
         """See Store."""
         self._opened.check()
-        return (await self._ways.reach(self._stream.read))[1]
+        return (await self._connections.reach(self._stream.read))[1]
 
     def _checked(self, key: str, value: bytes = b"") -> str:
         self._opened.check()

@@ -11,9 +11,8 @@ import pytest
 
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.setup import Storage
-from tasuki.drivers.nats.state.records import Record
+from tasuki.drivers.nats.state.records import Record, StoreSubjects
 from tasuki.drivers.nats.state.stream import Step, StoreStream
-from tasuki.drivers.nats.state.subjects import StoreSubjects
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True

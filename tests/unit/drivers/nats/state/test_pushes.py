@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.drivers.nats.state.pushes import Beat, Push, read_beat, read_push
+from tasuki.drivers.nats.state.watch_connection import Beat, Push, read_beat, read_push
 
 
 @pytest.mark.parametrize("before", ["$JS.ACK", "$JS.ACK.hub.AB12"])

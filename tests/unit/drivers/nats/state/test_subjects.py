@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.drivers.nats.queues.names import Names
-from tasuki.drivers.nats.state.subjects import StoreSubjects
+from tasuki.drivers.nats.state.records import StoreSubjects
 
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12) | st.text(
     st.sampled_from("a./*>=~% \n"), min_size=1, max_size=6

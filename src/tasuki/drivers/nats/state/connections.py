@@ -1,4 +1,4 @@
-"""Ways: what the stores of a driver have of it, above all its connections."""
+"""Connections: the connections of a driver as its stores use them, with its names and storage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from tasuki.contracts.values import Durability
-from tasuki.drivers.nats.protocol.connection import Address, Connection
+from tasuki.drivers.nats.protocol.address import Address
+from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.toolkit.guard import Guard
@@ -17,7 +18,7 @@ from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
 T = TypeVar("T")
 
 
-class Ways:
+class Connections:
     """Of one driver; ``opened`` is called on the loop that opens it."""
 
     def __init__(

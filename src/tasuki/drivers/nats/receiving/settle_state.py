@@ -1,4 +1,4 @@
-"""Holding: deliveries that are ours, from their start to their settlement."""
+"""SettleState: the open deliveries of one queue, from their start to their settlement."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
 from tasuki.drivers.nats.failures import lost
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.receiving.continuity import Breaks
-from tasuki.drivers.nats.receiving.held import MARGIN, Held, Table
-from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, confirmed, nak
+from tasuki.drivers.nats.receiving.deliveries import MARGIN, Held, Table
+from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, Breaks, confirmed, nak
 from tasuki.drivers.nats.records.side_records import LastError, Note, SideRecords
 from tasuki.errors import BrokerTimeoutError, DriverError
 from tasuki.system.tasks import Tasks
 
 _Item = tuple[Held, Settlement]
+
 Look = Callable[[Connection, Sequence[Held]], Awaitable[set[str]]]
+
 Compare = Callable[[Connection, Sequence[Held]], Awaitable[Breaks]]
 
 
-class Holding:
-    """What we hold of one queue.
+class SettleState:
+    """Starts, settles and renews the deliveries of one queue.
 
     Args:
         unknown: asks which deliveries no consumer knows of.

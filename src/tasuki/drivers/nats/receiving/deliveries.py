@@ -1,8 +1,9 @@
-"""Held: the deliveries that are ours, and until when.
+"""Deliveries: the open deliveries of this process, and until when they are ours; no I/O.
 
-The server takes the acknowledgement of any delivery of a message, also of one that is long over, and would remove what
-another process holds. So nothing is sent for a delivery whose message was delivered to us again; and once it was not
-renewed in time by our own clock, the records are read first, to find out whether another process has the message now.
+The server takes the acknowledgement of any delivery of a message, also of one that is long over, and would remove a
+message that another process holds. So nothing is sent for a delivery whose message was delivered to us again. A
+delivery that was not renewed in time by our own clock is settled only after the records say that no other process has
+its message.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from tasuki.contracts.driver import SILENCE
 from tasuki.drivers.nats.records.side_records import LastError, Note
 
 MARGIN = 0.05
+
 """Share of a lease in whose last part a return may come too late."""
+
 _SWEEP = 1000
 
 

@@ -1,8 +1,8 @@
-"""Feed: the connection that brings the changes of one store to the watches of one event loop.
+"""WatchConnection: brings the changes of one store to the watches of one event loop, over its own connection.
 
 Each watch has a consumer at the server, which delivers the entries and then each change, and says how many are to come.
 A consumer that misses a number, says nothing, or was lost with its connection is made again, and delivers all entries
-again. The server reports no expiries: the feed knows when its keys expire, asks then, and removes them.
+again. The server reports no expiries: the watch knows when its keys expire, asks then, and removes them.
 """
 
 from __future__ import annotations
@@ -14,31 +14,119 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
+from typing import NamedTuple
 
 from tasuki.contracts.state.store import Change, Entry
 from tasuki.drivers.nats.failures import is_stream_missing
+from tasuki.drivers.nats.protocol.address import Address
 from tasuki.drivers.nats.protocol.api import SECOND, ask, seconds_of
-from tasuki.drivers.nats.protocol.connection import Address
+from tasuki.drivers.nats.protocol.connection import Connection, reconnecting
 from tasuki.drivers.nats.protocol.exchange import frame
-from tasuki.drivers.nats.protocol.reconnecting import reconnecting
-from tasuki.drivers.nats.state.pushes import Beat, Push, PushConnection
-from tasuki.drivers.nats.state.records import read_headers, version_of
+from tasuki.drivers.nats.state.records import StoreSubjects, read_headers, version_of
 from tasuki.drivers.nats.state.stream import StoreStream
-from tasuki.drivers.nats.state.subjects import StoreSubjects
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.state.deadlines import Deadlines
 from tasuki.drivers.toolkit.state.watching import Watcher
 from tasuki.errors import DriverError
 
+_PLAIN = 9
+
+"""Parts of a reply subject; newer servers and domains put two before the stream (see ``receiving/arrivals``)."""
+
+_SECOND = 1e9
+
+
+class Push(NamedTuple):
+    """An entry that a consumer delivers; ``data`` and ``headers`` are its message."""
+
+    consumer: str
+    subject: str
+    number: int
+    """How many this consumer has delivered with it."""
+    sequence: int
+    written_at: float
+    pending: int
+    """How many more the consumer has."""
+    headers: bytes | None
+    data: bytes
+
+
+class Beat(NamedTuple):
+    """The consumer of this inbox is there, and has delivered so many."""
+
+    inbox: str
+    number: int | None
+    """None: the server does not say."""
+    answer_to: str
+    """Where the server waits for a word before it pushes more; empty: it does not."""
+
+
+class PushConnection(Connection):
+    """A connection that gets the deliveries of push consumers, and their signs of life."""
+
+    def __init__(self, address: Address, on_push: Callable[[Push | Beat], None], on_loss: Callable[[], None]) -> None:
+        super().__init__(address, on_loss=on_loss)
+        self._on_push = on_push
+        self._watched = b"%b.w.p" % self._inbox
+
+    def subscribe_to_pushes(self) -> tuple[int, str]:
+        """Be ready for the deliveries of a consumer; returns the number of this subscription, and where they come.
+
+        A subscription of its own: NATS 2.10 delivers nothing to a subject that only a wildcard subscribes to.
+        """
+        number = next(self._subscriptions)
+        inbox = b"%b.%d" % (self._watched, number)
+        self.send(b"SUB %b %d\r\n" % (inbox, number))
+        return number, inbox.decode()
+
+    def _route(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        try:
+            if reply.startswith(b"$JS.ACK."):
+                self._on_push(read_push(subject, reply, data, headers))
+            elif subject.startswith(self._watched):
+                self._on_push(read_beat(subject, reply, headers))
+            else:
+                super()._route(subject, reply, data, headers)
+        except (ValueError, IndexError) as error:
+            self.drop(f"a message that cannot be read: {error}")
+
+
+def read_push(subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> Push:
+    """A delivery. Raises ValueError, IndexError."""
+    parts = reply.decode().split(".")
+    start = 2 if len(parts) == _PLAIN else 4
+    _, consumer, _, sequence, number, time, pending = parts[start : start + 7]
+    return Push(
+        consumer, subject.decode(), int(number), int(sequence), int(time) / _SECOND, int(pending), headers, data
+    )
+
+
+def read_beat(subject: bytes, reply: bytes, headers: bytes | None) -> Beat:
+    """A status of a consumer: idle, or waiting for a word."""
+    found = dict(line.partition(b": ")[::2] for line in (headers or b"").split(b"\r\n"))
+    last = found.get(b"Nats-Last-Consumer")
+    answer_to = reply or found.get(b"Nats-Consumer-Stalled", b"")
+    return Beat(subject.decode(), int(last) if last else None, answer_to.decode())
+
+
 BEAT = 5.0
+
 """Seconds between two signs of life of an idle consumer."""
+
 SILENCE = 2.5 * BEAT
+
 """Seconds without one after which a consumer is made again."""
+
 SPREAD = 0.3
+
 """Seconds over which the processes that watch a key spread, after its end."""
+
 PAUSE = 0.5
+
 """Seconds after a consumer could not be made."""
+
 _TOGETHER = 100
+
 """Expired keys that one request asks for."""
 
 
@@ -57,7 +145,7 @@ class _Watch:
     heard_at: float = 0.0
 
 
-class Feed:
+class WatchConnection:
     """Works while there is a watch."""
 
     def __init__(

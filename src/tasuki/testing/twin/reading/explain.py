@@ -71,8 +71,8 @@ def _waits(faults: Faults, slot: Slot, consumers: list[Consumer], ready: str | N
     if not consumers:
         return "no consumer of this queue starts automatically"
     if faults.is_away:
-        left = format_duration(round(faults.away_until - faults.clock.monotonic(), 3))
-        return f"the broker is unavailable for {left}"
+        time = format_duration(round(faults.away_until - faults.clock.monotonic(), 3))
+        return f"the broker is unavailable for {time}"
     pauses = [_pause_of(faults, consumer) for consumer in consumers]
     if (pause := pauses[0]) is not None and None not in pauses:
         return f"it is paused {pause}"

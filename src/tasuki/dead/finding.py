@@ -6,7 +6,7 @@ from tasuki.clock import Clock
 from tasuki.dead.held import Held
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
-from tasuki.queues.dead.naming import Names
+from tasuki.queues.dead.letter import Names
 from tasuki.queues.queue import Queue
 
 _WAIT = 2.0

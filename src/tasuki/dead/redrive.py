@@ -19,7 +19,7 @@ from tasuki.dead.reading import read
 from tasuki.dead.rules.batch import Batch
 from tasuki.dead.selection import Choice, Chooser, cause_of
 from tasuki.message import new_id
-from tasuki.queues.limits import driver_limits
+from tasuki.queues.policy import driver_limits
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.redrive")

@@ -12,7 +12,7 @@ from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.errors import ConflictError, HandlerError
 from tasuki.flow.records import invalid
-from tasuki.handlers.store.values import pack
+from tasuki.handlers.store_values import pack
 
 SIGNALS = "signal/"
 """Prefix of the keys of signals."""

@@ -15,7 +15,7 @@ from tasuki.app.explain.rule import Cause, Explanation, away_from, explain, with
 from tasuki.app.state.fate import know
 from tasuki.app.state.workers import workers_of
 from tasuki.clock import Clock
-from tasuki.consumers.reports.present import Describer
+from tasuki.consumers.reports.snapshot import Describer
 from tasuki.contracts.driver import Outgoing, Waiting
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError, HandlerError, QueueNotFoundError
@@ -26,13 +26,13 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import PARTITION_KEY, Message
 from tasuki.observe.events import as_dicts
 from tasuki.queues.dead.attempts import records_in
-from tasuki.queues.limits import limit_text
+from tasuki.queues.policy import limit_text
 from tasuki.queues.queue import Queue
-from tasuki.state import pausing
-from tasuki.state.asks import Events, Worker, ask
+from tasuki.state import pauses
 from tasuki.state.cancelling import is_cancelled
 from tasuki.state.pauses import Pause, pause_key, read_pause, read_scale, scale_key
-from tasuki.state.presence import Presence
+from tasuki.state.recorder_requests import Events, Worker, ask
+from tasuki.state.worker_record import Presence
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -134,7 +134,7 @@ class Look:
         if not await self._exists():
             return replace(facts, is_missing=True, consumers=self._consumers({}))
         store = await state.store()
-        orders = await pausing.find_all(state, "")
+        orders = await pauses.find_all(state, "")
         name = queue.spec.name
         pause = orders.get(pause_key("queue", name))
         facts = replace(

@@ -21,10 +21,9 @@ from tasuki.observe.metrics import ScheduleMetrics
 from tasuki.observe.trace import APART, CURRENT
 from tasuki.queues.queue import Envelope, GroupEnvelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
-from tasuki.schedules.firing import Firing
-from tasuki.schedules.identities import identity
-from tasuki.schedules.lane import Left
+from tasuki.schedules.firing import Firing, identity
 from tasuki.schedules.schedule import SCHEDULE, SCHEDULED_FOR, Schedule, Tick
+from tasuki.schedules.schedule_group import Left
 from tasuki.state.pauses import pause_in
 from tasuki.state.shared import SharedState
 

@@ -15,7 +15,7 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.security.guard import Guard
 from tasuki.state.cancelling import Cancelled, cancel, each, forget, is_held_nowhere, is_recorded
-from tasuki.state.results import JobRecord, decode, encode, result_key
+from tasuki.state.job_records import JobRecord, decode, encode, result_key
 
 if TYPE_CHECKING:
     from tasuki.app.host import ProjectHost

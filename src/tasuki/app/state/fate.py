@@ -13,9 +13,8 @@ from tasuki.contracts.values import Waiting, Where
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import DUE
 from tasuki.state.cancelling import is_cancelled
-from tasuki.state.jobs.fate import Known, Stage
-from tasuki.state.jobs.waits import Waits
-from tasuki.state.results import decode, purge_key, result_key
+from tasuki.state.job_records import Waits, decode, purge_key, result_key
+from tasuki.state.job_status import Known, Stage
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

@@ -15,7 +15,7 @@ from tasuki.contracts.state.store import Store
 from tasuki.dead.moving.places import transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import PARTITION_KEY, PRIORITY, HeaderValue, Message
-from tasuki.state.keys import part_of
+from tasuki.state.records import part_of
 
 if TYPE_CHECKING:
     from tasuki.dead.host import Host

@@ -12,8 +12,7 @@ from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeErro
 from tasuki.message import TRACE, TRACEPARENT, HeaderValue, Message
 from tasuki.observe.trace import Headers
 from tasuki.queues.dead.home import home_of
-from tasuki.queues.middleware import Carry
-from tasuki.queues.observing import tell
+from tasuki.queues.middleware import Carry, tell
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard
 

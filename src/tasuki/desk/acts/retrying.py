@@ -10,7 +10,7 @@ from tasuki.dead.redrive import redrive
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.queues.dead.home import home_of, homeless
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import name_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

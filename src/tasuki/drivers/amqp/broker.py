@@ -38,7 +38,7 @@ from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.results import Results, answer, published_again
 from tasuki.errors import DriverError, QueueNotFoundError
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 
 class Broker(Driver):

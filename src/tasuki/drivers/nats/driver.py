@@ -47,7 +47,7 @@ from tasuki.drivers.toolkit.results import answer, published_again
 from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 _FAREWELL = 5.0
 """Seconds that a close may take to hand everything back."""

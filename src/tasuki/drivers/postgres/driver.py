@@ -50,7 +50,7 @@ from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers, numb
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message, is_cause
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 PURGED = 10_000
 """Messages removed in one transaction of a deletion, so that the others are not locked out."""

@@ -55,7 +55,7 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki.message import Message
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 OLDEST_SQLITE = (3, 35, 0)
 """RETURNING."""

@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from tasuki.drivers.toolkit.guard import not_declared
 from tasuki.system import forks
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 T = TypeVar("T")
 

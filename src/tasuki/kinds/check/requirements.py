@@ -10,7 +10,7 @@ from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.messages.limits import with_paths
 from tasuki.kinds.entries.messages.unique import UniqueConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.queues.unique.uniqueness import DOES
+from tasuki.queues.uniqueness import DOES
 from tasuki.registry.entry import KeyPath
 from tasuki.units import format_duration, format_size
 

@@ -27,12 +27,11 @@ from tasuki.message import (
     HeaderValue,
     new_id,
 )
-from tasuki.queues.messages.codec import BYTES, JSON, Codecs, unchanged
-from tasuki.queues.messages.compression import Compression
+from tasuki.queues.messages.codec import BYTES, JSON, Codecs, Compression, unchanged
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
 from tasuki.queues.messages.rules import Asking, header_of, rules_for
 from tasuki.queues.policy import QueuePolicy
-from tasuki.queues.unique.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
+from tasuki.queues.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
 from tasuki.units import Duration, check_time, format_duration, parse_duration
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, 
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 from tasuki.dead.rules.batch import CANARY, FIRST, RATE
-from tasuki.queues.limits import driver_limits
+from tasuki.queues.policy import driver_limits
 
 if TYPE_CHECKING:
     from tasuki.app import App

@@ -18,9 +18,9 @@ from tasuki.desk.reading.messages import DEEPEST, find, page_of
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow
 from tasuki.message import CONTENT_TYPE, LAST_ERROR, LAST_TRACEBACK, Message
 from tasuki.queues.queue import Queue
-from tasuki.state.jobs.fate import status_of
-from tasuki.state.presence import RunningMessage
-from tasuki.state.results import JobError
+from tasuki.state.job_records import JobError
+from tasuki.state.job_status import status_of
+from tasuki.state.worker_record import RunningMessage
 
 if TYPE_CHECKING:
     from tasuki.app.explain.rule import Explanation

@@ -15,7 +15,7 @@ from tasuki.drivers.postgres.within.clients import check_begun, client_of, resul
 from tasuki.drivers.toolkit.database.given import behind_proxy, ended_within, opened_by
 from tasuki.errors import UnsupportedError
 from tasuki.system import forks
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 PATIENCE = 60
 """Seconds that a transaction on a connection of the driver's own may be idle, and each of its statements may take."""

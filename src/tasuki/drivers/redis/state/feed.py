@@ -24,7 +24,7 @@ from tasuki.drivers.toolkit.reconnecting import Attempts
 from tasuki.drivers.toolkit.state.deadlines import Deadlines
 from tasuki.drivers.toolkit.state.watching import Watcher
 from tasuki.errors import DriverError
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link

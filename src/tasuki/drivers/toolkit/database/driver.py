@@ -30,7 +30,7 @@ from tasuki.drivers.toolkit.moves import FULL, move_together
 from tasuki.drivers.toolkit.results import full, refusal, sorted_out, stored_in_order
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.message import Message
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 REMOVED = 1000
 """Messages removed in one transaction of a removal by ids."""

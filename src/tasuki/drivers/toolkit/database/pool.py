@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from tasuki.drivers.toolkit.reconnecting import Attempts, Connection
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import BrokerUnavailableError
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 C = TypeVar("C", bound=Connection)
 T = TypeVar("T")

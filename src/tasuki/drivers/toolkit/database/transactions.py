@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 from tasuki.drivers.toolkit.database.pool import NotConnectedError, Pool, late
 from tasuki.drivers.toolkit.reconnecting import Connection
 from tasuki.errors import DriverError, Outcome
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 
 class Transactional(Connection, Protocol):

@@ -33,7 +33,7 @@ from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
 from tasuki.message import Message
 from tasuki.system.loop_thread import LoopThread
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 _LETTING_GO = 1.0
 """Seconds to close open drivers on a loop that ends, or has failed."""

@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from tasuki.consumers.batches.cutting import Batching
+from tasuki.consumers.batch import Batching
 from tasuki.contracts.driver import Ack
 from tasuki.contracts.handler import Context, Reject, Retry
 from tasuki.errors import HandlerError, QueueFullError, RequestTimeoutError, StopTimeoutError

@@ -140,7 +140,7 @@ class World:
                 await driver.settle("jobs", [Ack(got[0].receipt)])
         except KilledError:
             self.clock.advance(LEASE * 2)  # its leases and its claim end
-            if not self.driver.capabilities.leases:
+            if not self.driver.capabilities.has("leases"):
                 await self.driver.close()
                 await self.driver.open()
                 self.state = SharedState(self.driver, "state", self.clock)

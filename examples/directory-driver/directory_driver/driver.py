@@ -27,14 +27,8 @@ from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, Unsuppor
 
 class DirectoryDriver(contract.Driver):
     capabilities = contract.Capabilities(
-        durability="process",
-        multi_process=True,
-        ordered=True,
-        native_delay=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        delete=True,
+        "process",
+        frozenset({"ordered", "leases", "exact_depth"}),
     )
 
     def __init__(self, name: str, settings: DirectorySettings, clock: Clock) -> None:

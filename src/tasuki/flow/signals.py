@@ -147,6 +147,6 @@ async def wake(driver: Driver, queue: str, ids: Sequence[str]) -> None:
     Raises:
         DriverError: they may not come now.
     """
-    if driver.capabilities.expedite:
+    if driver.capabilities.has("expedite"):
         for start in range(0, len(ids), _AT_ONCE):
             await driver.expedite(queue, ids[start : start + _AT_ONCE])

@@ -191,7 +191,7 @@ class Inspection:
         return f"it was read as {codec.name}, {why}"
 
     async def _remove_named(self, names: Names) -> int:
-        if not names.marked or not self.driver.capabilities.find:
+        if not names.marked or not self.driver.capabilities.has("find"):
             return 0
         shown = await self.driver.find(self.spec.name, names.marked)
         found = {name: each for each in reversed(shown) if (name := names.of(each)) not in ("", each.id)}
@@ -220,7 +220,7 @@ class Inspection:
         """The same error, or, for a priority in a queue without priorities, one with the remedy."""
         if not (message.priority and isinstance(error, UnsupportedError)) or self.spec.priorities:
             return error
-        if not self.driver.capabilities.declares_priorities:
+        if not self.driver.capabilities.has("declares_priorities"):
             return error
         text = f"queue {self.id!r} was declared without priorities; {self.policy.priority_advice()}"
         told = UnsupportedError(text, driver=self.driver.name, queue=self.id)

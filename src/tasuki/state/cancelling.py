@@ -211,7 +211,7 @@ async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) ->
     given_up |= {id: True for id in wanted if said[id] == WAITING}
     waiting = min(waiting, len(wanted) - running)  # there may be two messages of one id
     left = len(wanted) - waiting - running
-    if what.driver.capabilities.remove:
+    if what.driver.capabilities.has("remove"):
         return Cancellation(waiting, running, not_found=left), given_up
     return Cancellation(waiting, running, requested=left), given_up
 
@@ -253,9 +253,9 @@ async def _take_out(what: Cancelled, ids: Sequence[str]) -> tuple[int, dict[str,
     All ids, where no worker can have had one of them before.
     """
     able = what.driver.capabilities
-    if not able.remove:
+    if not able.has("remove"):
         return 0, dict.fromkeys(ids, False)
-    is_searched = able.find and not await is_held_nowhere(what)
+    is_searched = able.has("find") and not await is_held_nowhere(what)
     removed, there = 0, dict[str, bool]()
     for page in _slices(ids, _LOOKED_AT if is_searched else _BATCH):
         found, places = page, list[str]()
@@ -289,7 +289,7 @@ async def _answers(what: Cancelled, store: Store, asker: str, expected: int, kno
 
 async def is_held_nowhere(what: Cancelled) -> bool:
     """Whether the broker is sure that no worker has a message of the queue."""
-    return what.driver.capabilities.exact_depth and not (await what.driver.depth(what.queue)).in_flight
+    return what.driver.capabilities.has("exact_depth") and not (await what.driver.depth(what.queue)).in_flight
 
 
 async def _read(store: Store, prefix: str) -> dict[str, bytes]:

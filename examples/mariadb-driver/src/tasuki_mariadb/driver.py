@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Capabilities, Durability
+from tasuki.contracts.driver import Ability, Capabilities, Durability
 from tasuki.drivers.toolkit.database.driver import DatabaseDriver
 from tasuki_mariadb.connecting import Link
 from tasuki_mariadb.database import MariaDb
@@ -11,28 +11,17 @@ from tasuki_mariadb.settings import MariaDbSettings
 from tasuki_mariadb.store import MAX_BODY
 
 _DURABILITY: dict[int, Durability] = {0: "process", 2: "broker"}
+_ABILITIES: frozenset[Ability] = frozenset({
+    "ordered", "ordering_key", "native_priority", "leases", "exact_depth", "max_length", "dedup",
+})  # fmt: skip
 
 
 class MariaDbDriver(DatabaseDriver[Link]):
     """Keeps queues in tables of a MariaDB database; see the table of the package."""
 
     capabilities = Capabilities(
-        durability="power",
-        multi_process=True,
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        peek=True,
-        purge=True,
-        remove=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        atomic_move=True,
+        "power",
+        _ABILITIES,
         max_batch=1000,
         max_message_bytes=MAX_BODY,
     )

@@ -125,7 +125,7 @@ class Look:
         state = live.state_of(queue.id)
         facts = Facts(
             self.clock.time(), self.id, queue.id, queue.driver.name,
-            can_look=queue.driver.capabilities.peek, limit=queue.spec.limit or queue.policy.worker_limit,
+            can_look=queue.driver.capabilities.has("peek"), limit=queue.spec.limit or queue.policy.worker_limit,
             lease=queue.spec.lease, knows_workers=state is not None,
             lane_limit="" if queue.spec.lane_limit is None else self._lane_limit(),
         )  # fmt: skip
@@ -172,7 +172,7 @@ class Look:
         ]
         facts = replace(facts, workers=workers, lives=lives_of(self.id, workers))
         # A broker that does not count exactly shows what other processes hold among the messages that wait.
-        is_shown_held = not self.queue.driver.capabilities.exact_depth and facts.is_with_worker
+        is_shown_held = not self.queue.driver.capabilities.has("exact_depth") and facts.is_with_worker
         return replace(facts, message=None, place=0) if is_shown_held else facts
 
     async def _ask(self, store: Store, worker: str, consumers: set[str]) -> dict[str, Events]:
@@ -199,7 +199,7 @@ class Look:
         return await self._letter(facts) if facts.message is None else facts
 
     def _with(self, facts: Facts, message: Message, place: int) -> Facts:
-        tells = isinstance(message, Waiting) and self.queue.driver.capabilities.transfer
+        tells = isinstance(message, Waiting) and self.queue.driver.capabilities.has("transfer")
         delay = message.delay if isinstance(message, Waiting) and tells else None
         return replace(facts, message=message, place=place, delay=delay, lane=self._lane(message))
 
@@ -231,7 +231,7 @@ class Look:
         letters = self.letters
         if letters is None:
             return facts
-        if not letters.driver.capabilities.peek:
+        if not letters.driver.capabilities.has("peek"):
             return replace(facts, unseen_letters=letters.id)
         try:
             found = await Look(self.live, self.clock, letters, self.id).find(Facts(facts.now, self.id, letters.id))

@@ -62,7 +62,7 @@ class Scheduled(NamedTuple):
             envelope.unique, envelope.unique_for, envelope.on_conflict = f"schedule:{self.id}", "running", "keep"
         elif "window" in able.unique and not self._has_key(envelope):
             envelope.unique, envelope.on_conflict = tick.message_id, "keep"
-            envelope.unique_for = min(able.unique_window or _WINDOW, _WINDOW)
+            envelope.unique_for = _WINDOW
         return envelope
 
     def _has_key(self, envelope: Envelope[Any]) -> bool:

@@ -45,7 +45,7 @@ async def cancel_in(host: ProjectHost, guard: Guard | None, queue: str, ids: Ite
     found, given_up = await cancel(place, wanted, int(is_one and await _is_running(place, wanted[0])))
     if kept is not None and found.not_found < len(wanted):
         await each(_note(place, id, kept.ttl) for id in wanted)
-    if found.waiting and place.driver.capabilities.remove:
+    if found.waiting and place.driver.capabilities.has("remove"):
         await _end_members(host, queue, given_up)
     _log.info("cancelled in %s: %d waiting, %d running, %d not found, %d requested", queue, *_counts(found),
               extra={"queue": queue, "actor": _actor(guard)})  # fmt: skip

@@ -182,7 +182,7 @@ class Transacting:
             raise _in_one()
         if all(each.settled for each in delivery.deliveries):
             raise _settled()
-        if not driver.capabilities.transactional_settle:
+        if not driver.capabilities.has("settle_within"):
             raise UnsupportedError(
                 f"queue {consumer.queue.id!r} is on driver {driver.name!r}, which settles in no transaction of a "
                 "handler: put the queue on PostgreSQL or SQLite, or give its consumer an idempotency",

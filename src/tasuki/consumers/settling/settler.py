@@ -225,7 +225,7 @@ class Settler:
 
         A broker without leases would hold the messages forever, so retry for as long as the consumer lives.
         """
-        has_leases = self._driver.capabilities.leases
+        has_leases = self._driver.capabilities.has("leases")
         deadline = self._clock.monotonic() + self._queue.spec.lease if has_leases else float("inf")
         failures = 0
         while True:

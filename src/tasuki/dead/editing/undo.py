@@ -93,7 +93,7 @@ async def undo(live: Host, dead: str, id: str) -> str:
         DriverError: a broker refuses.
     """
     source, state = live.queue(dead), live.state_of(dead)
-    if not source.driver.capabilities.transfer:
+    if not source.driver.capabilities.has("transfer"):
         why = "its driver takes no waiting message back in one step"
         raise LookupError(f"no edit of a message of {dead} can be undone: {why}")
     if state is None:

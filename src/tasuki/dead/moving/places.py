@@ -139,7 +139,7 @@ async def transfer(
 def moves_in_one_step(driver: Driver) -> bool:
     """Whether waiting letters of its queues are shown, found, and moved in one step."""
     able = driver.capabilities
-    return able.transfer and able.find and able.peek
+    return able.has("transfer") and able.has("find") and able.has("peek")
 
 
 def reaches(source: Queue, target: Queue) -> bool:

@@ -104,7 +104,7 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
                 break
         if not start:
             break
-    if searched >= DEEPEST and site.live.queues[queue].driver.capabilities.find:
+    if searched >= DEEPEST and site.live.queues[queue].driver.capabilities.has("find"):
         deep = await site.at(queue, lambda live: _by_id(live, queue, wanted))
         if deep is not None:
             return Found(deep, deep.id, searched, status, progress)

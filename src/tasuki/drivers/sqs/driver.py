@@ -40,15 +40,9 @@ class SQSDriver(Driver):
     """
 
     capabilities = Capabilities(
-        durability="node",
-        multi_process=True,
-        ordering_key=True,
-        native_delay=True,
-        counts_attempts=True,
-        leases=True,
-        dedup=True,
+        "node",
+        frozenset({"ordering_key", "leases", "dedup"}),
         dedup_window=DEDUP_WINDOW,
-        delete=True,
         emulates=frozenset({"counts_attempts"}),
         max_batch=100,
         max_message_bytes=LARGEST_BINARY,

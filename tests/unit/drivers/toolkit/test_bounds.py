@@ -59,8 +59,8 @@ def test_the_answers_of_a_batch() -> None:
 
 
 def test_what_a_driver_has() -> None:
-    none, some = Capabilities(), Capabilities(durability="power", peek=True, unique=frozenset({"running", "keep"}))
-    names = ("durable", "peek", "unique", "unique:running", "unique:keep")
+    none, some = Capabilities(), Capabilities("power", frozenset({"peek"}), frozenset({"running", "keep"}))
+    names = ("multi_process", "peek", "unique", "unique:running", "unique:keep")
     assert [none.has(name) for name in names] == [False] * 5
     assert [some.has(name) for name in names] == [True] * 5
     assert not some.has("unique:pending")

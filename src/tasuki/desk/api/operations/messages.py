@@ -38,7 +38,7 @@ async def messages(call: Call) -> answers.Messages:
         end = start + limit
         return answers.Messages(found[start:end], cursor_of(str(end)) if end < len(found) else None, is_bounded=False)
     live = call.site.live.queues[row.id]
-    if not live.driver.capabilities.peek:
+    if not live.driver.capabilities.has("peek"):
         text = f"the driver of {row.id} shows no messages without giving them to a consumer"
         raise ProblemError(409, text, "unsupported")
     if row.depth is None and not row.is_missing:  # else an unavailable broker would look like an empty queue

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Answers, Driver, Outgoing, Receipt, Settlement
-from tasuki.contracts.within import settled_too_late
+from tasuki.contracts.groups import settled_too_late
 from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.file.errors import translated
 from tasuki.drivers.sqlite.store.store import Store

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from typing import Any
 
 from tasuki.contracts.driver import (
     Answers,
@@ -46,10 +46,13 @@ class Threaded(Driver):
     delete are carried out.
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Claim nothing for the verbs here: the inner driver does."""
+
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner.name)
         # A transaction of the caller's stays on the caller's loop, and a watch on its reader's loop.
-        self.capabilities = replace(inner.capabilities, transactional=False, transactional_settle=False, store=False)  # type: ignore[misc]
+        self.capabilities = inner.capabilities.without("publish_within", "settle_within", "store")  # type: ignore[misc]
         self._inner = inner
         self._specs: dict[str, QueueSpec] = {}
         self._guard: Guard[LoopThread] = Guard(inner.name)

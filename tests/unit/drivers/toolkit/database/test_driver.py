@@ -28,7 +28,7 @@ VIRTUAL_TIME = True
 
 
 class FakeDriver(DatabaseDriver[FakeLink]):
-    capabilities = Capabilities(delete=True, max_length=True, max_message_bytes=100)
+    capabilities = Capabilities(abilities=frozenset({"max_length"}), max_message_bytes=100)
 
 
 def made(database: FakeDatabase) -> FakeDriver:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class FakeDriver(DatabaseDriver[FakeLink]):
-    capabilities = Capabilities(leases=True)
+    capabilities = Capabilities(abilities=frozenset({"leases"}))
 
 
 class Database(FakeDatabase):

@@ -57,6 +57,13 @@ def test_exit_codes(error: Exception, code: int) -> None:
     assert exit_code_of(error) == code
 
 
+def test_an_error_that_is_its_own_cause_ends_the_command() -> None:
+    error = LifecycleError("x")
+    error.__cause__ = cause = TasukiError("y")
+    cause.__cause__ = error
+    assert exit_code_of(error) == 1
+
+
 def failing(error: BaseException) -> click.Command:
     def fail(**_: Any) -> None:
         raise error

@@ -41,7 +41,6 @@ pure="
     src/tasuki/consumers/settling/verdict.py
     src/tasuki/queues/dead/*
     src/tasuki/registry/*
-    src/tasuki/registry/yaml/*
     src/tasuki/security/*
     src/tasuki/security/expressions/*
     src/tasuki/schedules/catch_up.py

@@ -19,7 +19,7 @@ from tasuki.app.sync.running import SyncApp
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError, TasukiError
-from tasuki.registry.finding.home import home_of
+from tasuki.registry.finding import home_of
 from tasuki.supervisor.supervisor import Supervisor
 from tasuki.system.caller import caller
 from tasuki.system.stopping import StopSignals
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tasuki.drivers import DriverEntry
     from tasuki.kinds.check.project import Project
     from tasuki.kinds.selection import Selection
-    from tasuki.registry.changes import Changes
+    from tasuki.registry.entry import Changes
     from tasuki.registry.loader import Loaded
 
 

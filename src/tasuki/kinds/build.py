@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +13,16 @@ from pydantic import SecretStr
 
 from tasuki.clock import Clock
 from tasuki.contracts.context import Around
-from tasuki.contracts.driver import Capabilities, Driver, QueueSpec
+from tasuki.contracts.driver import Capabilities, Driver, Limit, QueueSpec
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.recycling import Limits
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import HandlerError, UnsupportedError
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
-from tasuki.fields.pem import is_pem
-from tasuki.fields.tls import TlsConfig
+from tasuki.fields.tls import TlsConfig, is_pem
 from tasuki.fields.types import Config, InProject
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.function import (
     MOST_PROCESSES,
     LuaFunctionConfig,
@@ -31,15 +30,61 @@ from tasuki.kinds.entries.function import (
     PythonFunctionConfig,
     PythonLimits,
 )
+from tasuki.kinds.entries.lifecycle import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.queue_rules import limit_of_lanes, whole_limit
 from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
-from tasuki.kinds.limiting import lane_limit_of, limit_of_driver, limit_of_workers, turn_of
 from tasuki.kinds.stores import Opened, driver_store, memory_store
 from tasuki.queues.messages.compression import require
 from tasuki.queues.policy import QueuePolicy, ResultPolicy
 
 if TYPE_CHECKING:
     from tasuki.handlers.providing.providers import Providers
+
+
+def limit_of_driver(config: QueueConfig, capabilities: Capabilities | None) -> Limit | None:
+    """The limit over the whole queue, as far as its driver keeps it; without ``capabilities``: all of it."""
+    limit = _whole(config)
+    if limit is None or capabilities is None:
+        return limit
+    rate = limit.rate if "rate" in capabilities.limits else None
+    places = limit.concurrency if "concurrency" in capabilities.limits else None
+    return _some(Limit(rate, limit.burst if rate is not None else 1, places))
+
+
+def limit_of_workers(config: QueueConfig, capabilities: Capabilities | None) -> Limit | None:
+    """The rest of it."""
+    limit, kept = _whole(config), limit_of_driver(config, capabilities)
+    if limit is None or kept is None:
+        return limit
+    rest = replace(
+        limit,
+        rate=None if kept.rate is not None else limit.rate,
+        burst=1 if kept.rate is not None else limit.burst,
+        concurrency=None if kept.concurrency is not None else limit.concurrency,
+    )
+    return _some(rest)
+
+
+def lane_limit_of(config: QueueConfig) -> Limit | None:
+    """The limit of each lane alone, which no worker could keep."""
+    return None if (limit := limit_of_lanes(config.limit)) is None else limit.limit()
+
+
+def turn_of(config: QueueConfig) -> int:
+    """Most messages of a lane in its turn; 0: the queue has no lanes."""
+    if config.fair is not None:
+        return config.fair.share
+    return int(config.lane_rule is not None)
+
+
+def _whole(config: QueueConfig) -> Limit | None:
+    return None if (limit := whole_limit(config.limit)) is None else limit.limit()
+
+
+def _some(limit: Limit) -> Limit | None:
+    return None if limit.rate is None and limit.concurrency is None else limit
+
 
 _log = logging.getLogger("tasuki.app")
 
@@ -196,7 +241,7 @@ def build_handler(
 ) -> Handler:
     """The handler of a function entry, not yet started.
 
-    ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.tasks.roles`;
+    ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.consumers.roles`;
     ``providers``: what a Python function may be given; ``around``: of Python functions that run in this process;
     ``prepare_child``: see PythonTarget.
     """

@@ -14,9 +14,8 @@ from tasuki.errors import InvalidEntryError
 from tasuki.fields.types import Config
 from tasuki.observe.redact import MASK, redact
 from tasuki.observe.secrets.names import is_secret_name
-from tasuki.registry.entry import Entry, KeyPath
+from tasuki.registry.entry import HIDDEN, Entry, KeyPath, describe, placeholder_values
 from tasuki.registry.references import did_you_mean
-from tasuki.registry.shown import HIDDEN, describe, placeholder_values
 from tasuki.scalars import Substituted, read_scalar
 
 _WANTED = {

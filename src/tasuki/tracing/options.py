@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class TraceOptions:
-    """See :class:`tasuki.kinds.entries.telemetry.traces.TracesConfig`."""
+    """See :class:`tasuki.kinds.entries.telemetry.TracesConfig`."""
 
     sample: float = 1.0
     attach: bool = False

@@ -30,7 +30,7 @@ class Measured:
     def begin_measuring(self, assembly: Assembly) -> None:
         """The app has opened, or has a new version. Raises UnsupportedError: OpenTelemetry is not installed."""
         from tasuki.app.history.writing import History
-        from tasuki.kinds.entries.telemetry.metrics import MetricsConfig
+        from tasuki.kinds.entries.telemetry import MetricsConfig
 
         if self._history is None:
             self._history = History(cast("App", self))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.state.presence import TTL
+from tasuki.state.worker_record import TTL
 from tests.e2e.test_pausing import WITH_STORES, Fleet
 from tests.support.brokers.everywhere import DRIVERS, overrides
 from tests.support.process import TIMEOUT, run, wait_until

@@ -62,7 +62,7 @@ async def test_dead_letters_on_a_driver(driver: str, tmp_path: Path) -> None:
 
 async def check(browser: Browser, app: App) -> None:
     can = app.live_queue("app:dead").driver.capabilities
-    if not can.peek:
+    if not can.has("peek"):
         text = await browser.text("/dead")
         assert f"Dead letters: {COUNT}, in queues: 1, in groups: 0. {COUNT} dead letters are in no group" in text, text
         assert f"cannot show messages without receiving them. Borrow {COUNT}, for up to 10 s" in text, text
@@ -86,7 +86,7 @@ async def check(browser: Browser, app: App) -> None:
     await until(browser, path, "Retry done 2 done")
     mails = await app.live_queue("app:mails").depth()
     assert mails.ready == 2
-    if can.transfer:
+    if can.has("transfer"):
         fields = {"token": form_of((await browser.get(path)).text)[1]["token"], "verb": "undo"}
         await browser.post(path, fields)
         await until(browser, path, "Undone: 2 of 2")

@@ -10,7 +10,7 @@ import pytest
 from tasuki import App
 from tasuki.contracts.driver import Outgoing
 from tasuki.dead.editing.problems import EditError
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import name_of
 from tests.support.brokers.nats import NATSBroker
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.rig import fresh

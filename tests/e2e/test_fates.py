@@ -157,7 +157,7 @@ async def test_a_redriven_message_waits_again_and_a_purged_one_is_unknown(
         assert await app.redrive("dead") == 1
         assert await job.status() == "waiting"
         other, queue = await app.publish("jobs", "one"), app.live_queue("jobs")
-        if queue.driver.capabilities.purge:
+        if queue.driver.capabilities.has("purge"):
             await queue.purge()
             assert await other.status() == "unknown"
 
@@ -241,7 +241,7 @@ async def test_a_message_that_waits_for_its_next_attempt_is_delayed_and_explain_
         await until(lambda: failures)
         await until(lambda: app.live_assembly().consumers["app:failing"].now.held == 0)
         able = app.live_queue("slow").driver.capabilities
-        if able.transfer:
+        if able.has("transfer"):
             assert await job.status() == "delayed"
             cause = (await app.explain("slow", job.id)).causes[0]
             assert cause.code == "delayed"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context
-from tasuki.consumers.jobs import once
+from tasuki.consumers.jobs import idempotent
 from tasuki.errors import BrokerUnavailableError
-from tasuki.state.keys import part_of
+from tasuki.state.records import part_of
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 10.0
@@ -152,7 +152,7 @@ async def test_a_store_that_is_away_postpones(site: Site, monkeypatch: pytest.Mo
             return await get(key)
 
         monkeypatch.setattr(store, "get", away)
-        monkeypatch.setattr(once, "POSTPONED", 0.01)
+        monkeypatch.setattr(idempotent, "POSTPONED", 0.01)
         await site.jobs.publish("a", {"order": "x"})
         await site.idle()
         assert (await site.dead.depth()).ready == 0

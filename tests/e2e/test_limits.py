@@ -20,7 +20,7 @@ from tests.support.process import run, run_json, start, wait_until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.e2e]
 
-LANES = {name for name, has in all_capabilities().items() if has.lanes}
+LANES = {name for name, has in all_capabilities().items() if has.has("limits")}
 ON = [driver for driver in DRIVERS if driver.replace("valkey", "redis") in LANES and driver != "memory"]
 TENANTS = {"noisy": 40, "a": 6, "b": 6, "": 3}
 PLACES = 3

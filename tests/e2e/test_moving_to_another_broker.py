@@ -12,7 +12,7 @@ import pytest
 from tasuki import App
 from tasuki.contracts.driver import Nack, Outgoing, Received, Waiting
 from tasuki.message import DUE
-from tasuki.queues.messages.waiting import counted
+from tasuki.queues.dead_letter import counted
 from tasuki.queues.queue import Queue
 from tests.e2e.projects import write
 from tests.e2e.test_every_driver import renamed

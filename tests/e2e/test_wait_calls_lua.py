@@ -11,7 +11,7 @@ from tasuki import App
 from tasuki.contracts.handler import Handler
 from tasuki.handlers.isolated import IsolatedPythonHandler
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
-from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
+from tasuki.handlers.lua.remote.shared import ThreadedLuaHandler
 from tests.e2e.projects import write
 
 pytestmark = pytest.mark.anyio

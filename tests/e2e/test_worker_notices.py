@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.state.presence import WorkerHealth
+from tasuki.state.worker_record import WorkerHealth
 from tests.e2e.test_desk import get
 from tests.e2e.test_pausing import WITH_STORES, Fleet
 from tests.support.cli_project import write_project

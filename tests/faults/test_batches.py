@@ -74,7 +74,7 @@ async def test_another_process_goes_on_with_a_redrive_that_stands_still(
         assert (await dead.depth()).ready == 0
         found = await drained(app.live_queue("app:jobs"))
         assert set(found) == {f"m{n:05}" for n in range(LETTERS)}, "letters were lost"
-        if dead.driver.capabilities.transfer:
+        if dead.driver.capabilities.has("transfer"):
             assert found.total() == LETTERS, f"some came twice: {found.most_common(3)}"
             assert batch.done == LETTERS
         for queue in (dead, app.live_queue("app:jobs")):

@@ -127,7 +127,7 @@ async def place_on(driver: str, folder: Path) -> AsyncIterator[Place]:
         workers.close()
 
 
-STORES = [name for name, has in all_capabilities().items() if has.store and has.multi_process]
+STORES = [name for name, has in all_capabilities().items() if has.has("store") and has.multi_process]
 
 
 @pytest.fixture(params=[each for each in DRIVERS if {"valkey": "redis"}.get(each, each) in STORES])

@@ -19,7 +19,7 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Ack, Nack, Received, Waiting
-from tasuki.queues.messages.waiting import counted
+from tasuki.queues.dead_letter import counted
 from tasuki.queues.queue import Queue
 from tests.e2e.projects import write
 from tests.e2e.test_every_driver import renamed

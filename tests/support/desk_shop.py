@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tasuki import App
 from tasuki.app.history.keys import TTL, key_of
-from tasuki.observe.history.minutes import Minute, Point, encode, sparse
+from tasuki.observe.history import Minute, Point, encode, sparse
 from tasuki.observe.metrics import BUCKETS
 from tests.support.desk_site import address_of
 from tests.support.ports import free_port

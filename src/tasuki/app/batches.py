@@ -19,7 +19,7 @@ from tasuki.errors import BatchNotFoundError, BatchStateError
 from tasuki.message import new_id
 from tasuki.observe.redact import redact
 from tasuki.state.shared import SharedState
-from tasuki.system.identity import user_and_host
+from tasuki.system.process import user_and_host
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

@@ -13,7 +13,7 @@ from tasuki.app.hooks.declaring import DeclaringHooks
 from tasuki.app.messaging import Messaging
 from tasuki.app.schedules.declaring import DeclaringSchedules
 from tasuki.errors import TasukiError
-from tasuki.handlers.converters import register
+from tasuki.handlers.body import register
 
 if TYPE_CHECKING:
     from typing import Unpack

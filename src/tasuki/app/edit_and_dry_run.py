@@ -78,7 +78,7 @@ class EditAndDryRun:
         """
         from tasuki.dead.editing.building import SAME, Wanted
         from tasuki.dead.editing.edit import Editor
-        from tasuki.system.identity import user_and_host
+        from tasuki.system.process import user_and_host
 
         if body is not _SAME and text is not None:
             raise TypeError("give the new body as a value (body) or as JSON (text), not both")
@@ -101,7 +101,7 @@ class EditAndDryRun:
             PolicyDeniedError: the application may not edit here. DriverError: a broker refuses.
         """
         from tasuki.dead.editing.edit import Editor
-        from tasuki.system.identity import user_and_host
+        from tasuki.system.process import user_and_host
 
         source = self.full_id(dead_letters)
         return await Editor(self._live(), source, clock=self.clock, actor=actor or user_and_host()).undo(id)
@@ -129,7 +129,7 @@ class EditAndDryRun:
         """
         from tasuki.app.dry_run.run import dry_run, entries, trial_of
         from tasuki.dead.finding import letter_of
-        from tasuki.system.identity import user_and_host
+        from tasuki.system.process import user_and_host
         from tasuki.units import parse_duration
 
         live, source, loading = self._live(), self.full_id(queue), self.loading()

@@ -21,7 +21,7 @@ from tasuki.app.tasks.options import REQUEST, SENDING, refuse_unknown
 from tasuki.contracts.state.following import unfollowed
 from tasuki.contracts.state.store_handle import StoreHandle, checked_store, user_of
 from tasuki.errors import LifecycleError, QueueNotFoundError, TasukiError
-from tasuki.observe.frames import cause_for_user, for_user
+from tasuki.observe.tracebacks import cause_for_user, for_user
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tasuki.dead.reading import DeadLetters
     from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.queues.queue import Queue
-    from tasuki.state.presence import Presence
+    from tasuki.state.worker_record import Presence
 
 T = TypeVar("T")
 

@@ -14,13 +14,13 @@ from tasuki.app.lifecycle.unused import UnusedConsumers
 from tasuki.app.state.finding import is_there
 from tasuki.app.sync.running import SyncApp
 from tasuki.consumers.fetching.keeper import Keeper
-from tasuki.consumers.reports.present import Describer
+from tasuki.consumers.reports.snapshot import Describer
 from tasuki.errors import ProjectError, TasukiError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.observe.plain import cut, escape
 from tasuki.observe.redact import redact
-from tasuki.state.presence import Presence
+from tasuki.state.worker_record import Presence
 from tasuki.supervisor.supervisor import Supervisor
 from tasuki.system.stopping import StopSignals
 

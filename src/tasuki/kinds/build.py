@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.queue_rules import limit_of_lanes, whole_limit
 from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
 from tasuki.kinds.stores import Opened, driver_store, memory_store
-from tasuki.queues.messages.compression import require
+from tasuki.queues.messages.codec import require
 from tasuki.queues.policy import QueuePolicy, ResultPolicy
 
 if TYPE_CHECKING:
@@ -43,27 +42,13 @@ if TYPE_CHECKING:
 
 
 def limit_of_driver(config: QueueConfig, capabilities: Capabilities | None) -> Limit | None:
-    """The limit over the whole queue, as far as its driver keeps it; without ``capabilities``: all of it."""
-    limit = _whole(config)
-    if limit is None or capabilities is None:
-        return limit
-    rate = limit.rate if "rate" in capabilities.limits else None
-    places = limit.concurrency if "concurrency" in capabilities.limits else None
-    return _some(Limit(rate, limit.burst if rate is not None else 1, places))
+    """The limit over the whole queue, if its driver keeps limits, as it does without ``capabilities``."""
+    return _whole(config) if capabilities is None or capabilities.has("limits") else None
 
 
 def limit_of_workers(config: QueueConfig, capabilities: Capabilities | None) -> Limit | None:
-    """The rest of it."""
-    limit, kept = _whole(config), limit_of_driver(config, capabilities)
-    if limit is None or kept is None:
-        return limit
-    rest = replace(
-        limit,
-        rate=None if kept.rate is not None else limit.rate,
-        burst=1 if kept.rate is not None else limit.burst,
-        concurrency=None if kept.concurrency is not None else limit.concurrency,
-    )
-    return _some(rest)
+    """The limit over the whole queue, if its driver keeps none."""
+    return None if limit_of_driver(config, capabilities) else _whole(config)
 
 
 def lane_limit_of(config: QueueConfig) -> Limit | None:
@@ -80,10 +65,6 @@ def turn_of(config: QueueConfig) -> int:
 
 def _whole(config: QueueConfig) -> Limit | None:
     return None if (limit := whole_limit(config.limit)) is None else limit.limit()
-
-
-def _some(limit: Limit) -> Limit | None:
-    return None if limit.rate is None and limit.concurrency is None else limit
 
 
 _log = logging.getLogger("tasuki.app")
@@ -251,8 +232,7 @@ def build_handler(
     assert isinstance(config, PythonFunctionConfig)
     if config.isolation == "process":
         return _isolated_python(id, config, threads, role, prepare_child)
-    from tasuki.handlers.batch import PythonBatch
-    from tasuki.handlers.python import PythonHandler
+    from tasuki.handlers.python import PythonBatch, PythonHandler
     from tasuki.handlers.task import PythonGiveUp, PythonTask
 
     kind = {"task": PythonTask, "on_give_up": PythonGiveUp, "batch": PythonBatch}.get(role, PythonHandler)
@@ -297,8 +277,7 @@ def _isolated_python(
 
 
 def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: int) -> Handler:
-    from tasuki.handlers.lua.limits import LuaLimits
-    from tasuki.handlers.lua.script import LuaScript
+    from tasuki.handlers.lua.script import LuaLimits, LuaScript
 
     limits = config.limits
     script = LuaScript(
@@ -314,7 +293,7 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
 
         return IsolatedLuaHandler(script, processes=_processes(config, threads), limits=_limits(config))
     if config.pool is not None:
-        from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
+        from tasuki.handlers.lua.remote.shared import ThreadedLuaHandler
 
         return ThreadedLuaHandler(script, threads=config.pool.workers)
     from tasuki.handlers.lua.remote.shared import SharedLuaHandler
@@ -323,7 +302,7 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
 
 
 def _lua_source(project: Project, id: str, config: LuaLibraryConfig) -> Any:
-    from tasuki.handlers.lua.source import LuaSource
+    from tasuki.handlers.lua.script import LuaSource
 
     name = _relative(config.source.file, project) if config.source.file else id
     return LuaSource(config.source.text, name)
@@ -336,7 +315,7 @@ def _relative(file: Path, project: Project) -> str:
 
 
 def _lua_imports(project: Project, config: LuaLibraryConfig) -> Mapping[str, Any]:
-    from tasuki.handlers.lua.source import LuaLibrary
+    from tasuki.handlers.lua.script import LuaLibrary
 
     libraries = {}
     for alias, id in config.imports.items():

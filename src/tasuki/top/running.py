@@ -16,7 +16,7 @@ from tasuki.desk.viewer import Viewer
 from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.asyncapi.servers import LOCAL, place_of
 from tasuki.observe.plain import escape
-from tasuki.system.identity import user_and_host
+from tasuki.system.process import user_and_host
 
 if TYPE_CHECKING:
     from tasuki.app.app import App

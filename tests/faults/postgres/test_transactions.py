@@ -15,7 +15,7 @@ from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.within import opening
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
-from tasuki.system.at_once import at_once, entered_at_once
+from tasuki.system.run_sync import at_once, entered_at_once
 from tasuki.testing.proxy import Proxy
 from tests.support.brokers.postgres import Postgres
 from tests.support.brokers.rig import fresh

@@ -17,7 +17,7 @@ from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HeldBackError, PolicyDeniedError
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Scope
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True

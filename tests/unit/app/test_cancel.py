@@ -21,7 +21,7 @@ from tasuki.errors import (
     QueueNotFoundError,
     UnsupportedError,
 )
-from tasuki.state.results import JobRecord, encode, result_key
+from tasuki.state.job_records import JobRecord, encode, result_key
 from tests.unit.app.stores import store_of
 
 pytestmark = pytest.mark.anyio

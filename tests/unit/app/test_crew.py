@@ -11,10 +11,10 @@ import pytest
 from tasuki import App
 from tasuki.app.state.workers import crew_of, workers_of
 from tasuki.clock import SystemClock
-from tasuki.consumers.reports.present import Describer
+from tasuki.consumers.reports.snapshot import Describer
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.state.presence import KEPT, TTL, Presence, encode
 from tasuki.state.shared import SharedState
+from tasuki.state.worker_record import KEPT, TTL, Presence, encode
 from tasuki.testing.conformance import ShiftedClock
 
 pytestmark = pytest.mark.anyio

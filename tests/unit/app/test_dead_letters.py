@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -168,7 +167,7 @@ async def test_letters_that_a_broker_cannot_show_are_borrowed(app: App, monkeypa
     async with app:
         await bury(app, "1", "2")
         with monkeypatch.context() as patch:
-            patch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
+            patch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("peek"))
             found = await app.dead_letters()
             assert [letter.id for letter in found.letters] == ["1", "2"]
             assert (found.unseen, found.borrowed, found.is_all) == ({}, {"app:dead": 2}, True)
@@ -188,7 +187,7 @@ async def test_a_broker_that_shows_nothing_does_not_hide_the_others(
     async with app:
         await bury(app, "1")
         driver = app.live_queue("mute.dead").driver
-        monkeypatch.setattr(driver, "capabilities", replace(driver.capabilities, peek=False), raising=False)
+        monkeypatch.setattr(driver, "capabilities", driver.capabilities.without("peek"), raising=False)
         async with other_reader(app, "mute.dead"):
             found = await app.dead_letters()
             assert ([letter.id for letter in found.letters], list(found.unseen)) == (["1"], ["app:mute.dead"])
@@ -202,7 +201,7 @@ async def test_a_broker_that_shows_nothing_does_not_hide_the_others(
 async def test_a_reader_that_may_not_borrow_is_told_what_works(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     async with app:
         await bury(app, "1")
-        monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
+        monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("peek"))
         with pytest.raises(UnsupportedError, match="tasuki redrive app:dead sends letters back, also chosen ones"):
             await reading.read(app.live_assembly(), {"app:dead": ""}, Choice(), "cause", app.clock, borrows=False)
 
@@ -230,7 +229,7 @@ async def test_a_redrive_by_ids_holds_nothing(app: App, monkeypatch: pytest.Monk
 async def test_a_redrive_by_ids_holds_no_more_when_it_has_them(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[str] = []
     receive = MemoryDriver.receive
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("transfer"))
 
     async def counting(self: MemoryDriver, *args: Any, **named: Any) -> Any:
         batch = await receive(self, *args, **named)
@@ -285,7 +284,7 @@ async def test_the_leases_of_what_is_held_are_renewed(
         await asyncio.sleep(receives)
         return await receive(self, *args, **named)
 
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, leases=True, transfer=False))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("transfer").also("leases"))
     monkeypatch.setattr(MemoryDriver, "extend", timed)
     monkeypatch.setattr(MemoryDriver, "receive", slow)
     monkeypatch.setattr("tasuki.dead.moving.by_receive.CHUNK", 1)

@@ -14,7 +14,7 @@ from tasuki import App, Context
 from tasuki.app.health.recorded import events_of
 from tasuki.app.lifecycle.running import dump
 from tasuki.contracts.driver import Outgoing
-from tasuki.state.asks import Worker, ask
+from tasuki.state.recorder_requests import Worker, ask
 from tests.support.narrow import present
 
 pytestmark = pytest.mark.anyio

@@ -23,7 +23,7 @@ from tasuki.errors import (
 from tasuki.flow.group_records import Ended
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Scope
 from tests.unit.app.stores import store_of
 from tests.unit.security.test_policy import policy
 

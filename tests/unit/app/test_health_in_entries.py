@@ -11,7 +11,7 @@ import pytest
 
 from tasuki import App
 from tasuki.drivers.sqlite.state.store import SQLiteStore
-from tasuki.state.presence import WorkerHealth, decode
+from tasuki.state.worker_record import WorkerHealth, decode
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,7 @@ from tasuki import App, Context
 from tasuki.clock import SystemClock
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.idempotency import Claim, OnceRecord, decode
-from tasuki.consumers.jobs.once import _Held
+from tasuki.consumers.jobs.idempotent import _Held
 from tasuki.contracts.driver import Received
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings

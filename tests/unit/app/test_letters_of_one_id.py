@@ -13,7 +13,7 @@ from tasuki import App
 from tasuki.contracts.driver import Ack, Outgoing
 from tasuki.dead.walk import Walk
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import name_of
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True

@@ -13,7 +13,7 @@ import pytest
 from tasuki import App, Envelope
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.queues.limits import limit_text
+from tasuki.queues.policy import limit_text
 from tests.support.narrow import present
 from tests.unit.app.project import DONE, Yaml, reload
 from tests.unit.app.pulse import document, pulsing

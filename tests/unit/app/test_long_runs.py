@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.consumers.reports.long_runs import FACTOR, LEAST, bound_of
-from tasuki.consumers.reports.present import Describer
+from tasuki.consumers.reports.snapshot import FACTOR, LEAST, Describer, bound_of
 from tasuki.observe.metrics import Histogram
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from tasuki import App
 from tasuki.app.lifecycle.recycling import recycle
 from tasuki.contracts.recycling import Limits
-from tasuki.system.memory import resident_bytes
+from tasuki.system.process import resident_bytes
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True

@@ -22,7 +22,7 @@ MakeApp = Callable[..., App]
 
 def receive_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Redrive as on a driver without transfers."""
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False, find=False))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("transfer", "find"))
 
 
 @pytest.fixture(params=["transfer", "receive"])
@@ -123,7 +123,7 @@ async def test_a_refused_target_keeps_what_it_did_not_take(app: App) -> None:
 
 
 async def test_cancelled_midway_loses_nothing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    has_transfer = MemoryDriver.capabilities.transfer
+    has_transfer = MemoryDriver.capabilities.has("transfer")
     async with app:
         await bury(app, 300)
         forward = Queue.forward
@@ -177,7 +177,7 @@ async def test_a_letter_that_fails_again_is_moved_once(app: App, monkeypatch: py
     depth, forward = MemoryDriver.depth, Queue.forward
 
     async def estimated(self: MemoryDriver, queue: str) -> Depth:
-        return replace(await depth(self, queue), is_estimate=MemoryDriver.capabilities.transfer)
+        return replace(await depth(self, queue), is_estimate=MemoryDriver.capabilities.has("transfer"))
 
     async def forward_and_fail(self: Queue, messages: Any, **options: Any) -> Any:
         errors = await forward(self, messages, **options)

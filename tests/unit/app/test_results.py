@@ -21,7 +21,7 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki.queues.result import Confirmed
-from tasuki.state.results import decode
+from tasuki.state.job_records import decode
 from tests.unit.app.stores import store_of
 
 pytestmark = pytest.mark.anyio

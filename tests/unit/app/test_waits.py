@@ -21,7 +21,7 @@ from tasuki.errors import (
 from tasuki.flow.signals import SIGNALS, WAITS
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Scope
 from tests.unit.app.stores import store_of
 from tests.unit.app.test_steps import Effects, record_of, until
 from tests.unit.security.test_policy import policy

@@ -50,13 +50,13 @@ def test_letters_are_discarded_and_brought_back(buried: CommandLine, project: Pa
 
 
 def _audit(project: Path) -> list[dict[str, Any]]:
-    from tasuki.state.audit import ring
+    from tasuki.state import audit
 
     async def read() -> list[dict[str, Any]]:
         app = App.load(project)
         async with app.reading():
             [state] = app.live_assembly().states_of_queues()
-            found = await ring.read(await state.store())
+            found = await audit.read(await state.store())
             return [{"act": each.act, "batch": each.batch} for each in found]
 
     return asyncio.run(read())

@@ -29,7 +29,7 @@ from tasuki.errors import (
     StopTimeoutError,
     TasukiError,
 )
-from tasuki.state.presence import Presence, PresentConsumer, encode
+from tasuki.state.worker_record import Presence, PresentConsumer, encode
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.fetching.places import LEASE, Places
+from tasuki.consumers.fetching.limited import LEASE, Places
 from tasuki.contracts.driver import Limit, Receipt, Release, Settlement
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
-from tasuki.state.keys import limit_key
+from tasuki.state.records import limit_key
 from tasuki.state.shared import SharedState
 from tests.support.narrow import present
 from tests.unit.consumers.parts import Bench, Gate, clock_of_loop, make_bench, now

@@ -10,8 +10,8 @@ from tasuki import App
 from tasuki.app.audit import audited
 from tasuki.app.audit.audited import acts_of
 from tasuki.errors import BrokerUnavailableError
-from tasuki.state.audit import ring
-from tasuki.state.audit.ring import AuditRecord
+from tasuki.state import audit
+from tasuki.state.audit import AuditRecord
 from tests.unit.desk.browser import form_of
 from tests.unit.desk.conftest import MakeBrowser
 from tests.unit.desk.test_pages import fail
@@ -96,7 +96,7 @@ async def test_a_store_that_is_away_stops_no_act(
     async def away(*_: object) -> None:
         raise BrokerUnavailableError("redis://: connection refused", driver="app:driver")
 
-    monkeypatch.setattr(ring, "write", away)
+    monkeypatch.setattr(audit, "write", away)
     with caplog.at_level(logging.INFO):
         answer = await browse().act(PAUSE)
 
@@ -114,7 +114,7 @@ async def test_a_store_that_is_silent_delays_an_act_by_a_bound(
     async def silent(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(ring, "write", silent)
+    monkeypatch.setattr(audit, "write", silent)
     monkeypatch.setattr(audited, "PATIENCE", 0.01)
 
     kept = await audited.note(app.live_assembly(), "app:mails", AuditRecord(0.0, "kana", "", "pause", "app:mails"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,7 +90,7 @@ async def test_who_may_not_see_letters_sees_none_anywhere(app: App) -> None:
 
 
 async def test_without_the_right_nothing_is_borrowed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("peek"))
     kana = browser(app, "kana")
     page = (await kana.get(DEAD)).text
     assert "cannot show messages" in words(page)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -204,7 +203,7 @@ async def test_texts_that_no_page_can_carry_are_replaced(app: App, browse: MakeB
 async def test_letters_of_a_broker_that_cannot_show_them_are_borrowed(
     app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("peek"))
     monkeypatch.setattr(windows, "NEWEST", 2)
     await bury(app, "1", "2", "3")
     browser = browse()

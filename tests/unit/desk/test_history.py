@@ -20,7 +20,7 @@ from tasuki.desk.looks.charts import chart, path
 from tasuki.desk.reading.observed.past import Past
 from tasuki.desk.site import AwayError
 from tasuki.moments import unix
-from tasuki.observe.history.minutes import Minute, Point, encode
+from tasuki.observe.history import Minute, Point, encode
 from tasuki.observe.metrics import BUCKETS
 from tasuki.testing.clock import FakeClock
 from tests.unit.desk.browser import Browser, words

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tasuki import App
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import name_of
 from tests.unit.desk.browser import form_of
 from tests.unit.desk.conftest import HOURLY, MakeBrowser
 from tests.unit.desk.letters import bury

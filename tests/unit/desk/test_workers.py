@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from tasuki import App
-from tasuki.consumers.reports import long_runs
+from tasuki.consumers.reports import snapshot
 from tasuki.desk.reading import attention, counts
 from tasuki.desk.reading.observed.gone import gone_of, lost_of
 from tasuki.errors import BrokerUnavailableError
-from tasuki.observe.history.hours import Process
-from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, encode
+from tasuki.observe.history import Process
+from tasuki.state.worker_record import PRESENCE, Presence, PresentConsumer, encode
 from tasuki.testing.clock import FakeClock
 from tests.unit.desk.browser import Browser, words
 from tests.unit.desk.conftest import MakeBrowser
@@ -203,7 +203,7 @@ async def nothing(body: Any) -> None: ...
 async def test_a_handler_that_runs_for_too_long_is_a_notice_that_leads_to_its_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(long_runs, "LEAST", 0.05)
+    monkeypatch.setattr(snapshot, "LEAST", 0.05)
     app, ends = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path), asyncio.Event()
 
     @app.queue("mails").consumer(name="sender")

@@ -14,7 +14,7 @@ from tasuki import App
 from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import Site, reader_of
 from tasuki.desk.viewer import Viewer
-from tasuki.system.identity import user_and_host
+from tasuki.system.process import user_and_host
 from tasuki.top.frame.scene import Scene
 from tasuki.top.frame.styles import ASCII, UNICODE
 from tests.unit.top.seat import Seat, WatchedTop

@@ -10,7 +10,7 @@ import pytest
 
 from tasuki import App
 from tasuki.desk.site import Site, reader_of
-from tasuki.state.presence import Presence, PresentConsumer, encode
+from tasuki.state.worker_record import Presence, PresentConsumer, encode
 from tests.unit.top.conftest import Sit
 from tests.unit.top.seat import Seat
 

@@ -12,10 +12,10 @@ from tasuki.app.explain.facts import Facts, Life, is_held_back, next_token, rate
 from tasuki.message import DEAD_LETTER_REASON, DUE, LAST_ERROR
 from tasuki.observe.plain import escape
 from tasuki.observe.redact import redact
-from tasuki.queues.limits import limit_text
-from tasuki.state.jobs.fate import status_of
+from tasuki.queues.policy import limit_text
+from tasuki.state.job_status import status_of
 from tasuki.state.pauses import text_of_time
-from tasuki.state.presence import TTL, late_after
+from tasuki.state.worker_record import TTL, late_after
 from tasuki.units import format_duration
 
 _NAMED = 10

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tasuki.errors import TasukiError
-from tasuki.observe.frames import cause_for_user, for_user
+from tasuki.observe.tracebacks import cause_for_user, for_user
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -67,7 +67,7 @@ class Following:
             PolicyDeniedError: the application may not. UnsupportedError: no queue has a state.
             DriverError: a store cannot be reached; signal again.
         """
-        from tasuki.system.identity import user_and_host
+        from tasuki.system.process import user_and_host
 
         live = self._live()
         return await live.signal_from(live.rights.application, actor or user_and_host(), event, key, value)

@@ -19,9 +19,8 @@ from tasuki.app.health.rules import (
     findings_of,
     problem_of,
 )
-from tasuki.consumers.activity import Activity
-from tasuki.consumers.consumer import Consumer
-from tasuki.consumers.reports.long_runs import long_runs
+from tasuki.consumers.consumer import Activity, Consumer
+from tasuki.consumers.reports.snapshot import long_runs
 from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.queues.demand import is_less
 from tasuki.supervisor.state import Status

@@ -24,7 +24,7 @@ from tasuki.app.health.status import status_of
 from tasuki.clock import SystemClock
 from tasuki.moments import iso
 from tasuki.observe.plain import cut
-from tasuki.state.presence import WorkerHealth
+from tasuki.state.worker_record import WorkerHealth
 from tasuki.system.helper_threads import HelperThread
 from tasuki.system.replacing import touch
 from tasuki.system.stopping import StopSignals

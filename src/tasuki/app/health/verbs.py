@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.health.health import Health
-    from tasuki.state.presence import WorkerHealth
+    from tasuki.state.worker_record import WorkerHealth
 
 
 class Healthy:

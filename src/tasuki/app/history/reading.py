@@ -12,8 +12,7 @@ from tasuki.app.history.writing import History
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError
-from tasuki.observe.history.hours import RING, Hour, Hours
-from tasuki.observe.history.minutes import MINUTE, Minute, decode
+from tasuki.observe.history import MINUTE, RING, Hour, Hours, Minute, decode
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:

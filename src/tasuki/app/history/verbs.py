@@ -48,8 +48,7 @@ class Remembering:
             DriverError: its store cannot be reached.
         """
         from tasuki.app.history.reading import HistoryReader
-        from tasuki.observe.history.hours import Hour
-        from tasuki.observe.history.minutes import MINUTE, MINUTES
+        from tasuki.observe.history import MINUTE, MINUTES, Hour
 
         live = self._live()
         found = live.queue_of_application(self.full_id(queue))

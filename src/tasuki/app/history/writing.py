@@ -19,10 +19,9 @@ from tasuki.app.history.keys import TTL, WANTED, key_of
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError
-from tasuki.observe.history.hours import RING, next_step_in, step_at
-from tasuki.observe.history.minutes import MINUTE, STEP, STEPS, Minute, Queues, encode
-from tasuki.observe.history.recorder import Gauges, Name, Recorder
+from tasuki.observe.history import MINUTE, RING, STEP, STEPS, Minute, Queues, encode, next_step_in, step_at
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics
+from tasuki.observe.recorder import Gauges, Name, Recorder
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:

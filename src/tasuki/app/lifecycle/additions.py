@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tasuki.errors import LifecycleError, QueueNotFoundError
-from tasuki.handlers.loops import tell
+from tasuki.handlers.threads import tell
 
 if TYPE_CHECKING:
     from tasuki.app.app import App

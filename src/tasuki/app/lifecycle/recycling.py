@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.recycling import Limits
-from tasuki.system.memory import resident_bytes
+from tasuki.system.process import resident_bytes
 
 if TYPE_CHECKING:
     from tasuki.app.app import App

@@ -18,8 +18,8 @@ from tasuki.errors import HandlerError, RequestTimeoutError, UnsupportedError
 from tasuki.handlers.body import make_decoder
 from tasuki.queues.queue import Queue
 from tasuki.queues.result import Confirmed
-from tasuki.state.jobs.fate import status_of
-from tasuki.state.results import JobRecord, decode, result_key
+from tasuki.state.job_records import JobRecord, decode, result_key
+from tasuki.state.job_status import status_of
 from tasuki.units import Duration, format_duration, parse_duration
 
 if TYPE_CHECKING:

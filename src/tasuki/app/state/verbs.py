@@ -77,7 +77,7 @@ class Pausable:
     ) -> tuple[Steering, Target]:
         from tasuki.app.handle import id_of
         from tasuki.app.state.pausing import Steering, Target, find_target
-        from tasuki.system.identity import user_and_host
+        from tasuki.system.process import user_and_host
 
         live, text = self._live(), id_of(name)
         if isinstance(name, str):

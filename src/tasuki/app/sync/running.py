@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.sync.verbs import SyncVerbs
 from tasuki.errors import LifecycleError, TasukiError
-from tasuki.observe.frames import cause_for_user, for_user
+from tasuki.observe.tracebacks import cause_for_user, for_user
 from tasuki.queues.result import PublishResult
 from tasuki.system.loop_thread import LoopThread
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tasuki.message import Message
     from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.state.pauses import Pause, Scale
-    from tasuki.state.presence import Presence
+    from tasuki.state.worker_record import Presence
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from tasuki.app.tasks.options import OF_SENDER, REQUEST, SENDING, refuse_unknown
 from tasuki.errors import LifecycleError, PublishError, TasukiError
 from tasuki.handlers.signature import result_of
 from tasuki.message import MESSAGE_TYPE, HeaderValue
-from tasuki.observe.frames import for_user
+from tasuki.observe.tracebacks import for_user
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -15,7 +15,7 @@ from tasuki.observe.plain import escape_lines
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.state.presence import Presence
+    from tasuki.state.worker_record import Presence
 
 Found = dict[str, list[dict[str, Any]]]
 """The events of each consumer, by its id."""
@@ -33,7 +33,7 @@ async def events_of(app: App, id: str, newest: int) -> Found:
         CommandError: there is no such worker, or several; or it does not answer.
         DriverError: a store cannot be reached.
     """
-    from tasuki.state.asks import PATIENCE, Worker, ask
+    from tasuki.state.recorder_requests import PATIENCE, Worker, ask
 
     async with app.reading():
         assert app.assembly is not None

@@ -22,7 +22,7 @@ from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.observe.custom import record
-from tasuki.queues.messages.reply_to import check_reply_to
+from tasuki.queues.messages.headers import check_reply_to
 from tasuki.units import When
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tasuki.contracts.state.store import Store
 from tasuki.dead.moving.places import transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import PARTITION_KEY, PRIORITY, HeaderValue, Message
-from tasuki.state.keys import part_of
+from tasuki.state.records import part_of
 
 if TYPE_CHECKING:
     from tasuki.dead.host import Host
@@ -93,7 +93,7 @@ async def undo(live: Host, dead: str, id: str) -> str:
         DriverError: a broker refuses.
     """
     source, state = live.queue(dead), live.state_of(dead)
-    if not source.driver.capabilities.transfer:
+    if not source.driver.capabilities.has("transfer"):
         why = "its driver takes no waiting message back in one step"
         raise LookupError(f"no edit of a message of {dead} can be undone: {why}")
     if state is None:

@@ -211,7 +211,7 @@ async def _depth(queue: str, live: Assembly) -> Depth:
 
 async def _total(site: Site, queue: str, depth: Depth, known: int = 0) -> int:
     """How many letters wait, exactly where the driver only estimates it and can show them."""
-    if not depth.is_estimate or not site.live.queues[queue].driver.capabilities.peek:
+    if not depth.is_estimate or not site.live.queues[queue].driver.capabilities.has("peek"):
         return depth.waiting
 
     async def look(most: int, start: int) -> Sequence[Message]:

@@ -35,10 +35,9 @@ from tasuki.desk.reading.tracebacks import attempt_of, folded
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
-from tasuki.observe.history.hours import Span, five_minutes
-from tasuki.observe.history.minutes import MINUTES
+from tasuki.observe.history import MINUTES, Span, five_minutes
 from tasuki.queues.dead.attempts import AttemptRecord
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import name_of
 from tasuki.queues.queue import Queue
 
 TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")

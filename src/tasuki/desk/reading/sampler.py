@@ -18,7 +18,7 @@ from tasuki.desk.reading.rows import Facts, Rates, row_of
 from tasuki.desk.reading.snapshot import STALE, QueueRow, Snapshot
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import TasukiError
-from tasuki.state.presence import TTL, Presence, Unlisted, as_of_sign
+from tasuki.state.worker_record import TTL, Presence, Unlisted, as_of_sign
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

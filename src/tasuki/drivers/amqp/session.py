@@ -23,8 +23,7 @@ from tasuki.drivers.amqp.settling.settling import Settling, starts_of
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Lane
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.system.on_failure import OnFailure
-from tasuki.system.tasks import Tasks
+from tasuki.system.tasks import OnFailure, Tasks
 
 _IDLE = 0.5
 _IDLE_OF_EACH = 0.005

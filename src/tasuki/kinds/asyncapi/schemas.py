@@ -24,8 +24,7 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import PythonFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.functions import load_function
-from tasuki.observe.redact import redact
-from tasuki.observe.secrets.names import is_secret_name
+from tasuki.observe.redact import is_secret_name, redact
 from tasuki.queues.messages.body_type import BodyType, type_name
 
 _log = logging.getLogger(__name__)

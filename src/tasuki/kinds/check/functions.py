@@ -9,12 +9,11 @@ from typing import Any
 
 from tasuki.errors import ConfigError, HandlerError, InvalidEntryError, Position
 from tasuki.fields.types import Config
-from tasuki.handlers.batch import problem_of_batch, problem_of_result
 from tasuki.handlers.load import prepare
 from tasuki.handlers.providing.order import circle_problem, circles, order_of, scope_problem, sync_problem
 from tasuki.handlers.providing.provider import Provider, read_provider, type_of
 from tasuki.handlers.providing.providers import same_problem
-from tasuki.handlers.python import problem_of_handler
+from tasuki.handlers.python import problem_of_batch, problem_of_handler, problem_of_result
 from tasuki.handlers.signature import default_problem, describe, is_async, is_generator, place_of, read_parameters
 from tasuki.handlers.task import problem_of_give_up, problem_of_task
 from tasuki.kinds.check.consumers import roles, roles_in_broken

@@ -33,7 +33,7 @@ from tasuki.kinds.entries.queue_rules import (
     lane_key,
     unique_fields,
 )
-from tasuki.queues.messages.compression import Compression, Method
+from tasuki.queues.messages.codec import Compression, Method
 from tasuki.queues.messages.lanes import LaneRule, parse_lane_key
 from tasuki.queues.messages.signature import Signing
 from tasuki.registry.references import did_you_mean

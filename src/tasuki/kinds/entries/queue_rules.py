@@ -10,9 +10,8 @@ from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.contracts.driver import Limit
 from tasuki.fields.types import Config, Positive, PositiveDuration, Text, at_field
-from tasuki.queues.messages.lanes import KEY, parse_lane_key
-from tasuki.queues.messages.value_path import parse_path
-from tasuki.queues.unique.uniqueness import UniqueRule
+from tasuki.queues.messages.lanes import KEY, parse_lane_key, parse_path
+from tasuki.queues.uniqueness import UniqueRule
 from tasuki.scalars import settle
 from tasuki.units import parse_duration, parse_rate
 

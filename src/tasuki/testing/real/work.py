@@ -133,13 +133,16 @@ class RealWork(Work):
     async def _has_more(self) -> bool:
         """Whether a broker that counts exactly has receivable messages that this process has not published."""
         return any(
-            [queue.driver.capabilities.exact_depth and (await queue.occupancy()).ready for queue in self._queues()]
+            [
+                queue.driver.capabilities.has("exact_depth") and (await queue.occupancy()).ready
+                for queue in self._queues()
+            ]
         )
 
     async def _forget_what_is_gone(self) -> None:
         """Ask the brokers what they have: messages expire, are purged, and go to other workers."""
         for queue in self._queues():
-            if not queue.driver.capabilities.exact_depth:
+            if not queue.driver.capabilities.has("exact_depth"):
                 continue
             try:
                 found = await queue.occupancy()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import (
@@ -109,7 +108,7 @@ class TwinDriver(TwinTransactions):
     wait until it is back, as virtual time does not pass while a driver retries.
     """
 
-    capabilities = replace(MemoryDriver.capabilities, transactional=True, transactional_settle=True)
+    capabilities = MemoryDriver.capabilities
 
     def __init__(self, name: str, faults: Faults) -> None:
         super().__init__(name, clock=faults.clock)

@@ -12,10 +12,10 @@ from tasuki.app.explain.rule import away_from, explain, without
 from tasuki.contracts.driver import Depth, Limit, Where
 from tasuki.message import DEAD_LETTER_REASON, DUE, LAST_ERROR, Message
 from tasuki.queues.dead.attempts import AttemptRecord
-from tasuki.state.jobs.fate import Known
+from tasuki.state.job_records import JobError, JobRecord
+from tasuki.state.job_status import Known
 from tasuki.state.pauses import Pause
-from tasuki.state.presence import PresentConsumer, RunningMessage
-from tasuki.state.results import JobError, JobRecord
+from tasuki.state.worker_record import PresentConsumer, RunningMessage
 
 NOW = 1000.0
 WAITS = Message("m", b"", {})

@@ -12,9 +12,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from tasuki.contrib.django.project import project_app
-from tasuki.contrib.django.tasks.results import Results
-from tasuki.contrib.django.tasks.shape import (
+from tasuki.contrib.django.tasks.results import (
     PACKAGE,
+    Results,
     Status,
     TaskResultDoesNotExist,
     task_enqueued,

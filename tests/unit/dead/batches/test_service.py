@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -118,7 +117,7 @@ async def test_a_full_queue_is_waited_for_and_a_letter_that_fits_nowhere_stays(a
 
 
 async def test_a_driver_that_moves_nothing_in_one_step(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    less: Capabilities = replace(MemoryDriver.capabilities, transfer=False)
+    less: Capabilities = MemoryDriver.capabilities.without("transfer")
     monkeypatch.setattr(MemoryDriver, "capabilities", less)
     async with app:
         await bury(app, *many(150))
@@ -145,7 +144,7 @@ async def test_held_letters_do_not_come_again_while_a_slow_batch_waits(
         return []
 
     monkeypatch.setattr(MemoryDriver, "extend", extend)
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False, leases=True))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("transfer").also("leases"))
     async with app:
         await bury(app, *many(4), error="E: no")
         await bury(app, "x", "y", error="E: yes")
@@ -163,7 +162,7 @@ async def test_chosen_letters_are_found_behind_others_that_were_held_as_it_began
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As they are after a page of letters was borrowed: a broker has released letters back a moment later."""
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("transfer"))
     async with app:
         await bury(app, "a", "b", "c", "d")
         dead = app.live_queue("dead")
@@ -176,7 +175,7 @@ async def test_chosen_letters_are_found_behind_others_that_were_held_as_it_began
 
 
 async def test_without_a_state(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, store=False))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("store"))
     async with app:
         with pytest.raises(UnsupportedError, match="has no state, which a batch needs"):
             await app.batches.begin("retry", "dead")

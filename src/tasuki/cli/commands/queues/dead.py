@@ -180,7 +180,7 @@ def _fields(group: DeadGroup) -> dict[str, Any]:
 
 def _letters(app: App, found: DeadLetters, by: str, key: str | None, *, shows_secrets: bool) -> dict[str, Any]:
     from tasuki.queues.dead.groups import KEYS
-    from tasuki.queues.dead.naming import name_of
+    from tasuki.queues.dead.letter import name_of
 
     mine = [letter for letter in found.letters if key is None or KEYS[by](letter) == key]
     mine.sort(key=lambda letter: letter.at or 0.0, reverse=True)

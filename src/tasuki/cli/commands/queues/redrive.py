@@ -17,7 +17,7 @@ from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, 
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
 from tasuki.dead.rules.batch import CANARY, FIRST, RATE
-from tasuki.queues.limits import driver_limits
+from tasuki.queues.policy import driver_limits
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -111,7 +111,7 @@ def command(
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
             if can_begin(app, source) and not driver_limits(app.live_queue(source).spec):  # a batch has its own rate
-                if chosen["canary"] is not None and not app.live_queue(source).driver.capabilities.peek:
+                if chosen["canary"] is not None and not app.live_queue(source).driver.capabilities.has("peek"):
                     problem = "is on a broker that shows no messages, so none can be seen to fail again"
                     raise CommandError(f"queue {source!r} {problem}: leave out --canary")
                 return about | await _in_a_batch(app, source, destination, limit, chosen, background)
@@ -142,10 +142,10 @@ async def _in_a_batch(
 
 async def _delayed(queue: Queue) -> int | None:
     """Delayed messages that a move leaves behind, as the driver does not show them; None: it does not count them."""
-    if queue.driver.capabilities.transfer:
+    if queue.driver.capabilities.has("transfer"):
         return 0
     depth = await queue.depth()
-    return depth.delayed if queue.driver.capabilities.exact_depth else depth.delayed or None
+    return depth.delayed if queue.driver.capabilities.has("exact_depth") else depth.delayed or None
 
 
 async def _at_once(app: App, source: str, to: str | None, limit: int | None, chosen: dict[str, Any]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def _places(app: App) -> _Places:
         if not is_shared(kind):
             places.private.append(id)
         else:
-            (places.shown if driver_class(kind).capabilities.peek else places.mute).append(id)
+            (places.shown if driver_class(kind).capabilities.has("peek") else places.mute).append(id)
     return places
 
 

@@ -96,7 +96,7 @@ async def _edit_one(
     """Edit a letter and send it; what happened. Raises CommandError: it is not valid, or the user gave up."""
     from tasuki.dead.editing.edit import Editor
     from tasuki.errors import PublishError
-    from tasuki.system.identity import user_and_host
+    from tasuki.system.process import user_and_host
 
     editor = Editor(app.live_assembly(), source, clock=app.clock, actor=user_and_host())
     try:
@@ -115,7 +115,7 @@ async def _edit_one(
 async def _undo(app: App, source: str, id: str) -> dict[str, Any]:
     """Bring a letter back whose edit made a message. Raises CommandError: it cannot be."""
     from tasuki.dead.editing.edit import Editor
-    from tasuki.system.identity import user_and_host
+    from tasuki.system.process import user_and_host
 
     async with app.reading(), acting(app, "edit", source, source) as outcome:
         outcome.filter = f"undo {ids_text([id])}"

@@ -48,7 +48,7 @@ def command(target: Target, actor: str, *, allows_acts: bool) -> None:
     refuse_all_private(project)
     from tasuki.mcp.passages import Passages
     from tasuki.mcp.running import require_policy, serve, source_of
-    from tasuki.system.identity import user
+    from tasuki.system.process import user
 
     actor = actor or f"mcp:{user()}"
     if allows_acts:

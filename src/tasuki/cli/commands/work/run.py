@@ -27,7 +27,7 @@ from tasuki.cli.worker.watched_fleet import WatchedFleet
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError
 from tasuki.supervisor.children.heartbeat import QUESTION as STOP_TIMEOUT
-from tasuki.system.memory import resident_bytes
+from tasuki.system.process import resident_bytes
 from tasuki.system.replacing import touch
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from tasuki.observe.plain import escape
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.state.workers import Crew
-    from tasuki.state.presence import Presence
+    from tasuki.state.worker_record import Presence
 
 _HEADINGS = ("HOST", "PID", "HEALTH", "VERSION", "UP", "SEEN", "RUNNING", "DONE", "FAILED", "CONSUMERS")
 _MOST_NAMES = 20
@@ -150,7 +150,7 @@ def _warn_of_lost(crews: list[Crew]) -> None:
 def _row(worker: Presence, now: float) -> dict[str, Any]:
     import msgspec
 
-    from tasuki.state.presence import as_of_sign
+    from tasuki.state.worker_record import as_of_sign
 
     counts: dict[str, Any] = {"running": worker.running, "done": worker.done, "failed": worker.failed}
     counts["condition"] = worker.condition(now)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from tasuki.system.identity import user_and_host
+from tasuki.system.process import user_and_host
 
 if TYPE_CHECKING:
     from tasuki.app import App

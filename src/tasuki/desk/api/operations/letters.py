@@ -80,7 +80,7 @@ async def letters(call: Call) -> answers.Letters:
     query = call.query
     live = call.site.live.queues[dead]
     window: Window | None
-    if live.driver.capabilities.peek:
+    if live.driver.capabilities.has("peek"):
         window = await call.tools.library.window(dead, query.where, "" if origin else query.by, query.group)
     elif (window := call.tools.library.borrowed(dead, query.where)) is None:
         text = f"the driver of {dead} shows no letters without giving them to a consumer; the desk can borrow some"

@@ -23,8 +23,8 @@ from tasuki.desk.reading.observed.records import schedules_of
 from tasuki.desk.site import AwayError
 from tasuki.desk.topology import Line, topology_of
 from tasuki.kinds.entries.schedule import ScheduleConfig
-from tasuki.observe.history.minutes import MINUTES
-from tasuki.state.presence import Presence, PresentConsumer
+from tasuki.observe.history import MINUTES
+from tasuki.state.worker_record import Presence, PresentConsumer
 
 if TYPE_CHECKING:
     pass

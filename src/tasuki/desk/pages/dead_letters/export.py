@@ -52,7 +52,7 @@ async def export(view: View) -> Response:
     view.require("peek", id)
     if is_selection and not ids:
         return view.page("error.html", status=400, text=view.say("bulk.nothing"))
-    if asked.problem or not source.driver.capabilities.peek:
+    if asked.problem or not source.driver.capabilities.has("peek"):
         text = asked.problem or view.say("queue.no_peek", driver=source.driver.name)
         return view.page("error.html", status=400, text=text)
     library = view.tools.library

@@ -19,7 +19,7 @@ from tasuki.message import (
     Message,
 )
 from tasuki.queues.dead.attempts import AttemptRecord
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import name_of
 from tasuki.queues.queue import Queue
 
 

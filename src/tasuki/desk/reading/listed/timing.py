@@ -9,7 +9,7 @@ from typing import Any
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.message import ATTEMPTS, DUE, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, Message
 from tasuki.queues.dead.attempts import AttemptRecord
-from tasuki.queues.dead.origin import origin_in
+from tasuki.queues.dead.cause import origin_in
 from tasuki.queues.policy import QueuePolicy
 
 _LINE = r'^ *File "[^"\n]*%s", line (\d{1,7}), in '

@@ -14,8 +14,7 @@ from tasuki.app.history.writing import measure_waits
 from tasuki.clock import Clock
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
-from tasuki.observe.history.hours import Hour, Process, Span, Times
-from tasuki.observe.history.minutes import MINUTE
+from tasuki.observe.history import MINUTE, Hour, Process, Span, Times
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:

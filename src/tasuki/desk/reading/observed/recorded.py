@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.handling.stack import stacks_as_events
-from tasuki.consumers.reports.holding import message_as_events
+from tasuki.consumers.reports.recorder_queries import message_as_events
 from tasuki.desk.reading.snapshot import RunningRow
 from tasuki.desk.site import Site
 from tasuki.observe.events import STACK, as_dicts
-from tasuki.state.asks import Worker, ask
-from tasuki.state.presence import Presence
+from tasuki.state.recorder_requests import Worker, ask
+from tasuki.state.worker_record import Presence
 
 if TYPE_CHECKING:
     from tasuki.app.app import App

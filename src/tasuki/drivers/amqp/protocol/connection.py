@@ -23,7 +23,7 @@ from tasuki.drivers.amqp.limits import FRAME_MAX
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.channel_pool import ChannelPool
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 _BORROWED = 32
 """Most channels that are lent at the same time: a burst of questions must not use up the channels that consume."""

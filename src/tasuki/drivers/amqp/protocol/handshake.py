@@ -13,7 +13,7 @@ from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.tables import encode_field
 from tasuki.drivers.toolkit.tls import tls_context
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 _CAPABILITIES = {
     "publisher_confirms": True,

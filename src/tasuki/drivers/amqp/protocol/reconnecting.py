@@ -11,7 +11,7 @@ from tasuki.drivers.amqp.faults import ACCESS_REFUSED, ClosedError
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.hosts import Hosts
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 AUTH_PAUSE = 30.0
 """Seconds after refused credentials: the broker may lock out a client that tries again at once."""

@@ -12,10 +12,10 @@ from typing import Any
 from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.within.clients import check_begun, client_of, result_of, unknown
-from tasuki.drivers.toolkit.database.given import behind_proxy, ended_within, opened_by
+from tasuki.drivers.toolkit.given import behind_proxy, ended_within, opened_by
 from tasuki.errors import UnsupportedError
 from tasuki.system import forks
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 PATIENCE = 60
 """Seconds that a transaction on a connection of the driver's own may be idle, and each of its statements may take."""

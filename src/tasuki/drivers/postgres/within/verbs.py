@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from tasuki.contracts.driver import Ack, Answers, Driver, Outgoing, QueueSpec, Receipt, Settlement
-from tasuki.contracts.within import settled_too_late
+from tasuki.contracts.groups import settled_too_late
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.problems import LOCKED, STALE, sql_state, translated
 from tasuki.drivers.postgres.publishing.publishing import publish_in_parts

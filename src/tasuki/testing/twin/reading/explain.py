@@ -7,7 +7,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from tasuki.consumers.handling.stack import stacks_of
-from tasuki.observe.frames import is_ours
+from tasuki.observe.tracebacks import is_ours
 from tasuki.state.pauses import Pause, pause_of_consumer
 from tasuki.testing.twin.driver import twin_of
 from tasuki.units import format_duration

@@ -11,9 +11,13 @@ from typing import Any, Protocol
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
 from tasuki.contracts.state.steps import Suspended
-from tasuki.contrib.django.celery.calls.exceptions import SoftTimeLimitExceeded
-from tasuki.contrib.django.celery.calls.request import Request, requested
-from tasuki.contrib.django.celery.signals import task_failure, task_postrun, task_prerun, task_retry
+from tasuki.contrib.django.celery.calls.request import Request, SoftTimeLimitExceeded, requested
+from tasuki.contrib.django.celery.signals import (
+    task_failure,
+    task_postrun,
+    task_prerun,
+    task_retry,
+)
 from tasuki.contrib.django.celery.states import FAILURE, RETRY, SUCCESS
 from tasuki.contrib.django.project import project_app
 from tasuki.errors import HandlerTimeoutError

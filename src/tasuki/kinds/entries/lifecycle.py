@@ -1,4 +1,4 @@
-"""Fields that several kinds share: ``lifecycle``, ``retry``, and those of every driver beside its own settings."""
+"""Fields that several kinds share: ``lifecycle``, ``retry``, and the fields of every driver beside its settings."""
 
 from __future__ import annotations
 

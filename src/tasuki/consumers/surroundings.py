@@ -1,6 +1,6 @@
 """What surrounds the way of a message through a run: one class for each feature, in one order at every seam.
 
-Tracing is outermost, so that its span holds what all others do. Observers and reports come next: they are told how a
+Tracing is outermost, so that its span holds what all others do. Observers and reports come next: they see how a
 message ends, whatever has ended it. The record of its result follows, which a key that is done has as well; then the
 key, so that the user's middleware, innermost, does not run for work that is done.
 """
@@ -145,4 +145,4 @@ async def _observed_batch(
 
 
 def _nothing(*args: object) -> None:
-    """No observer is told of this."""
+    """No observer listens."""

@@ -30,7 +30,7 @@ class Site:
         )
 
     async def store(self) -> Any:
-        state = self.app.assembly.state_of("app:jobs")  # type: ignore[union-attr]
+        state = self.app._runtime.assembly.state_of("app:jobs")  # type: ignore[union-attr]
         assert state is not None
         return await state.store()
 

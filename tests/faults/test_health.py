@@ -65,7 +65,7 @@ async def test_a_consumer_that_has_silently_gone(
 
     with proxied(driver, tmp_path) as (changes, _):
         async with worker(changes, tmp_path) as worked:
-            consumer = present(worked.app.assembly).consumers["app:work.consumer"]
+            consumer = present(worked.app._runtime.assembly).consumers["app:work.consumer"]
             monkeypatch.setattr(Fetcher, "run", gone)
             controlled = present(consumer.run).controlled
             present(present(controlled)._receiving if controlled else present(consumer.run).fetching).cancel()
@@ -90,7 +90,7 @@ async def test_a_blocked_event_loop(driver: str, tmp_path: Path, caplog: pytest.
         async with worker(changes, tmp_path, block) as worked:
 
             def watch() -> None:
-                while (found := worked.app.health())["live"] and not free.wait(0.05):
+                while (found := worked.app.health.report().as_dict())["live"] and not free.wait(0.05):
                     pass
                 told.append(found)
                 free.set()
@@ -118,7 +118,7 @@ async def test_a_thread_that_renews_no_leases(driver: str, tmp_path: Path) -> No
     with proxied(driver, tmp_path) as (changes, _):
         async with worker(changes, tmp_path, hold) as worked:
             await worked.handled(1)
-            thread = present(worked.app.keeper._thread)
+            thread = present(worked.app._runtime.keeper._thread)
             assert thread.tell(lambda: free.wait(60))
             found = await worked.red()
             assert "leases: no leases are renewed for" in texts(found, "not_live")

@@ -39,7 +39,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_a_look_declares_nothing(make_app: MakeApp, declared: list[str]) -> None:
     app = make_app()
     app.queue("tasks", max_length=5)
-    async with app.reading():
+    async with app._runtime.reading():
         with pytest.raises(QueueNotFoundError):
             await app.queue("tasks").info()
     assert declared == []

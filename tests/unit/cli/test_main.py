@@ -199,12 +199,12 @@ def test_workers_of_another_project_on_the_store_are_not_listed(tasuki: CommandL
 
     async def sign() -> None:
         async with App.load(tasuki.folder) as app:
-            state = app.live_assembly().state_of("app:tasks")
+            state = app._runtime.live().state_of("app:tasks")
             assert state is not None
             store = await state.store()
             now = await store.time()
             for pid, queue, ago in ((1, "app:tasks", 1), (2, "others", 1), (3, "app:tasks", 60), (4, "others", 60)):
-                name = app.live_assembly().queues[queue].spec.name if queue == "app:tasks" else queue
+                name = app._runtime.live().queues[queue].spec.name if queue == "app:tasks" else queue
                 consumers = [PresentConsumer("app:consumer", name, "app:driver", 1)]
                 worker = Presence("web", pid, "1", now - 90, now - ago, consumers)
                 await store.put(worker.key, encode(worker))

@@ -87,7 +87,7 @@ async def test_health_has_all_checks(browse: MakeBrowser) -> None:
 async def test_the_probes_of_a_worker_are_about_it_and_not_about_the_desks_own_connections(app: App) -> None:
     desk = beside(app, Access(is_open=True))
     assert isinstance(desk.tools.watched, WatchedApp)
-    assert desk.tools.watched.report().of("ok") == app.health_watch.report().of("ok")
+    assert desk.tools.watched.report().of("ok") == app.health.report().of("ok")
 
 
 @pytest.mark.parametrize(

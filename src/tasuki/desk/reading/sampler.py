@@ -98,7 +98,7 @@ class Sampler:
                 is_waiting = True
                 unread |= dict.fromkeys(ids, problems[-1])
                 continue
-            statuses = app.supervisor.states()
+            statuses = app._runtime.supervisor.states()
             name_causes(found, {id: each.error for id, each in statuses.items() if each.error is not None})
             counts.update(dict.fromkeys(ids, found))
             here += present

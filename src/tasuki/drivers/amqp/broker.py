@@ -33,10 +33,9 @@ from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.drivers.amqp.topology import counting, declaring, keeping, removing
 from tasuki.drivers.amqp.topology.marks import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Defaults, KnownQueue, is_quorum, lanes
-from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.results import Results, answer, published_again
+from tasuki.drivers.toolkit.results import Results, answer, check_bounds, published_again
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.system.tasks import OnFailure
 

@@ -45,7 +45,7 @@ from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.results import answer, published_again
-from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.threads.threaded import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
 from tasuki.system.tasks import OnFailure

@@ -45,8 +45,7 @@ from tasuki.drivers.postgres.within.verbs import WithinPostgres
 from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.guard import Guard, not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.moves import FULL, move_together
-from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers, number_in
+from tasuki.drivers.toolkit.moves import FULL, Found, Transfers, move_together, number_in
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message, is_cause

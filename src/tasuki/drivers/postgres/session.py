@@ -22,10 +22,9 @@ from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.upkeep import StoreUpkeep
 from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.drivers.toolkit.address import shown
-from tasuki.drivers.toolkit.database.pool import NotConnectedError, Pool
-from tasuki.drivers.toolkit.held import HeldReceipts
-from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
+from tasuki.drivers.toolkit.pool import NotConnectedError, Pool
+from tasuki.drivers.toolkit.threads.threaded import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 

@@ -23,8 +23,8 @@ from tasuki.contracts.driver import (
     Unique,
 )
 from tasuki.drivers.redis.codec import decoded, encoded, key_text
+from tasuki.drivers.toolkit.moves import Found
 from tasuki.drivers.toolkit.results import shown
-from tasuki.drivers.toolkit.transferring.transfers import Found
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 from tasuki.message import Message
 

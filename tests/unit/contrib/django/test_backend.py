@@ -258,7 +258,7 @@ def test_a_timeout_is_one_error_that_shows_where_the_task_was(twin: TestApp) -> 
 def test_a_dead_letter_that_is_sent_back_is_not_finished_while_it_runs(twin: TestApp) -> None:
     result = tasks.fail_once_more.enqueue()
     twin.sync.drain()
-    assert project_app().sync.run(project_app().redrive("default.dead")) == 1
+    assert project_app().sync.run(project_app().dead.redrive("default.dead")) == 1
     twin.sync.drain()
     result.refresh()
     assert (result.status, result.return_value) == (Status.SUCCESSFUL, "finished_at was None")

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import ACTS, SPANS, Capabilities, Merged, Outgoing, Unique
-from tasuki.drivers.toolkit.bounds import check_bounds
-from tasuki.drivers.toolkit.results import answered_in_order
+from tasuki.drivers.toolkit.results import answered_in_order, check_bounds
 from tasuki.errors import DriverError, QueueFullError, UnsupportedError
 
 ALL = frozenset({*SPANS, *ACTS})

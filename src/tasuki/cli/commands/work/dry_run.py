@@ -42,10 +42,10 @@ def command(target: Target, queue: str, id: str, *, limit: str, as_json: bool) -
     click.echo(WARNING, err=True)
 
     async def run() -> DryRun:
-        async with app.reading():
+        async with app._runtime.reading():
             try:
                 with looking_at(source):
-                    return await app.dry_run(source, id, limit=seconds)
+                    return await app.jobs.dry_run(source, id, limit=seconds)
             except LookupError as error:
                 raise CommandError(str(error.args[0])) from error
 

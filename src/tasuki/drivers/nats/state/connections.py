@@ -13,7 +13,7 @@ from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.threads.threaded import LeaseThread
 
 T = TypeVar("T")
 

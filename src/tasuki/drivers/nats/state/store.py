@@ -36,7 +36,7 @@ from tasuki.drivers.nats.state.stream import Step, StoreStream
 from tasuki.drivers.nats.state.watch_connection import WatchConnection
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
-from tasuki.drivers.toolkit.state.opened import Opened
+from tasuki.drivers.toolkit.state.watching import Opened
 from tasuki.errors import ConflictError
 
 MOST_KEPT = 4

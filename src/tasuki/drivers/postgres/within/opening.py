@@ -12,7 +12,7 @@ from typing import Any
 from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.within.clients import check_begun, client_of, result_of, unknown
-from tasuki.drivers.toolkit.database.given import behind_proxy, ended_within, opened_by
+from tasuki.drivers.toolkit.given import behind_proxy, ended_within, opened_by
 from tasuki.errors import UnsupportedError
 from tasuki.system import forks
 from tasuki.system.tasks import OnFailure

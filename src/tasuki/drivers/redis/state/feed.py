@@ -21,8 +21,7 @@ from tasuki.drivers.redis.state import places
 from tasuki.drivers.redis.state.news import News, read_news, seconds_left
 from tasuki.drivers.redis.state.places import StorePlace
 from tasuki.drivers.toolkit.reconnecting import Attempts
-from tasuki.drivers.toolkit.state.deadlines import Deadlines
-from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.drivers.toolkit.state.watching import Deadlines, Watcher
 from tasuki.errors import DriverError
 from tasuki.system.tasks import OnFailure
 

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Generic, Protocol, TypeVar
+from typing import TypeVar
 
-from tasuki.drivers.toolkit.database.pool import NotConnectedError, Pool, late
-from tasuki.drivers.toolkit.reconnecting import Connection
+from tasuki.drivers.toolkit.pool import NotConnectedError, Pool, late
 from tasuki.errors import DriverError, Outcome
 from tasuki.system.tasks import OnFailure
+from tasuki_mariadb.connecting import Link
 
-
-class Transactional(Connection, Protocol):
-    """A connection that always has a transaction open. ``is_alive`` must notice an end while it waits in the pool."""
-
-    async def commit(self) -> None:
-        """Commit, and begin the next transaction."""
-
-    async def rollback(self) -> None:
-        """Undo, and begin the next transaction."""
-
-
-L = TypeVar("L", bound=Transactional)
 T = TypeVar("T")
 
 
@@ -30,7 +18,7 @@ class BeginAgainError(Exception):
     """Raised by work that must begin again in a new transaction, with other locks: it has changed nothing."""
 
 
-class Transactions(Generic[L]):
+class Transactions:
     """At most ``size`` transactions at a time, each on its own connection.
 
     Args:
@@ -44,16 +32,16 @@ class Transactions(Generic[L]):
     def __init__(
         self,
         driver: str,
-        connect: Callable[[], Awaitable[L]],
+        connect: Callable[[], Awaitable[Link]],
         size: int,
         timeout: float,
         translate: Callable[[BaseException, str, Outcome], DriverError],
     ) -> None:
-        self._pool: Pool[L] = Pool(driver, connect, size, timeout)
+        self._pool: Pool[Link] = Pool(driver, connect, size, timeout)
         self._timeout = timeout
         self._translate = translate
 
-    async def run(self, work: Callable[[L], Awaitable[T]], *, queue: str = "", timeout: float | None = None) -> T:
+    async def run(self, work: Callable[[Link], Awaitable[T]], *, queue: str = "", timeout: float | None = None) -> T:
         """The result of ``work``, which is committed when this returns; if it fails, nothing of it is left.
 
         A commit whose answer is lost has the outcome ``unknown``; its connection, and one on which ``work`` failed
@@ -65,7 +53,7 @@ class Transactions(Generic[L]):
         outcome: Outcome = "rejected"
         has_link = False
 
-        async def transact(link: L) -> T:
+        async def transact(link: Link) -> T:
             nonlocal outcome, has_link
             has_link = True
             while True:

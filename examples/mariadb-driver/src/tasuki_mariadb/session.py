@@ -7,17 +7,17 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from tasuki.contracts.driver import Ack, QueueSpec, Receipt, Received, Release, Settlement
-from tasuki.drivers.toolkit.database.polling import DatabasePolling
-from tasuki.drivers.toolkit.database.store import DatabaseServer, L, TableStore
-from tasuki.drivers.toolkit.database.transactions import Transactions
-from tasuki.drivers.toolkit.held import HeldReceipts
-from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
+from tasuki.drivers.toolkit.threads.threaded import LeaseThread
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
+from tasuki_mariadb.database import MariaDb
+from tasuki_mariadb.polling import MariaDbPolling
+from tasuki_mariadb.store import MariaDbStore
+from tasuki_mariadb.transactions import Transactions
 
 MIGRATION_TIMEOUT = 120.0
 """Seconds that making the tables may take, the wait for other processes included."""
@@ -25,24 +25,24 @@ CLOSE_TIMEOUT = 3.0
 """Seconds for releasing held messages; after that they return when their leases end."""
 
 T = TypeVar("T")
-Work = Callable[[TableStore], Awaitable[T]]
+Work = Callable[[MariaDbStore], Awaitable[T]]
 
 
-class DatabaseSession(Generic[L]):
+class MariaDbSession:
     """For the event loop that opens it. Every verb runs in its own task, which a cancelled caller leaves alone."""
 
-    def __init__(self, driver: str, database: DatabaseServer[L], known: KnownQueues[QueueSpec]) -> None:
+    def __init__(self, driver: str, database: MariaDb, known: KnownQueues[QueueSpec]) -> None:
         self._database = database
         self._known = known
         self._connected = partial(
             Transactions, driver, database.connect, timeout=database.timeout, translate=database.translate
         )
-        self._transactions: Transactions[L] = self._connected(size=database.pool_size)
-        self._leases: LeaseThread[Transactions[L]] = LeaseThread(driver, lambda: self._connected(size=1))
+        self._transactions: Transactions = self._connected(size=database.pool_size)
+        self._leases: LeaseThread[Transactions] = LeaseThread(driver, lambda: self._connected(size=1))
         self._tasks = Tasks()
         self._closing: asyncio.Task[None] | None = None
         self.loop = asyncio.get_running_loop()
-        self.polling = DatabasePolling(database, self._connected(size=1), known, self._remove_unused)
+        self.polling = MariaDbPolling(database, self._connected(size=1), known, self._remove_unused)
         self.held: HeldReceipts[QueueSpec] = HeldReceipts()
 
     @property
@@ -85,7 +85,7 @@ class DatabaseSession(Generic[L]):
         """The same from another event loop than the session's, on its own thread."""
         return await self._leases.run(lambda transactions: self._transact(transactions, queue, work))
 
-    async def _transact(self, transactions: Transactions[L], queue: str, work: Work[T]) -> T:
+    async def _transact(self, transactions: Transactions, queue: str, work: Work[T]) -> T:
         return await transactions.run(lambda link: work(self._database.store(link)), queue=queue)
 
     async def claim(self, spec: QueueSpec, limit: int) -> list[Received]:
@@ -123,7 +123,7 @@ class DatabaseSession(Generic[L]):
             await self._tasks.run(self._delete(queue, is_unused=True))
 
     async def _delete(self, queue: str, *, is_unused: bool) -> None:
-        def delete(store: TableStore) -> Awaitable[bool]:
+        def delete(store: MariaDbStore) -> Awaitable[bool]:
             return store.delete(queue, is_unused=is_unused)
 
         while await self._transact(self._transactions, queue, delete):
@@ -152,5 +152,5 @@ class DatabaseSession(Generic[L]):
                 await self._transact(self._transactions, queue, partial(_let_go, queue, receipts))
 
 
-async def _let_go(queue: str, receipts: Sequence[Receipt], store: TableStore) -> None:
+async def _let_go(queue: str, receipts: Sequence[Receipt], store: MariaDbStore) -> None:
     await store.let_go(queue, receipts)

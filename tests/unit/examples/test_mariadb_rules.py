@@ -7,8 +7,8 @@ from math import inf
 import pytest
 
 from tasuki.contracts.driver import Ack, Move, Nack, Outgoing, Release, Settlement
-from tasuki.drivers.toolkit.database import rules
 from tasuki.drivers.toolkit.moves import FULL, STALE
+from tasuki_mariadb import rules
 
 
 def message(id: str, *, deduplicate: bool = True) -> Outgoing:
@@ -96,22 +96,3 @@ def test_a_receive_stops_at_its_bytes_and_takes_one_at_least() -> None:
     assert rules.within([(1, 10), (2, 10), (3, 10)], 15) == [1, 2]
     assert rules.within([(1, 100), (2, 1)], 15) == [1]
     assert rules.within([], 15) == []
-
-
-@pytest.mark.parametrize(
-    ("sizes", "expected"),
-    [
-        ([], [[]]),
-        ([1, 2], [[1, 2]]),
-        ([3, 3, 3], [[3], [3], [3]]),
-        ([9, 1, 9], [[9], [1], [9]]),
-        ([2, 3, 1], [[2, 3], [1]]),
-    ],
-)
-def test_a_batch_is_cut_by_bytes(sizes: list[int], expected: list[list[int]]) -> None:
-    assert [sizes[piece] for piece in rules.pieces(sizes, 5)] == expected
-
-
-def test_receipts_of_another_form_are_not_ours() -> None:
-    assert rules.is_receipt((1, 2))
-    assert [receipt for receipt in (1, "ab", (1,), [1, 2], None) if rules.is_receipt(receipt)] == []

@@ -7,14 +7,15 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Generic
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.toolkit.database.store import DatabaseServer, L, TableStore
-from tasuki.drivers.toolkit.database.transactions import Transactions
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import DriverError, QueueNotFoundError
+from tasuki_mariadb.connecting import Link
+from tasuki_mariadb.database import MariaDb
+from tasuki_mariadb.store import MariaDbStore
+from tasuki_mariadb.transactions import Transactions
 
 IDLE_SHARE = 20
 """A poll is followed by a pause of at least so many times its length."""
@@ -22,7 +23,7 @@ SWEEP_INTERVAL = 60.0
 """Seconds between two checks of temporary queues; one that no living process keeps at both is removed."""
 
 
-class DatabasePolling(Generic[L]):
+class MariaDbPolling:
     """Of one session, with its own connection, which is the sign of life of this process.
 
     ``remove_unused`` removes a temporary queue, if it is still unused.
@@ -30,8 +31,8 @@ class DatabasePolling(Generic[L]):
 
     def __init__(
         self,
-        database: DatabaseServer[L],
-        transactions: Transactions[L],
+        database: MariaDb,
+        transactions: Transactions,
         known: KnownQueues[QueueSpec],
         remove_unused: Callable[[str], Awaitable[None]],
     ) -> None:
@@ -40,7 +41,7 @@ class DatabasePolling(Generic[L]):
         self._known = known
         self._remove_unused = remove_unused
         self._holder = f"tasuki:{secrets.token_hex(16)}"
-        self._sign: L | None = None
+        self._sign: Link | None = None
         self._unused: frozenset[str] = frozenset()
         self._swept_at = 0.0
         self._waiting: defaultdict[str, WaitList[bool]] = defaultdict(WaitList)
@@ -78,7 +79,7 @@ class DatabasePolling(Generic[L]):
     async def keep(self, queue: str) -> None:
         """Note whether this process keeps a temporary queue. Raises DriverError."""
 
-        async def keep(link: L) -> None:
+        async def keep(link: Link) -> None:
             store = self._database.store(link)
             await self._give_sign(link, store)
             await store.keep(queue, self._holder, is_kept=self._known.is_kept(queue))
@@ -109,14 +110,14 @@ class DatabasePolling(Generic[L]):
             for queue in await self._transactions.run(self._news):
                 self.wake(queue)
 
-    async def _news(self, link: L) -> list[str]:
+    async def _news(self, link: Link) -> list[str]:
         store = self._database.store(link)
         if self._kept:
             await self._give_sign(link, store)
         asked = [queue for queue, waiting in self._waiting.items() if waiting]
         return [*await store.news(asked)] if asked else []
 
-    async def _give_sign(self, link: L, store: TableStore) -> None:
+    async def _give_sign(self, link: Link, store: MariaDbStore) -> None:
         if link is self._sign or not await store.give_sign(self._holder):
             return
         self._sign = link
@@ -125,7 +126,7 @@ class DatabasePolling(Generic[L]):
                 await store.keep(queue, self._holder, is_kept=True)
 
     async def _sweep(self) -> None:
-        async def unused(link: L) -> frozenset[str]:
+        async def unused(link: Link) -> frozenset[str]:
             return frozenset(await self._database.store(link).unused())
 
         before, self._unused = self._unused, await self._transactions.run(unused)

@@ -12,11 +12,6 @@ K = TypeVar("K")
 N = TypeVar("N")
 
 
-def is_receipt(receipt: Receipt) -> bool:
-    """Whether it has the form of ours, the number of a message and a token; others are stale."""
-    return type(receipt) is tuple and len(receipt) == 2
-
-
 def choose(batch: Sequence[Outgoing], known: set[str] | None, room: float) -> tuple[list[Outgoing], int]:
     """Which messages are to be stored, and how many of the batch, from its start, are then taken care of.
 
@@ -95,17 +90,6 @@ def within(found: Iterable[tuple[N, int]], most: int) -> list[N]:
         if most < 0:
             break
     return seqs
-
-
-def pieces(sizes: Sequence[int], most: int) -> list[slice]:
-    """Cut a batch into statements of at most so many bytes of bodies, or one message."""
-    starts, total = [0], 0
-    for place, size in enumerate(sizes):
-        total += size
-        if total > most and place > starts[-1]:
-            starts.append(place)
-            total = size
-    return [slice(start, end) for start, end in zip(starts, [*starts[1:], len(sizes)], strict=True)]
 
 
 def fronts(found: Iterable[tuple[N, K, bool]], heads: Mapping[K, N]) -> tuple[list[N], list[N]]:

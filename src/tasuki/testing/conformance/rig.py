@@ -1,4 +1,4 @@
-"""What a case gets to work with: a driver on a fresh place, a clock that can jump, waits with deadlines, and all its verbs."""
+"""What a case gets to work with: a driver on a fresh place, its verbs, a clock that can jump, waits with deadlines."""
 
 from __future__ import annotations
 

@@ -128,12 +128,14 @@ class Assembly(ProjectHost):
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
         self._build_all(old, changes)
-        self.schedulers: dict[str, Scheduler] = {}
-        if project.has("queue.schedule"):
-            from tasuki.app.schedules.building import build_schedulers
+        self.schedulers = self._build_schedulers(old.schedulers if old else {})
 
-            before = old.schedulers if old else {}
-            self.schedulers = build_schedulers(project, self.queues, self.state_of, clock, before)
+    def _build_schedulers(self, old: dict[str, Scheduler]) -> dict[str, Scheduler]:
+        if not self.project.has("queue.schedule"):
+            return {}
+        from tasuki.app.schedules.building import build_schedulers
+
+        return build_schedulers(self.project, self.queues, self.state_of, self.clock, old)
 
     def _build_hooks(self) -> Hooks | None:
         if not self.project.has("hook.python"):

@@ -10,9 +10,9 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.amqp.delays import delay_queues, delaying
-from tasuki.drivers.amqp.delays.delay_queues import SHARDS
 from tasuki.drivers.amqp.limits import STEP, TIMES
+from tasuki.drivers.amqp.publishing import delay_queues, delaying
+from tasuki.drivers.amqp.publishing.delay_queues import SHARDS
 from tasuki.errors import MessageTooLargeError
 from tests.faults.amqp.rig import driver_at, hand_at, ready
 from tests.support.brokers.rabbitmq import RabbitMQ

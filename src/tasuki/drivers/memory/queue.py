@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from bisect import insort
+from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import chain, count
@@ -10,12 +11,29 @@ from math import inf
 
 from tasuki.contracts.driver import Depth, Outgoing, QueueSpec, Received
 from tasuki.drivers.memory.lanes import Lanes
-from tasuki.drivers.memory.lines import Line
 from tasuki.drivers.memory.ranks import Rank, Ranks
 from tasuki.drivers.memory.slots import Slot, by_number
 from tasuki.drivers.memory.uniques import Uniques
 from tasuki.drivers.toolkit import limits
 from tasuki.drivers.toolkit.wait_list import WaitList
+
+
+class Line:
+    """The messages of one key: how many are in front (receivable, delayed or held; normally one), and the rest."""
+
+    __slots__ = ("front", "rest")
+
+    def __init__(self) -> None:
+        self.front = 0
+        self.rest: deque[Slot] = deque()
+
+    def join(self, slot: Slot) -> None:
+        """Add one behind the front, at its place."""
+        if self.rest and self.rest[-1].number > slot.number:
+            insort(self.rest, slot, key=by_number)
+        else:
+            self.rest.append(slot)
+
 
 _FORGOTTEN = 10
 """Outdated ids forgotten with each publish, besides two for each of its messages."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.drivers.amqp.limits import LONGEST_DELAY
-from tasuki.drivers.amqp.publishing.delayed_count import DelayedCount
+from tasuki.drivers.amqp.publishing.publishing import DelayedCount
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 100.0), st.floats(0.001, LONGEST_DELAY)), max_size=30), st.floats(0.0, 1e7))

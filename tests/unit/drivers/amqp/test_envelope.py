@@ -10,7 +10,7 @@ from pamqp import commands, frame
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.amqp.protocol import envelope, frames, tables
-from tasuki.drivers.amqp.receiving.arrivals import arrived
+from tasuki.drivers.amqp.receiving.deliveries import arrived
 
 METHOD = frame.marshal(commands.Basic.Deliver("tag", 1, False, "ex", "key"), 1)[7:-1]
 

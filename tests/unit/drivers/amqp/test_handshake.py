@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from pamqp import commands, frame
 
-from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.limits import LARGEST_BODY, LARGEST_FRAME
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
+from tasuki.drivers.amqp.protocol.connecting import connect
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.handshake import connect
+from tasuki.drivers.amqp.settings import Endpoint
 
 pytestmark = pytest.mark.anyio
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ClosedError
-from tasuki.drivers.amqp.protocol import hosts
+from tasuki.drivers.amqp.protocol import connecting
+from tasuki.drivers.amqp.settings import Endpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -27,21 +27,21 @@ class Nodes:
             await asyncio.Event().wait()
         return host
 
-    async def host_of(self, found: hosts.Hosts) -> Any:
+    async def host_of(self, found: connecting.Hosts) -> Any:
         return await found.connect()
 
 
 @pytest.fixture
 def nodes(monkeypatch: pytest.MonkeyPatch) -> Nodes:
     nodes = Nodes()
-    monkeypatch.setattr(hosts, "connect", nodes.connect)
-    monkeypatch.setattr(hosts, "STAGGER", 0.01)
+    monkeypatch.setattr(connecting, "connect", nodes.connect)
+    monkeypatch.setattr(connecting, "STAGGER", 0.01)
     return nodes
 
 
-def three() -> hosts.Hosts:
+def three() -> connecting.Hosts:
     settings: Any = type("Endpoint", (), {"hosts": [("a", 1), ("b", 1), ("c", 1)]})()
-    return hosts.Hosts(settings)
+    return connecting.Hosts(settings)
 
 
 async def test_each_attempt_begins_with_the_next_node(nodes: Nodes) -> None:
@@ -66,6 +66,6 @@ async def test_the_reason_of_the_last_node_where_none_answers(nodes: Nodes, monk
     async def refuse(_: Endpoint, host: str, _port: int) -> Any:
         raise ClosedError(0, f"{host} refused")
 
-    monkeypatch.setattr(hosts, "connect", refuse)
+    monkeypatch.setattr(connecting, "connect", refuse)
     with pytest.raises(ClosedError, match="c refused"):
         await three().connect()

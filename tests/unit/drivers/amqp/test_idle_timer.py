@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.amqp.receiving.idle_timer import IdleTimer
+from tasuki.drivers.amqp.receiving.subscription import IdleTimer
 from tasuki.drivers.amqp.session import idle_after
 
 pytestmark = pytest.mark.anyio

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.drivers.amqp.protocol.links import first_with_room
+from tasuki.drivers.amqp.protocol.connecting import first_with_room
 
 
 def test_the_first_connection_with_room_is_taken_and_one_more_when_there_is_none() -> None:

@@ -10,13 +10,15 @@ from tasuki.drivers.redis import batches
 from tasuki.drivers.redis.batches import (
     Publishing,
     Settling,
+    decoded,
+    encoded,
+    key_text,
     microseconds,
     publishing,
     readable,
     received,
     settled_together,
 )
-from tasuki.drivers.redis.codec import decoded, encoded, key_text
 from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import DriverError, MessageTooLargeError, QueueFullError, UnsupportedError
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.redis.codec import decoded, encoded
+from tasuki.drivers.redis.batches import decoded, encoded
 
 
 def test_comes_back() -> None:

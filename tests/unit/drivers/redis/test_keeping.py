@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.redis import keeping
+from tasuki.drivers.redis import durability_wait
 from tasuki.errors import BrokerTimeoutError
 
 
@@ -20,14 +20,14 @@ from tasuki.errors import BrokerTimeoutError
 def test_the_server_waits_for_what_the_queue_demands(
     options: dict[str, Any], demand: str, command: tuple[object, ...]
 ) -> None:
-    assert keeping.demand(QueueSpec("q", options=options)) == demand
+    assert durability_wait.demand(QueueSpec("q", options=options)) == demand
     fsync, replicas = map(int, demand.split())
-    assert tuple(keeping.command(fsync, replicas, 10.0)) == command
+    assert tuple(durability_wait.command(fsync, replicas, 10.0)) == command
 
 
 def test_a_queue_without_options_demands_nothing() -> None:
     for options in ({}, {"wait_replicas": 0, "wait_fsync": False}, {"expires": 60.0}):
-        assert keeping.demand(QueueSpec("q", options=options)) == ""
+        assert durability_wait.demand(QueueSpec("q", options=options)) == ""
 
 
 @pytest.mark.parametrize(
@@ -40,21 +40,21 @@ def test_a_queue_without_options_demands_nothing() -> None:
 )
 def test_a_message_that_is_not_kept_is_of_unknown_outcome(answer: Any, fsync: int, replicas: int, problem: str) -> None:
     with pytest.raises(BrokerTimeoutError, match=problem) as late:
-        keeping.check(answer, fsync, replicas, driver="d", queue="q")
+        durability_wait.check(answer, fsync, replicas, driver="d", queue="q")
     assert late.value.outcome == "unknown"
 
 
 @pytest.mark.parametrize(("answer", "fsync", "replicas"), [(2, 0, 1), ([1, 0], 1, 0), ([1, 1], 1, 1)])
 def test_a_message_that_is_kept_is_confirmed(answer: Any, fsync: int, replicas: int) -> None:
-    keeping.check(answer, fsync, replicas, driver="d", queue="q")
+    durability_wait.check(answer, fsync, replicas, driver="d", queue="q")
 
 
 def test_on_the_disk_it_survives_a_power_failure() -> None:
     spec = QueueSpec("q", options={"wait_fsync": True})
-    assert [keeping.level(level, spec) for level in ("memory", "process", "broker", "power")] == [
+    assert [durability_wait.level(level, spec) for level in ("memory", "process", "broker", "power")] == [
         "memory",
         "process",
         "power",
         "power",
     ]
-    assert keeping.level("broker", QueueSpec("q")) == "broker"
+    assert durability_wait.level("broker", QueueSpec("q")) == "broker"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tasuki.drivers.sqs.attributes import asked_for, in_force
+from tasuki.drivers.sqs.limits import asked_for, in_force
 
 
 def test_options_are_attributes_in_whole_seconds() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.drivers.sqs.sending.batches import at_once, in_tens, in_turns, results_of
+from tasuki.drivers.sqs.clients import at_once, in_tens, in_turns, results_of
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.drivers.sqs.receiving.timing import delivery_number, hideable, whole
+from tasuki.drivers.sqs.limits import delivery_number, hideable, whole
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.0, 0), (0.1, 1), (1.0, 1), (1.01, 2), (-3.0, 0)])

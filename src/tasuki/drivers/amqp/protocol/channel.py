@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from pamqp import commands
 from pamqp.base import Frame as Method
 
-from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ClosedError, LateError
 from tasuki.drivers.amqp.limits import LARGEST_BODY
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.confirms import Batch, Confirms
 from tasuki.drivers.amqp.protocol.frames import Deliver
+from tasuki.drivers.amqp.settings import Endpoint
 
 Content = Callable[[Deliver, bytes, bytes], None]
 """A delivery, its properties and its body."""

@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 from pamqp import commands
 
-from tasuki.drivers.amqp.delays.delaying import Delayed, Delaying
-from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Fate, LateError
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.confirms import Batch
+from tasuki.drivers.amqp.protocol.connecting import reconnecting
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.reconnecting import reconnecting
 from tasuki.drivers.amqp.protocol.tables import priority_of
+from tasuki.drivers.amqp.publishing.delaying import Delayed, Delaying
+from tasuki.drivers.amqp.settings import Endpoint
 
 _CHUNK = 256 * 1024
 

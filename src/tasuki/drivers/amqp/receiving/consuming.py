@@ -10,9 +10,8 @@ from pamqp import commands
 from tasuki.drivers.amqp.faults import ClosedError, LateError
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.receiving.consumers import Consumers
+from tasuki.drivers.amqp.receiving.consumers import Consumers, Unsettled
 from tasuki.drivers.amqp.receiving.states import Action, Event, State, Wants, lacks, prefetch, step
-from tasuki.drivers.amqp.settling.unsettled import Unsettled
 from tasuki.drivers.amqp.topology.queue_arguments import Lane
 
 MOST = 65_535

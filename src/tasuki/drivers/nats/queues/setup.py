@@ -21,7 +21,6 @@ from tasuki.drivers.nats.records import layout
 from tasuki.errors import QueueConflictError
 
 QUORUM = 3
-
 """Replicas from which the loss of one server loses nothing."""
 
 
@@ -63,22 +62,14 @@ def is_always(page: Any) -> bool:
 
 
 _TEMPORARY = "tasuki.temporary"
-
 _LEASE = "tasuki.lease"
-
 _DEDUP_WINDOW = "tasuki.dedup_window"
-
 _IF_GIVEN = frozenset({_TEMPORARY, _DEDUP_WINDOW})
-
 """Metadata that a declaration without the option takes out."""
 
-
 _DUPLICATE_WINDOW = 120 * SECOND
-
 """The server's own; it must not be longer than messages are kept."""
-
 MOST_PULLS = 8192
-
 """Pull requests that may wait at one consumer: one for each process."""
 
 

@@ -17,19 +17,12 @@ def paced(least: float, queues: int) -> float:
 
 
 SLICE = 0.5
-
 """Seconds that a request waits at the server, at least, and between two signs that a longer one stands, at least."""
-
 LONGEST = 60.0
-
 """Seconds that a request waits at most."""
-
 OVERDUE = 1.0
-
 """Seconds after its end, or its next sign, for which one is waited for; its consumer is looked for then."""
-
 PER_QUIET = 8
-
 """How many times as long a request may wait as the queue has had no message."""
 
 

@@ -25,7 +25,6 @@ from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
 BATCH = 256
-
 """Messages that are asked for at once, while they come before their time."""
 
 
@@ -55,24 +54,15 @@ class Early:
 
 
 GRACE = 0.05
-
 """Seconds that a request, or an untaken message, is kept for the next receive."""
 
-
 _SHORTEST = 0.01
-
 """Seconds that a receive without a wait waits: a request that never ends by itself would be lost on a close."""
-
 _MOMENT = 0.01
-
 """Seconds in which a message that was just published reaches a request that waits for it."""
-
 _MANY = (PLAIN, UNIQUE, DELAYED)
-
 """The lanes of which many messages are asked for at once."""
-
 _ANSWER = 0.25
-
 """Seconds within which a lane says that it has nothing; it may say nothing at all if another process was faster."""
 
 

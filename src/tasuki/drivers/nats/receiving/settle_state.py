@@ -17,9 +17,7 @@ from tasuki.errors import BrokerTimeoutError, DriverError
 from tasuki.system.tasks import Tasks
 
 _Item = tuple[Held, Settlement]
-
 Look = Callable[[Connection, Sequence[Held]], Awaitable[set[str]]]
-
 Compare = Callable[[Connection, Sequence[Held]], Awaitable[Breaks]]
 
 

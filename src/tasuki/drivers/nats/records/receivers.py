@@ -32,15 +32,10 @@ from tasuki.errors import DriverError
 from tasuki.system import forks
 
 _PATIENCE = 1.0
-
 """Seconds within which a living process answers."""
-
 _REMEMBERED = 2.0
-
 """Seconds for which one that did not answer is not asked again."""
-
 _RETURNS = 0.2
-
 """Share of ``SILENCE`` within which a living process that has lost its connection is back."""
 
 
@@ -191,29 +186,17 @@ def word(consumers: int, lasts: float, *, has_line: bool) -> bytes:
 
 
 EVERY = 5.0
-
 """Seconds between two renewals of a process that holds messages, at least."""
-
 LASTS = 17.5
-
 """Seconds after which a process that said nothing more is taken for dead, at least."""
-
 IDLE = 240.0
-
 """Seconds between two renewals of a process that holds none, at least: there is nothing to count wrongly then."""
-
 UNUSED = 10.0
-
 """Seconds after which a queue that is not received from, and of which nothing is held, is reported no more."""
-
 KEPT = 60.0
-
 """Seconds after that until its report is erased: a suspended process may be asked about until its leases end."""
-
 _ERASED = 100
-
 """Words of dead processes, erased at a time."""
-
 
 T = TypeVar("T")
 

@@ -40,15 +40,10 @@ from tasuki.drivers.toolkit.state.opened import Opened
 from tasuki.errors import ConflictError
 
 MOST_KEPT = 4
-
 """Lists under way whose keys are kept; they go with their last page, and the oldest one before another one begins."""
-
 KEPT = 60.0
-
 """Seconds for which keys are kept at most, for a list that nothing continues."""
-
 MOST_NEW = 32
-
 """Messages that are added to the keys of a list; after more, reading all of them takes less."""
 
 
@@ -124,25 +119,15 @@ class Listing:
 
 
 MARGIN = 1.0
-
 """Seconds by which a put with a version may come too late: the entry expires between its check and the write."""
-
 HEADERS = 512
-
 """Bytes of a message that its headers may need."""
-
 _PART = 64
-
 """Entries that one request of a list reads."""
-
 _PAGE_BYTES = 4 * 2**20
-
 """Bytes of values after which a page ends."""
-
 _POLL = 60.0
-
 """Seconds between two polls of a reader: its watch brings every change, so there is nothing to poll for."""
-
 
 T = TypeVar("T")
 

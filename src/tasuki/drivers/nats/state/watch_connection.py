@@ -30,9 +30,7 @@ from tasuki.drivers.toolkit.state.watching import Watcher
 from tasuki.errors import DriverError
 
 _PLAIN = 9
-
 """Parts of a reply subject; newer servers and domains put two before the stream (see ``receiving/arrivals``)."""
-
 _SECOND = 1e9
 
 
@@ -110,23 +108,14 @@ def read_beat(subject: bytes, reply: bytes, headers: bytes | None) -> Beat:
 
 
 BEAT = 5.0
-
 """Seconds between two signs of life of an idle consumer."""
-
 SILENCE = 2.5 * BEAT
-
 """Seconds without one after which a consumer is made again."""
-
 SPREAD = 0.3
-
 """Seconds over which the processes that watch a key spread, after its end."""
-
 PAUSE = 0.5
-
 """Seconds after a consumer could not be made."""
-
 _TOGETHER = 100
-
 """Expired keys that one request asks for."""
 
 

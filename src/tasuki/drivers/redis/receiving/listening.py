@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.redis.connecting.beats import Beats
-from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.receiving.waiting import Waiters
 from tasuki.drivers.redis.scripts import Place
+from tasuki.drivers.redis.settings import Server
 from tasuki.drivers.toolkit.reconnecting import Attempts
 from tasuki.system.tasks import Tasks
 

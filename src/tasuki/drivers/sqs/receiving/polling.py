@@ -12,26 +12,23 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Received
-from tasuki.drivers.sqs.clients import Clients
+from tasuki.drivers.sqs.clients import AT_ONCE, MOST_ENTRIES, Clients
 from tasuki.drivers.sqs.declaring import Declaring
+from tasuki.drivers.sqs.limits import LONGEST_HIDDEN, delivery_number, whole
 from tasuki.drivers.sqs.names import is_bound_to, own_group
 from tasuki.drivers.sqs.receiving.settling import Settling
 from tasuki.drivers.sqs.receiving.source import Held, Source
-from tasuki.drivers.sqs.receiving.timing import LONGEST_HIDDEN, delivery_number, whole
-from tasuki.drivers.sqs.sending.batches import AT_ONCE, MOST_ENTRIES
 from tasuki.drivers.sqs.sending.envelope import digest, read
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.system.tasks import Tasks
 
 LONGEST_POLL = 2
 """Seconds that a request waits at SQS, and so the longest that a stop waits for it."""
-
 _CHECK_EVERY = 2.0
 FIND_EVERY = 10.0
 """Seconds between two checks of the queue of suspects, and between two checks for it while there is none."""
 _FULL_HANDS = 0.1
 """Seconds between two checks whether a suspect with a key has been settled."""
-
 _SYSTEM_ATTRIBUTES = [
     "ApproximateReceiveCount",
     "ApproximateFirstReceiveTimestamp",

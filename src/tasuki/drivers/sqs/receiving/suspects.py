@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt
+from tasuki.drivers.sqs.clients import Result
 from tasuki.drivers.sqs.declaring import Declaring
 from tasuki.drivers.sqs.receiving.polling import Polling
 from tasuki.drivers.sqs.receiving.settling import Fate, Settling, is_bound
 from tasuki.drivers.sqs.receiving.source import Held, Source
-from tasuki.drivers.sqs.sending.batches import Result
 from tasuki.drivers.sqs.sending.envelope import copy
 from tasuki.drivers.sqs.sending.publishing import Entry, Publishing
 from tasuki.errors import DriverError

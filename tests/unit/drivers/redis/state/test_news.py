@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasuki.contracts.state.store import Change
-from tasuki.drivers.redis.state.news import read_news
+from tasuki.drivers.redis.state.places import read_news
 
 
 def test_a_value_comes_with_its_news() -> None:

@@ -43,6 +43,7 @@ SHARDS = 8
 HIGH = 5
 """The lowest priority that RabbitMQ 4.0 to 4.2 put before others in a quorum queue: as long as the first message of
 high priority has time left, they look at no other one, so that one that is due earlier would wait for it."""
+
 _MARKS = 1024
 """Into how many shares the names of queues are divided; a share has one mark."""
 _MS = round(STEP * 1000)

@@ -11,6 +11,7 @@ from tasuki.errors import BrokerTimeoutError
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Word
 
+
 SHARE = 0.8
 """Of the longest wait for an answer: the server answers before the connection is given up."""
 

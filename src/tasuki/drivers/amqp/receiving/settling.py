@@ -17,9 +17,9 @@ from tasuki.drivers.amqp.limits import LONGEST_DELAY
 from tasuki.drivers.amqp.protocol import envelope
 from tasuki.drivers.amqp.publishing.publisher import Parcel
 from tasuki.drivers.amqp.publishing.publishing import Publishing
-from tasuki.drivers.amqp.receiving.inbox import Delivery
+from tasuki.drivers.amqp.receiving import records
+from tasuki.drivers.amqp.receiving.deliveries import Delivery
 from tasuki.drivers.amqp.receiving.subscription import Subscription
-from tasuki.drivers.amqp.settling import records
 from tasuki.drivers.amqp.topology.queue_arguments import is_quorum, return_lane
 from tasuki.errors import DriverError
 from tasuki.system.on_failure import OnFailure

@@ -15,22 +15,20 @@ from dataclasses import dataclass, field
 
 from pamqp import commands
 
-from tasuki.drivers.amqp.delays import delay_queues
 from tasuki.drivers.amqp.faults import RESOURCE_LOCKED, ClosedError, LateError
 from tasuki.drivers.amqp.limits import STEP, TIMES
-from tasuki.drivers.amqp.protocol import frames
+from tasuki.drivers.amqp.protocol import existing, frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.existing import are_there, passively, up_to_missing
 from tasuki.drivers.amqp.protocol.frames import Deliver
-from tasuki.drivers.amqp.topology import counting
+from tasuki.drivers.amqp.publishing import delay_queues
 
 _TURN = f"{delay_queues.NAME}.sweep"
 """A queue of the connection that sweeps: of two sweepers each would see only a part."""
 _TURN_PAUSE = 0.05
 _MOST = 65_535
 """Most that one consumer can have unsettled."""
-
 
 Place = tuple[int, int]
 """Time and shard of a delay queue."""
@@ -155,7 +153,7 @@ async def _passes(connection: Connection, queues: Collection[str], found: Sequen
 async def _sweep(channel: Channel, place: Place, queues: Collection[str]) -> int:
     """One delay queue, until it is empty: what arrived behind held messages could expire, and leave, before them."""
     queue = delay_queues.queue_name(*place)
-    (there,) = await counting.ready(channel, [queue])
+    (there,) = await existing.ready(channel, [queue])
     if not there:
         return 0
     fetched = Fetched(queues)
@@ -186,11 +184,11 @@ async def _put_back(channel: Channel, queue: str, part: Part) -> None:
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + channel.connection.settings.request_timeout
-    (before,) = await counting.ready(channel, [queue])
+    (before,) = await existing.ready(channel, [queue])
     channel.connection.write(part.settlement(channel.number))
     await _flush(channel)
     while loop.time() < deadline:
-        (now,) = await counting.ready(channel, [queue])
+        (now,) = await existing.ready(channel, [queue])
         if now >= before + part.others / 2:
             break
 
@@ -200,7 +198,7 @@ async def _fill(channel: Channel, queue: str, fetched: Fetched, most: int) -> bo
     loop = asyncio.get_running_loop()
     seen, deadline = fetched.seen, loop.time() + channel.connection.settings.request_timeout
     while fetched.seen < most:
-        (there,) = await counting.ready(channel, [queue])
+        (there,) = await existing.ready(channel, [queue])
         await _flush(channel)
         if not there:
             return True

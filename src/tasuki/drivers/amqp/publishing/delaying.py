@@ -10,11 +10,11 @@ from typing import NamedTuple
 from pamqp import commands
 from pamqp.base import Frame as Method
 
-from tasuki.drivers.amqp.delays import delay_queues
-from tasuki.drivers.amqp.delays.delay_queues import SHARDS, Way
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.existing import are_there
 from tasuki.drivers.amqp.protocol.tables import decode_properties
+from tasuki.drivers.amqp.publishing import delay_queues
+from tasuki.drivers.amqp.publishing.delay_queues import SHARDS, Way
 from tasuki.drivers.amqp.topology.queue_arguments import returned_name
 
 _SHARE = 256

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tasuki.contracts.driver import SILENCE, QueueSpec
 from tasuki.drivers.nats.failures import NO_RESPONDERS
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, erasing, seconds_of
+from tasuki.drivers.nats.protocol.api import Answer, SubjectStream, ask, data_of, erasing, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.receiving.pull import paced
@@ -91,14 +91,11 @@ class Lines:
 
     async def reports(self, connection: Connection, queue: str) -> tuple[float, dict[str, Report]]:
         """The server's time, and what the processes of a queue reported last, by their subjects."""
-        stream = self._names.records_stream
-        fields = {"subjects_filter": self._names.receiver(queue, "*")}
-        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{stream}", fields)])
-        if "state" not in info:
+        stream = SubjectStream(self._names.records_stream, queue)
+        subjects, info = await stream.subjects(connection, self._names.receiver(queue, "*"))
+        if "error" in info:
             return 0.0, {}
-        subjects = list(info["state"].get("subjects") or {})
-        requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}) for subject in subjects]
-        answers = await ask(connection, queue, requests) if requests else []
+        answers = await ask(connection, queue, [stream.last(subject) for subject in subjects]) if subjects else []
         found = {
             subject: Report(answer) for subject, answer in zip(subjects, answers, strict=True) if "message" in answer
         }
@@ -380,8 +377,7 @@ class Receivers:
     async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
         """Erase the reports of this process, and of dead ones, which would stay forever."""
         await self._report(connection, queues, 0)  # after this answer no earlier report is on its way
-        stream = self._names.records_stream
-        await ask(connection, "", [erasing(stream, self._subject(queue)) for queue in queues])
+        await SubjectStream(self._names.records_stream).erase(connection, *map(self._subject, queues))
         self._reported.difference_update(queues)
         for queue in queues:
             self._renew_at.pop(queue, None)

@@ -104,7 +104,7 @@ class Listing:
             return None
         first: float | None = None
         for _ in range(MOST_NEW):
-            found = await self._stream.next(connection, self._subjects.entries(prefix), kept.last + 1)
+            found = await self._stream.newer(connection, self._subjects.entries(prefix), kept.last + 1)
             if found is None or found.created != kept.created or found.last < kept.last:
                 return None
             first = found.now if first is None else first
@@ -157,7 +157,7 @@ class NATSStore(Store):
 
     async def open(self) -> None:
         """Make the stream, or check the one that is there."""
-        await self._connections.reach(self._stream.make)
+        await self._connections.reach(self._stream.begin)
         self._opened.open()
 
     async def exists(self) -> bool:
@@ -178,7 +178,7 @@ class NATSStore(Store):
         subject = self._entry(key)
 
         async def get(connection: Connection) -> Record | None:
-            record = await self._stream.last(connection, subject)
+            record = await self._stream.read_last(connection, subject)
             if record is None or record.removed or record.ttl == inf:
                 return None if record is None or record.removed else record
             (record,), now = await self._stream.read(connection, subject)

@@ -247,7 +247,7 @@ class WatchConnection:
                 connection, "", [(f"CONSUMER.CREATE.{stream}.{name}.{subjects}", body), (f"STREAM.INFO.{stream}", {})]
             )
             if is_stream_missing(made.get("error")):
-                await self._stream.make(connection)
+                await self._stream.begin(connection)
             if "error" in made or "ts" not in info:
                 raise DriverError(f"a watch: NATS refuses: {made.get('error')}", driver=connection.address.driver)
         except BaseException:

@@ -39,7 +39,9 @@ def test_a_message_comes_back_as_it_was() -> None:
     assert {name: type(value) for name, value in got.items()} == {name: type(headers[name]) for name in headers}
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x92\xcb" + bytes(8) + b"\x93", b"\xff" * 20])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x92\xcb" + bytes(8) + b"\x93", b"\x92\x00\x93\xa1\x80\xc4\x00\x80", b"\xff" * 20]
+)
 def test_what_others_put_there_is_all_body(content: bytes) -> None:
     assert decoded(content, b"-7") == ("-7", content, {})
 

@@ -1,4 +1,4 @@
-"""How a settlement is known to be read."""
+"""The unsettled deliveries of a channel: how a settlement is known to be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client against a server with a script: the handshake, and streams that no broker should send."""
+"""A connection is made: the handshake with a scripted server, the nodes in turn, and the first one with room."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from pamqp import commands, frame
 
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.limits import LARGEST_BODY, LARGEST_FRAME
-from tasuki.drivers.amqp.protocol import frames
+from tasuki.drivers.amqp.protocol import connecting, frames
 from tasuki.drivers.amqp.protocol.channel import Channel
-from tasuki.drivers.amqp.protocol.connecting import connect
+from tasuki.drivers.amqp.protocol.connecting import connect, first_with_room
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.settings import Endpoint
 
 pytestmark = pytest.mark.anyio
-
 START = commands.Connection.Start(mechanisms="PLAIN AMQPLAIN")
 
 
@@ -135,3 +134,69 @@ async def test_a_stream_that_cannot_be_ends_the_connection(stream: bytes, proble
     connection.data_received(stream)
     assert problem in connection.lost.result().text
     assert len(deliveries) <= 1
+
+
+class Nodes:
+    """Nodes that answer, refuse or are silent; ``asked`` notes which were tried, in order."""
+
+    def __init__(self) -> None:
+        self.silent: set[str] = set()
+        self.asked: list[str] = []
+
+    async def connect(self, _: Endpoint, host: str, _port: int) -> Any:
+        self.asked.append(host)
+        if host in self.silent:
+            await asyncio.Event().wait()
+        return host
+
+    async def host_of(self, found: connecting.Hosts) -> Any:
+        return await found.connect()
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    nodes = Nodes()
+    monkeypatch.setattr(connecting, "connect", nodes.connect)
+    monkeypatch.setattr(connecting, "STAGGER", 0.01)
+    return nodes
+
+
+def three() -> connecting.Hosts:
+    settings: Any = type("Endpoint", (), {"hosts": [("a", 1), ("b", 1), ("c", 1)]})()
+    return connecting.Hosts(settings)
+
+
+async def test_each_attempt_begins_with_the_next_node(nodes: Nodes) -> None:
+    found = three()
+    assert [await nodes.host_of(found) for _ in range(4)] == ["a", "b", "c", "a"]
+    assert nodes.asked == ["a", "b", "c", "a"]
+
+
+async def test_a_silent_node_is_tried_last_until_it_answers(nodes: Nodes) -> None:
+    found = three()
+    nodes.silent = {"a"}
+    assert [await nodes.host_of(found) for _ in range(4)] == ["b", "c", "b", "c"]
+    assert nodes.asked == ["a", "b", "c", "b", "c"]
+    nodes.silent = {"b", "c"}
+    assert await nodes.host_of(found) == "a"
+    assert nodes.asked[5:] == ["b", "c", "a"]
+    nodes.silent = set()
+    assert [await nodes.host_of(found) for _ in range(2)] == ["a", "a"]
+
+
+async def test_the_reason_of_the_last_node_where_none_answers(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(_: Endpoint, host: str, _port: int) -> Any:
+        raise ClosedError(0, f"{host} refused")
+
+    monkeypatch.setattr(connecting, "connect", refuse)
+    with pytest.raises(ClosedError, match="c refused"):
+        await three().connect()
+
+
+def test_the_first_connection_with_room_is_taken_and_one_more_when_there_is_none() -> None:
+    assert first_with_room([0], 1, 2) == 0
+    assert first_with_room([2, 1], 1, 2) == 1
+    assert first_with_room([1, 2], 1, 2) == 0
+    assert first_with_room([1, 0], 2, 2) == 1
+    assert first_with_room([2, 2], 1, 2) == 2
+    assert first_with_room([0], 2, 1) == 0, "the broker then says what is missing"

@@ -16,7 +16,6 @@ from tasuki.drivers.nats.state.stream import Step, StoreStream
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
-
 TRIP = 0.0004
 """Seconds that a read or a write takes."""
 CALLS = 200

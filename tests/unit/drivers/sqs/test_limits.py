@@ -1,10 +1,10 @@
-"""Whole seconds, never early; limits of hiding; and which delivery it is."""
+"""Whole seconds, never early; limits of hiding; which delivery it is; and options as attributes."""
 
 from __future__ import annotations
 
 import pytest
 
-from tasuki.drivers.sqs.limits import delivery_number, hideable, whole
+from tasuki.drivers.sqs.limits import asked_for, delivery_number, hideable, in_force, whole
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0.0, 0), (0.1, 1), (1.0, 1), (1.01, 2), (-3.0, 0)])
@@ -46,3 +46,19 @@ def test_receives_before_a_message_was_due_do_not_count(
     receives: int, delay: float, first_at: float, expected: int
 ) -> None:
     assert delivery_number(receives, sent_at=1000.0, first_at=first_at, delay=delay) == expected
+
+
+def test_options_are_attributes_in_whole_seconds() -> None:
+    options = {
+        "message_retention_period": 90.2,
+        "default_delay_seconds": 0.0,
+        "default_visibility_timeout": None,
+        "other": 1,
+    }
+    assert asked_for(options) == {"MessageRetentionPeriod": "91", "DelaySeconds": "0"}
+
+
+def test_the_answer_of_sqs_goes_before_the_requested_value() -> None:
+    options = {"default_delay_seconds": 5.0, "default_visibility_timeout": 9.0, "other": 1}
+    said = {"DelaySeconds": "3", "MessageRetentionPeriod": "60"}
+    assert in_force(options, said) == {"default_delay_seconds": 3.0, "default_visibility_timeout": 9.0, "other": 1}

@@ -25,8 +25,7 @@ from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors
 from tasuki.drivers.amqp.protocol import existing
 from tasuki.drivers.amqp.protocol.connecting import Links
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.publishing.publisher import Publisher
-from tasuki.drivers.amqp.publishing.publishing import Publishing
+from tasuki.drivers.amqp.publishing.publishing import Publisher, Publishing
 from tasuki.drivers.amqp.session import Session, keep
 from tasuki.drivers.amqp.settings import AMQPSettings, endpoint
 from tasuki.drivers.amqp.topology import declaring, removing

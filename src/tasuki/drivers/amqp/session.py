@@ -13,8 +13,7 @@ from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.protocol import envelope
 from tasuki.drivers.amqp.protocol.connecting import Links
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel
-from tasuki.drivers.amqp.publishing.publishing import Publishing
+from tasuki.drivers.amqp.publishing.publishing import BlockedError, Parcel, Publishing
 from tasuki.drivers.amqp.receiving import records
 from tasuki.drivers.amqp.receiving.active_turn import ActiveTurn, takes_turns
 from tasuki.drivers.amqp.receiving.deliveries import Delivery

@@ -37,8 +37,7 @@ from tasuki.drivers.nats.records.receivers import Lines, Receivers
 from tasuki.drivers.nats.records.receivers import answer as answer_line
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import NATSSettings
-from tasuki.drivers.nats.state.connections import Connections
-from tasuki.drivers.nats.state.store import NATSStore
+from tasuki.drivers.nats.state.store import Connections, NATSStore
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.drivers.amqp.protocol import frames
-from tasuki.drivers.amqp.receiving.consumers import Consumers, Unsettled
+from tasuki.drivers.amqp.receiving.consuming import Consumers, Unsettled
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ async def test_the_next_delivery_tells_that_an_ack_was_read() -> None:
 
 
 async def test_where_no_delivery_comes_the_broker_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasuki.drivers.amqp.receiving.consumers._NEXT", 0.0)
+    monkeypatch.setattr("tasuki.drivers.amqp.receiving.consuming._NEXT", 0.0)
     channel = Told()
     await unsettled(1, 1).settle_surely(channel, [1], [])  # type: ignore[arg-type]
     assert channel.asked == 1

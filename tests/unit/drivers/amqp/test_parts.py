@@ -19,8 +19,8 @@ from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.faults import ClosedError, Errors
 from tasuki.drivers.amqp.limits import parts_of, whole_of
 from tasuki.drivers.amqp.protocol import frames
-from tasuki.drivers.amqp.protocol.confirms import Batch, Confirms
-from tasuki.drivers.amqp.protocol.tables import Properties
+from tasuki.drivers.amqp.protocol.channel import Batch, Confirms
+from tasuki.drivers.amqp.protocol.frames import Properties
 from tasuki.drivers.amqp.publishing.delay_removal import Part
 from tasuki.drivers.amqp.receiving.deliveries import Delivery, Inbox
 from tasuki.drivers.amqp.settings import AMQPSettings, Endpoint, endpoint

@@ -17,7 +17,7 @@ from tasuki.drivers.amqp.faults import ACCESS_REFUSED, ClosedError, refused
 from tasuki.drivers.amqp.limits import FRAME_MAX, LARGEST_FRAME, SMALLEST_FRAME
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.tables import encode_field
+from tasuki.drivers.amqp.protocol.frames import encode_field
 from tasuki.drivers.amqp.settings import Endpoint
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.tls import tls_context

@@ -12,7 +12,7 @@ from itertools import count
 from tasuki.contracts.driver import Received
 from tasuki.drivers.amqp.protocol.envelope import EMPTY, UNREADABLE, Parsed, decode, identity
 from tasuki.drivers.amqp.protocol.frames import Deliver
-from tasuki.drivers.amqp.receiving.consumers import is_of_keys, is_of_returned
+from tasuki.drivers.amqp.receiving.consuming import is_of_keys, is_of_returned
 from tasuki.message import new_id
 
 Place = tuple[int, int, int]

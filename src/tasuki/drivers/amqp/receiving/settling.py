@@ -15,8 +15,7 @@ from tasuki.contracts.driver import Ack, Nack, QueueSpec, Receipt, Release, Sett
 from tasuki.drivers.amqp.faults import ClosedError, Errors, LateError
 from tasuki.drivers.amqp.limits import LONGEST_DELAY
 from tasuki.drivers.amqp.protocol import envelope
-from tasuki.drivers.amqp.publishing.publisher import Parcel
-from tasuki.drivers.amqp.publishing.publishing import Publishing
+from tasuki.drivers.amqp.publishing.publishing import Parcel, Publishing
 from tasuki.drivers.amqp.receiving import records
 from tasuki.drivers.amqp.receiving.deliveries import Delivery
 from tasuki.drivers.amqp.receiving.subscription import Subscription

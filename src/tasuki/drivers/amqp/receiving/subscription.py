@@ -17,8 +17,7 @@ from tasuki.drivers.amqp.faults import TAKEN_BACK, ClosedError, LateError
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.frames import Deliver
-from tasuki.drivers.amqp.receiving.consumers import is_of_returned
-from tasuki.drivers.amqp.receiving.consuming import Consuming
+from tasuki.drivers.amqp.receiving.consuming import Consuming, is_of_returned
 from tasuki.drivers.amqp.receiving.deliveries import Delivery, Held, Inbox, Resting, arrived
 from tasuki.drivers.amqp.receiving.records import Lookups
 from tasuki.drivers.amqp.receiving.states import Idle, Wants, may_hand_out, when_idle

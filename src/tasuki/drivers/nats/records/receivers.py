@@ -23,7 +23,7 @@ from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.drivers.nats.protocol.api import Answer, SubjectStream, ask, data_of, erasing, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
-from tasuki.drivers.nats.receiving.pull import paced
+from tasuki.drivers.nats.receiving.pull_requests import paced
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
@@ -194,7 +194,6 @@ KEPT = 60.0
 """Seconds after that until its report is erased: a suspended process may be asked about until its leases end."""
 _ERASED = 100
 """Words of dead processes, erased at a time."""
-
 T = TypeVar("T")
 
 

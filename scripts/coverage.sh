@@ -15,7 +15,7 @@ pure="
     src/tasuki/backoff.py
     src/tasuki/app/explain/facts.py
     src/tasuki/app/explain/rule.py
-    src/tasuki/state/jobs/fate.py
+    src/tasuki/state/job_status.py
     src/tasuki/dead/selection.py
     src/tasuki/app/measuring/whole.py
     src/tasuki/app/health/report.py
@@ -24,16 +24,15 @@ pure="
     src/tasuki/units.py
     src/tasuki/parts.py
     src/tasuki/queues/messages/beginning.py
-    src/tasuki/queues/messages/waiting.py
+    src/tasuki/queues/dead_letter.py
     src/tasuki/observe/redact.py
-    src/tasuki/observe/secrets/*
     src/tasuki/observe/trace.py
     src/tasuki/observe/tracebacks.py
     src/tasuki/desk/reading/tracebacks.py
     src/tasuki/flow/attempts.py
     src/tasuki/tracing/names.py
     src/tasuki/tracing/deciding.py
-    src/tasuki/tracing/endings.py
+    src/tasuki/tracing/names.py
     src/tasuki/drivers/memory/lanes.py
     src/tasuki/drivers/toolkit/limits.py
     src/tasuki/consumers/fetching/window.py
@@ -44,13 +43,13 @@ pure="
     src/tasuki/registry/yaml/*
     src/tasuki/security/*
     src/tasuki/security/expressions/*
-    src/tasuki/schedules/catch_up.py
+    src/tasuki/schedules/wheel.py
     src/tasuki/schedules/schedule.py
     src/tasuki/schedules/wheel.py
     src/tasuki/schedules/times/*
     src/tasuki/supervisor/*.py
     src/tasuki/supervisor/children/frames.py
-    src/tasuki/observe/waits.py
+    src/tasuki/observe/metrics.py
     src/tasuki/app/dry_run/report.py
     src/tasuki/dead/editing/body.py
     src/tasuki/dead/editing/document.py
@@ -58,14 +57,15 @@ pure="
     src/tasuki/dead/editing/places.py
     src/tasuki/dead/editing/problems.py
     src/tasuki/dead/test_case.py
-    src/tasuki/observe/history/*
+    src/tasuki/observe/history.py
+    src/tasuki/observe/recorder.py
     src/tasuki/desk/reading/listed/timing.py
     src/tasuki/desk/reading/observed/gone.py
     src/tasuki/desk/reading/attention.py
-    src/tasuki/state/presence.py
-    src/tasuki/consumers/reports/long_runs.py
+    src/tasuki/state/worker_record.py
+    src/tasuki/consumers/reports/snapshot.py
     src/tasuki/desk/topology.py
-    src/tasuki/observe/exposition/handlers.py
+    src/tasuki/observe/exposition/series.py
     src/tasuki/observe/exposition/series.py
     src/tasuki/observe/exposition/snapshots.py
     src/tasuki/dead/rules/*

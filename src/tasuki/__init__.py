@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tasuki.errors import TasukiError
     from tasuki.handlers.threads import interrupted_as
     from tasuki.message import Message
-    from tasuki.observe.handled import LogFields
+    from tasuki.observe.log import LogFields
     from tasuki.queues.middleware import Publish
     from tasuki.queues.queue import Envelope
     from tasuki.queues.result import Confirmed, Rejected, Unknown
@@ -69,7 +69,7 @@ _HOME = {
     "Handle": "tasuki.consumers.handling.middleware",
     "Interrupted": "tasuki.contracts.handler",
     "Job": "tasuki.app.state.jobs",
-    "LogFields": "tasuki.observe.handled",
+    "LogFields": "tasuki.observe.log",
     "Message": "tasuki.message",
     "Moment": "tasuki.contracts.moment",
     "Observer": "tasuki.contracts.observer",

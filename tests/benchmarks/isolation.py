@@ -13,7 +13,7 @@ from tasuki.contracts.handler import Handler
 from tasuki.handlers.isolated import IsolatedPythonHandler, PythonTarget
 from tasuki.handlers.lua import LuaHandler, LuaLimits, LuaSource
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
-from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
+from tasuki.handlers.lua.remote.shared import ThreadedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.message import Message
 from tasuki.testing.context import RecordingContext

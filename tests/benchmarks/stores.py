@@ -58,7 +58,7 @@ def _driver(name: str, folder: Path, broker: Broker | None) -> Driver:
     module, _, made = kind.driver.partition(":")
     settings = parsed(kind.model, **fields)
     driver: Driver = getattr(import_module(module), made)(name, settings)
-    if not driver.capabilities.store:
+    if not driver.capabilities.has("store"):
         raise SkipTest("has no store")
     return driver
 

@@ -13,13 +13,13 @@ from tasuki import App
 from tasuki.contrib.django.connections import closing_connections
 from tasuki.contrib.django.tasks.backend import TasukiBackend
 from tasuki.contrib.django.tasks.queues import declare_queues
-from tasuki.contrib.django.tasks.shape import TaskResultDoesNotExist
+from tasuki.contrib.django.tasks.results import TaskResultDoesNotExist
 from tasuki.contrib.django.transactions import DjangoSync
 from tasuki.testing import TestApp
 
 APP = App("memory://")
 APP.sync = DjangoSync(APP)
-APP.around = closing_connections
+APP._runtime.around = closing_connections
 KEPT: dict[str, Any] = {}
 """Results by id: Django makes a backend for each thread."""
 

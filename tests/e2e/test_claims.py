@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 async def test_a_handler_that_blocks_the_event_loop_keeps_its_key(
     driver: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasuki.consumers.jobs.once._SHORTEST", 1.0)
+    monkeypatch.setattr("tasuki.consumers.jobs.idempotent._SHORTEST", 1.0)
     app = App("memory://", root=tmp_path, overrides=overrides(driver, "app:driver", tmp_path))
     jobs = app.queue("jobs", queue_name=fresh("claims"), lease="1s", result="1h")
     renewed, threads = threading.Semaphore(0), set[int]()
@@ -31,7 +31,7 @@ async def test_a_handler_that_blocks_the_event_loop_keeps_its_key(
         return body
 
     async with app.worker():
-        state = app.live_assembly().state_of("app:jobs")
+        state = app._runtime.live().state_of("app:jobs")
         assert state is not None
         store = await state.store()
         put = store.put

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.state.presence import TTL
+from tasuki.state.worker_record import TTL
 from tests.e2e.test_pausing import WITH_STORES, Fleet
 from tests.support.brokers.everywhere import DRIVERS, overrides
 from tests.support.process import TIMEOUT, run, wait_until
@@ -55,7 +55,7 @@ def test_without_a_store_a_process_knows_its_own_consumers_only(driver: str, tmp
 
         async def consume() -> object:
             async with App.load(fleet.folder, overrides=fleet.changes).worker() as app:
-                return (await app.live_queue("tasks").info())["consumer_count"]
+                return (await app._runtime.queue("tasks").info())["consumer_count"]
 
         assert asyncio.run(consume()) == 1
 

@@ -46,7 +46,7 @@ async def test_the_desk_on_a_driver(driver: str, tmp_path: Path) -> None:
             for number in range(3):
                 await app.publish("mails", {"number": number})
             await check(browser, app)
-            await app.live_queue("app:mails").delete()
+            await app._runtime.queue("app:mails").delete()
         finally:
             await desk.close()
 
@@ -60,33 +60,33 @@ async def test_the_history_of_two_processes(driver: str, tmp_path: Path) -> None
     async with apps[0], apps[1]:
         for number, app in enumerate(apps):
             await app.publish("mails", {"number": number})
-        await apps[0].live_queue("app:mails").depth()
+        await apps[0]._runtime.queue("app:mails").depth()
         clock.set_off(60)
         for app in apps:
-            own = app.recent_history()
+            own = app._runtime.history
             assert own is not None
             own._tick()  # as its timer does every five seconds
             await own._write_pending()
         clock.set_off(-60)  # the clock of the broker has not moved
 
         for app in apps:
-            assert sum(each.published for each in await app.history("mails")) == 2
-        await apps[0].live_queue("app:mails").delete()
+            assert sum(each.published for each in await app.queue("mails").history()) == 2
+        await apps[0]._runtime.queue("app:mails").delete()
 
 
 async def check(browser: Browser, app: App) -> None:
-    can = app.live_queue("app:mails").driver.capabilities
+    can = app._runtime.queue("app:mails").driver.capabilities
     assert "app:mails app:driver" in await browser.text("/queues")
     page = await browser.text("/queues/app:mails")
-    assert ('"number":2' in page) is can.peek, page
-    assert ("cannot show messages without receiving them" in page) is not can.peek
+    assert ('"number":2' in page) is can.has("peek"), page
+    assert ("cannot show messages without receiving them" in page) is not can.has("peek")
     overview = await browser.text("/")
-    assert ("The workers are not known" in overview) is not can.store, overview
-    assert ("no worker consumes" in overview) is can.store
-    assert "Why not yet: " in page or not can.store
+    assert ("The workers are not known" in overview) is not can.has("store"), overview
+    assert ("no worker consumes" in overview) is can.has("store")
+    assert "Why not yet: " in page or not can.has("store")
     found = await browser.text("/find?q=body.number+%3D%3D+1")
-    assert ("Looked through 3 messages" in found) is can.peek, found
-    assert ("Cannot be looked into: app:mails" in found) is not can.peek, found
+    assert ("Looked through 3 messages" in found) is can.has("peek"), found
+    assert ("Cannot be looked into: app:mails" in found) is not can.has("peek"), found
     for path in (
         "/topology",
         "/queues/app:mails?tab=history",
@@ -99,18 +99,18 @@ async def check(browser: Browser, app: App) -> None:
     ):
         assert (await browser.get(path)).status_code == 200
     paused = await browser.act("/confirm?act=pause&kind=queue&id=app:mails")
-    assert ("is paused." in words(paused.text)) is can.store, words(paused.text)
-    if can.purge:
+    assert ("is paused." in words(paused.text)) is can.has("store"), words(paused.text)
+    if can.has("purge"):
         purged = await browser.act(PURGE, name="app:mails")
         assert "messages from app:mails." in words(purged.text), words(purged.text)
-        assert (await app.live_queue("app:mails").depth()).ready == 0
+        assert (await app._runtime.queue("app:mails").depth()).ready == 0
         acts = await browser.text("/audit")
-        assert ("purge app:mails" in acts) is can.store, acts
+        assert ("purge app:mails" in acts) is can.has("store"), acts
     for path, is_there in (
         ("overview", True),
         ("queues/app:mails", True),
-        ("queues/app:mails/messages", can.peek),
-        ("dead/app:dead", can.peek),
+        ("queues/app:mails/messages", can.has("peek")),
+        ("dead/app:dead", can.has("peek")),
         ("audit", True),
     ):
         answer = await browser.get(f"/api/v1/{path}")

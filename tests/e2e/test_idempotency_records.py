@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context
-from tasuki.consumers.jobs import once
+from tasuki.consumers.jobs import idempotent
 from tasuki.errors import BrokerUnavailableError
-from tasuki.state.keys import part_of
+from tasuki.state.records import part_of
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 10.0
@@ -30,7 +30,7 @@ class Site:
         )
 
     async def store(self) -> Any:
-        state = self.app.assembly.state_of("app:jobs")  # type: ignore[union-attr]
+        state = self.app._runtime.assembly.state_of("app:jobs")  # type: ignore[union-attr]
         assert state is not None
         return await state.store()
 
@@ -97,7 +97,7 @@ async def put_running(site: Site, key: str, message: str) -> None:
 
 
 async def test_work_is_recorded_although_its_claim_has_ended(site: Site) -> None:
-    """The store was away, or the handler blocked its event loop, for as long as the claim lasted."""
+    """The store was unavailable, or the handler blocked its event loop, for as long as the claim lasted."""
     seen: list[str] = []
 
     @site.jobs.consumer(idempotency="header.order")
@@ -152,7 +152,7 @@ async def test_a_store_that_is_away_postpones(site: Site, monkeypatch: pytest.Mo
             return await get(key)
 
         monkeypatch.setattr(store, "get", away)
-        monkeypatch.setattr(once, "POSTPONED", 0.01)
+        monkeypatch.setattr(idempotent, "POSTPONED", 0.01)
         await site.jobs.publish("a", {"order": "x"})
         await site.idle()
         assert (await site.dead.depth()).ready == 0

@@ -30,8 +30,8 @@ from tasuki.drivers.redis import opening
 from tasuki.drivers.sqlite.file import connections
 from tasuki.drivers.sqlite.state.reader import Reader
 from tasuki.drivers.sqs.receiving import polling
-from tasuki.state import attendance, shared
-from tasuki.state.presence import QUIET, Presence
+from tasuki.state import shared, worker_heartbeat
+from tasuki.state.worker_record import QUIET, Presence
 from tests.support.brokers.everywhere import AWS
 from tests.support.brokers.nats import NATSBroker
 from tests.support.brokers.postgres import Postgres
@@ -288,14 +288,14 @@ class Sign(NamedTuple):
 def signs(monkeypatch: pytest.MonkeyPatch) -> dict[object, list[Sign]]:
     """When each worker wrote its entry, and whether it said then that it was well."""
     found: dict[object, list[Sign]] = {}
-    written = attendance._Entry.written
+    written = worker_heartbeat._Entry.written
 
-    def signed(entry: attendance._Entry, presence: Presence, at: float) -> None:
+    def signed(entry: worker_heartbeat._Entry, presence: Presence, at: float) -> None:
         is_well = presence.health is None or presence.health.status in ("ok", "warning")
         found.setdefault(entry, []).append(Sign(at, is_well))
         written(entry, presence, at)
 
-    monkeypatch.setattr(attendance._Entry, "written", signed)
+    monkeypatch.setattr(worker_heartbeat._Entry, "written", signed)
     return found
 
 

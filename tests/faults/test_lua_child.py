@@ -19,8 +19,7 @@ import pytest
 from tasuki.backoff import Backoff
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua import LuaLimits, LuaSource
-from tasuki.handlers.lua.remote.answers import LuaHost
-from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
+from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler, LuaHost
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.handlers.process import pool as pools
 from tasuki.handlers.process import questions

@@ -23,9 +23,7 @@ from tasuki.security.actor import Actor, Request
 from tasuki.security.condition import parse_condition
 from tasuki.security.expressions.expression import parse_expression
 from tasuki.security.guard import Guard
-from tasuki.security.pattern import parse_pattern
-from tasuki.security.policy import Policy
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Policy, Scope, parse_pattern
 from tasuki.testing.context import RecordingContext
 from tests.fuzz import policies, protocols
 from tests.fuzz.choices import Choices

@@ -12,7 +12,7 @@ import random
 from typing import Any
 
 from tasuki.consumers.handling.idempotency import Claim, OnceRecord, decode
-from tasuki.consumers.jobs.once import _Held
+from tasuki.consumers.jobs.idempotent import _Held
 from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Snooze
 from tasuki.contracts.state.store import Store

@@ -124,7 +124,7 @@ class DriverMachine(RuleBasedStateMachine):
         return self.clock.monotonic()
 
     def settle_clock(self) -> None:
-        if self.driver.capabilities.leases:
+        if self.driver.capabilities.has("leases"):
             self.model.expire(self.now)
 
     @initialize()

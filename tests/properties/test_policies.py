@@ -16,9 +16,7 @@ from tasuki.security.compare import ComparisonError
 from tasuki.security.condition import OPERATORS, parse_condition
 from tasuki.security.expressions.expression import parse_expression
 from tasuki.security.expressions.lexer import ExpressionError
-from tasuki.security.pattern import parse_pattern
-from tasuki.security.policy import Policy
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Policy, Scope, parse_pattern
 
 FIELDS = ("actor.id", "actor.meta.a", "actor.meta.b.c", "action", "resource", "meta.a", "meta.b")
 WORDS = st.sampled_from(

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasuki.schedules.catch_up import begin, dropped
 from tasuki.schedules.schedule import CatchUp, Schedule, Tick
 from tasuki.schedules.times.cron import Cron
 from tasuki.schedules.times.timing import (
@@ -22,8 +21,8 @@ from tasuki.schedules.times.timing import (
     ticks,
     ticks_back,
 )
-from tasuki.schedules.times.zones import find_zone
-from tasuki.schedules.wheel import Wheel
+from tasuki.schedules.times.wall_time import find_zone
+from tasuki.schedules.wheel import Wheel, begin, dropped
 from tests.support.wall_clocks import changes_of, expected_ticks, minutes
 
 ZONES = sorted(name for name in zoneinfo.available_timezones() if "/" in name)

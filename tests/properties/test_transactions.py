@@ -20,9 +20,9 @@ import pytest
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.idempotency import rule_of
-from tasuki.consumers.jobs.off_clock import OffClock
-from tasuki.consumers.jobs.once import Once
-from tasuki.consumers.jobs.transacting import Transacting
+from tasuki.consumers.jobs.handler_transaction import Transacting
+from tasuki.consumers.jobs.idempotent import Once
+from tasuki.consumers.jobs.timeouts import OffClock
 from tasuki.contracts.driver import Ack, Driver, Outgoing, QueueSpec
 from tasuki.contracts.handler import Context, Snooze
 from tasuki.drivers.memory.driver import MemoryDriver
@@ -140,7 +140,7 @@ class World:
                 await driver.settle("jobs", [Ack(got[0].receipt)])
         except KilledError:
             self.clock.advance(LEASE * 2)  # its leases and its claim end
-            if not self.driver.capabilities.leases:
+            if not self.driver.capabilities.has("leases"):
                 await self.driver.close()
                 await self.driver.open()
                 self.state = SharedState(self.driver, "state", self.clock)

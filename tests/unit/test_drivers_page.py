@@ -7,11 +7,11 @@ import re
 import runpy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from tasuki.contracts.driver import ACTS, SPANS, Capabilities
+from tasuki.contracts.driver import ACTS, DUTIES, SPANS, Ability, Capabilities
 from tasuki.contracts.state.store import StoreFacts
 from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
@@ -65,7 +65,7 @@ def test_each_case_has_run_on_each_driver() -> None:
 def test_each_case_has_run_on_each_store() -> None:
     cases = {name for name in dir(StoreConformance) if name.startswith("test_")}
     for driver, found in RESULTS.items():
-        if SCRIPT["drivers"]()[driver].store:
+        if SCRIPT["drivers"]()[driver].has("store"):
             known = {*found["store"]["passed"], *found["store"]["not_applicable"]}
             assert cases <= known, f"the store of {driver}: run make matrix; {sorted(cases - known)}"
 
@@ -99,27 +99,23 @@ def test_the_results_of_a_store_stand_beside_its_drivers(tmp_path: Path, monkeyp
 def test_cells() -> None:
     by_name = {behaviour.name: behaviour for behaviour in BEHAVIOURS}
     nothing = Capabilities()
-    everything = Capabilities(durability="broker", native_delay=True, emulates=frozenset({"native_delay"}), peek=True)
+    everything = Capabilities("broker", frozenset({"peek"}), emulates=frozenset({"native_delay"}))
     cells = [
         (by_name[name].cell(nothing), by_name[name].cell(everything))
         for name in ("confirmed outlives the process", "delay", "peek", "redrive")
     ]
-    assert cells == [("refused", "native"), ("refused", "emulated"), ("refused", "native"), ("emulated", "emulated")]
-    limits = Capabilities(store=True), Capabilities(limits=frozenset({"rate"}))
+    assert cells == [("refused", "native"), ("native", "emulated"), ("refused", "native"), ("emulated", "emulated")]
+    limits = Capabilities(abilities=frozenset({"store"})), Capabilities(abilities=frozenset({"limits"}))
     assert [by_name["`limit`: messages in a time"].cell(each) for each in (nothing, *limits)] == [
         "with a store", "emulated", "native",
     ]  # fmt: skip
 
 
 def test_every_capability_has_a_row() -> None:
-    flags = {name for name, value in vars(Capabilities).items() if value is False}
-    flags |= {
-        name for name in Capabilities.__dataclass_fields__ if Capabilities.__dataclass_fields__[name].type == "bool"
-    }
-    flags -= {"declares_priorities", "sees_silence"}  # no abilities, but what a queue must say, and how a death is seen
+    flags: set[str] = {*get_args(Ability), *DUTIES, "multi_process"}
+    flags -= {"declares_priorities", "sees_silence"}  # what a queue must say, and how a death is seen
     flags |= {f"unique:{part}" for part in {*SPANS, *ACTS} - {"keep"}}  # without keep there would be nothing
-    flags |= {f"limits:{part}" for part in ("rate", "concurrency")}
-    assert flags == {behaviour.capability for behaviour in BEHAVIOURS} - {"", "durable"}
+    assert flags == {behaviour.capability for behaviour in BEHAVIOURS} - {""}
 
 
 def test_several_suites_of_a_driver_are_one_result() -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.system.event_loop import new_event_loop
-from tasuki.system.loop_thread import LoopThread
+from tasuki.system.loop_thread import LoopThread, new_event_loop
 
 
 async def kind() -> str:

@@ -10,7 +10,7 @@ import pytest
 from tasuki.desk.api import answers
 from tasuki.moments import dated, iso, moments_in, plain, unix
 from tasuki.state.pauses import Pause
-from tasuki.state.presence import RunningMessage
+from tasuki.state.worker_record import RunningMessage
 
 
 @pytest.mark.parametrize(

@@ -19,22 +19,16 @@ from directory_driver.entry import Entry, Step, entries_in
 from directory_driver.settings import DirectorySettings
 from tasuki.clock import Clock
 from tasuki.contracts import driver as contract
-from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard, not_declared
+from tasuki.drivers.toolkit.results import check_bounds
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome, UnsupportedError
 
 
 class DirectoryDriver(contract.Driver):
     capabilities = contract.Capabilities(
-        durability="process",
-        multi_process=True,
-        ordered=True,
-        native_delay=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        delete=True,
+        "process",
+        frozenset({"ordered", "leases", "exact_depth"}),
     )
 
     def __init__(self, name: str, settings: DirectorySettings, clock: Clock) -> None:

@@ -20,7 +20,7 @@ class DirectorySettings(Config):
 KIND = DriverKind(
     DRIVER_PREFIX + "directory",
     DirectorySettings,
-    contract=5,
+    contract=6,
     driver="directory_driver.driver:DirectoryDriver",
     place=lambda settings, root: os.path.realpath(root / settings.path),
 )

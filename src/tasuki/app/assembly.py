@@ -25,13 +25,13 @@ from tasuki.app.state.pausing import pause_of
 from tasuki.app.state.workers import consumers_at, depth_at
 from tasuki.app.tasks.called import handler_for, idempotency_of, policy_of
 from tasuki.clock import Clock
-from tasuki.consumers.batches.cutting import Batching
+from tasuki.consumers.batch import Batching
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.tasks import Tasks
-from tasuki.consumers.reports.present import Describer
+from tasuki.consumers.reports.snapshot import Describer
 from tasuki.contracts.context import Around
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Handler
@@ -71,11 +71,10 @@ from tasuki.kinds.tracing import trace_all
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes
-from tasuki.state.attendance import Attendance
-from tasuki.state.presence import WorkerHealth
 from tasuki.state.shared import States
-from tasuki.supervisor.restart import RestartPolicy
-from tasuki.supervisor.spec import ServiceSpec
+from tasuki.state.worker_heartbeat import Attendance
+from tasuki.state.worker_record import WorkerHealth
+from tasuki.supervisor.spec import RestartPolicy, ServiceSpec
 
 _DECLARATION = 0.05
 """Seconds added to a driver's ``start_timeout`` for each of its queues."""

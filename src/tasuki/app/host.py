@@ -27,7 +27,7 @@ from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.stores import Opened
 from tasuki.message import HeaderValue, Message
-from tasuki.queues.messages.reply_to import reply_queue_id
+from tasuki.queues.messages.headers import reply_queue_id
 from tasuki.queues.queue import Queue
 from tasuki.registry.references import did_you_mean
 from tasuki.security.guard import Guard

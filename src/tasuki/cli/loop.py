@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from tasuki.cli.exits import ERROR
 from tasuki.cli.worker.descriptors import Descriptors
-from tasuki.system.event_loop import new_event_loop
+from tasuki.system.loop_thread import new_event_loop
 from tasuki.system.stopping import leave
 
 T = TypeVar("T")

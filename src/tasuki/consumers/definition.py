@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
-from tasuki.consumers.batches.cutting import Batching
+from tasuki.consumers.batch import Batching
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.idempotency import Idempotency
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from tasuki.consumers.reports.reporting import Report
     from tasuki.security.guard import Guard
-    from tasuki.state.attendance import Attendance
     from tasuki.state.shared import SharedState
+    from tasuki.state.worker_heartbeat import Attendance
     from tasuki.tracing.consumer import ConsumerTracing
 
 

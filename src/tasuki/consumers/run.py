@@ -11,14 +11,14 @@ from itertools import repeat
 from operator import attrgetter, contains
 from typing import TYPE_CHECKING, Any
 
-from tasuki.consumers.batches.executor import BatchExecutor
-from tasuki.consumers.batches.gatherer import Gatherer
+from tasuki.consumers.batch_executor import BatchExecutor
 from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.controlled import ControlledFetching
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.keeper import Holding, lease_of
 from tasuki.consumers.fetching.window import Keeping, Window, prefetch_for
+from tasuki.consumers.gatherer import Gatherer
 from tasuki.consumers.handling.executor import Executor
 from tasuki.consumers.handling.middleware import ConsumeMiddleware
 from tasuki.consumers.handling.overtime import Overtime
@@ -26,11 +26,10 @@ from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.handling.shared import SharedPool
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
-from tasuki.consumers.jobs.overdue import Timeouts, shortest_limit
-from tasuki.consumers.jobs.parts import jobs_of
-from tasuki.consumers.reports.lines import Lines
-from tasuki.consumers.reports.lines import log as line_log
-from tasuki.consumers.reports.reporting import AutoAckReporting, Report, Reporting
+from tasuki.consumers.jobs.job_layers import jobs_of
+from tasuki.consumers.jobs.timeouts import Timeouts, shortest_limit
+from tasuki.consumers.reports.reporting import AutoAckReporting, Lines, Report, Reporting
+from tasuki.consumers.reports.reporting import log as line_log
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.contracts.driver import Receipt, Received, Release, Settlement
@@ -38,8 +37,8 @@ from tasuki.errors import LifecycleError, StopTimeoutError
 from tasuki.message import FAILURES
 from tasuki.observe.events import Event, events_of
 from tasuki.observe.log import DeliveryLogger
-from tasuki.queues.messages.waiting import counted
-from tasuki.queues.observing import told_of_settled
+from tasuki.queues.dead_letter import counted
+from tasuki.queues.middleware import told_of_settled
 
 if TYPE_CHECKING:
     from tasuki.consumers.reach.host import Host

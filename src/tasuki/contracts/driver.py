@@ -11,19 +11,22 @@ than the one it is given, or catches CancelledError. Nothing but DriverError lea
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from tasuki.contracts.clauses import CONTRACT
+from tasuki.contracts.groups import Browses, Changes, Keeps, Transacts
 from tasuki.contracts.moving import publish_then_ack
 from tasuki.contracts.results import Answers
-from tasuki.contracts.state.store import Store
 from tasuki.contracts.values import (
     ACTS,
     DURABILITIES,
+    DUTIES,
+    GROUP_VERBS,
     NACK_ERROR_CHARS,
     SILENCE,
     SPANS,
+    Ability,
     Ack,
     Act,
     Capabilities,
@@ -49,19 +52,17 @@ from tasuki.contracts.values import (
     Where,
     place_of,
 )
-from tasuki.contracts.within import Within
-from tasuki.errors import DriverError, UnsupportedError
-from tasuki.message import Message
+from tasuki.errors import DriverError
 
 __all__ = [
-    "ACTS", "CONTRACT", "DURABILITIES", "NACK_ERROR_CHARS", "SILENCE", "SPANS", "Ack", "Act", "Answers", "Capabilities",
-    "Causes", "Depth", "Driver", "Durability", "Kept", "Limit", "Merged", "Move", "Nack", "Occupancy", "Outgoing",
-    "QueueSpec", "Receipt", "Received", "Release", "Settlement", "Span", "Transfer", "Unique", "Waiting", "Where",
-    "place_of",
+    "ACTS", "CONTRACT", "DURABILITIES", "DUTIES", "NACK_ERROR_CHARS", "SILENCE", "SPANS", "Ability", "Ack", "Act",
+    "Answers", "Capabilities", "Causes", "Depth", "Driver", "Durability", "Kept", "Limit", "Merged", "Move", "Nack",
+    "Occupancy", "Outgoing", "QueueSpec", "Receipt", "Received", "Release", "Settlement", "Span", "Transfer",
+    "Unique", "Waiting", "Where", "place_of",
 ]  # fmt: skip
 
 
-class Driver(Within, ABC):
+class Driver(Browses, Changes, Transacts, Keeps, ABC):
     """Speaks to one broker. All times are float seconds; all verbs may raise DriverError and nothing else.
 
     Every verb must keep clauses 13, 14, 32 and 34. Its docstring says what else it must do, as far as the capabilities
@@ -69,8 +70,17 @@ class Driver(Within, ABC):
     """
 
     capabilities: ClassVar[Capabilities]
+    """Without the verbs that the class defines: these are added."""
     tells_options: ClassVar[bool] = True
     """Whether ``inspect`` can tell options that are in force; False: the broker shows none to a client."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Claim the verbs of the groups that the class has."""
+        super().__init_subclass__(**options)
+        claimed: Capabilities | None = getattr(cls, "capabilities", None)
+        if claimed is not None:
+            defined = [verb for verb in GROUP_VERBS if getattr(cls, verb) is not getattr(Driver, verb)]
+            cls.capabilities = claimed.also(*defined)
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -215,13 +225,13 @@ class Driver(Within, ABC):
         default publishes and then acks: a kill in between leaves both, and so does a stale receipt.
 
         Must: leave the delivery held if the messages cannot be stored, and report stale receipts (36). May: take one
-        step (``atomic_move``). Need not: do so for all queues (``is_move_atomic``).
+        step (``is_move_atomic``). Need not: do so for all queues (``is_move_atomic``).
         """
         return await publish_then_ack(self, queue, batch)
 
     def is_move_atomic(self, queue: str, to: str) -> bool:
         """Whether a move from one queue to the other is one step; a look-up, without a request to the broker."""
-        return self.capabilities.atomic_move
+        return self.capabilities.has("move")
 
     def counts_releases(self, queue: str, receipt: Receipt) -> bool:
         """Whether a release of this delivery counts as an attempt; a look-up, without a request to the broker.
@@ -265,77 +275,7 @@ class Driver(Within, ABC):
         depth = await self.depth(queue)
         return Occupancy(depth.ready > 0, depth.message_count > depth.ready)
 
-    async def peek(self, queue: str, limit: int, after: int = 0) -> list[Message]:
-        """Show ``limit`` waiting messages (ready, then delayed) from number ``after`` on.
-
-        Must: leave them untouched (24), show their last errors if ``keeps_errors`` (38), name their places (57), and
-        say when they are ready and how often they have failed (60).
-        """
-        raise self._unsupported("peek", queue)
-
-    async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
-        """Show the waiting messages of these ids by a search.
-
-        Must: leave them untouched (51), and show them as ``peek`` (57, 60).
-        """
-        raise self._unsupported("find messages by their ids", queue)
-
-    async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
-        """Where the messages of these ids are, by a search; an id without a message is left out.
-
-        Must: see held messages too, need one request, and change nothing (59).
-        """
-        raise self._unsupported("locate messages by their ids", queue)
-
-    async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
-        """Count the waiting messages by their causes: the ``most`` largest groups, ``also``, and all others.
-
-        Must: count all, and leave them untouched (52). Need not: be quick with millions of messages.
-        """
-        raise self._unsupported("count messages by their causes", queue)
-
-    async def peek_cause(
-        self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
-    ) -> list[Message]:
-        """Show ``limit`` waiting messages of a cause in the order in which they were stored, or from the newest back.
-
-        Must: leave them untouched (53), and show them as ``peek`` (57, 60). May: take longer the larger ``after`` is.
-        """
-        raise self._unsupported("show messages by their causes", queue)
-
-    async def purge(self, queue: str) -> int:
-        """Remove the messages that are not held; returns how many. Must: keep those published meanwhile (24)."""
-        raise self._unsupported("purge", queue)
-
-    async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
-        """Remove the messages of these ids by a search; returns how many.
-
-        ``places``: where they were shown (``Waiting.place``); none: each message of the ids. Must: keep held ones (37),
-        and with places all others of the ids (57).
-        """
-        raise self._unsupported("remove messages by their ids", queue)
-
-    async def expedite(self, queue: str, ids: Collection[str]) -> int:
-        """End the delays of messages of these ids; returns how many there were. Must: keep all else of them (49)."""
-        raise self._unsupported("end the delays of messages by their ids", queue)
-
-    async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Sequence[DriverError | None]:
-        """Store messages in other queues, each in the place of a waiting message of this one; nothing is ever held.
-
-        For people who look at messages and then act: a letter is sent back, changed, put aside. Returns an empty
-        sequence if all are done, else one item per transfer, in order: None where done, else the error:
-        MessageNotFoundError, or an error of ``publish``. Raises DriverError when the whole batch shares its fate.
-
-        Must: leave both queues as they were where it answers an error (50); take out only the message at the place
-        that is named (57). May: search all messages of the queue for an id without a place. Need not: do so between
-        all queues (``can_transfer``).
-        """
-        raise self._unsupported("transfer messages", queue)
-
-    def can_transfer(self, queue: str, to: str) -> bool:
-        """Whether messages can be transferred from one queue to the other; a look-up, without a request to a broker."""
-        return self.capabilities.transfer
-
+    @abstractmethod
     async def delete(self, queue: str) -> None:
         """Remove a declared queue from the broker with all that it holds, and forget that it was declared.
 
@@ -343,11 +283,3 @@ class Driver(Within, ABC):
         declared: their messages to it may be lost, or create it again. Its receipts are stale or not found.
         Must: remove held messages too (27).
         """
-        raise self._unsupported("delete", queue)
-
-    def store(self, name: str) -> Store:
-        """The store of this name at this broker, for as long as the driver is open. Raises UnsupportedError.
-
-        Must: say whether it is there, and make nothing for the answer (62).
-        """
-        raise UnsupportedError(f"driver {self.name!r} has no store: name one of another driver", driver=self.name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Protocol
 
 from tasuki.contracts.results import Answers, Results, answer
-from tasuki.contracts.values import Ack, Capabilities, Merged, Move, Outgoing, Receipt, Settlement
+from tasuki.contracts.values import Ack, Capabilities, Merged, Move, Outgoing, Receipt, Settlement, Transfer
 from tasuki.errors import DriverError, StaleReceiptError
 
 
@@ -26,8 +26,8 @@ def stale(receipt: Receipt, *, driver: str, queue: str) -> StaleReceiptError:
     return StaleReceiptError(problem, driver=driver, queue=queue)
 
 
-def by_target(batch: Sequence[Move], indexes: Sequence[int]) -> dict[str, list[int]]:
-    """The indexes of moves by the queue they go to."""
+def by_target(batch: Sequence[Move] | Sequence[Transfer], indexes: Iterable[int]) -> dict[str, list[int]]:
+    """The indexes of moves or transfers by the queue they go to."""
     targets: dict[str, list[int]] = {}
     for index in indexes:
         targets.setdefault(batch[index].to, []).append(index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import msgspec
@@ -14,7 +14,7 @@ NACK_ERROR_CHARS = 500
 """Most characters of a nack's ``error``."""
 
 SILENCE = 10.0
-"""Seconds without a renewal after which a delivery is silent (61), where ``Capabilities.sees_silence``."""
+"""Seconds without a renewal after which a delivery is silent (61), of a driver that ``sees_silence``."""
 
 Where = Literal["ready", "delayed", "held"]
 """Where a message is: waiting to be received, waiting for its time, or with a receiver."""
@@ -24,77 +24,68 @@ DURABILITIES: tuple[Durability, ...] = ("memory", "process", "broker", "power", 
 """From little to much: each survives what those before it survive."""
 
 
+Ability = Literal[
+    "ordered", "ordering_key", "native_priority", "declares_priorities", "leases", "sees_deaths", "sees_silence",
+    "exact_depth", "keeps_errors", "max_length", "dedup", "limits", "move", "peek", "find", "locate", "causes", "purge",
+    "remove", "expedite", "transfer", "publish_within", "settle_within", "store",
+]  # fmt: skip
+"""What one driver can do and another cannot. A verb of a group (``move`` to ``store``) is claimed by defining it.
+
+ordered: the messages of a publisher arrive in order (12). ordering_key: so do the messages of a key, in turn (22).
+native_priority: the higher comes first (21). declares_priorities: only in a queue declared with ``priorities``.
+leases: deliveries have a lease that must be extended; without it they are bound to the open driver.
+sees_deaths: a delivery whose process died comes back before its lease ends (61), and one whose process lives does not.
+sees_silence: it sees a death by ``SILENCE`` seconds without a renewal, so leases are renewed several times in them.
+exact_depth: ``depth`` counts exactly. keeps_errors: ``peek`` shows the last error of a nack (38).
+max_length, dedup, limits: it keeps these options of a queue (23; 26; 42 to 45, with lanes).
+"""
+GROUP_VERBS: tuple[Ability, ...] = (
+    "move", "peek", "find", "locate", "causes", "purge", "remove", "expedite", "transfer", "publish_within",
+    "settle_within", "store",
+)  # fmt: skip
+"""The verbs that a driver may leave out; the others of a group (``peek_cause``, ``claim_within``) come with these."""
+DUTIES = frozenset({"native_delay", "counts_attempts", "delete"})
+"""What every driver does, as ``Capabilities.has`` and ``emulates`` name it: some build it, where a broker lacks it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """Facts about a driver. The conformance suite proves each claimed fact, and skips the cases of the others."""
 
     durability: Durability = "memory"
     """What a confirmed message survives: nothing, a worker crash, a broker crash, a power loss, the loss of a node."""
-    multi_process: bool = False
-    """Several processes can open the same broker."""
-    ordered: bool = False
-    ordering_key: bool = False
-    native_delay: bool = False
-    native_priority: bool = False
-    declares_priorities: bool = False
-    """Priorities work only in a queue declared with ``priorities``."""
-    counts_attempts: bool = False
-    leases: bool = False
-    """Deliveries have a lease that must be extended; False: they are bound to the open driver."""
-    sees_deaths: bool = False
-    """A delivery whose process died comes back before its lease ends (61), and one whose process lives does not."""
-    sees_silence: bool = False
-    """It sees a death by ``SILENCE`` seconds without a renewal, so leases are renewed several times in them."""
-    exact_depth: bool = False
-    peek: bool = False
-    find: bool = False
-    locate: bool = False
-    """``locate``: it knows by their ids where messages are, held ones included, in one request."""
-    causes: bool = False
-    """``causes`` and ``peek_cause``: it keeps an index of why messages died."""
-    purge: bool = False
-    remove: bool = False
-    expedite: bool = False
-    transfer: bool = False
-    """``transfer`` between the queues of which ``can_transfer`` says so."""
-    keeps_errors: bool = False
-    max_length: bool = False
-    dedup: bool = False
-    """Keeps the ids of a queue's ``dedup_window``."""
-    dedup_window: float | None = None
-    """The only ``dedup_window`` that it can keep, in seconds; None: any."""
-    delete: bool = False
-    atomic_move: bool = False
-    """``move`` is one step, for the queues of which ``is_move_atomic`` says so."""
+    abilities: frozenset[Ability] = frozenset()
     unique: frozenset[str] = frozenset()
     """The spans (``pending``, ``running``, ``window``) and acts (``keep``, ``replace``, ``extend``) of ``Unique``."""
-    unique_window: float | None = None
-    """The longest window of ``Unique`` that it can keep, in seconds; None: any."""
-    limits: frozenset[str] = frozenset()
-    """What it keeps of ``QueueSpec.limit`` where messages are handed out: ``rate``, ``concurrency``."""
-    lanes: bool = False
-    """Keeps ``QueueSpec.fair`` and ``lane_limit``."""
-    transactional: bool = False
-    """Can publish inside the caller's own database transaction."""
-    transactional_settle: bool = False
-    """Can settle there too, and keep the keys of finished work (``claim_within``); only if ``transactional``."""
-    store: bool = False
-    """Has stores for state that all processes share (``Driver.store``)."""
     emulates: frozenset[str] = frozenset()
-    """The capabilities that the driver builds itself, without a feature of the broker's; for the matrix."""
+    """The abilities and duties that the driver builds itself, without a feature of the broker's; for the matrix."""
+    dedup_window: float | None = None
+    """The only ``dedup_window`` that it can keep, in seconds; None: any."""
     max_batch: int = 1000
     """Most messages per ``publish``, ``receive``, ``settle`` and ``extend``."""
     max_message_bytes: int | None = None
     max_delay: float | None = None
     """Longest delay in seconds; None: no limit."""
 
+    @property
+    def multi_process(self) -> bool:
+        """Whether several processes can open the same broker: it is outside of them."""
+        return self.durability != "memory"
+
     def has(self, name: str) -> bool:
-        """Whether it can do this: a field, ``durable``, or a part of a set as in ``unique:replace``."""
-        if name == "durable":
-            return self.durability != "memory"
+        """Whether it can do this: an ability, a duty, ``multi_process``, or a part as in ``unique:replace``."""
         field, _, part = name.partition(":")
-        value = getattr(self, field)
-        return part in value if part else bool(value)
+        if field == "unique":
+            return part in self.unique if part else bool(self.unique)
+        return name in self.abilities or name in DUTIES or (name == "multi_process" and self.multi_process)
+
+    def also(self, *names: Ability) -> Capabilities:
+        """The same with further abilities."""
+        return replace(self, abilities=self.abilities.union(names))
+
+    def without(self, *names: Ability) -> Capabilities:
+        """The same without some abilities."""
+        return replace(self, abilities=self.abilities.difference(names))
 
 
 @dataclass(frozen=True, slots=True)

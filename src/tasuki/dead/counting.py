@@ -28,7 +28,7 @@ async def causes_of(source: Queue, most: int = MOST, also: Collection[str] = ())
     Raises:
         DriverError: the broker refuses. PolicyDeniedError: who asks may not look into it.
     """
-    if not source.driver.capabilities.causes:
+    if not source.driver.capabilities.has("causes"):
         return None
     with suppress(BrokerTimeoutError):
         return await source.causes(most, also)
@@ -42,7 +42,7 @@ async def count_of(source: Queue, cause: str) -> int | None:
 
 async def counted_at(driver: Driver, name: str, cause: str) -> int | None:
     """The same for who has the right already. Raises DriverError."""
-    if cause and driver.capabilities.causes:
+    if cause and driver.capabilities.has("causes"):
         with suppress(BrokerTimeoutError):
             return _of(await driver.causes(name, 0, [cause]), cause)
     return None

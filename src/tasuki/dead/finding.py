@@ -6,7 +6,7 @@ from tasuki.clock import Clock
 from tasuki.dead.held import Held
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
-from tasuki.queues.dead.naming import Names
+from tasuki.queues.dead.letter import Names
 from tasuki.queues.queue import Queue
 
 _WAIT = 2.0
@@ -15,7 +15,7 @@ _WAIT = 2.0
 
 async def letter_of(source: Queue, id: str, clock: Clock) -> Message:
     """The waiting message of an id, the oldest, or of a name. Raises LookupError: there is none; DriverError."""
-    can_peek, name = source.driver.capabilities.peek, Names([id])
+    can_peek, name = source.driver.capabilities.has("peek"), Names([id])
     try:
         found = await (_seen(source, name) if can_peek else _borrowed(source, name, clock))
     except QueueNotFoundError:  # no worker has made it yet
@@ -26,7 +26,7 @@ async def letter_of(source: Queue, id: str, clock: Clock) -> Message:
 
 
 async def _seen(source: Queue, name: Names) -> Message | None:
-    if source.driver.capabilities.find:
+    if source.driver.capabilities.has("find"):
         return next((each for each in await source.driver.find(source.spec.name, name.ids) if name.of(each)), None)
     page, seen = source.driver.capabilities.max_batch, 0
     while more := await source.driver.peek(source.spec.name, page, seen):

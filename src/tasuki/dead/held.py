@@ -49,7 +49,7 @@ class Held:
         """Renew their leases, if a third of them is over."""
         now = self._clock.monotonic()
         driver, spec = self._source.driver, self._source.spec
-        if not self.receipts or not driver.capabilities.leases or now - self._renewed < self.step:
+        if not self.receipts or not driver.capabilities.has("leases") or now - self._renewed < self.step:
             return
         self._renewed = now
         receipts = [*self.receipts]

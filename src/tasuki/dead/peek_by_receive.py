@@ -14,7 +14,7 @@ from tasuki.contracts.driver import Received, Release
 from tasuki.dead.held import settle_all
 from tasuki.dead.host import Host
 from tasuki.errors import DriverError, HeldBackError
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import name_of
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard
 

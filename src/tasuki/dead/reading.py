@@ -100,7 +100,7 @@ async def read(
         DriverError: a broker refuses; HeldBackError: another reader borrows from it. One that cannot show messages
             is then among the ``unseen``, unless it is the only one.
     """
-    mute = [id for id in queues if not borrows and not host.queues[id].driver.capabilities.peek]
+    mute = [id for id in queues if not borrows and not host.queues[id].driver.capabilities.has("peek")]
     if mute and len(mute) == len(queues):
         raise UnsupportedError(_remedy(mute[0], _MUTE), driver=host.queues[mute[0]].driver.name, queue=mute[0])
     reading = _Reading(host, choice, by, clock, shows=shows)
@@ -114,7 +114,7 @@ async def read(
         except QueueNotFoundError:
             continue
         except (DriverError, PolicyDeniedError) as error:
-            if len(queues) == 1 or source.driver.capabilities.peek:
+            if len(queues) == 1 or source.driver.capabilities.has("peek"):
                 raise
             reading.unseen[dead] = _remedy(dead, error)
     return reading.found()
@@ -138,7 +138,7 @@ class _Reading:
 
     async def read(self, source: Queue, origin: str) -> None:
         """Read the letters of a queue; of those that come from ``origin``, unless that is empty."""
-        depth = await source.depth() if source.driver.capabilities.peek else None
+        depth = await source.depth() if source.driver.capabilities.has("peek") else None
         if depth is not None and depth.in_flight:
             self._held[source.id] = depth.in_flight
         causes: Causes | None = None

@@ -13,13 +13,13 @@ from tasuki.dead.counting import count_of, counted_at
 from tasuki.dead.host import Host
 from tasuki.dead.moving.by_receive import ByReceive
 from tasuki.dead.moving.by_transfer import ByTransfer
-from tasuki.dead.moving.places import Form, Places
+from tasuki.dead.moving.places import Form, Places, moves_in_one_step
 from tasuki.dead.moving.progress import Progress
 from tasuki.dead.reading import read
 from tasuki.dead.rules.batch import Batch
 from tasuki.dead.selection import Choice, Chooser, cause_of
 from tasuki.message import new_id
-from tasuki.queues.limits import driver_limits
+from tasuki.queues.policy import driver_limits
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.redrive")
@@ -93,10 +93,8 @@ async def redrive(
     chooser = Chooser(batch, source, clock, ids)
     if limit is not None and limit <= 0:
         return batch
-    able, is_one = source.driver.capabilities, limit == 1 and bool(ids)
-    batch = replace(
-        batch, atomic=able.transfer and able.find and able.peek and (is_one or not driver_limits(source.spec))
-    )
+    is_one = limit == 1 and bool(ids)
+    batch = replace(batch, atomic=moves_in_one_step(source.driver) and (is_one or not driver_limits(source.spec)))
     moving, places = Progress(await _counted(batch, source), clock, progress), Places(host, batch, form)
     await (ByTransfer if batch.atomic else ByReceive)(moving, places, chooser).run()
     if places.forbidden and (guard := host.rights.application) is not None:

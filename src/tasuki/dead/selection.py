@@ -11,12 +11,10 @@ from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.message import BATCH, Message, is_cause
 from tasuki.observe.redact import masked
 from tasuki.queues.dead.groups import KEYS, day_of
-from tasuki.queues.dead.letter import Letter, letter_in
-from tasuki.queues.dead.naming import Names
+from tasuki.queues.dead.letter import Letter, Names, letter_in
 from tasuki.queues.queue import Queue
 from tasuki.security.compare import ComparisonError
-from tasuki.security.expressions.demands import demand_of
-from tasuki.security.expressions.expression import Expression, parse_expression
+from tasuki.security.expressions.expression import Expression, demand_of, parse_expression
 from tasuki.security.expressions.nodes import Node
 
 
@@ -83,7 +81,7 @@ class Choice:
 
     Args:
         where: the expression.
-        ids: of letters, or their names: see :mod:`tasuki.queues.dead.naming`.
+        ids: of letters, or their names: see :mod:`tasuki.queues.dead.letter`.
         masks: whether secrets are compared as their mask: who asks may not know them, and cannot guess them letter by
             letter.
 

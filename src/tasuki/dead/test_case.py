@@ -26,7 +26,7 @@ from tasuki.message import (
 )
 from tasuki.observe.redact import MASK, masked, redact
 from tasuki.queues.dead.cause import normalized
-from tasuki.queues.messages.compression import CompressedCodec
+from tasuki.queues.messages.codec import CompressedCodec
 
 _OF_ONE_PUBLISH = {
     TIMESTAMP,

@@ -79,7 +79,7 @@ class Viewer(Means):
     def keeps(self, queue: str) -> bool:
         """Whether deleted letters of this queue can be brought back. Raises AwayError, KeyError."""
         can = self.site.live.queues[queue].driver.capabilities
-        return can.transfer and can.find and can.peek
+        return can.has("transfer") and can.has("find") and can.has("peek")
 
     async def close(self) -> None:
         """Close the connections and end the thread, within a second: nothing is lost where that is not enough."""

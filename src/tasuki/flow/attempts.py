@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tasuki.contracts.state.store import Store
 from tasuki.queues.dead.attempts import KEPT, AttemptRecord, decode, newest
-from tasuki.state.keys import part_of
+from tasuki.state.records import part_of
 
 ATTEMPTS = "attempts/"
 """Prefix of the keys, by the name of the queue at the broker and the id of the message."""

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tasuki.errors import PublishError
-from tasuki.handlers.converters import to_plain
+from tasuki.handlers.body import to_plain
 from tasuki.message import HeaderValue
-from tasuki.state.keys import part_of
+from tasuki.state.records import part_of
 
 GROUPS = "group/"
 """Prefix of the keys: one for each group, by its id, and below it one for each shard."""

@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from tasuki.errors import HandlerError
-from tasuki.state.keys import part_of
-from tasuki.state.records import read
+from tasuki.state.records import part_of, read
 
 RUNS = "run/"
 """Prefix of the keys: one for each message that has steps, by its queue's name at the broker and its id."""

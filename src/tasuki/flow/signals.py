@@ -12,7 +12,7 @@ from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import MAX_PAGE, Store
 from tasuki.errors import ConflictError, HandlerError
 from tasuki.flow.records import invalid
-from tasuki.handlers.store.values import pack
+from tasuki.handlers.store_values import pack
 
 SIGNALS = "signal/"
 """Prefix of the keys of signals."""
@@ -147,6 +147,6 @@ async def wake(driver: Driver, queue: str, ids: Sequence[str]) -> None:
     Raises:
         DriverError: they may not come now.
     """
-    if driver.capabilities.expedite:
+    if driver.capabilities.has("expedite"):
         for start in range(0, len(ids), _AT_ONCE):
             await driver.expedite(queue, ids[start : start + _AT_ONCE])

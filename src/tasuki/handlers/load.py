@@ -15,7 +15,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from tasuki.errors import HandlerError, HandlerNotFoundError
-from tasuki.observe.frames import format_error
+from tasuki.observe.tracebacks import format_error
 
 
 def load_path(path: str) -> Any:

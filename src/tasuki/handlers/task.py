@@ -8,8 +8,7 @@ from typing import Any
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
-from tasuki.handlers.arguments import Arguments
-from tasuki.handlers.binding import Bound, getter_of
+from tasuki.handlers.arguments import Arguments, Caller, getter_of
 from tasuki.handlers.python import PythonHandler, refuse_generator
 from tasuki.handlers.signature import Parameter, Role, describe, read_arguments
 
@@ -36,7 +35,7 @@ class PythonTask(PythonHandler):
         self._arguments = Arguments(function, self._provided)
         return self._arguments.parameters
 
-    def _bound(self, function: Callable[..., Any]) -> Bound:
+    def _bound(self, function: Callable[..., Any]) -> Caller:
         assert self._arguments is not None
         return self._arguments.caller(function)
 
@@ -51,7 +50,7 @@ class PythonGiveUp(PythonHandler):
     def _read(self, function: Callable[..., Any]) -> tuple[Parameter, ...]:
         return read_arguments(function, self._provided)
 
-    def _bound(self, function: Callable[..., Any]) -> Bound:
+    def _bound(self, function: Callable[..., Any]) -> Caller:
         own = [(each.name, each.has_default) for each in self._parameters if each.role is Role.EXTRA]
         injected = {each.name: getter_of(each) for each in self._parameters if each.role is not Role.EXTRA}
 

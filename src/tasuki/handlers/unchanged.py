@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from tasuki.errors import HandlerError
-from tasuki.handlers.converters import has_converter
+from tasuki.handlers.body import has_converter
 
 _TYPED = "or publish an object with fields of these types (a dataclass, msgspec.Struct or pydantic model)"
 _MOST_SHOWN = 40

@@ -35,7 +35,7 @@ from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
 from tasuki.kinds.limiting import lane_limit_of, limit_of_driver, limit_of_workers, turn_of
 from tasuki.kinds.stores import Opened, driver_store, memory_store
-from tasuki.queues.messages.compression import require
+from tasuki.queues.messages.codec import require
 from tasuki.queues.policy import QueuePolicy, ResultPolicy
 
 if TYPE_CHECKING:
@@ -206,8 +206,7 @@ def build_handler(
     assert isinstance(config, PythonFunctionConfig)
     if config.isolation == "process":
         return _isolated_python(id, config, threads, role, prepare_child)
-    from tasuki.handlers.batch import PythonBatch
-    from tasuki.handlers.python import PythonHandler
+    from tasuki.handlers.python import PythonBatch, PythonHandler
     from tasuki.handlers.task import PythonGiveUp, PythonTask
 
     kind = {"task": PythonTask, "on_give_up": PythonGiveUp, "batch": PythonBatch}.get(role, PythonHandler)
@@ -252,8 +251,7 @@ def _isolated_python(
 
 
 def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: int) -> Handler:
-    from tasuki.handlers.lua.limits import LuaLimits
-    from tasuki.handlers.lua.script import LuaScript
+    from tasuki.handlers.lua.script import LuaLimits, LuaScript
 
     limits = config.limits
     script = LuaScript(
@@ -269,7 +267,7 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
 
         return IsolatedLuaHandler(script, processes=_processes(config, threads), limits=_limits(config))
     if config.pool is not None:
-        from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
+        from tasuki.handlers.lua.remote.shared import ThreadedLuaHandler
 
         return ThreadedLuaHandler(script, threads=config.pool.workers)
     from tasuki.handlers.lua.remote.shared import SharedLuaHandler
@@ -278,7 +276,7 @@ def _lua_handler(project: Project, id: str, config: LuaFunctionConfig, threads: 
 
 
 def _lua_source(project: Project, id: str, config: LuaLibraryConfig) -> Any:
-    from tasuki.handlers.lua.source import LuaSource
+    from tasuki.handlers.lua.script import LuaSource
 
     name = _relative(config.source.file, project) if config.source.file else id
     return LuaSource(config.source.text, name)
@@ -291,7 +289,7 @@ def _relative(file: Path, project: Project) -> str:
 
 
 def _lua_imports(project: Project, config: LuaLibraryConfig) -> Mapping[str, Any]:
-    from tasuki.handlers.lua.source import LuaLibrary
+    from tasuki.handlers.lua.script import LuaLibrary
 
     libraries = {}
     for alias, id in config.imports.items():

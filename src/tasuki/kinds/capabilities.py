@@ -37,5 +37,9 @@ def all_capabilities() -> dict[str, Capabilities]:
 
 def priority_advice(queue: str) -> str:
     """What to write at a queue whose driver must know of priorities beforehand, and which drivers need no line."""
-    free = [name for name, has in all_capabilities().items() if has.native_priority and not has.declares_priorities]
+    free = [
+        name
+        for name, has in all_capabilities().items()
+        if has.has("native_priority") and not has.has("declares_priorities")
+    ]
     return f"add 'requires: [priority]' to the entry {queue!r} (these drivers need no such line: {', '.join(free)})"

@@ -1,8 +1,6 @@
-"""Limiting: divides a queue's limit between its driver and its workers."""
+"""Limiting: whether a queue's limit is kept by its driver or its workers."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 from tasuki.contracts.driver import Capabilities, Limit
 from tasuki.kinds.entries.messages.limits import limit_of_lanes, whole_limit
@@ -10,27 +8,13 @@ from tasuki.kinds.entries.queue import QueueConfig
 
 
 def limit_of_driver(config: QueueConfig, capabilities: Capabilities | None) -> Limit | None:
-    """The limit over the whole queue, as far as its driver keeps it; without ``capabilities``: all of it."""
-    limit = _whole(config)
-    if limit is None or capabilities is None:
-        return limit
-    rate = limit.rate if "rate" in capabilities.limits else None
-    places = limit.concurrency if "concurrency" in capabilities.limits else None
-    return _some(Limit(rate, limit.burst if rate is not None else 1, places))
+    """The limit over the whole queue, if its driver keeps limits, as it does without ``capabilities``."""
+    return _whole(config) if capabilities is None or capabilities.has("limits") else None
 
 
 def limit_of_workers(config: QueueConfig, capabilities: Capabilities | None) -> Limit | None:
-    """The rest of it."""
-    limit, kept = _whole(config), limit_of_driver(config, capabilities)
-    if limit is None or kept is None:
-        return limit
-    rest = replace(
-        limit,
-        rate=None if kept.rate is not None else limit.rate,
-        burst=1 if kept.rate is not None else limit.burst,
-        concurrency=None if kept.concurrency is not None else limit.concurrency,
-    )
-    return _some(rest)
+    """The limit over the whole queue, if its driver keeps none."""
+    return None if limit_of_driver(config, capabilities) else _whole(config)
 
 
 def lane_limit_of(config: QueueConfig) -> Limit | None:

@@ -12,8 +12,7 @@ from pydantic_core import ErrorDetails
 
 from tasuki.errors import InvalidEntryError
 from tasuki.fields.types import Config
-from tasuki.observe.redact import MASK, redact
-from tasuki.observe.secrets.names import is_secret_name
+from tasuki.observe.redact import MASK, is_secret_name, redact
 from tasuki.registry.entry import Entry, KeyPath
 from tasuki.registry.references import did_you_mean
 from tasuki.registry.shown import HIDDEN, describe, placeholder_values

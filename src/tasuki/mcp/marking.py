@@ -16,7 +16,7 @@ from tasuki.desk.api import answers
 from tasuki.moments import iso, moments_in
 from tasuki.observe.plain import cut, escape_lines
 from tasuki.observe.redact import masked, redact
-from tasuki.state.presence import PresentConsumer, RunningMessage, WorkerHealth
+from tasuki.state.worker_record import PresentConsumer, RunningMessage, WorkerHealth
 
 UNTRUSTED = "untrusted"
 NOTICE = (

@@ -11,8 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from tasuki.observe.redact import MASK, is_nothing, redact
-from tasuki.observe.secrets.names import is_secret_name
+from tasuki.observe.redact import MASK, is_nothing, is_secret_name, redact
 
 MAX_TEXT = 8_192
 """Longest text of one value, in characters."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
+from tasuki.backoff import Backoff
 from tasuki.contracts.driver import Answers, Driver, Merged, Outgoing
 from tasuki.errors import (
     BrokerTimeoutError,
@@ -23,17 +25,85 @@ from tasuki.errors import (
     ThrottledError,
 )
 from tasuki.observe.metrics import Histogram
-from tasuki.queues.busy_keys import BusyKeys
+
+Result = DriverError | Merged | None
+
+PAUSES = Backoff(initial_delay=0.02, max_delay=0.5, backoff_factor=2.0)
+"""Seconds between two attempts."""
+
+
+class _Waiting(NamedTuple):
+    message: Outgoing
+    deadline: float
+    is_given_up: Callable[[], bool]
+    resolve: Callable[[Result], None]
+
+
+class BusyKeys:
+    """The busy keys of one batcher. ``publish`` stores a batch, and returns one result a message.
+
+    ``waits_for_room``: when a message finds its queue full, too.
+    """
+
+    def __init__(
+        self, publish: Callable[[list[Outgoing]], Awaitable[Sequence[Result]]], *, waits_for_room: bool = False
+    ) -> None:
+        self._publish = publish
+        self._again = (KeyBusyError, QueueFullError) if waits_for_room else (KeyBusyError,)
+        self._waiting: list[_Waiting] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def add(
+        self,
+        message: Outgoing,
+        deadline: float,
+        is_given_up: Callable[[], bool],
+        resolve: Callable[[Result], None],
+    ) -> None:
+        """Try a message again until ``deadline`` by the loop's clock, and tell the last result.
+
+        ``is_given_up``: whether its publisher has gone, so that it is not tried any more.
+        """
+        self._waiting.append(_Waiting(message, deadline, is_given_up, resolve))
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="publish busy keys")
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while self._waiting:
+            failures += 1
+            await asyncio.sleep(min(PAUSES.delay(failures), max(self._first() - loop.time(), 0.0)))
+            tried, self._waiting = [each for each in self._waiting if not each.is_given_up()], []
+            if not tried:
+                continue
+            results = await self._publish([each.message for each in tried])
+            for each, result in zip(tried, results, strict=True):
+                if isinstance(result, self._again) and loop.time() < each.deadline:
+                    self._waiting.append(each)
+                else:
+                    each.resolve(result)
+                    failures = 0
+
+    def _first(self) -> float:
+        return min(each.deadline for each in self._waiting)
+
 
 MAX_PENDING = 10_000
 """Most messages that wait in this process for one queue; further ones are rejected as throttled."""
 
+
 _BUSY = "earlier publishes took until the deadline; nothing was stored: publish again, or give a longer timeout"
+
 _FULL_WAIT = 0.002
+
 _FULL_WAIT_MAX = 0.05
+
 _FULL_MARGIN_MAX = 1.0
 """Most seconds before its deadline at which a publish fails as the queue is full: one slow answer proves little."""
+
 _SWEEP = 0.05
+
 
 Results = list[DriverError | Merged | None]
 
@@ -111,7 +181,7 @@ class Batcher:
         if asyncio.get_running_loop() is not self._loop:
             raise LifecycleError(
                 f"queue {self._queue!r} was opened in another event loop, so it cannot be published to from this one: "
-                "use asyncio.run_coroutine_threadsafe(…, app.loop), or open another App here"
+                "use asyncio.run_coroutine_threadsafe(…, app._runtime.loop), or open another App here"
             )
 
     async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:

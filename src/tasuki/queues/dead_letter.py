@@ -1,11 +1,13 @@
-"""The form of a message in a dead-letter queue, and after a redrive."""
+"""The form of a message in a dead-letter queue, after a redrive, and after a move."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-from tasuki.contracts.driver import Outgoing
+from msgspec.structs import replace
+
+from tasuki.contracts.driver import Outgoing, Received, Waiting
 from tasuki.errors import MAX_ERROR_CHARS
 from tasuki.message import (
     ATTEMPT_RECORDS,
@@ -23,6 +25,7 @@ from tasuki.message import (
     FAILURES,
     GROUP,
     LAST_ERROR,
+    LAST_ERROR_TIME,
     LAST_TRACEBACK,
     ORIGINAL_QUEUE,
     PARTITION_KEY,
@@ -31,21 +34,22 @@ from tasuki.message import (
     REDRIVEN,
     RULES,
     SIGNATURE,
+    HeaderValue,
     Message,
     is_reserved,
 )
 from tasuki.queues.dead.attempts import AttemptRecord, header_of, round_of
-from tasuki.queues.dead.cause import cause_of
-from tasuki.queues.dead.origin import Origin, origin_in
-from tasuki.queues.messages.waiting import is_letter, moved
+from tasuki.queues.dead.cause import Origin, cause_of, origin_in
 
 Reason = Literal[
     "max_attempts", "not_retryable", "rejected", "expired", "undecodable", "invalid", "unsigned", "worker_died",
     "unknown_task", "cancelled",
 ]  # fmt: skip
 
+
 OF_LETTERS = tuple(reason for reason in get_args(Reason) if reason != "cancelled")
 """The reasons that a message is a dead letter for: a cancelled one is acked."""
+
 
 KEPT_AT_REDRIVE = (SIGNATURE, GROUP, RULES, EDITED_BY, EDITED_FROM)
 """Headers of Tasuki's own that a redriven message keeps."""
@@ -128,3 +132,50 @@ def redriven(message: Message, now: float | None = None) -> Outgoing:
         priority=priority if isinstance(priority, int) else 0,
         key=str(key) if key is not None else None,
     )
+
+
+OF_A_LETTER = frozenset({DEAD_LETTER_REASON, DEAD_LETTER_TIME, ORIGINAL_QUEUE})
+"""Headers of which each dead letter has some, and no other message."""
+
+_SHOWN = frozenset({LAST_ERROR, LAST_ERROR_TIME})
+"""Headers that drivers add for people who look (38): no receiver sees them."""
+
+
+def is_letter(message: Message) -> bool:
+    """Whether it has died; else it waits, for its time, for another attempt or for a consumer."""
+    return not OF_A_LETTER.isdisjoint(message.headers)
+
+
+def moved(message: Message) -> Outgoing:
+    """A waiting message for another queue, at any broker: the same, with its key, priority, delay and failed attempts.
+
+    A broker counts the attempts of its own deliveries alone. So the message carries the earlier ones in a header, and
+    ``counted`` adds them.
+    """
+    headers = {name: value for name, value in message.headers.items() if name not in _SHOWN}
+    failures = _carried(headers)
+    if isinstance(message, Waiting):
+        failures += message.failures
+    elif isinstance(message, Received):
+        failures += message.attempt - 1
+    if failures:
+        headers[FAILURES] = failures
+    priority, key = headers.get(PRIORITY), headers.get(PARTITION_KEY)
+    return Outgoing(
+        message.id,
+        message.body,
+        headers,
+        delay=message.delay if isinstance(message, Waiting) else 0.0,
+        priority=priority if isinstance(priority, int) else 0,
+        key=str(key) if key is not None else None,
+    )
+
+
+def counted(received: Received) -> Received:
+    """The delivery with the failed attempts that the message had in other queues; the driver keeps its own."""
+    return replace(received, attempt=received.attempt + _carried(received.headers))
+
+
+def _carried(headers: dict[str, HeaderValue]) -> int:
+    failures = headers.get(FAILURES)
+    return max(failures, 0) if isinstance(failures, int) else 0

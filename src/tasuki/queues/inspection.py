@@ -13,17 +13,16 @@ from tasuki.contracts.driver import Causes, Depth, Driver, Merged, Occupancy, Ou
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.handlers.body import make_decoder
 from tasuki.message import CONTENT_TYPE, Message
-from tasuki.queues.dead.naming import Names
-from tasuki.queues.limits import limit_facts
+from tasuki.queues.dead.letter import Names
 from tasuki.queues.messages.codec import Codecs
-from tasuki.queues.policy import QueuePolicy
+from tasuki.queues.policy import QueuePolicy, limit_facts
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
 
 
 class Waits(Protocol):
-    """Keeps the first record of each message; see :class:`tasuki.state.jobs.waits.Waits`."""
+    """Keeps the first record of each message; see :class:`tasuki.state.job_records.Waits`."""
 
     async def note(self, messages: Sequence[Outgoing], versions: Mapping[str, int] | None = None) -> None:
         """Record that confirmed messages wait; ``versions``: by id, of the records that are replaced."""
@@ -88,7 +87,7 @@ class Inspection:
         ``is_estimate`` is there, and true, only if there were too many messages to count; ``paused`` only while the
         queue is paused: ``until`` (Unix seconds, or None), ``actor``, ``at``, ``reason``; ``is_pause_unknown`` is set,
         and true, only if the store does not answer within two seconds; ``limit`` and ``fair`` only if the queue has
-        them: see :func:`tasuki.queues.limits.limit_facts`.
+        them: see :func:`tasuki.queues.policy.limit_facts`.
         """
         return await self.info_by(self.find_consumers, self.find_depth)
 
@@ -157,7 +156,7 @@ class Inspection:
     async def remove(self, ids: Collection[str]) -> int:
         """Remove the messages of these ids that no consumer holds, each message of an id; returns how many.
 
-        A name (:mod:`tasuki.queues.dead.naming`) means one message alone, where the driver can ``find`` it.
+        A name (:mod:`tasuki.queues.dead.letter`) means one message alone, where the driver can ``find`` it.
         """
         with self._permitted("queue.admin.remove", "remove messages from"):
             return await self._remove_named(Names(ids)) + await self.driver.remove(self.spec.name, ids)
@@ -192,7 +191,7 @@ class Inspection:
         return f"it was read as {codec.name}, {why}"
 
     async def _remove_named(self, names: Names) -> int:
-        if not names.marked or not self.driver.capabilities.find:
+        if not names.marked or not self.driver.capabilities.has("find"):
             return 0
         shown = await self.driver.find(self.spec.name, names.marked)
         found = {name: each for each in reversed(shown) if (name := names.of(each)) not in ("", each.id)}
@@ -221,7 +220,7 @@ class Inspection:
         """The same error, or, for a priority in a queue without priorities, one with the remedy."""
         if not (message.priority and isinstance(error, UnsupportedError)) or self.spec.priorities:
             return error
-        if not self.driver.capabilities.declares_priorities:
+        if not self.driver.capabilities.has("declares_priorities"):
             return error
         text = f"queue {self.id!r} was declared without priorities; {self.policy.priority_advice()}"
         told = UnsupportedError(text, driver=self.driver.name, queue=self.id)

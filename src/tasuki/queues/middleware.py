@@ -1,19 +1,22 @@
-"""Middleware of a queue: functions around ``publish``, composed once for each queue."""
+"""Functions around ``publish``: the middleware of a queue, composed once, and the observers of the app."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Answers, Merged, Outgoing, Receipt, Settlement
+from tasuki.contracts.observer import Observer
 from tasuki.errors import DriverError, TasukiError
 from tasuki.queues.messages.message_builder import Envelope, GroupEnvelope
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
 
 Publish = Callable[[Envelope[Any]], Awaitable[Confirmed]]
 """The publish with the middleware inside of the present one; raises as ``Queue.publish`` does."""
+
 
 PublishMiddleware = Callable[[Envelope[Any], Publish], Awaitable[Confirmed]]
 """Awaits the given ``Publish`` with the envelope or a changed one and returns its result, or raises."""
@@ -34,6 +37,7 @@ class Sending(NamedTuple):
 
 Load = Callable[[], PublishMiddleware]
 """Imports the function of a middleware entry."""
+
 
 Send = Callable[[Envelope[Any], Sending], Awaitable[Confirmed]]
 
@@ -97,3 +101,67 @@ def _wrapped(layer: PublishMiddleware, inner: Send) -> Send:
 
 def _send(inner: Send, sending: Sending, envelope: Envelope[Any]) -> Awaitable[Confirmed]:
     return inner(envelope, sending)
+
+
+_log = logging.getLogger("tasuki.observer")
+
+
+Tell = Callable[..., None]
+
+
+def tell(observers: Iterable[Observer], method: str) -> Tell | None:
+    """A function that calls the method of each observer that overrides it; None: no observer does."""
+    own = getattr(Observer, method)
+    told = [getattr(observer, method) for observer in observers if getattr(type(observer), method) is not own]
+    return _contained(told, method) if told else None
+
+
+def of_stored(told: Tell) -> Callable[[Sequence[Outgoing], Answers], None]:
+    """The same for a batch as the driver answers it: a message that another one was kept for was not published."""
+
+    def tell_stored(messages: Sequence[Outgoing], answers: Answers) -> None:
+        if any(isinstance(answer, Merged) for answer in answers):
+            pairs = [pair for pair in zip(messages, answers, strict=True) if not _is_kept(pair[1])]
+            messages = [message for message, _ in pairs]
+            answers = [None if isinstance(answer, Merged) else answer for _, answer in pairs]
+        if messages:
+            told(messages, answers)
+
+    return tell_stored
+
+
+OnSettled = Callable[[list[Settlement], Collection[Receipt]], None]
+"""Gets settlements, and the receipts among them that were stale."""
+
+
+def told_of_settled(on_settled: OnSettled, observers: Iterable[Observer], consumer: str) -> OnSettled:
+    """The same, reported to observers; itself if none of them hears of settlements."""
+    told = tell(observers, "on_settled")
+    if told is None:
+        return on_settled
+
+    def observed(batch: list[Settlement], stale: Collection[Receipt]) -> None:
+        on_settled(batch, stale)
+        told(consumer, batch, stale)
+
+    return observed
+
+
+def _is_kept(answer: object) -> bool:
+    return isinstance(answer, Merged) and answer.how == "kept"
+
+
+def _contained(told: list[Tell], method: str) -> Tell:
+    failed: set[Tell] = set()
+
+    def tell_all(*args: Any) -> None:
+        for each in told:
+            try:
+                each(*args)
+            except Exception:
+                if each not in failed:
+                    failed.add(each)
+                    _log.exception("observer %s fails in %s; later failures there are not logged",
+                                   type(each.__self__).__name__, method)  # type: ignore[attr-defined]  # fmt: skip
+
+    return tell_all

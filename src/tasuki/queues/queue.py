@@ -23,15 +23,14 @@ from tasuki.queues.demand import Demand
 from tasuki.queues.inspection import Inspection, own_copy
 from tasuki.queues.messages.body_type import BodyType, TypedMessageBuilder
 from tasuki.queues.messages.codec import Codecs
+from tasuki.queues.messages.headers import check_reply_to
 from tasuki.queues.messages.message_builder import Envelope, GroupEnvelope, MessageBuilder, seconds
-from tasuki.queues.messages.reply_to import check_reply_to
 from tasuki.queues.messages.signature import Signer
-from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through
-from tasuki.queues.observing import of_stored, tell
+from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through, of_stored, tell
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown, confirmed
-from tasuki.queues.unique.uniqueness import NOTHING_ASKED, Asked, UniqueFor
-from tasuki.queues.unique.windows import FindStore, UniqueWindows
+from tasuki.queues.unique_windows import FindStore, UniqueWindows
+from tasuki.queues.uniqueness import NOTHING_ASKED, Asked, UniqueFor
 from tasuki.units import Duration
 
 if TYPE_CHECKING:

@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tasuki.security.actor import Actor, Request
-from tasuki.security.gate import Decision
-from tasuki.security.guard import Guard, denied
-from tasuki.security.policy import Finding, Policy
-from tasuki.security.scope import Scope
+from tasuki.security.guard import Decision, Guard, denied
+from tasuki.security.policy import Finding, Policy, Scope
 
 NAMESPACE = "queue.admin"
 ADMIN = f"{NAMESPACE}."

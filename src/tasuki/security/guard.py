@@ -1,19 +1,68 @@
-"""Guard: the gate for one identity; it logs and raises each denial."""
+"""Guard: decides whether an identity may do something; it logs and raises each denial."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tasuki.errors import PolicyDeniedError
-from tasuki.security.actor import Actor
-from tasuki.security.gate import Decision, decide, decide_publish
-from tasuki.security.scope import Scope
+from tasuki.security.actor import NO_META, Actor, Request
+from tasuki.security.policy import Scope, ruling_of
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Yes or no, which policy decided (empty: none did), and why."""
+
+    allowed: bool
+    policy: str
+    why: str
+    is_denied: bool = False
+    """Whether a policy said deny, not merely none said allow."""
+
+
+NOBODY_ALLOWED = Decision(True, "", "there is no actor, and security is not strict")
+
+NOBODY_DENIED = Decision(False, "", "there is no actor, and security is strict")
+
+
+def decide(
+    actor: Actor | None,
+    scope: Scope | None,
+    action: str,
+    resource: str,
+    meta: Mapping[str, Any] | None = None,
+    *,
+    strict: bool = False,
+) -> Decision:
+    """With an actor and a scope, the scope must say allow; without, everything is allowed unless security is strict."""
+    if actor is None or scope is None:
+        return NOBODY_DENIED if strict else NOBODY_ALLOWED
+    finding = ruling_of(scope.judge(Request(actor, action, resource, meta or NO_META)))
+    return Decision(finding.ruling == "allow", finding.policy, finding.why, finding.ruling == "deny")
+
+
+def decide_publish(actor: Actor | None, scope: Scope | None, queue: str, *, strict: bool = False) -> Decision:
+    """Whether an actor may publish to a queue: both permissions in one.
+
+    ``queue.publish.queue`` must be allowed on the queue. ``queue.publish`` is the general permission: it is asked of
+    the resource ``""`` and of the queue, and a deny on either denies. It need not be allowed as well: an actor that
+    may publish to this queue may publish, so that one policy on ``app.queue:*`` is enough.
+    """
+    for resource in ("", queue):
+        general = decide(actor, scope, "queue.publish", resource, strict=strict)
+        if general.is_denied:
+            return general
+    return decide(actor, scope, "queue.publish.queue", queue, strict=strict)
+
 
 _log = logging.getLogger("tasuki.security")
 
+
 _MAX_REMEMBERED = 1000
+
 _MAX_RESOURCE = 300
 """Longest name whose decision is cached; longer ones are decided each time."""
 
@@ -61,7 +110,7 @@ class Guard:
             raise denied(self._actor_id, action, resource, problem, decision)
 
     def publish(self, queue: str) -> None:
-        """Both permissions of a publish: see :func:`tasuki.security.gate.decide_publish`. Raises PolicyDeniedError."""
+        """Both permissions of a publish: see :func:`tasuki.security.guard.decide_publish`. Raises PolicyDeniedError."""
         decision = self.decide("queue.publish.queue", queue)
         if decision.allowed:
             return

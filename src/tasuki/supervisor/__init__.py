@@ -1,7 +1,6 @@
 """Keeps services running: dependency order, restart with growing backoff, bounded start and stop."""
 
-from tasuki.supervisor.restart import RestartPolicy
-from tasuki.supervisor.spec import ServiceSpec
+from tasuki.supervisor.spec import RestartPolicy, ServiceSpec
 from tasuki.supervisor.state import State, Status
 from tasuki.supervisor.supervisor import Supervisor
 

@@ -1,4 +1,4 @@
-"""Order of services: when each may start and stop, from their dependencies.
+"""Order of services by their dependencies: when each may start and stop, and which of them a start waits for.
 
 A graph maps each id to the ids that it depends on; ids that are not keys of it are ignored unless said otherwise.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from graphlib import CycleError, TopologicalSorter
+
+from tasuki.supervisor.state import UP, Status
 
 Graph = Mapping[str, Collection[str]]
 
@@ -79,3 +81,31 @@ def may_stop(graph: Graph, live: Collection[str]) -> list[str]:
     """The live ids that no other live id depends on; all of them if they only depend on each other."""
     needed = {dependency for id in live for dependency in graph.get(id, ()) if dependency != id}
     return [id for id in live if id not in needed] or list(live)
+
+
+def find_unsettled(graph: Graph, statuses: Mapping[str, Status], optional: Collection[str]) -> list[str]:
+    """The ids (keys of the graph) that a start still waits for, in order of start.
+
+    A start does not wait for services that are up, optional ones that have failed once, ones that have given up, and
+    dependents of both, which start later by themselves if their dependencies come up.
+    """
+    absent: set[str] = set()
+    waiting = []
+    for id in (id for wave in start_order(graph) for id in wave):
+        status = statuses[id]
+        if status.state in UP:
+            continue
+        has_failed = status.has_given_up or (id in optional and status.failures > 0)
+        if has_failed or any(dependency in absent for dependency in graph[id]):
+            absent.add(id)
+        else:
+            waiting.append(id)
+    return waiting
+
+
+def find_given_up(statuses: Mapping[str, Status], optional: Collection[str]) -> Exception | None:
+    """The error of the first required service that has given up, which ends the start; None: there is none."""
+    for id, status in statuses.items():
+        if status.has_given_up and id not in optional:
+            return status.error
+    return None

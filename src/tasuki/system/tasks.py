@@ -7,7 +7,29 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from tasuki.system.on_failure import OnFailure
+
+class OnFailure:
+    """``with`` calls ``undo`` if the block raises, or is cancelled; ``async with`` awaits it."""
+
+    __slots__ = ("_undo",)
+
+    def __init__(self, undo: Callable[[], Any]) -> None:
+        self._undo = undo
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._undo()
+
+    async def __aenter__(self) -> None:
+        return
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            await self._undo()
+
 
 T = TypeVar("T")
 

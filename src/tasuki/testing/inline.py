@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 from tasuki.app import App
 from tasuki.errors import LifecycleError
 from tasuki.handlers.threads import POOL
-from tasuki.system.loop_calls import SyncCall
-from tasuki.system.loop_thread import LoopThread
+from tasuki.system.loop_thread import LoopThread, SyncCall
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.twin.session import Session
 

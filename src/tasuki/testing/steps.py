@@ -9,7 +9,7 @@ from tasuki.contracts.state.steps import Waited
 from tasuki.errors import HandlerError
 from tasuki.flow.records import check_name
 from tasuki.flow.signals import topic_of, wait_name
-from tasuki.handlers.store.values import packed
+from tasuki.handlers.store_values import packed
 
 T = TypeVar("T")
 _NONE: Any = object()

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from inspect import isawaitable
 from typing import Any
 
-from tasuki.drivers.toolkit.database.given import opened_by
+from tasuki.drivers.toolkit.given import opened_by
 
 
 @asynccontextmanager

@@ -11,10 +11,8 @@ from tasuki.contracts.driver import Ack, Nack, Receipt, Received, Settlement
 from tasuki.contracts.handler import Context, Retry
 from tasuki.message import TRACEPARENT, Message
 from tasuki.observe.trace import CURRENT, NOT_SAMPLED, Headers, OpenSpan, common, is_unsampled
-from tasuki.tracing.deciding import NOT_RECORDED, is_chosen
-from tasuki.tracing.endings import ending_of, is_interruption
-from tasuki.tracing.names import Attributes, Target
-from tasuki.tracing.options import Limit, TraceOptions
+from tasuki.tracing.deciding import NOT_RECORDED, Limit, TraceOptions, is_chosen
+from tasuki.tracing.names import Attributes, Target, ending_of, is_interruption
 from tasuki.tracing.spans import Context as Within
 from tasuki.tracing.spans import Open, SpanKind, Spans, attach, detach, sampled_in
 

@@ -1,13 +1,37 @@
-"""Whether a span is worth a call of OpenTelemetry: decided first, as most messages of a busy app are not recorded."""
+"""TraceOptions, and whether a span is worth a call of OpenTelemetry: most messages of a busy app are not recorded."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 from tasuki.observe.trace import Headers
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """See :class:`tasuki.kinds.entries.telemetry.traces.TracesConfig`."""
+
+    sample: float = 1.0
+    attach: bool = False
+    create: bool = False
+    receive: bool = False
+    baggage: bool = False
+    body_size: bool = False
+    process: Literal["child", "link"] = "child"
+
+
+class Limit(NamedTuple):
+    """How many seconds a handler may take, by which clock."""
+
+    seconds: float
+    monotonic: Callable[[], float]
+
 
 NOT_RECORDED: Headers = MappingProxyType({"": ""})
 """As the trace that runs now: it begins with a message that is not recorded; its id is made when it is handed on."""
@@ -15,9 +39,13 @@ NOT_RECORDED: Headers = MappingProxyType({"": ""})
 
 _NO_SPAN = f"{1:016x}"
 """In the place of the id of a span that is not recorded: it must not be zero."""
+
 _LAST = 2**40 - 1
+
 _END = f"-{_NO_SPAN}-00"
+
 _count = itertools.count()
+
 _begin = ""
 
 
@@ -28,6 +56,7 @@ def _reseed() -> None:
 
 
 _reseed()
+
 os.register_at_fork(after_in_child=_reseed)
 
 

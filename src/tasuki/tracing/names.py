@@ -1,23 +1,31 @@
-"""The names and attributes of spans: OpenTelemetry's conventions for messaging, version 1.44; pure.
+"""The names, attributes and outcomes of spans: OpenTelemetry's conventions for messaging, version 1.44; pure.
 
 The conventions are still in development, so their names stand here, and are taken from no package.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
+from tasuki.contracts.state.steps import Suspended
 from tasuki.message import CORRELATION_ID, Message
 
 Value = str | int | float | bool
+
 Attributes = dict[str, Value]
+
 
 SYSTEMS: Mapping[str, str] = {"amqp": "rabbitmq", "sqs": "aws_sqs", "postgres": "postgresql"}
 """Names in the conventions; the other drivers keep theirs."""
+
 _PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379, "nats": 4222, "tls": 4222, "postgresql": 5432,
           "postgres": 5432, "http": 80, "https": 443}  # fmt: skip
+
 _MOST_TEXT = 255
 """Characters of an id that comes from outside."""
 
@@ -80,3 +88,33 @@ def error_type(error: object) -> str:
     """The class of an error: ``package.module.Name``, of built-in ones the name alone."""
     kind = type(error)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+class Ending(NamedTuple):
+    """``outcome``: returned, false, retry, reject, snooze, sleep, interrupted or error; whether that is a failure."""
+
+    outcome: str
+    has_failed: bool
+
+
+_SIGNALS: tuple[tuple[type[BaseException], Ending], ...] = (
+    (Retry, Ending("retry", False)),
+    (Reject, Ending("reject", True)),
+    (Snooze, Ending("snooze", False)),
+    (Suspended, Ending("sleep", False)),
+)
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether a handler was ended from outside: its time was over, it was cancelled, or its worker stops."""
+    return isinstance(error, Interrupted | asyncio.CancelledError)
+
+
+def ending_of(result: Any, error: BaseException | None) -> Ending:
+    """The ending of a handler that returned, or raised. Its message may be settled in another way already."""
+    if error is None:
+        return Ending("false", True) if result is False else Ending("returned", False)
+    for signal, ending in _SIGNALS:
+        if isinstance(error, signal):
+            return ending
+    return Ending("interrupted" if is_interruption(error) else "error", True)

@@ -8,9 +8,8 @@ from tasuki.contracts.driver import Answers, Merged, Outgoing
 from tasuki.errors import DriverError
 from tasuki.message import DEAD_LETTER_REASON, TRACE, TRACEPARENT, TRACESTATE
 from tasuki.observe.trace import APART, CURRENT, Headers, hand_on, is_unsampled, stamp, traceparent_of
-from tasuki.tracing.deciding import NOT_RECORDED, is_chosen, unrecorded
+from tasuki.tracing.deciding import NOT_RECORDED, TraceOptions, is_chosen, unrecorded
 from tasuki.tracing.names import Target, error_type
-from tasuki.tracing.options import TraceOptions
 from tasuki.tracing.spans import Context, Open, SpanKind, Spans, is_within_span, sampled_in
 
 Put = Callable[[], Awaitable[Answers]]

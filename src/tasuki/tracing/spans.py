@@ -14,9 +14,9 @@ from opentelemetry.trace.span import TraceState
 
 from tasuki.errors import text_of
 from tasuki.message import BAGGAGE, TRACEPARENT, TRACESTATE
-from tasuki.observe.frames import format_error
 from tasuki.observe.redact import redact
 from tasuki.observe.trace import MAX_BAGGAGE, Headers, fit_tracestate, traceparent_of
+from tasuki.observe.tracebacks import format_error
 from tasuki.tracing.deciding import obeys_the_flag
 from tasuki.tracing.names import Attributes, error_type
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from tasuki.errors import UnsupportedError
 from tasuki.tracing.consumer import ConsumerTracing
+from tasuki.tracing.deciding import TraceOptions
 from tasuki.tracing.names import target_of
-from tasuki.tracing.options import TraceOptions
 from tasuki.tracing.queue import QueueTracing
 from tasuki.tracing.spans import Spans
 

@@ -24,8 +24,7 @@ from typing import Any
 from tasuki.errors import LuaLimitError, TasukiError
 from tasuki.handlers.lua import LuaHandler, LuaLimits, LuaSource
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
-from tasuki.handlers.lua.remote.shared import SharedLuaHandler
-from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
+from tasuki.handlers.lua.remote.shared import SharedLuaHandler, ThreadedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tests.e2e.attacks.attack import GOOD, MEMORY, Attack
 from tests.e2e.attacks.bombs import BOMBS

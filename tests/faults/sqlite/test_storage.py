@@ -17,7 +17,7 @@ from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, DriverError, QueueFullError
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]

@@ -10,7 +10,7 @@ DEATHS = [
     Mutant(
         "a lease is renewed too late to show that its process lives",
         "consumers/fetching/keeper.py",
-        "return min(self.lease, SILENCE) if self.queue.driver.capabilities.sees_silence else self.lease",
+        'return min(self.lease, SILENCE) if self.queue.driver.capabilities.has("sees_silence") else self.lease',
         "return self.lease",
         ("unit/consumers/test_keeper.py::test_where_a_death_is_seen_by_silence_a_lease_is_renewed_three_times_in_it",),
     ),

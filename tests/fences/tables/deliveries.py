@@ -159,14 +159,14 @@ DELIVERIES = [
     ),
     Mutant(
         "an ack that was committed is settled again",
-        "consumers/jobs/transacting.py",
+        "consumers/jobs/handler_transaction.py",
         "                self._committed.add(each.received.receipt)\n",
         "",
         ("e2e/test_transactions.py::test_rows_messages_and_the_ack_commit_together[sqlite]",),
     ),
     Mutant(
         "a delivery that its transaction finds lost is not let go",
-        "consumers/jobs/transacting.py",
+        "consumers/jobs/handler_transaction.py",
         "                run_in_loop(delivery.holder, lambda: _let_go(opened))\n",
         "",
         ("e2e/test_transactions.py::test_who_lost_the_message_commits_nothing[sqlite]",),
@@ -183,14 +183,14 @@ DELIVERIES = [
     ),
     Mutant(
         "a member that was lost commits",
-        "consumers/jobs/transacting.py",
+        "consumers/jobs/handler_transaction.py",
         "settles=not opened.members",
         "settles=True",
         ("e2e/test_transaction_groups.py::test_a_member_that_was_lost_commits_nothing[sqlite]",),
     ),
     Mutant(
         "the committed work of a member is done again",
-        "consumers/jobs/committed.py",
+        "consumers/jobs/handler_transaction.py",
         "            elif found is not None:\n",
         "            elif False:\n",
         (
@@ -200,21 +200,21 @@ DELIVERIES = [
     ),
     Mutant(
         "a member that was left out of its commit counts as done",
-        "consumers/jobs/committed.py",
+        "consumers/jobs/handler_transaction.py",
         "            if all(each in left_out for each in members):\n",
         "            if False:\n",
         ("e2e/test_transaction_groups.py::test_the_members_of_a_batch_that_are_done_are_not_done_again[sqlite]",),
     ),
     Mutant(
         "a group that is begun again is taken for the one before",
-        "consumers/jobs/committed.py",
+        "consumers/jobs/handler_transaction.py",
         "{membership.token} ",
         "",
         ("e2e/test_transaction_groups.py::test_a_group_that_is_begun_again_after_its_end_does_its_work_again[sqlite]",),
     ),
     Mutant(
         "a member is taken for another one of its id",
-        "consumers/jobs/committed.py",
+        "consumers/jobs/handler_transaction.py",
         "{membership.number} ",
         "",
         ("e2e/test_transaction_groups.py::test_two_members_of_one_id_both_do_their_work[sqlite]",),

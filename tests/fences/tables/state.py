@@ -7,28 +7,28 @@ from tests.fences.mutant import Mutant
 STATE = [
     Mutant(
         "two acts take one place of the audit",
-        "state/audit/ring.py",
+        "state/audit.py",
         "following, ttl=KEPT, version=0 if found is None else found.version)",
         "following, ttl=KEPT)",
         ("unit/state/test_audit.py::test_acts_of_many_at_once_are_all_kept",),
     ),
     Mutant(
         "a pause is shortened by another process at the same moment",
-        "state/pausing.py",
+        "state/pauses.py",
         "new.encode(), ttl=ttl, version=version)",
         "new.encode(), ttl=ttl)",
         ("unit/state/test_pauses.py::test_of_two_pauses_at_the_same_time_the_longer_one_holds",),
     ),
     Mutant(
         "an older change of a control replaces a later one",
-        "state/controls.py",
+        "state/shared.py",
         "if _rank(change) < _rank(ours):",
         "if False:",
         ("unit/state/test_shared.py::test_a_change_of_this_process_is_kept_until_the_watch_reports_it",),
     ),
     Mutant(
         "a change of a control undoes a later one that was reported meanwhile",
-        "state/controls.py",
+        "state/shared.py",
         "if any(_rank(report) >= _rank(change) for report in reports):",
         "if False:",
         ("unit/state/test_late_answers.py::test_a_later_order_of_another_process_holds",),
@@ -49,9 +49,9 @@ STATE = [
     ),
     Mutant(
         "a handler's conditional put is unconditional",
-        "handlers/store/handler_store.py",
-        "store.put(key, data, ttl=lifetime, version=version)",
-        "store.put(key, data, ttl=lifetime)",
+        "handlers/store.py",
+        "store.put(key, data, ttl=seconds, version=version)",
+        "store.put(key, data, ttl=seconds)",
         ("unit/handlers/store/test_handler_store.py::test_one_version_counter_for_all_keys",),
     ),
     Mutant(

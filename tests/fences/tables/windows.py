@@ -7,14 +7,14 @@ from tests.fences.mutant import Mutant
 WINDOWS = [
     Mutant(
         "two publishes claim a key at the same time",
-        "queues/unique/claims.py",
+        "queues/unique_windows.py",
         "claim.value, version=expected, ttl=ttl)",
         "claim.value, ttl=ttl)",
         ("unit/queues/test_unique_claims.py::test_another_publish_waits_and_is_kept_once_the_message_is_stored",),
     ),
     Mutant(
         "a message counts as stored whose publish has only begun",
-        "queues/unique/claims.py",
+        "queues/unique_windows.py",
         "        if state == _KEPT:\n",
         "        if state == _KEPT or id != claim.id:\n",
         (
@@ -23,14 +23,14 @@ WINDOWS = [
     ),
     Mutant(
         "the claim of a killed publisher lasts as long as its window",
-        "queues/unique/windows.py",
-        "in_store.take(store, claim, left + _MARGIN)",
-        "in_store.take(store, claim, unique.span)",
+        "queues/unique_windows.py",
+        "take(store, claim, left + _MARGIN)",
+        "take(store, claim, unique.span)",
         ("unit/queues/test_unique_windows.py::test_after_an_unknown_publish_no_other_is_confirmed_in_its_favour",),
     ),
     Mutant(
         "a publish keeps a key that another one has claimed since",
-        "queues/unique/claims.py",
+        "queues/unique_windows.py",
         "await store.put(claim.key, _KEPT + claim.id, version=version, ttl=claim.span)",
         "await store.put(claim.key, _KEPT + claim.id, ttl=claim.span)",
         (
@@ -39,7 +39,7 @@ WINDOWS = [
     ),
     Mutant(
         "a publish that met another claim keeps the key all the same",
-        "queues/unique/claims.py",
+        "queues/unique_windows.py",
         "        if entry is not None and _read(entry.value)[1] != claim.id:\n            return\n",
         "",
         (
@@ -48,7 +48,7 @@ WINDOWS = [
     ),
     Mutant(
         "a rejected publish frees a key that another one has claimed since",
-        "queues/unique/claims.py",
+        "queues/unique_windows.py",
         "await store.delete(claim.key, version=version)",
         "await store.delete(claim.key)",
         (
@@ -57,7 +57,7 @@ WINDOWS = [
     ),
     Mutant(
         "a rejected publish frees the key of another one",
-        "queues/unique/claims.py",
+        "queues/unique_windows.py",
         "if entry is not None and entry.value == claim.value else 0",
         "if entry is not None else 0",
         ("unit/queues/test_unique_claims.py::test_a_late_give_back_leaves_what_another_publish_has_claimed",),

@@ -11,7 +11,7 @@ from django.db import connection
 from tasuki import Reject, Snooze
 from tasuki.contracts.handler import Interrupted
 from tasuki.contrib.django import queue
-from tasuki.contrib.django.tasks.shape import PACKAGE
+from tasuki.contrib.django.tasks.results import PACKAGE
 from tests.support.django_site import bridged, shared
 
 if PACKAGE == "django.tasks":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasuki.system.identity import user_and_host
+from tasuki.system.process import user_and_host
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +89,7 @@ def test_a_peek_where_the_broker_shows_nothing_names_what_does(
 ) -> None:
     able: Capabilities = SQLiteDriver.capabilities
     tasuki.json("publish", "tasks", "1")
-    monkeypatch.setattr(SQLiteDriver, "capabilities", replace(able, peek=False))
+    monkeypatch.setattr(SQLiteDriver, "capabilities", able.without("peek"))
     done = tasuki("peek", "tasks")
     assert (done.returncode, done.stdout) == (1, "")
     assert "queue 'app:tasks': its broker shows no waiting messages; 'tasuki info' counts them, and" in done.stderr

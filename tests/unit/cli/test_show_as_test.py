@@ -13,8 +13,7 @@ from tasuki import App
 from tasuki.dead.test_case import as_test
 from tasuki.message import Message
 from tasuki.observe.redact import masked
-from tasuki.queues.messages.codec import JsonCodec, MsgpackCodec
-from tasuki.queues.messages.compression import CompressedCodec
+from tasuki.queues.messages.codec import CompressedCodec, JsonCodec, MsgpackCodec
 from tests.unit.cli.conftest import CommandLine
 from tests.unit.cli.test_show import run_source
 

@@ -78,14 +78,8 @@ class ModelDriver(Driver):
     """One client of the broker; ``dead`` is a killed process: whatever it still asks for never happens."""
 
     capabilities = Capabilities(
-        durability="process",
-        multi_process=True,
-        ordered=True,
-        native_delay=True,
-        counts_attempts=True,
-        leases=True,
-        exact_depth=True,
-        max_length=True,
+        "process",
+        frozenset({"ordered", "leases", "exact_depth", "max_length"}),
         max_batch=7,
     )
 
@@ -195,6 +189,9 @@ class ModelDriver(Driver):
             else:
                 stored.lease_until = self.broker.clock.monotonic() + lease
         return stale
+
+    async def delete(self, queue: str) -> None:
+        raise NotImplementedError
 
     async def depth(self, queue: str) -> Depth:
         target = await self._begin("depth", queue, None)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.consumers.settling.allowance import AT_ONCE, PER_SECOND, Allowance
 from tasuki.flow.attempts import TTL, lifetime
-from tasuki.observe.history import attempts as hour
-from tasuki.observe.history.attempts import Hour
+from tasuki.state import record_rate
+from tasuki.state.record_rate import AT_ONCE, PER_SECOND, Allowance, Hour
 
 
 def test_many_at_once_are_recorded_and_then_so_many_a_second() -> None:
@@ -19,12 +18,12 @@ def test_many_at_once_are_recorded_and_then_so_many_a_second() -> None:
 
 def test_all_consumers_of_a_process_share_an_hour_and_each_has_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many consumers fail at once, a process does not fill its store."""
-    monkeypatch.setattr(hour, "PER_HOUR", 5)
-    monkeypatch.setattr(hour, "EACH", 2)
+    monkeypatch.setattr(record_rate, "PER_HOUR", 5)
+    monkeypatch.setattr(record_rate, "EACH", 2)
     shared = Hour()
     loud, quiet = Allowance("loud", shared), Allowance("quiet", shared)
-    assert [loud.take(0.5 * at) for at in range(7)] == [""] * 5 + ["more than 10000 fail in an hour"] * 2
-    assert [quiet.take(10.0) for _ in range(3)] == ["", "", "more than 10000 fail in an hour"]
+    assert [loud.take(0.5 * at) for at in range(7)] == [""] * 5 + ["more than 5 fail in an hour"] * 2
+    assert [quiet.take(10.0) for _ in range(3)] == ["", "", "more than 5 fail in an hour"]
     assert loud.take(3599.0)
     assert [loud.take(3600.0), quiet.take(3600.0)] == ["", ""]
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.settling import allowance
 from tasuki.consumers.settling import attempts as recording
 from tasuki.contracts.handler import Context, Reject, Retry
 from tasuki.drivers.memory.driver import MemoryDriver
@@ -19,9 +17,9 @@ from tasuki.drivers.memory.store import MemoryStore
 from tasuki.errors import BrokerUnavailableError, MessageTooLargeError
 from tasuki.flow.attempts import TTL, read_attempts
 from tasuki.message import ATTEMPT_RECORDS, ATTEMPTS, REDRIVEN
-from tasuki.observe.history import attempts as hour
 from tasuki.queues.dead.attempts import AttemptRecord, records_in
 from tasuki.queues.dead_letter import redriven
+from tasuki.state import record_rate
 from tasuki.state.shared import SharedState
 from tests.unit.consumers.parts import Bench, clock_of_loop, make_bench
 
@@ -126,9 +124,8 @@ async def test_a_storm_is_few_writes(writes: Writes) -> None:
         assert bench.consumer.metrics.attempts_dropped == 0
 
 
-@pytest.mark.parametrize(("where", "which", "written"), [(allowance, ["AT_ONCE"], 8), (hour, ["PER_HOUR", "EACH"], 4)])
+@pytest.mark.parametrize(("which", "written"), [(["AT_ONCE"], 8), (["PER_HOUR", "EACH"], 4)])
 async def test_what_exceeds_the_allowance_is_dropped_and_counted_and_the_letter_has_it(
-    where: ModuleType,
     which: list[str],
     written: int,
     writes: Writes,
@@ -137,7 +134,7 @@ async def test_what_exceeds_the_allowance_is_dropped_and_counted_and_the_letter_
 ) -> None:
     caplog.set_level(logging.WARNING, "tasuki.consumer")
     for name in which:
-        monkeypatch.setattr(where, name, 4)
+        monkeypatch.setattr(record_rate, name, 4)
     bench, _ = await bench_of(fail, max_attempts=2, options=ConsumerOptions(concurrency=10))
     await bench.queue.publish_many([1] * 5)
     async with bench:

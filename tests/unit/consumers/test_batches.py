@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.batches.cutting import Batching
+from tasuki.consumers.batch import Batching
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.suspects import Gate
-from tasuki.consumers.reports.present import Describer
+from tasuki.consumers.reports.snapshot import Describer
 from tasuki.contracts.handler import Context, Reject, Retry, Snooze
 from tasuki.errors import HandlerError, ResultError, StopTimeoutError
 from tasuki.message import DEAD_LETTER_REASON, LAST_ERROR, REPLY_TO

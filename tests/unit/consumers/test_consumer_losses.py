@@ -1,9 +1,8 @@
-"""The consumer where leases end, sessions are lost, queues are full and dead-letter queues are away."""
+"""The consumer where leases end, sessions are lost, queues are full and dead-letter queues are unavailable."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,7 +95,7 @@ async def test_a_message_that_was_longer_on_its_way_than_its_lease_is_not_starte
 class SessionDriver(ModelDriver):
     """Of a broker without leases: deliveries hang on its connection, and go to others after ten seconds of silence."""
 
-    capabilities = replace(ModelDriver.capabilities, leases=False)
+    capabilities = ModelDriver.capabilities.without("leases")
     patience = 10.0
 
 

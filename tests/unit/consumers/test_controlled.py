@@ -8,17 +8,16 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.batches.cutting import Batching
+from tasuki.consumers.batch import Batching
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.window import prefetch_for
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError
-from tasuki.state import pausing
-from tasuki.state.controls import CONTROL
+from tasuki.state import pauses
 from tasuki.state.pauses import Pause, Scale, pause_key, scale_key
-from tasuki.state.shared import SharedState
+from tasuki.state.shared import CONTROL, SharedState
 from tests.unit.consumers.parts import Bench, Gate, clock_of_loop, make_bench, now
 
 pytestmark = pytest.mark.anyio
@@ -130,13 +129,13 @@ async def test_without_its_store_it_receives_nothing_and_says_why(monkeypatch: p
 
     async def maybe() -> Any:
         if away:
-            raise BrokerUnavailableError("the store is away")
+            raise BrokerUnavailableError("the store is unavailable")
         return await follow()
 
     monkeypatch.setattr(state, "follow", maybe)
     async with bench:
         await asyncio.sleep(20)
-        assert bench.consumer.now.problem == "it cannot receive: the store is away"
+        assert bench.consumer.now.problem == "it cannot receive: the store is unavailable"
         assert bench.consumer.metrics.delivered == 0
         away = False
         await bench.empty()
@@ -281,7 +280,7 @@ async def test_the_handler_has_as_many_places_as_run_at_a_time(monkeypatch: pyte
 
 async def test_the_one_who_pauses_obeys_before_the_next_message() -> None:
     async def pause(body: Any, context: Context) -> None:
-        await pausing.pause(state, "queue", "tasks", due="1h", reason="429")
+        await pauses.pause(state, "queue", "tasks", due="1h", reason="429")
 
     bench, state = await controlled(pause)
     await bench.queue.publish_many(list(range(9)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.consumers.batches.cutting import cut
+from tasuki.consumers.batch import cut
 
 
 @pytest.mark.parametrize(

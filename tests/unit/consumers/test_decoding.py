@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.batches.cutting import Batching
+from tasuki.consumers.batch import Batching
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.suspects import Gate
 from tests.unit.consumers.model import ModelBroker, ModelDriver

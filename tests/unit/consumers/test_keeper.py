@@ -24,8 +24,8 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import BrokerUnavailableError
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.system import loop_thread
-from tasuki.system.event_loop import new_event_loop
 from tasuki.system.helper_threads import problems
+from tasuki.system.loop_thread import new_event_loop
 from tasuki.testing.clock import FakeClock
 from tests.support.settings import parsed
 from tests.unit.consumers.model import ModelBroker, ModelDriver
@@ -92,7 +92,7 @@ async def test_renews_only_what_has_used_a_third_of_its_lease() -> None:
 async def test_where_a_death_is_seen_by_silence_a_lease_is_renewed_three_times_in_it(lease: float) -> None:
     """And no more often: a minute costs a broker at most 18 requests for each consumer, however much it holds."""
     driver, clock = ExtendingDriver(), FakeClock()
-    driver.capabilities = replace(driver.capabilities, sees_silence=True, max_batch=1000)  # type: ignore[misc]
+    driver.capabilities = replace(driver.capabilities.also("sees_silence"), max_batch=1000)  # type: ignore[misc]
     held, keeper, gaps = holding(driver, clock, 500, lease=lease, left=lease), Keeper(clock), [0.0]
     for _ in range(int(60 / held.period)):
         clock.advance(held.period)
@@ -106,7 +106,7 @@ async def test_where_a_death_is_seen_by_silence_a_lease_is_renewed_three_times_i
 
 async def test_a_short_lease_is_renewed_by_itself_where_a_death_is_seen_by_silence() -> None:
     driver, clock = ExtendingDriver(), FakeClock()
-    driver.capabilities = replace(driver.capabilities, sees_silence=True)  # type: ignore[misc]
+    driver.capabilities = driver.capabilities.also("sees_silence")  # type: ignore[misc]
     assert holding(driver, clock, lease=3.0).period == 0.5
 
 
@@ -166,7 +166,7 @@ async def test_what_was_settled_meanwhile_is_not_counted_as_lost() -> None:
 class SessionDriver(ExtendingDriver):
     """Of a broker without leases, which is patient for thirty seconds."""
 
-    capabilities = replace(ModelDriver.capabilities, leases=False)
+    capabilities = ModelDriver.capabilities.without("leases")
     patience = 30.0
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.fetching.places import LEASE, Places
+from tasuki.consumers.fetching.limited import LEASE, Places
 from tasuki.contracts.driver import Limit, Receipt, Release, Settlement
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
-from tasuki.state.keys import limit_key
+from tasuki.state.records import limit_key
 from tasuki.state.shared import SharedState
 from tests.support.narrow import present
 from tests.unit.consumers.parts import Bench, Gate, clock_of_loop, make_bench, now
@@ -93,7 +93,7 @@ class Shop:
         async def counted(*args: Any, **options: Any) -> Any:
             self.calls.append(verb)
             if self.away:
-                raise BrokerUnavailableError("the store is away")
+                raise BrokerUnavailableError("the store is unavailable")
             return await call(*args, **options)
 
         return counted
@@ -231,9 +231,9 @@ async def test_without_its_store_it_receives_nothing_says_so_and_goes_on(caplog:
     consumer = shop.benches[0].consumer
     assert not shop.starts
     assert consumer.now.problem == (
-        "it cannot receive: the limit of queue 'app:tasks' cannot be read from its store: the store is away"
+        "it cannot receive: the limit of queue 'app:tasks' cannot be read from its store: the store is unavailable"
     )
-    assert [record.getMessage() for record in caplog.records if "the store is away" in record.getMessage()]
+    assert [record.getMessage() for record in caplog.records if "the store is unavailable" in record.getMessage()]
     shop.away = False
     await shop.handled(5)
     assert not consumer.now.problem

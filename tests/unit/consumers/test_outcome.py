@@ -13,7 +13,7 @@ from tasuki.consumers.handling.outcome import Cause, Ending, Outcome, conclusion
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
 from tasuki.errors import HandlerError, InvalidBodyError, ResultError
-from tasuki.queues.retry_rules import RetryRules
+from tasuki.queues.messages.rules import RetryRules
 from tasuki.testing.clock import EPOCH, FakeClock
 
 STEADY = Backoff(initial_delay=1, max_delay=8, backoff_factor=2, jitter=0)

@@ -9,7 +9,7 @@ import pytest
 
 from tasuki.clock import SystemClock
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.fetching.places import LEASE, Places
+from tasuki.consumers.fetching.limited import LEASE, Places
 from tasuki.contracts.driver import Limit, Received
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory.driver import MemoryDriver
@@ -45,7 +45,7 @@ async def test_so_does_one_that_ended_while_the_worker_stood_still(monkeypatch: 
     async def stands_still(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("tasuki.consumers.fetching.places.Places._renew", stands_still)
+    monkeypatch.setattr("tasuki.consumers.fetching.limited.Places._renew", stands_still)
     gate = Gate()
     shop = Shop(Limit(concurrency=1), run=gate, options=ConsumerOptions(concurrency=1, prefetch=1))
     store = await shop.open(workers=1)

@@ -14,7 +14,7 @@ from tasuki.errors import BrokerUnavailableError, HandlerError, MessageTooLargeE
 from tasuki.queues.queue import Queue
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Scope
 from tests.unit.consumers.parts import Bench, make_bench, make_queue
 
 pytestmark = pytest.mark.anyio

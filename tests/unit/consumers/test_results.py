@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.batches.results import results_of
+from tasuki.consumers.batch import results_of
 from tasuki.errors import HandlerError, ResultError
 
 ERROR = ValueError("no")

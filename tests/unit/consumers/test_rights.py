@@ -16,7 +16,7 @@ from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Rejected
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Scope
 from tests.unit.consumers.parts import FakeHost, guard_of, make_bench
 from tests.unit.security.test_policy import policy
 

@@ -15,8 +15,8 @@ from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Handler, Reject
 from tasuki.errors import HandlerError, HandlerTimeoutError
 from tasuki.message import HeaderValue
+from tasuki.queues.messages.rules import RetryRules
 from tasuki.queues.messages.signature import Signing
-from tasuki.queues.retry_rules import RetryRules
 from tests.unit.consumers.parts import STEADY, Bench, Gate, ScriptedHandler, leased, make_bench
 
 pytestmark = pytest.mark.anyio

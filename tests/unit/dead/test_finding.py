@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,10 +34,10 @@ async def test_what_is_held_until_it_comes_keeps_its_leases(app: App, monkeypatc
     async with app:
         await bury(app, *many(100), "x")
         with monkeypatch.context() as patch:
-            less = replace(MemoryDriver.capabilities, peek=False, find=False, leases=True)
+            less = MemoryDriver.capabilities.without("peek", "find").also("leases")
             patch.setattr(MemoryDriver, "capabilities", less)
             patch.setattr(MemoryDriver, "receive", slow)
             patch.setattr(MemoryDriver, "extend", extend)
-            assert (await letter_of(app.live_queue("dead"), "x", app.clock)).id == "x"
+            assert (await letter_of(app._runtime.queue("dead"), "x", app._runtime.clock)).id == "x"
         assert renewed == [30, 60, 90]
         assert await ids(app, "dead") == [*many(100), "x"]

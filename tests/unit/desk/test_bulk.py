@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -24,7 +23,7 @@ FAST = {"fast": "1"}
 
 async def ended(app: App, answer: httpx.Response) -> str:
     """Wait for the end of the batch whose page this is; its text then."""
-    batch = await app.batches.wait(answer.url.path.rpartition("/")[2])
+    batch = await app.dead.batches.wait(answer.url.path.rpartition("/")[2])
     return batch.state
 
 
@@ -52,7 +51,7 @@ async def test_a_canary_is_offered_where_letters_can_be_seen_to_fail_again(
     await bury(app, "1")
     browser = browse()
     seen = await browser.get(f"{DEAD}/confirm?act=redrive")
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("peek"))
     unseen = await browser.get(f"{DEAD}/confirm?act=redrive")
     assert 'name="canary"' in seen.text
     assert 'name="canary"' not in unseen.text
@@ -149,7 +148,7 @@ async def test_a_wrong_field_is_named_and_nothing_begins(
     page = await begin(browser, await pick(browser, "redrive", "1"), **fields)
     assert page.status_code == 400
     assert problem in words(page.text)
-    assert await app.batches.list() == []
+    assert await app.dead.batches.list() == []
 
 
 async def test_a_batch_is_paused_resumed_and_cancelled(app: App, browse: MakeBrowser) -> None:
@@ -196,7 +195,7 @@ async def test_without_transfer_it_says_that_there_is_no_way_back(
     app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await bury(app, "1")
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, transfer=False))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("transfer"))
     browser = browse()
     assert "This cannot be undone." in words((await pick(browser, "remove", "1")).text)
 

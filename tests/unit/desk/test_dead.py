@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 
 import pytest
 
@@ -204,7 +203,7 @@ async def test_texts_that_no_page_can_carry_are_replaced(app: App, browse: MakeB
 async def test_letters_of_a_broker_that_cannot_show_them_are_borrowed(
     app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, peek=False))
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("peek"))
     monkeypatch.setattr(windows, "NEWEST", 2)
     await bury(app, "1", "2", "3")
     browser = browse()
@@ -230,7 +229,7 @@ async def test_letters_of_a_broker_that_cannot_show_them_are_borrowed(
     assert "newest" not in page
     answer = (await browser.get("/api/v1/dead/groups")).json()
     assert (answer["count"], answer["unread"], answer["is_all"]) == (2, 0, False), "as the page has it"
-    depth = await app.live_queue("dead").depth()
+    depth = await app._runtime.queue("dead").depth()
     assert (depth.ready, depth.in_flight) == (3, 0)
     monkeypatch.undo()
     action = f"{DEAD}/borrow"

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.state import attendance
-from tasuki.state.presence import MAX_BYTES
+from tasuki.state import worker_heartbeat
+from tasuki.state.worker_record import MAX_BYTES
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +81,7 @@ async def test_what_an_entry_hides_is_unknown_and_never_zero_or_an_alarm(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last consumers have no room in the entry: their queues are unknown, and the worker's totals are whole."""
-    monkeypatch.setattr(attendance, "MAX_BYTES", 1500)
+    monkeypatch.setattr(worker_heartbeat, "MAX_BYTES", 1500)
     assert MAX_BYTES > 1500
     file, last = tmp_path / "queue.db", "app:orders-029"
     async with app_of(file, 30).worker(), app_of(file, 30) as reader:
@@ -91,9 +91,9 @@ async def test_what_an_entry_hides_is_unknown_and_never_zero_or_an_alarm(
                 for body in (1, 2, -1):
                     await reader.publish(queue, body)
             worker = await until_handled(client, 4, 2)
-            await reader.pause(last)
+            await reader.workers.pause(last)
             await reader.publish(last, 3)  # it waits, and no listed worker would handle it
-            await reader.resume(last)
+            await reader.workers.resume(last)
             await desk.tools.sampler.latest(now=True)
             overview = await seen(client, "/overview")
             known, hidden = [await seen(client, f"/queues/{id}") for id in ("app:orders-000", last)]

@@ -11,7 +11,7 @@ import pytest
 
 from tasuki import App
 from tasuki.desk.reading import sampler
-from tasuki.state.presence import PRESENCE, Presence, PresentConsumer, RunningMessage
+from tasuki.state.worker_record import PRESENCE, Presence, PresentConsumer, RunningMessage
 from tests.support.desk_project import mails, policy
 from tests.unit.desk.browser import Browser, words
 from tests.unit.desk.test_every_act import MORE

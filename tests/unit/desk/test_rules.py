@@ -19,7 +19,7 @@ from tasuki.desk.security.gate import Rate
 from tasuki.desk.security.sessions import LIFE, Sessions
 from tasuki.desk.tools import Said
 from tasuki.state.pauses import Pause
-from tasuki.state.presence import Presence, PresentConsumer, RunningMessage, Unlisted, WorkerHealth
+from tasuki.state.worker_record import Presence, PresentConsumer, RunningMessage, Unlisted, WorkerHealth
 from tasuki.testing.clock import FakeClock
 
 

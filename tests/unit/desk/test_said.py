@@ -39,7 +39,7 @@ SPEAKING = (
     "app/dry_run/child.py", "app/dry_run/report.py", "app/dry_run/target.py",
     "dead/rules/steps.py", "dead/batches/planning.py", "security/compare.py",
     "security/expressions/lexer.py", "security/expressions/nodes.py", "security/expressions/expression.py",
-    "security/expressions/operators.py", "desk/site.py", "desk/acts/bulk.py", "desk/acts/mending.py",
+    "security/expressions/nodes.py", "desk/site.py", "desk/acts/bulk.py", "desk/acts/mending.py",
     "desk/acts/retrying.py", "desk/acts/entries.py", "desk/reading/counts.py", "desk/reading/sampler.py",
     "desk/reading/listed/finding.py", "desk/security/forms.py", "desk/dead/board.py",
     "app/health/rules.py", "app/health/examiner.py",

@@ -11,7 +11,7 @@ import pytest
 
 from tasuki import Context, Message, Retry
 from tasuki.errors import HandlerError, InvalidBodyError
-from tasuki.handlers.batch import PythonBatch, problem_of_batch
+from tasuki.handlers.python import PythonBatch, problem_of_batch
 from tasuki.handlers.signature import item_of
 from tasuki.queues.messages.codec import JsonCodec
 from tasuki.testing.context import RecordingContext

@@ -6,7 +6,7 @@ import pytest
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
-from tasuki.handlers.binding import bind, fill
+from tasuki.handlers.arguments import bind, fill
 from tasuki.handlers.signature import read_signature
 from tasuki.message import Message
 from tasuki.testing.context import RecordingContext

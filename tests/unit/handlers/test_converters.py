@@ -12,7 +12,7 @@ import pytest
 
 from tasuki import App
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError, TasukiError
-from tasuki.handlers import converters
+from tasuki.handlers import body
 from tasuki.handlers.body import check_type, make_converter
 from tasuki.queues.messages.codec import JsonCodec, MsgpackCodec
 
@@ -46,8 +46,8 @@ class Order:
 def money() -> Iterator[None]:
     App("memory://").converter(Money, str, Money)
     yield
-    converters.forget(Money)
-    converters.forget(Price)
+    body.forget(Money)
+    body.forget(Price)
 
 
 @pytest.mark.parametrize("codec", CODECS)
@@ -79,7 +79,7 @@ def test_what_does_not_convert_is_invalid(body: Any, problem: str) -> None:
 
 
 def test_without_a_converter_the_error_says_what_to_write() -> None:
-    converters.forget(Money)
+    body.forget(Money)
     with pytest.raises(CodecError, match=r"a body cannot carry a Money; .*app\.converter\(Money, …\)"):
         JsonCodec().encode(Money("1 EUR"))
     with pytest.raises(HandlerError, match=r"a body cannot become Money; .*app\.converter\(Money, …\)"):

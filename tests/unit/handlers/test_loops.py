@@ -9,7 +9,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from tasuki.handlers.loops import outcome_of
+from tasuki.handlers.threads import outcome_of
 
 pytestmark = pytest.mark.anyio
 

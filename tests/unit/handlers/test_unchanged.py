@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 
 from tasuki.errors import HandlerError
-from tasuki.handlers.converters import forget, register
+from tasuki.handlers.body import forget, register
 from tasuki.handlers.unchanged import JSON_CHANGES, MSGPACK_CHANGES, crossing, problem_of_change
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ import pydantic
 import pytest
 from jsonschema_rs import Draft7Validator
 
-from tasuki.handlers.converters import forget, register
+from tasuki.handlers.body import forget, register
 from tasuki.kinds.asyncapi.keys import keys_of
 from tasuki.kinds.asyncapi.schemas import Schemas, plain_default
 

@@ -19,7 +19,7 @@ from tasuki.fields.types import Config
 from tasuki.handlers.isolated import IsolatedPythonHandler
 from tasuki.handlers.lua.handler import LuaHandler
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
-from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
+from tasuki.handlers.lua.remote.shared import ThreadedLuaHandler
 from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.store import HandlerStore
 from tasuki.kinds.build import build_driver, build_handler, build_resource, is_function, queue_policy, queue_spec

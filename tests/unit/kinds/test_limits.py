@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from tasuki.contracts.driver import Capabilities, Limit
 from tasuki.drivers.amqp.driver import AMQPDriver
-from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.kinds.build import queue_policy, queue_spec
 from tasuki.kinds.check.warnings import warnings_of
 from tasuki.kinds.check.workers import prefetch_of
@@ -29,14 +27,7 @@ CONSUMER = """
 
 MakeQueue = Callable[..., QueueConfig]
 NONE = Capabilities()
-LIMITS = Capabilities(limits=frozenset({"rate", "concurrency"}))
-
-
-@pytest.fixture(autouse=True)
-def lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory driver has lanes, and keeps limits."""
-    able = replace(MemoryDriver.capabilities, lanes=True, limits=LIMITS.limits)
-    monkeypatch.setattr(MemoryDriver, "capabilities", able)
+LIMITS = Capabilities(abilities=frozenset({"limits"}))
 
 
 @pytest.fixture
@@ -107,12 +98,6 @@ def test_workers_keep_what_the_driver_does_not(queue: MakeQueue) -> None:
     whole = Limit(10.0, 2, 4)
     told = [(queue_spec(config, has).limit, queue_policy(config, has).worker_limit) for has in (NONE, LIMITS)]
     assert told == [(None, whole), (whole, None)]
-    for part, its, rest in (
-        ("rate", Limit(10.0, 2), Limit(concurrency=4)),
-        ("concurrency", Limit(concurrency=4), Limit(10.0, 2)),
-    ):
-        has = Capabilities(limits=frozenset({part}))
-        assert (queue_spec(config, has).limit, queue_policy(config, has).worker_limit) == (its, rest)
     by_key = queue("limit: {rate: 10/s, key: header.x}")
     assert (queue_spec(by_key, NONE).limit, queue_policy(by_key, NONE).worker_limit) == (None, None)
     assert queue_policy(queue("lease: 1s"), NONE).worker_limit is None

@@ -10,9 +10,9 @@ import pytest
 from tasuki import App, Reject
 from tasuki.errors import BrokerUnavailableError, PublishError
 from tasuki.message import LAST_TRACEBACK
-from tasuki.observe import frames
-from tasuki.observe.frames import for_user, format_error, from_user, is_ours, user_traceback
+from tasuki.observe import tracebacks
 from tasuki.observe.log import TextFormatter
+from tasuki.observe.tracebacks import for_user, format_error, from_user, is_ours, user_traceback
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.testing import TestApp
 
@@ -46,7 +46,7 @@ def test_shows_the_frames_of_the_user_and_of_the_causes_and_counts_the_others() 
         await failing()
 
     text = format_error(caught(app_of(work)))
-    assert frames._OURS not in text
+    assert tracebacks._OURS not in text
     assert [line.split('"')[1].rsplit("/", 1)[1] for line in text.splitlines() if 'File "' in line].count(
         "test_frames.py"
     ) >= 4
@@ -66,7 +66,7 @@ def test_an_error_in_our_code_that_the_user_calls_ends_at_the_users_line() -> No
 
 
 def test_an_error_without_the_users_code_keeps_its_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frames, "_OURS", "/")
+    monkeypatch.setattr(tracebacks, "_OURS", "/")
     with pytest.raises(ValueError, match="deep") as raised:
         deep()
     assert "in deep" in format_error(raised.value)
@@ -76,8 +76,8 @@ def test_an_error_without_the_users_code_keeps_its_frames(monkeypatch: pytest.Mo
 
 
 def test_the_files_that_init_copies_are_the_users() -> None:
-    assert is_ours(frames.__file__)
-    assert not is_ours(frames._NOT_OURS + "python/jobs.py")
+    assert is_ours(tracebacks.__file__)
+    assert not is_ours(tracebacks._NOT_OURS + "python/jobs.py")
     assert not is_ours(__file__)
 
 
@@ -111,7 +111,7 @@ async def test_the_log_and_the_dead_letter_of_a_failed_handler_have_only_the_use
     records = [record for record in caplog.records if record.levelno == logging.WARNING and record.exc_info]
     [logged] = [TextFormatter().format(record) for record in records]
     for text in (logged, str(broken.headers[LAST_TRACEBACK])):
-        assert frames._OURS not in text
+        assert tracebacks._OURS not in text
         assert "in work" in text
         assert "in deep" in text
     assert "ValueError: deep" in str(broken.headers[LAST_TRACEBACK])
@@ -133,7 +133,7 @@ async def test_a_log_record_of_a_failure_begins_at_the_users_code(caplog: pytest
         await t.drain()
     (record,) = [record for record in caplog.records if record.exc_info]
     text = logging.Formatter().format(record)  # as pytest and every other library write it
-    assert frames._OURS not in text
+    assert tracebacks._OURS not in text
     assert "in work" in text
     assert "in deep" in text
     assert from_user(None) is None

@@ -2,8 +2,7 @@ import time
 
 import pytest
 
-from tasuki.observe.redact import masked, redact
-from tasuki.observe.secrets.names import is_secret_name
+from tasuki.observe.redact import is_secret_name, masked, redact
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tasuki.observe.sink import Sink
+from tasuki.observe.log import Sink
 
 
 class GatedStream(io.StringIO):

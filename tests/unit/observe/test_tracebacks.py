@@ -8,9 +8,8 @@ import pytest
 
 from tasuki.errors import HandlerError
 from tasuki.observe import tracebacks
-from tasuki.observe.frames import format_error, user_traceback
 from tasuki.observe.redact import redact
-from tasuki.observe.tracebacks import kept_traceback, shown_traceback
+from tasuki.observe.tracebacks import format_error, kept_traceback, shown_traceback, user_traceback
 
 
 def plain() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Received
-from tasuki.observe.waits import Waits, published_at
+from tasuki.observe.metrics import Waits, published_at
 from tasuki.testing.clock import FakeClock
 
 AT = 1_700_000_000.25

@@ -16,7 +16,7 @@ from tests.unit.consumers.parts import make_queue
 
 
 class FakeDriver(Driver):
-    capabilities = Capabilities(max_batch=4, native_delay=True, native_priority=True)
+    capabilities = Capabilities(abilities=frozenset({"native_priority"}), max_batch=4)
 
     def __init__(self) -> None:
         super().__init__("app:fake")
@@ -61,6 +61,9 @@ class FakeDriver(Driver):
         raise NotImplementedError
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
+        raise NotImplementedError
+
+    async def delete(self, queue: str) -> None:
         raise NotImplementedError
 
     async def depth(self, queue: str) -> Depth:

@@ -11,8 +11,7 @@ import pytest
 
 from tasuki.errors import CodecError
 from tasuki.queues.messages.beginning import beginning_of, decoded, text_of
-from tasuki.queues.messages.codec import Codecs
-from tasuki.queues.messages.compression import Compression
+from tasuki.queues.messages.codec import Codecs, Compression
 from tests.support.narrow import present
 
 CODECS = Codecs(2**20)

@@ -7,8 +7,7 @@ import pytest
 
 from tasuki.contracts.driver import Merged, Outgoing
 from tasuki.errors import DriverError, KeyBusyError, QueueFullError
-from tasuki.queues.batcher import Batcher
-from tasuki.queues.busy_keys import BusyKeys, Result
+from tasuki.queues.batcher import Batcher, BusyKeys, Result
 from tests.unit.queues.fake import FakeDriver
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError
-from tasuki.queues.messages.codec import Codecs
-from tasuki.queues.messages.compression import METHODS, CompressedCodec, Compression, Method, require
+from tasuki.queues.messages.codec import METHODS, Codecs, CompressedCodec, Compression, Method, require
 from tests.support.narrow import present
 from tests.unit.queues.fake import memory_queue
 

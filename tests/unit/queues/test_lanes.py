@@ -9,7 +9,7 @@ import pytest
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import PublishError
-from tasuki.queues.messages.compression import Compression
+from tasuki.queues.messages.codec import Compression
 from tasuki.queues.messages.lanes import LaneRule, parse_lane_key
 from tasuki.queues.queue import Envelope, Queue
 from tasuki.queues.result import Rejected

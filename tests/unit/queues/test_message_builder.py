@@ -41,9 +41,7 @@ async def test_priority_and_key_as_headers_mean_the_same() -> None:
 @pytest.mark.parametrize(
     ("capabilities", "options", "problem"),
     [
-        ({}, {"delay": 1}, "cannot delay messages;"),
-        ({}, {"delay": "1s"}, "cannot delay messages;"),
-        ({"native_delay": True, "max_delay": 900.0}, {"delay": 901}, "cannot delay messages for longer than 15m;"),
+        ({"max_delay": 900.0}, {"delay": 901}, "cannot delay messages for longer than 15m;"),
         ({}, {"priority": 1}, "cannot hand out messages by priority;"),
         ({}, {"headers": {"priority": 9}}, "cannot hand out messages by priority;"),
     ],

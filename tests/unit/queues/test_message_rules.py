@@ -10,8 +10,7 @@ from tasuki import Retries
 from tasuki.backoff import Backoff
 from tasuki.errors import PublishError
 from tasuki.message import RULES
-from tasuki.queues.messages.rules import MessageRules, header_of, rules_for, rules_of
-from tasuki.queues.retry_rules import RetryRules
+from tasuki.queues.messages.rules import MessageRules, RetryRules, header_of, rules_for, rules_of
 
 
 def read(text: Any) -> MessageRules | None:

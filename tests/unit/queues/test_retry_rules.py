@@ -10,7 +10,7 @@ from tasuki.errors import (
     LuaLimitError,
     ReturnedTextError,
 )
-from tasuki.queues.retry_rules import RetryRules
+from tasuki.queues.messages.rules import RetryRules
 
 
 class ClosedError(ConnectionError):

@@ -12,10 +12,10 @@ from tasuki.contracts.driver import Merged, Outgoing, Unique
 from tasuki.contracts.observer import Observer
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import PublishError, QueueFullError, UnsupportedError
-from tasuki.queues.messages.value_path import parse_path
+from tasuki.queues.messages.lanes import parse_path
 from tasuki.queues.queue import Envelope
 from tasuki.queues.result import Confirmed, Rejected, confirmed
-from tasuki.queues.unique.uniqueness import NOTHING_ASKED, Asked, UniqueRule, unique_of
+from tasuki.queues.uniqueness import NOTHING_ASKED, Asked, UniqueRule, unique_of
 from tests.unit.consumers.parts import make_queue
 from tests.unit.queues.fake import FakeDriver, memory_queue, only
 from tests.unit.queues.test_middleware import through

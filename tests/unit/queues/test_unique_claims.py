@@ -11,9 +11,8 @@ import pytest
 from tasuki.contracts.driver import Merged, Outgoing, Unique
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError, QueueFullError
-from tasuki.queues.unique import claims as unique_claims
-from tasuki.queues.unique.claims import Claim
-from tasuki.queues.unique.windows import UniqueWindows
+from tasuki.queues import unique_windows as unique_claims
+from tasuki.queues.unique_windows import Claim, UniqueWindows
 from tasuki.testing.clock import FakeClock
 from tests.unit.queues.fake import outgoing
 

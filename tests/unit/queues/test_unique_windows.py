@@ -21,7 +21,7 @@ from tasuki.errors import (
 )
 from tasuki.queues.queue import Envelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
-from tasuki.queues.unique.windows import UniqueWindows, has_window, key_of
+from tasuki.queues.unique_windows import UniqueWindows, has_window, key_of
 from tasuki.testing.clock import FakeClock
 from tests.unit.consumers.parts import make_queue
 from tests.unit.queues.fake import FakeDriver, outgoing, raising
@@ -125,7 +125,7 @@ async def test_without_a_store_it_is_refused() -> None:
 
 async def test_a_store_that_is_away_rejects(rig: Rig) -> None:
     async def find() -> Store:
-        raise BrokerUnavailableError("the store is away")
+        raise BrokerUnavailableError("the store is unavailable")
 
     rig.queue.use_store(find)
     with pytest.raises(

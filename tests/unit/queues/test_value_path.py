@@ -8,7 +8,7 @@ import pytest
 
 from tasuki.errors import PublishError
 from tasuki.message import HeaderValue
-from tasuki.queues.messages.value_path import parse_path
+from tasuki.queues.messages.lanes import parse_path
 
 
 class User(msgspec.Struct):

@@ -8,8 +8,7 @@ import pytest
 
 from tasuki.contracts.driver import Outgoing, Received, Waiting
 from tasuki.message import FAILURES, Message
-from tasuki.queues.dead_letter import dead_letter, sent_back
-from tasuki.queues.messages.waiting import counted, is_letter, moved
+from tasuki.queues.dead_letter import counted, dead_letter, is_letter, moved, sent_back
 
 HEADERS: dict[str, Any] = {"tenant": "acme", "priority": 7, "partition_key": "k", "x_expires_at": 90.0, "x_due": 50.0}
 

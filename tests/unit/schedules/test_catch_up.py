@@ -2,9 +2,9 @@ from datetime import datetime
 
 import pytest
 
-from tasuki.schedules.catch_up import begin, dropped
 from tasuki.schedules.schedule import CatchUp
 from tasuki.schedules.times.timing import Every, Timing, cron_timing, ticks
+from tasuki.schedules.wheel import begin, dropped
 
 NOW = int(datetime.fromisoformat("2026-05-13T12:00:30Z").timestamp())
 MINUTELY = cron_timing("* * * * *", "Asia/Tokyo")

@@ -13,8 +13,7 @@ import pytest
 from tasuki.contracts.state.store import Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError
-from tasuki.schedules.firing import LEASE, MARKS, Firing
-from tasuki.schedules.identities import identity
+from tasuki.schedules.firing import LEASE, MARKS, Firing, identity
 from tasuki.schedules.schedule import CatchUp, Schedule, Tick
 from tasuki.schedules.times.timing import every_timing
 from tasuki.testing.clock import VirtualTimeLoop

@@ -14,10 +14,9 @@ import pytest
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueFullError
 from tasuki.schedules import firing
-from tasuki.schedules.firing import LEASE, MARKS
-from tasuki.schedules.identities import KnownSchedules
-from tasuki.schedules.lane import Left
+from tasuki.schedules.firing import LEASE, MARKS, KnownSchedules
 from tasuki.schedules.schedule import Tick
+from tasuki.schedules.schedule_group import Left
 from tasuki.testing.clock import VirtualTimeLoop
 from tests.unit.schedules.test_firing import Shop, Worker, schedule
 

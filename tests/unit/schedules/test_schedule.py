@@ -1,7 +1,6 @@
 import pytest
 
-from tasuki.schedules.schedule import Schedule, Tick
-from tasuki.schedules.spread import is_spread, share, spread
+from tasuki.schedules.schedule import Schedule, Tick, is_spread, share, spread
 from tasuki.schedules.times.timing import Every
 
 

@@ -14,9 +14,7 @@ from tasuki.security.admin import ADMIN, OFF, RIGHTS, AdminRights
 from tasuki.security.condition import parse_condition
 from tasuki.security.expressions.expression import parse_expression
 from tasuki.security.guard import Guard
-from tasuki.security.pattern import parse_pattern
-from tasuki.security.policy import Policy
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Policy, Scope, parse_pattern
 
 MAILS, OTHER = "app:mails", "app:other"
 KANA = parse_condition("actor.id", "eq", "kana")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.security.expressions.demands import Demand, demand_of
+from tasuki.security.expressions.expression import Demand, demand_of
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
 import pytest
 
 from tasuki.security.actor import Actor
-from tasuki.security.gate import Decision, decide, decide_publish
-from tasuki.security.policy import Policy
-from tasuki.security.scope import Scope
+from tasuki.security.guard import Decision, decide, decide_publish
+from tasuki.security.policy import Policy, Scope
 from tests.unit.security.test_policy import policy
 
 ME = Actor("me")

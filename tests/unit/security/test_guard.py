@@ -6,8 +6,7 @@ from tasuki.errors import PolicyDeniedError
 from tasuki.security import guard as guard_module
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
-from tasuki.security.policy import Policy
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Policy, Scope
 from tests.unit.security.test_policy import policy
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.security.pattern import MAX_LENGTH, parse_pattern
+from tasuki.security.policy import MAX_LENGTH, parse_pattern
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,7 @@ from typing import Any
 from tasuki.security.actor import Actor, Request
 from tasuki.security.condition import parse_condition
 from tasuki.security.expressions.expression import parse_expression
-from tasuki.security.pattern import parse_pattern
-from tasuki.security.policy import Effect, Finding, Policy
-from tasuki.security.scope import Scope, ruling_of
+from tasuki.security.policy import Effect, Finding, Policy, Scope, parse_pattern, ruling_of
 
 
 def policy(

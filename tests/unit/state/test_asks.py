@@ -8,8 +8,8 @@ import pytest
 
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import StoreLimitError
-from tasuki.state import asks
-from tasuki.state.asks import Worker, answer, ask
+from tasuki.state import recorder_requests
+from tasuki.state.recorder_requests import Worker, answer, ask
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,7 @@ async def test_an_answer_that_is_too_large_loses_its_oldest_events() -> None:
 
     class Small:
         async def put(self, key: str, value: bytes, *, ttl: float) -> None:
-            assert ttl == asks.TTL
+            assert ttl == recorder_requests.TTL
             if len(value) > 40:
                 raise StoreLimitError("too large")
             kept.append(value)

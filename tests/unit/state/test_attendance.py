@@ -15,9 +15,9 @@ from tasuki.contracts.state.store import CURRENT, Change
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.store import MemoryStore
 from tasuki.errors import BrokerUnavailableError
-from tasuki.state.attendance import Attendance
-from tasuki.state.presence import KEPT, PRESENCE, QUIET, Presence, PresentConsumer, decode
 from tasuki.state.shared import TIME_KEPT, SharedState
+from tasuki.state.worker_heartbeat import Attendance
+from tasuki.state.worker_record import KEPT, PRESENCE, QUIET, Presence, PresentConsumer, decode
 from tasuki.testing.conformance import ShiftedClock
 
 pytestmark = pytest.mark.anyio

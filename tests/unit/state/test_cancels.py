@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tasuki.contracts.state.store import Change
-from tasuki.state.cancels import PAGE, Cancel, CancelledIds, decode, key_of, records
-from tasuki.state.controls import Controls
+from tasuki.state.cancelling import PAGE, Cancel, CancelledIds, decode, key_of, records
+from tasuki.state.shared import Controls
 
 
 def put(controls: Controls, key: str, value: bytes | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasuki.contracts.state.store import Change
-from tasuki.state.controls import CONTROL, Controls
+from tasuki.state.shared import CONTROL, Controls
 
 
 def test_a_change_that_is_reported_late_does_not_bring_a_deleted_key_back() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tasuki.state.jobs.fate import Known, status_of
-from tasuki.state.results import WAITS, JobRecord
+from tasuki.state.job_records import WAITS, JobRecord
+from tasuki.state.job_status import Known, status_of
 
 NOW = 1000.0
 RECORDED = Known(NOW, keeps_records=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.state.keys import limit_key, part_of
+from tasuki.state.records import limit_key, part_of
 
 
 def test_an_id_is_in_its_key_as_it_is_unless_no_store_would_take_it() -> None:

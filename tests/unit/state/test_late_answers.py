@@ -9,10 +9,8 @@ import pytest
 
 from tasuki.contracts.state.store import Change
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.state.controls import CONTROL
-from tasuki.state.pauses import Scale, scale_key
-from tasuki.state.pausing import reset_scale, scale
-from tasuki.state.shared import SharedState
+from tasuki.state.pauses import Scale, reset_scale, scale, scale_key
+from tasuki.state.shared import CONTROL, SharedState
 from tasuki.testing.clock import FakeClock
 
 pytestmark = pytest.mark.anyio

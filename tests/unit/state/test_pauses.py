@@ -11,10 +11,9 @@ import pytest
 
 from tasuki.contracts.state.store import Change
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.state import pauses, pausing
-from tasuki.state.controls import CONTROL, Controls
+from tasuki.state import pauses
 from tasuki.state.pauses import Pause, Scale
-from tasuki.state.shared import SharedState
+from tasuki.state.shared import CONTROL, Controls, SharedState
 from tasuki.testing.clock import FakeClock
 from tasuki.units import When
 from tests.support.narrow import present
@@ -73,12 +72,12 @@ def test_a_consumer_is_paused_by_its_queue_itself_or_a_scale_of_0() -> None:
 
 @pytest.mark.parametrize("due", ["10m", 600, timedelta(minutes=10), datetime(2023, 11, 14, 22, 23, 20, tzinfo=UTC)])
 async def test_a_pause_with_an_end_is_gone_after_it(state: SharedState, clock: FakeClock, due: When) -> None:
-    pause = await pausing.pause(state, "queue", "mails", due=due, actor="kana", reason="429")
+    pause = await pauses.pause(state, "queue", "mails", due=due, actor="kana", reason="429")
     assert pause == Pause(1_700_000_000.0, 1_700_000_600.0, "kana", "429")
     clock.advance(599.9)
-    assert await pausing.find_pause(state, "queue", "mails") == pause
+    assert await pauses.find_pause(state, "queue", "mails") == pause
     clock.advance(0.2)
-    assert await pausing.find_pause(state, "queue", "mails") is None
+    assert await pauses.find_pause(state, "queue", "mails") is None
 
 
 @pytest.mark.parametrize(
@@ -92,18 +91,18 @@ async def test_a_pause_with_an_end_is_gone_after_it(state: SharedState, clock: F
 )
 async def test_a_pause_without_a_future_is_refused(state: SharedState, due: When, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        await pausing.pause(state, "queue", "mails", due=due)
-    assert await pausing.find_pause(state, "queue", "mails") is None
+        await pauses.pause(state, "queue", "mails", due=due)
+    assert await pauses.find_pause(state, "queue", "mails") is None
 
 
 async def test_one_that_may_not_shorten_leaves_a_longer_pause(state: SharedState) -> None:
-    long = await pausing.pause(state, "queue", "mails", due="1h")
-    assert await pausing.pause(state, "queue", "mails", due="30s", may_shorten=False) == long
-    longer = await pausing.pause(state, "queue", "mails", due="2h", may_shorten=False)
+    long = await pauses.pause(state, "queue", "mails", due="1h")
+    assert await pauses.pause(state, "queue", "mails", due="30s", may_shorten=False) == long
+    longer = await pauses.pause(state, "queue", "mails", due="2h", may_shorten=False)
     assert present(longer.until) - present(long.until) == pytest.approx(3600)
-    endless = await pausing.pause(state, "queue", "mails")
-    assert await pausing.pause(state, "queue", "mails", due="3h", may_shorten=False) == endless
-    assert await pausing.pause(state, "queue", "mails", due="30s") != endless
+    endless = await pauses.pause(state, "queue", "mails")
+    assert await pauses.pause(state, "queue", "mails", due="3h", may_shorten=False) == endless
+    assert await pauses.pause(state, "queue", "mails", due="30s") != endless
 
 
 @pytest.mark.parametrize("dues", [("30s", "2h"), ("2h", "30s")])
@@ -116,17 +115,17 @@ async def test_of_two_pauses_at_the_same_time_the_longer_one_holds(
         return slow
 
     monkeypatch.setattr(state, "store", store)
-    found = await asyncio.gather(*(pausing.pause(state, "queue", "mails", due=due, may_shorten=False) for due in dues))
+    found = await asyncio.gather(*(pauses.pause(state, "queue", "mails", due=due, may_shorten=False) for due in dues))
     longer = max(found, key=lambda pause: present(pause.until))
     assert present(longer.until) - longer.at == 7200
-    assert await pausing.find_pause(state, "queue", "mails") == longer
+    assert await pauses.find_pause(state, "queue", "mails") == longer
 
 
 async def test_resume_says_what_it_ended(state: SharedState, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "tasuki.state")
-    pause = await pausing.pause(state, "schedule", "app:nightly", actor="kana")
-    assert await pausing.resume(state, "schedule", "app:nightly", actor="ken") == pause
-    assert await pausing.resume(state, "schedule", "app:nightly", actor="ken") is None
+    pause = await pauses.pause(state, "schedule", "app:nightly", actor="kana")
+    assert await pauses.resume(state, "schedule", "app:nightly", actor="ken") == pause
+    assert await pauses.resume(state, "schedule", "app:nightly", actor="ken") is None
     assert [record.getMessage() for record in caplog.records] == [
         "paused schedule app:nightly until it is resumed, by kana",
         "resumed schedule app:nightly, by ken",
@@ -134,24 +133,24 @@ async def test_resume_says_what_it_ended(state: SharedState, caplog: pytest.LogC
 
 
 async def test_this_process_knows_at_once_and_an_older_change_does_not_undo_it(state: SharedState) -> None:
-    await pausing.pause(state, "consumer", "app:c")
+    await pauses.pause(state, "consumer", "app:c")
     assert pauses.pause_in(state.controls, "consumer", "app:c") is not None
     old = present(await (await state.store()).get(CONTROL + "pause/consumer/app:c"))
-    await pausing.resume(state, "consumer", "app:c")
+    await pauses.resume(state, "consumer", "app:c")
     state.controls.apply(Change(*old))
     assert pauses.pause_in(state.controls, "consumer", "app:c") is None
-    await pausing.scale(state, "app:c", 3, actor="kana")
+    await pauses.scale(state, "app:c", 3, actor="kana")
     older = present(await (await state.store()).get(CONTROL + "scale/app:c"))
-    new = await pausing.scale(state, "app:c", 5)
+    new = await pauses.scale(state, "app:c", 5)
     state.controls.apply(Change(*older))
     assert pauses.scale_in(state.controls, "app:c") == new
-    assert await pausing.find_all(state, "") == {"scale/app:c": new.encode()}
-    assert await pausing.reset_scale(state, "app:c")
-    assert not await pausing.reset_scale(state, "app:c")
+    assert await pauses.find_all(state, "") == {"scale/app:c": new.encode()}
+    assert await pauses.reset_scale(state, "app:c")
+    assert not await pauses.reset_scale(state, "app:c")
 
 
 async def test_a_reason_stays_on_one_line(state: SharedState) -> None:
-    pause = await pausing.pause(state, "queue", "mails", actor="kana\x1b[2J", reason="first\nsecond\u202e")
+    pause = await pauses.pause(state, "queue", "mails", actor="kana\x1b[2J", reason="first\nsecond\u202e")
 
     assert (pause.actor, pause.reason) == ("kana\\x1b[2J", "first\\nsecond\\u202e")
     assert str(pauses.Pause(0.0, None, "a\nb", "c\nd")) == "until it is resumed, by a\\nb: c\\nd"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tasuki.state.presence import (
+from tasuki.state.worker_record import (
     MAX_BYTES,
     MESSAGES,
     PERIOD,

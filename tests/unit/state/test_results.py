@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.state.results import decode
+from tasuki.state.job_records import decode
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,8 @@ from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.toolkit.threads.threaded import Threaded
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
-from tasuki.state import pausing, shared
-from tasuki.state.controls import CONTROL, Controls
-from tasuki.state.shared import SharedState, States
+from tasuki.state import pauses, shared
+from tasuki.state.shared import CONTROL, Controls, SharedState, States
 
 pytestmark = pytest.mark.anyio
 
@@ -110,8 +109,8 @@ async def test_one_who_follows_is_told_when_it_is_closed_meanwhile(
 async def test_a_store_that_comes_back_empty_is_warned_of_with_the_lost_orders(
     state: SharedState, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await pausing.pause(state, "queue", "mails")
-    await pausing.scale(state, "app:sender", 3)
+    await pauses.pause(state, "queue", "mails")
+    await pauses.scale(state, "app:sender", 3)
     controls = await state.follow()
     store = await state.store()
     for entry in (await store.list(CONTROL)).entries:

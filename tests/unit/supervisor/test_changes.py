@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from tasuki.supervisor.changes import Changes
+from tasuki.supervisor.supervisor import Changes
 
 pytestmark = pytest.mark.anyio
 

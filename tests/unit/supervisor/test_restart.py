@@ -2,7 +2,7 @@ import pytest
 
 from tasuki.backoff import UNTIL_BACK, Backoff
 from tasuki.errors import BrokerUnavailableError, QueueConflictError, StartTimeoutError
-from tasuki.supervisor.restart import RestartPolicy, Restarts, is_worth_waiting
+from tasuki.supervisor.spec import RestartPolicy, Restarts, is_worth_waiting
 
 STEADY = Backoff(jitter=0)
 AWAY = BrokerUnavailableError("away")

@@ -1,7 +1,7 @@
 import pytest
 
 from tasuki.errors import LifecycleError, StopTimeoutError
-from tasuki.supervisor.shutdown import Shutdown, join_errors
+from tasuki.supervisor.supervisor import Shutdown, join_errors
 
 LATE = StopTimeoutError("a is late", service="a")
 LATE_TOO = StopTimeoutError("b is late", service="b")

@@ -1,4 +1,4 @@
-from tasuki.supervisor.startup import find_given_up, find_unsettled
+from tasuki.supervisor.order import find_given_up, find_unsettled
 from tasuki.supervisor.state import State, Status
 
 GRAPH = {"driver": [], "consumer": ["driver"], "other": []}

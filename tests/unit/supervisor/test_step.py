@@ -4,7 +4,7 @@ import logging
 import pytest
 
 from tasuki.errors import LifecycleError
-from tasuki.supervisor.step import StepTimeoutError, run_step
+from tasuki.supervisor.controller import StepTimeoutError, run_step
 from tests.unit.supervisor.conftest import hang_stubbornly
 
 pytestmark = pytest.mark.anyio

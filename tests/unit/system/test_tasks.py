@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from tasuki.system.on_failure import OnFailure
-from tasuki.system.tasks import Tasks
+from tasuki.system.tasks import OnFailure, Tasks
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ import pytest
 
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
 from tasuki.contracts.state.steps import Suspended
-from tasuki.tracing.endings import Ending, ending_of, is_interruption
+from tasuki.tracing.names import Ending, ending_of, is_interruption
 
 
 @pytest.mark.parametrize(

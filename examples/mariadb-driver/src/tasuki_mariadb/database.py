@@ -7,21 +7,20 @@ from importlib.resources import files
 from tasuki.drivers.toolkit.layout import require
 from tasuki_mariadb.connecting import Connector, Link
 from tasuki_mariadb.settings import MariaDbSettings
-from tasuki_mariadb.store import MariaDbStore, columns
+from tasuki_mariadb.store import MariaDbStore
 
 LAYOUT = 1
 LOCK = "SELECT {}_LOCK(MD5(CONCAT('tasuki ', DATABASE(), ' ', %s)){})"
 
 
 class MariaDb(Connector):
-    """See ``tasuki.drivers.toolkit.database.store.DatabaseServer``."""
+    """Where the tables are, and how to reach them."""
 
     def __init__(self, name: str, settings: MariaDbSettings) -> None:
         super().__init__(name, settings)
         self.pool_size, self.timeout, self.poll_interval = settings.pool_size, settings.timeout, settings.poll_interval
         self._prefix = settings.prefix
         self._alone: set[str] = set()
-        self.encode = columns
 
     def store(self, link: Link) -> MariaDbStore:
         return MariaDbStore(link, self._prefix, self._name, self._alone)

@@ -58,7 +58,7 @@ def _place(config: MariaDbSettings, _: Path) -> Hashable:
 KIND = DriverKind(
     DRIVER_PREFIX + "mariadb",
     MariaDbSettings,
-    contract=5,
+    contract=6,
     driver="tasuki_mariadb.driver:MariaDbDriver",
     queue_options=LengthOptions,
     place=_place,

@@ -1,4 +1,4 @@
-"""What the verbs do to the tables; see ``tasuki.drivers.toolkit.database.store.TableStore``."""
+"""What the verbs do to the tables, inside a transaction that the session commits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tasuki.contracts.driver import Depth, Move, Occupancy, Outgoing, QueueSpec, Receipt, Received, Settlement, Waiting
-from tasuki.drivers.toolkit.database import rules
-from tasuki.drivers.toolkit.database.transactions import BeginAgainError
+from tasuki.drivers.toolkit.moves import is_receipt, pieces
 from tasuki.drivers.toolkit.results import in_force
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import HeaderValue, Message
+from tasuki_mariadb import rules
 from tasuki_mariadb.connecting import Link
+from tasuki_mariadb.transactions import BeginAgainError
 
 READY, DELAYED, HELD, BEHIND = range(4)
 """States of a message; BEHIND: it waits for an earlier one of its key."""
@@ -56,7 +57,17 @@ class Queue(NamedTuple):
 
 
 class MariaDbStore:
-    """One transaction. ``alone``: names of queues whose transactions run one after the other, shared by all."""
+    """The tables, as one transaction sees them. ``alone``: queues whose transactions run one after the other.
+
+    Every method raises QueueNotFoundError for a queue that is not in the database, and what the client raises. A method
+    that needs other locks raises BeginAgainError before it changes anything, and is called again in a new transaction.
+    Transactions of several processes run at the same time: they lock queues in the order of their names, messages in
+    the order of their numbers, and ``claim`` skips locked rows. An error of the client, a deadlock too, reaches the
+    caller of the verb, which tries again. A method may be cancelled; its connection is then dropped.
+
+    Receipts are ``(number, token)``: of the message, and of its last claim. The token stays in the row until the
+    message is settled, so that a late settlement counts, and a claim of a message that has one makes it a suspect.
+    """
 
     def __init__(self, link: Link, prefix: str, driver: str, alone: set[str]) -> None:
         self._link, self._prefix, self._driver, self._alone = link, prefix, driver, alone
@@ -138,7 +149,7 @@ class MariaDbStore:
         into = "INTO {}_messages (queue, published_at, due, state, id, headers, body, size, place, line)"
         states = ((queue.now + each.delay, DELAYED if each.delay > 0 else READY) for each in messages)
         rows = [(queue.number, queue.now, *state, *columns(each)) for state, each in zip(states, messages, strict=True)]
-        for piece in rules.pieces([len(each.body) for each in messages], MAX_BODY):
+        for piece in pieces([len(each.body) for each in messages], MAX_BODY):
             await self._rows(f"INSERT {into} VALUES {', '.join(['%s'] * len(rows[piece]))}", *rows[piece])
         ids = [(queue.number, digest(each.id), queue.now) for each in messages if each.deduplicate]
         if queue.dedup_window is not None and ids:
@@ -193,7 +204,7 @@ class MariaDbStore:
 
         ``last``: the last state that a message may have.
         """
-        wanted = {receipt for receipt in receipts if rules.is_receipt(receipt)}
+        wanted = {receipt for receipt in receipts if is_receipt(receipt)}
         sql = (
             "SELECT seq, token, line FROM {}_messages FORCE INDEX (PRIMARY) WHERE seq IN %s AND queue = %s "
             "AND state <= %s ORDER BY seq FOR UPDATE"

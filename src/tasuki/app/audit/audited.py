@@ -13,8 +13,8 @@ from tasuki.app.state.finding import states_there
 from tasuki.errors import DriverError
 from tasuki.observe.plain import cut, escape
 from tasuki.observe.redact import redact
-from tasuki.state.audit import ring
-from tasuki.state.audit.ring import MOST, AuditRecord
+from tasuki.state import audit
+from tasuki.state.audit import MOST, AuditRecord
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def note(host: ProjectHost, queue: str, record: AuditRecord) -> bool:
         return False
     try:
         async with asyncio.timeout(PATIENCE):
-            await ring.write(await state.store(), record)
+            await audit.write(await state.store(), record)
     except (DriverError, TimeoutError) as error:
         why = str(error) or f"no answer within {PATIENCE:.0f} s"
         facts = {"act": record.act, "target": record.target, "actor": record.actor, "result": record.result}
@@ -52,7 +52,7 @@ def _state(host: ProjectHost, queue: str) -> SharedState | None:
 
 @dataclass(slots=True)
 class Outcome:
-    """What an act says of itself while it is done; see :class:`tasuki.state.audit.ring.AuditRecord`."""
+    """What an act says of itself while it is done; see :class:`tasuki.state.audit.AuditRecord`."""
 
     target: str = ""
     filter: str = ""
@@ -116,5 +116,5 @@ async def acts_of(host: ProjectHost) -> list[AuditRecord]:
     """The last acts on a project, the newest first, from all its stores. Raises DriverError."""
     found: list[AuditRecord] = []
     for state in await states_there(host):
-        found += await ring.read(await state.store())
+        found += await audit.read(await state.store())
     return sorted(found, key=lambda record: record.time, reverse=True)[:MOST]

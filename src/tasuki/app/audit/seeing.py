@@ -9,7 +9,7 @@ from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.schedule import ScheduleConfig
-from tasuki.state.audit.ring import AuditRecord
+from tasuki.state.audit import AuditRecord
 
 RIGHT = "audit"
 ACTION = f"queue.admin.{RIGHT}"

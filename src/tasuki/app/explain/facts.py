@@ -21,10 +21,10 @@ from tasuki.observe.events import (
     SUSPENDED,
 )
 from tasuki.queues.dead.attempts import AttemptRecord
-from tasuki.state.jobs.fate import Known
+from tasuki.state.job_records import JobRecord
+from tasuki.state.job_status import Known
 from tasuki.state.pauses import Pause
-from tasuki.state.presence import PresentConsumer
-from tasuki.state.results import JobRecord
+from tasuki.state.worker_record import PresentConsumer
 
 Stage = Literal["received", "suspended", "started", "ended", "settled", "released"]
 _STAGES: Mapping[str, Stage] = {

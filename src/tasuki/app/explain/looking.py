@@ -15,7 +15,7 @@ from tasuki.app.explain.rule import Cause, Explanation, away_from, explain, with
 from tasuki.app.state.fate import know
 from tasuki.app.state.workers import workers_of
 from tasuki.clock import Clock
-from tasuki.consumers.reports.present import Describer
+from tasuki.consumers.reports.snapshot import Describer
 from tasuki.contracts.driver import Outgoing, Waiting
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError, HandlerError, QueueNotFoundError
@@ -26,13 +26,13 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.message import PARTITION_KEY, Message
 from tasuki.observe.events import as_dicts
 from tasuki.queues.dead.attempts import records_in
-from tasuki.queues.limits import limit_text
+from tasuki.queues.policy import limit_text
 from tasuki.queues.queue import Queue
-from tasuki.state import pausing
-from tasuki.state.asks import Events, Worker, ask
+from tasuki.state import pauses
 from tasuki.state.cancelling import is_cancelled
 from tasuki.state.pauses import Pause, pause_key, read_pause, read_scale, scale_key
-from tasuki.state.presence import Presence
+from tasuki.state.recorder_requests import Events, Worker, ask
+from tasuki.state.worker_record import Presence
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -125,7 +125,7 @@ class Look:
         state = live.state_of(queue.id)
         facts = Facts(
             self.clock.time(), self.id, queue.id, queue.driver.name,
-            can_look=queue.driver.capabilities.peek, limit=queue.spec.limit or queue.policy.worker_limit,
+            can_look=queue.driver.capabilities.has("peek"), limit=queue.spec.limit or queue.policy.worker_limit,
             lease=queue.spec.lease, knows_workers=state is not None,
             lane_limit="" if queue.spec.lane_limit is None else self._lane_limit(),
         )  # fmt: skip
@@ -134,7 +134,7 @@ class Look:
         if not await self._exists():
             return replace(facts, is_missing=True, consumers=self._consumers({}))
         store = await state.store()
-        orders = await pausing.find_all(state, "")
+        orders = await pauses.find_all(state, "")
         name = queue.spec.name
         pause = orders.get(pause_key("queue", name))
         facts = replace(
@@ -172,7 +172,7 @@ class Look:
         ]
         facts = replace(facts, workers=workers, lives=lives_of(self.id, workers))
         # A broker that does not count exactly shows what other processes hold among the messages that wait.
-        is_shown_held = not self.queue.driver.capabilities.exact_depth and facts.is_with_worker
+        is_shown_held = not self.queue.driver.capabilities.has("exact_depth") and facts.is_with_worker
         return replace(facts, message=None, place=0) if is_shown_held else facts
 
     async def _ask(self, store: Store, worker: str, consumers: set[str]) -> dict[str, Events]:
@@ -199,7 +199,7 @@ class Look:
         return await self._letter(facts) if facts.message is None else facts
 
     def _with(self, facts: Facts, message: Message, place: int) -> Facts:
-        tells = isinstance(message, Waiting) and self.queue.driver.capabilities.transfer
+        tells = isinstance(message, Waiting) and self.queue.driver.capabilities.has("transfer")
         delay = message.delay if isinstance(message, Waiting) and tells else None
         return replace(facts, message=message, place=place, delay=delay, lane=self._lane(message))
 
@@ -231,7 +231,7 @@ class Look:
         letters = self.letters
         if letters is None:
             return facts
-        if not letters.driver.capabilities.peek:
+        if not letters.driver.capabilities.has("peek"):
             return replace(facts, unseen_letters=letters.id)
         try:
             found = await Look(self.live, self.clock, letters, self.id).find(Facts(facts.now, self.id, letters.id))

@@ -12,10 +12,10 @@ from tasuki.app.explain.facts import Facts, Life, is_held_back, next_token, rate
 from tasuki.message import DEAD_LETTER_REASON, DUE, LAST_ERROR
 from tasuki.observe.plain import escape
 from tasuki.observe.redact import redact
-from tasuki.queues.limits import limit_text
-from tasuki.state.jobs.fate import status_of
+from tasuki.queues.policy import limit_text
+from tasuki.state.job_status import status_of
 from tasuki.state.pauses import text_of_time
-from tasuki.state.presence import TTL, late_after
+from tasuki.state.worker_record import TTL, late_after
 from tasuki.units import format_duration
 
 _NAMED = 10
@@ -129,6 +129,8 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         (work, message) for work in facts.workers for message in work.consumer.messages if message.id == facts.id
     ]
     cancel = f"cancel it: tasuki cancel {_word(facts.id)}"
+    if facts.is_cancelled:
+        cancel = "its handler is interrupted: a plain function at its next step of Python code"
     if life is not None and life.stage != "started" and (cause := _of_life(facts, life)) is not None:
         yield cause
         return
@@ -137,7 +139,7 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         if life is None and facts.now - work.seen > late_after(work.consumer.running):
             text = (
                 f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died, the message "
-                f"comes again when its death is seen or its lease of {format_duration(facts.lease)} ends"
+                f"is redelivered when its death is seen or its lease of {format_duration(facts.lease)} ends"
             )
             yield Cause("held", text)
             return

@@ -232,7 +232,7 @@ async def publish_plan(host: ProjectHost, plan: Plan, id: str, value: Any) -> No
         return
     able = queue.driver.capabilities
     if envelope.unique is None and queue.policy.unique is None and "window" in able.unique:
-        envelope.unique, envelope.unique_for = id, min(able.unique_window or _WINDOW, _WINDOW)
+        envelope.unique, envelope.unique_for = id, _WINDOW
     (result,) = await queue.publish_many([envelope])
     if not isinstance(result, Confirmed):
         raise result.error

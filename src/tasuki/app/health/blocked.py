@@ -17,7 +17,7 @@ from tasuki.app.health.recorded import recorded
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.delivery import Delivery
 from tasuki.handlers import threads
-from tasuki.handlers.loops import tell
+from tasuki.handlers.threads import tell
 from tasuki.observe.metrics import PROCESS
 from tasuki.system.stopping import StopSignals, leave
 from tasuki.units import format_duration

@@ -10,8 +10,8 @@ from functools import partial
 from tasuki.app.health.rules import Answer
 from tasuki.clock import Clock
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
-from tasuki.handlers.loops import tell
-from tasuki.queues.limits import limits_of
+from tasuki.handlers.threads import tell
+from tasuki.queues.policy import limits_of
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.app")

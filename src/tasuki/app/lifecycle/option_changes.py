@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from tasuki.contracts.driver import Driver, Limit, QueueSpec
 from tasuki.errors import QueueNotFoundError
-from tasuki.queues.limits import limit_text
+from tasuki.queues.policy import limit_text
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.app")

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasuki.observe.log import LogHandler
 from tasuki.observe.metrics import PROCESS
-from tasuki.system.memory import resident_bytes
+from tasuki.system.process import resident_bytes
 
 _BEGAN = time.time()
 """When the package was imported, at the start of the process."""

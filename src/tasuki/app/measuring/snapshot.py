@@ -12,9 +12,9 @@ from tasuki.app.measuring.depths import Reading
 from tasuki.app.measuring.process import process_part
 from tasuki.app.measuring.telemetry import system_of
 from tasuki.consumers.consumer import Consumer
-from tasuki.consumers.reports.long_runs import long_runs
+from tasuki.consumers.reports.snapshot import long_runs
 from tasuki.observe.custom import OF_HANDLERS
-from tasuki.observe.exposition.handlers import families
+from tasuki.observe.exposition.series import families
 from tasuki.observe.exposition.snapshots import Snapshot
 from tasuki.observe.metrics import BUCKETS, Histogram
 from tasuki.queues.dead_letter import OF_LETTERS

@@ -12,7 +12,7 @@ from hashlib import blake2b
 import msgspec
 
 from tasuki.contracts.driver import Depth, Kept
-from tasuki.state.presence import Presence, held_of
+from tasuki.state.worker_record import Presence, held_of
 
 DELAYS = "delays/"
 """Prefix of the keys: the notes of processes, and when queues were purged."""

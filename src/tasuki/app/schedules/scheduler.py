@@ -21,10 +21,9 @@ from tasuki.observe.metrics import ScheduleMetrics
 from tasuki.observe.trace import APART, CURRENT
 from tasuki.queues.queue import Envelope, GroupEnvelope, Queue
 from tasuki.queues.result import Confirmed, Rejected
-from tasuki.schedules.firing import Firing
-from tasuki.schedules.identities import identity
-from tasuki.schedules.lane import Left
+from tasuki.schedules.firing import Firing, identity
 from tasuki.schedules.schedule import SCHEDULE, SCHEDULED_FOR, Schedule, Tick
+from tasuki.schedules.schedule_group import Left
 from tasuki.state.pauses import pause_in
 from tasuki.state.shared import SharedState
 
@@ -63,7 +62,7 @@ class Scheduled(NamedTuple):
             envelope.unique, envelope.unique_for, envelope.on_conflict = f"schedule:{self.id}", "running", "keep"
         elif "window" in able.unique and not self._has_key(envelope):
             envelope.unique, envelope.on_conflict = tick.message_id, "keep"
-            envelope.unique_for = min(able.unique_window or _WINDOW, _WINDOW)
+            envelope.unique_for = _WINDOW
         return envelope
 
     def _has_key(self, envelope: Envelope[Any]) -> bool:

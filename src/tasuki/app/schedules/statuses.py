@@ -16,10 +16,9 @@ from tasuki.message import new_id
 from tasuki.queues.result import Confirmed
 from tasuki.registry.references import find_named
 from tasuki.schedules.firing import find_mark, read_known
-from tasuki.schedules.spread import is_spread, spread
+from tasuki.schedules.schedule import is_spread, spread
 from tasuki.schedules.times.timing import last_tick, next_tick
-from tasuki.state.pauses import PAUSE, pause_key, read_pause
-from tasuki.state.pausing import find_all
+from tasuki.state.pauses import PAUSE, find_all, pause_key, read_pause
 from tasuki.state.shared import SILENT, SharedState
 from tasuki.units import format_duration
 

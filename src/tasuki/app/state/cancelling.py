@@ -15,7 +15,7 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.security.guard import Guard
 from tasuki.state.cancelling import Cancelled, cancel, each, forget, is_held_nowhere, is_recorded
-from tasuki.state.results import JobRecord, decode, encode, result_key
+from tasuki.state.job_records import JobRecord, decode, encode, result_key
 
 if TYPE_CHECKING:
     from tasuki.app.host import ProjectHost
@@ -45,7 +45,7 @@ async def cancel_in(host: ProjectHost, guard: Guard | None, queue: str, ids: Ite
     found, given_up = await cancel(place, wanted, int(is_one and await _is_running(place, wanted[0])))
     if kept is not None and found.not_found < len(wanted):
         await each(_note(place, id, kept.ttl) for id in wanted)
-    if found.waiting and place.driver.capabilities.remove:
+    if found.waiting and place.driver.capabilities.has("remove"):
         await _end_members(host, queue, given_up)
     _log.info("cancelled in %s: %d waiting, %d running, %d not found, %d requested", queue, *_counts(found),
               extra={"queue": queue, "actor": _actor(guard)})  # fmt: skip

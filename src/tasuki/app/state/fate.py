@@ -13,9 +13,8 @@ from tasuki.contracts.values import Waiting, Where
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import DUE
 from tasuki.state.cancelling import is_cancelled
-from tasuki.state.jobs.fate import Known, Stage
-from tasuki.state.jobs.waits import Waits
-from tasuki.state.results import decode, purge_key, result_key
+from tasuki.state.job_records import Waits, decode, purge_key, result_key
+from tasuki.state.job_status import Known, Stage
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 def waits_for(live: Assembly, queue: Queue) -> Waits | None:
     """What keeps the first records of a queue's messages; None: the driver locates them, or no record is kept."""
     state, policy = live.state_of(queue.id), queue.policy.result
-    if state is None or policy is None or queue.driver.capabilities.locate:
+    if state is None or policy is None or queue.driver.capabilities.has("locate"):
         return None
     return Waits(state, queue.spec.name, policy.ttl)
 
@@ -43,11 +42,11 @@ async def know(live: Assembly, queue: str, id: str) -> Known:
     known = Known(state.clock.time(), _here(live, on, id), on.policy.result is not None)
     if known.keeps_records:
         known = await _read(known, state, on, id)
-    if on.driver.capabilities.locate:
+    if on.driver.capabilities.has("locate"):
         known = replace(known, is_located=True, where=await _locate(on, id))
         if known.where is None and known.record is not None and not known.record.is_final:
             return await _read(known, state, on, id)  # it has ended between the two
-    elif on.driver.capabilities.find and (known.record.is_given_up if known.record else not known.keeps_records):
+    elif on.driver.capabilities.has("find") and (known.record.is_given_up if known.record else not known.keeps_records):
         known = replace(known, where=await _found(on, id, known.now))
     return known if known.keeps_records or known.where in ("ready", "delayed") else await _beside(live, known, on, id)
 
@@ -62,7 +61,7 @@ async def _read(known: Known, state: SharedState, on: Queue, id: str) -> Known:
     store, name = await state.store(), on.spec.name
     found = await store.get(result_key(name, id))
     record = None if found is None else decode(found.value)
-    if found is None or record is None or record.status != "waiting" or on.driver.capabilities.locate:
+    if found is None or record is None or record.status != "waiting" or on.driver.capabilities.has("locate"):
         return replace(known, record=record, is_purged=False)
     purge = await store.get(purge_key(name))
     return replace(known, record=record, is_purged=purge is not None and purge.version > found.version)
@@ -84,7 +83,7 @@ async def _found(on: Queue, id: str, now: float) -> Where | None:
     if not found:
         return None
     due, able = found[0].headers.get(DUE), on.driver.capabilities
-    if isinstance(found[0], Waiting) and able.transfer:
+    if isinstance(found[0], Waiting) and able.has("transfer"):
         return "delayed" if found[0].delay > 0 else "ready"
     return "delayed" if isinstance(due, int | float) and due > now else "ready"
 
@@ -94,7 +93,7 @@ async def _beside(live: Assembly, known: Known, on: Queue, id: str) -> Known:
     state = needed_state(live, on.id, "the status of a message")
     asked: list[Awaitable[bool]] = [is_cancelled(state, on.spec.name, id), _is_running(state, on, id)]
     letters = live.queues.get(on.policy.dead_letter or "")
-    if known.where is None and letters is not None and letters.driver.capabilities.locate:
+    if known.where is None and letters is not None and letters.driver.capabilities.has("locate"):
         asked.append(_is_there(letters, id))
     cancelled, running, *dead = await asyncio.gather(*asked)
     return replace(known, is_cancelled=cancelled, is_running=running, is_dead=any(dead))

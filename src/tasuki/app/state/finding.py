@@ -30,7 +30,7 @@ def state_of(project: Project, drivers: Mapping[str, Driver], states: States, qu
         assert isinstance(store, DriverStoreConfig)
         return states.of(drivers[store.driver], store.store_name or named)
     driver = drivers[config.driver]
-    return states.of(driver) if driver.capabilities.store else None
+    return states.of(driver) if driver.capabilities.has("store") else None
 
 
 def needed_state(host: ProjectHost, queue: str, what: str) -> SharedState:

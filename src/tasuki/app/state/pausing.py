@@ -12,7 +12,7 @@ from tasuki.errors import DriverError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.registry.references import find_named
-from tasuki.state import pausing
+from tasuki.state import pauses
 from tasuki.state.pauses import Pausable, Pause, Scale, pause_in, pause_key, read_pause, read_scale, scale_key
 from tasuki.state.shared import SharedState
 from tasuki.units import When
@@ -66,16 +66,16 @@ class Steering:
         self._actor = guard.actor.id if guard is not None and guard.actor is not None else actor
 
     async def pause(self, target: Target, due: When | None, reason: str = "", *, may_shorten: bool = True) -> Pause:
-        """See :func:`tasuki.state.pausing.pause`. Raises PolicyDeniedError and UnsupportedError besides."""
+        """See :func:`tasuki.state.pauses.pause`. Raises PolicyDeniedError and UnsupportedError besides."""
         state, name = self._find("pause", target)
-        return await pausing.pause(
+        return await pauses.pause(
             state, target.kind, name, due=due, actor=self._actor, reason=reason, may_shorten=may_shorten
         )
 
     async def resume(self, target: Target) -> Pause | None:
-        """See :func:`tasuki.state.pausing.resume`. Raises PolicyDeniedError and UnsupportedError besides."""
+        """See :func:`tasuki.state.pauses.resume`. Raises PolicyDeniedError and UnsupportedError besides."""
         state, name = self._find("resume", target)
-        return await pausing.resume(state, target.kind, name, actor=self._actor)
+        return await pauses.resume(state, target.kind, name, actor=self._actor)
 
     async def scale(self, consumer: str, concurrency: int | None) -> Scale | None:
         """Set how many messages each process handles at a time; None: as its entry says.
@@ -88,8 +88,8 @@ class Steering:
             raise ValueError(f"concurrency must be 0 (paused) to {MOST_CONCURRENCY}, not {concurrency}")
         state, id = self._find("scale", Target("consumer", consumer))
         if concurrency is not None:
-            return await pausing.scale(state, id, concurrency, actor=self._actor)
-        await pausing.reset_scale(state, id, actor=self._actor)
+            return await pauses.scale(state, id, concurrency, actor=self._actor)
+        await pauses.reset_scale(state, id, actor=self._actor)
         return None
 
     def _find(self, verb: str, target: Target) -> tuple[SharedState, str]:
@@ -125,7 +125,7 @@ async def pause_of(host: ProjectHost, queue: str) -> dict[str, Any] | None:
         pause = pause_in(state.controls, "queue", name)
     else:
         try:
-            pause = await state.soon(partial(pausing.find_pause, state, "queue", name))
+            pause = await state.soon(partial(pauses.find_pause, state, "queue", name))
         except (DriverError, TimeoutError):  # counts are worth showing without it
             return {}
     return None if pause is None else pause.as_dict()
@@ -157,7 +157,7 @@ async def orders_of(host: ProjectHost, queues: Container[str]) -> Orders:
         if (state := host.state_of(queue.id)) is None:
             continue
         if state not in read:
-            read[state] = await pausing.find_all(state, "")
+            read[state] = await pauses.find_all(state, "")
         name = queue.spec.name if pausable == "queue" else id
         if (value := read[state].get(pause_key(pausable, name))) is not None:
             orders.pauses[target] = read_pause(value)

@@ -14,8 +14,8 @@ from tasuki.contracts.driver import Depth, Kept
 from tasuki.contracts.state.store import MAX_PAGE
 from tasuki.errors import DriverError
 from tasuki.queues.queue import Queue
-from tasuki.state.presence import PRESENCE, Presence, consumers_of, decode
 from tasuki.state.shared import SharedState
+from tasuki.state.worker_record import PRESENCE, Presence, consumers_of, decode
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

@@ -13,7 +13,7 @@ from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.values import SHORTEST_DELAY
 from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
-from tasuki.queues.limits import limits_of
+from tasuki.queues.policy import limits_of
 from tasuki.queues.queue import Queue
 
 

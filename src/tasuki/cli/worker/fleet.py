@@ -22,7 +22,7 @@ from tasuki.supervisor.children.answering import Answering
 from tasuki.supervisor.children.asking import Children
 from tasuki.supervisor.children.heartbeat import Heartbeat, Limits
 from tasuki.system.forks import signals_on_loop
-from tasuki.system.memory import processor_seconds
+from tasuki.system.process import processor_seconds
 from tasuki.system.stopping import Meaning, StopSignals
 
 SPARE = 5.0

@@ -10,13 +10,12 @@ from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.fetcher import Fetcher
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.consumers.handling.pool import Pool
-from tasuki.consumers.reports.answering import EventAnswers
+from tasuki.consumers.reports.recorder_queries import EventAnswers
 from tasuki.errors import DriverError
 from tasuki.observe.events import PAUSED, RESUMED, Event, EventRing
 from tasuki.queues.queue import Queue
-from tasuki.state.controls import Controls
 from tasuki.state.pauses import Pause, Scale, pause_key, pause_of_consumer, scale_in, scale_key
-from tasuki.state.shared import SharedState
+from tasuki.state.shared import Controls, SharedState
 
 _log = logging.getLogger("tasuki.consumer")
 

@@ -39,7 +39,7 @@ def lease_of(queue: Queue) -> float | None:
     A broker without leases gives deliveries to others after its ``patience`` without a sign of life.
     """
     driver = queue.driver
-    return queue.spec.lease if driver.capabilities.leases else driver.patience
+    return queue.spec.lease if driver.capabilities.has("leases") else driver.patience
 
 
 @dataclass(eq=False, slots=True)
@@ -56,7 +56,7 @@ class Holding:
     def due(self, now: float) -> dict[Receipt, Delivery]:
         """The deliveries to renew: those past a third of their ``silence``, or all if a session holds them."""
         assert self.lease is not None
-        least_left = self.lease - self.silence / 3 if self.queue.driver.capabilities.leases else float("inf")
+        least_left = self.lease - self.silence / 3 if self.queue.driver.capabilities.has("leases") else float("inf")
         return {
             receipt: delivery
             for receipt, delivery in self.deliveries.copy().items()
@@ -68,7 +68,7 @@ class Holding:
 
         After a suspension of the process the session looks alive until the driver reads that it has ended.
         """
-        if not self.queue.driver.capabilities.leases:
+        if not self.queue.driver.capabilities.has("leases"):
             for receipt in [receipt for receipt, delivery in due.items() if delivery.lease_until <= now]:
                 self.lose(due.pop(receipt))
 
@@ -92,13 +92,13 @@ class Holding:
     def silence(self) -> float:
         """Seconds that a delivery may go without a renewal: its lease, or less where a death is seen by silence."""
         assert self.lease is not None
-        return min(self.lease, SILENCE) if self.queue.driver.capabilities.sees_silence else self.lease
+        return min(self.lease, SILENCE) if self.queue.driver.capabilities.has("sees_silence") else self.lease
 
     @property
     def period(self) -> float:
         """Seconds between two rounds; a third of ``silence`` is left when a renewal and its repetition fail."""
         period = max(self.silence / 6, 0.01)
-        return period if self.queue.driver.capabilities.leases else min(period, _SESSION_PERIOD)
+        return period if self.queue.driver.capabilities.has("leases") else min(period, _SESSION_PERIOD)
 
 
 class Renewable(Protocol):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.consumers.delivery import Delivery, Holder
 from tasuki.consumers.handling.callee import Callee, decoder_by_header, refusing
 from tasuki.consumers.handling.idempotency import AlreadyDone
-from tasuki.consumers.handling.middleware import ConsumeMiddleware, Handle, around
-from tasuki.consumers.handling.observed import observed
+from tasuki.consumers.handling.middleware import ConsumeMiddleware, Handle, around, observed
 from tasuki.consumers.handling.outcome import (
     Conclusion,
     Ending,
@@ -48,11 +47,11 @@ from tasuki.message import (
     Message,
     wants_answer,
 )
-from tasuki.observe.frames import from_user
-from tasuki.observe.handled import HANDLED
+from tasuki.observe.log import HANDLED
 from tasuki.observe.trace import CURRENT
+from tasuki.observe.tracebacks import from_user
 from tasuki.queues.messages.rules import rules_of
-from tasuki.tracing.options import Limit
+from tasuki.tracing.deciding import Limit
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Received
 from tasuki.errors import HandlerError, PublishError, TasukiError
 from tasuki.message import MESSAGE_TYPE, HeaderValue
-from tasuki.queues.messages.value_path import ValuePath, parse_path
-from tasuki.state.keys import part_of
-from tasuki.state.records import read
+from tasuki.queues.messages.lanes import ValuePath, parse_path
+from tasuki.state.records import part_of, read
 
 ONCE = "once/"
 """Prefix of the keys in a store: one for each key of a consumer."""

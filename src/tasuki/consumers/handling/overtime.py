@@ -33,7 +33,7 @@ class Overtime:
         self._held = {delivery.received.receipt: delivery for delivery in deliveries}
         self._ended: asyncio.Queue[Settlement] = asyncio.Queue()
         self._settling: Settlement | None = None
-        self._has_leases = queue.driver.capabilities.leases
+        self._has_leases = queue.driver.capabilities.has("leases")
         self._now = asyncio.get_running_loop().time
         self._renew_at = self._lapse_at = self._now() + queue.spec.lease / 3  # the keeper has left more than that
         for delivery in self._held.values():

@@ -18,7 +18,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.outcome import Cause
 from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.settling.verdict import RELEASE
-from tasuki.observe.handled import HANDLED
+from tasuki.observe.log import HANDLED
 from tasuki.observe.trace import CURRENT
 
 _RANK: dict[Cause | None, int] = {None: 0, "timeout": 1, "cancel": 2, "stop": 3}

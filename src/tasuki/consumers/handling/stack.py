@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.handlers import threads
 from tasuki.observe.events import STACK
-from tasuki.observe.frames import is_ours
 from tasuki.observe.redact import redact
+from tasuki.observe.tracebacks import is_ours
 
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Delivery

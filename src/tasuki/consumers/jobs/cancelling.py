@@ -8,17 +8,15 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from tasuki.backoff import is_told, pause_after
-from tasuki.consumers.batches.batch import Batch
+from tasuki.consumers.batch import Batch
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.executor import Executor, absorb_cancellation
 from tasuki.consumers.handling.pool import Pool, Worker
 from tasuki.consumers.settling.replies import cancelled
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.errors import DriverError, safe_text
-from tasuki.state.cancelling import RUNNING, WAITING, answer, is_recorded
-from tasuki.state.cancels import CancelledIds
-from tasuki.state.controls import Controls
-from tasuki.state.shared import SharedState
+from tasuki.state.cancelling import RUNNING, WAITING, CancelledIds, answer, is_recorded
+from tasuki.state.shared import Controls, SharedState
 
 _log = logging.getLogger("tasuki.consumer")
 

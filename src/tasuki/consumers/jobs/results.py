@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tasuki.consumers.batches.results import results_of
+from tasuki.consumers.batch import results_of
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.handling.idempotency import AlreadyDone
 from tasuki.consumers.handling.middleware import Handle
@@ -21,11 +21,11 @@ from tasuki.contracts.handler import Context, Interrupted
 from tasuki.contracts.state.jobs import JobStatus, Progress
 from tasuki.errors import DriverError, ResultError, StoreLimitError, TasukiError
 from tasuki.observe.events import PROGRESS
-from tasuki.state.results import JobError, JobRecord, encode, result_key
+from tasuki.state.job_records import JobError, JobRecord, encode, result_key
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
-    from tasuki.consumers.jobs.off_clock import OffClock
+    from tasuki.consumers.jobs.timeouts import OffClock
     from tasuki.consumers.settling.settler import Settler
     from tasuki.queues.policy import ResultPolicy
     from tasuki.state.shared import SharedState

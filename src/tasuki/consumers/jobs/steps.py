@@ -91,13 +91,13 @@ class Stepping:
     def _pausing(self, delivery: Delivery, state: SharedState) -> Pausing:
         queue = self._consumer.queue
         able, longest = queue.driver.capabilities, self._consumer.policy.max_delay
-        if not able.remove:
+        if not able.has("remove"):
             longest = min(longest, _LONGEST_UNREMOVED)
         waiter, received, announce = Waiter(queue.spec.name, delivery.received.id), delivery.received, None
         if is_member(received):
             announce = partial(delivery.holder.host.keep_member, queue.id, received)
         polls = able.multi_process or state.driver.capabilities.multi_process  # another process may signal
-        return Pausing(waiter, longest, polls, able.expedite, announce)
+        return Pausing(waiter, longest, polls, able.has("expedite"), announce)
 
     def _follow(self) -> None:
         if self._is_following:
@@ -120,7 +120,9 @@ class Stepping:
                     continue
                 if isinstance(each, Ack):
                     run.settler.begin(delivery.own_steps.forget(), "end of steps")
-                elif delivery.own_steps.awaited is not None and self._consumer.queue.driver.capabilities.expedite:
+                elif delivery.own_steps.awaited is not None and self._consumer.queue.driver.capabilities.has(
+                    "expedite"
+                ):
                     run.settler.begin(self._look_again(delivery), "look for a signal")
 
         run.settle, run.settler.on_settled = noted, settled

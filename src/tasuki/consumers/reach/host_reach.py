@@ -22,7 +22,7 @@ from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.observe.custom import record
-from tasuki.queues.messages.reply_to import check_reply_to
+from tasuki.queues.messages.headers import check_reply_to
 from tasuki.units import When
 
 if TYPE_CHECKING:
@@ -149,10 +149,6 @@ class HostReach:
 
     def store(self, id: str) -> Use:
         return user_of(checked_store(self.resource(id), id))
-
-    def sync_store(self, id: str) -> Use:
-        use, wait_for = self.store(id), self._site.host.wait_for
-        return lambda verb, *args, **options: wait_for(use(verb, *args, **options))
 
     def env(self, name: str) -> str | None:
         self._require_env("env.get", name, "access")

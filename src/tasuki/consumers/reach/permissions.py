@@ -8,8 +8,7 @@ from copy import deepcopy
 from tasuki.contracts.permissions import Plain
 from tasuki.security.actor import NO_META, Request, read_actor
 from tasuki.security.guard import Guard
-from tasuki.security.policy import Policy
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Policy, Scope
 
 _NOBODY = Guard()
 

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from tasuki.consumers.settling.allowance import Allowance
 from tasuki.consumers.settling.letters import origin_for
 from tasuki.errors import DriverError
 from tasuki.flow.attempts import attempt_key, lifetime, read_attempts
@@ -27,6 +26,7 @@ from tasuki.queues.dead.attempts import (
     recorded,
     round_of,
 )
+from tasuki.state.record_rate import Allowance
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition

@@ -23,7 +23,7 @@ from tasuki.message import (
 )
 from tasuki.observe.tracebacks import kept_traceback
 from tasuki.queues.dead.attempts import AttemptRecord
-from tasuki.queues.dead.origin import Origin, origin_of
+from tasuki.queues.dead.cause import Origin, origin_of
 from tasuki.queues.dead_letter import dead_letter
 
 if TYPE_CHECKING:

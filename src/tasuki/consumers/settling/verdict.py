@@ -11,7 +11,7 @@ from tasuki.backoff import Backoff
 from tasuki.clock import Clock, SystemClock
 from tasuki.errors import MAX_ERROR_CHARS
 from tasuki.queues.dead_letter import Reason
-from tasuki.queues.retry_rules import RetryRules
+from tasuki.queues.messages.rules import RetryRules
 from tasuki.units import check_time, format_duration, parse_duration
 
 

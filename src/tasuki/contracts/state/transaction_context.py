@@ -10,7 +10,7 @@ from tasuki.contracts.state.store_handle import has_loop, misplaced
 from tasuki.contracts.state.transactions import OpenTransaction, Transacting
 from tasuki.errors import HandlerError
 from tasuki.message import HeaderValue
-from tasuki.system.at_once import at_once, entered_at_once
+from tasuki.system.run_sync import at_once, entered_at_once
 
 if TYPE_CHECKING:
     from typing import Unpack

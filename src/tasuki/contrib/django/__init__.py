@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tasuki import App, QueueHandle
     from tasuki.app.typed.entries import QueueFields
     from tasuki.app.typed.options import Named
-    from tasuki.contrib.django.handling import atomic
     from tasuki.contrib.django.tasks.backend import TasukiBackend
+    from tasuki.contrib.django.transactions import atomic
 
     app: App
     """The project's App, made from the setting TASUKI when it is first used."""
@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
         except AttributeError as error:  # Python drops it where the name is imported
             raise ImportError(f"the App of the project cannot be made: {type(error).__name__}: {error}") from error
     if name == "atomic":
-        from tasuki.contrib.django.handling import atomic
+        from tasuki.contrib.django.transactions import atomic
 
         return atomic
     if name == "TasukiBackend":

@@ -20,6 +20,7 @@ from tasuki.handlers.threads import was_interrupted
 
 _log = logging.getLogger("tasuki.django")
 
+
 _running: set[object] = set()
 """The async handlers that run now."""
 

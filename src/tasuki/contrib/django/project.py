@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from tasuki.app import App
+from tasuki.contracts.context import Around
 from tasuki.contrib.django.config import Config, current_config
 from tasuki.contrib.django.connections import closing_connections
 from tasuki.contrib.django.transactions import DjangoSync
@@ -42,8 +43,8 @@ def make_app(config: Config) -> App:
     app = App(config.url, root=_root()) if config.app is None else _load(config.app)
     app.sync = DjangoSync(app, config.database)
     app.timezone = settings.TIME_ZONE
-    app.around = closing_connections
-    app.prepare_child = "tasuki.contrib.django.isolation:prepare"
+    app._runtime.around = closing_connections
+    app._runtime.prepare_child = "tasuki.contrib.django.project:prepare"
     return app
 
 
@@ -70,3 +71,13 @@ def _load(target: str) -> App:
 def _root() -> Path:
     """Where relative paths start: BASE_DIR of the settings, as ``startproject`` writes it; else the current folder."""
     return Path(getattr(settings, "BASE_DIR", None) or ".").resolve()
+
+
+def prepare() -> Around:
+    """Set Django up in a new process, with the settings that the environment names; see ``App.prepare_child``.
+
+    Log records go to the worker, which has the handlers of ``LOGGING``.
+    """
+    settings.LOGGING_CONFIG = None
+    set_up()
+    return closing_connections

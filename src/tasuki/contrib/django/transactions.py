@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -16,7 +17,9 @@ from tasuki.app.state.jobs import SyncJob
 from tasuki.app.sync.running import SyncApp
 from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
 from tasuki.contracts.driver import Driver
+from tasuki.contracts.handler import Context
 from tasuki.contracts.state.following import Follower, Later, StartedGroup, ids_of
+from tasuki.contracts.state.transaction_context import SyncTransaction
 from tasuki.contrib.django.connections import is_of_test_case, never_commits
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import new_id
@@ -29,9 +32,12 @@ if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers
 
+
 _log = logging.getLogger("tasuki.django")
 
+
 T = TypeVar("T")
+
 Way = Literal["now", "within", "after"]
 
 
@@ -153,10 +159,10 @@ class DjangoSync(SyncApp):
         return str(connections[self._alias].settings_dict["NAME"])
 
     def _way(self, queue: str | QueueHandle[Any], connection: object) -> Way:
-        if self._app.owner is None and self._name_now() != self._name:
+        if self._app._runtime.owner is None and self._name_now() != self._name:
             self._leaves_test()
         database = connections[self._alias]
-        if self._app.owner is not None and is_of_test_case(database):  # no transaction of the code under test
+        if self._app._runtime.owner is not None and is_of_test_case(database):  # no transaction of the code under test
             return "now"
         is_manual = database.connection is not None and not database.autocommit  # set_autocommit(False)
         in_transaction = bool(database.in_atomic_block or is_manual)
@@ -179,7 +185,7 @@ class DjangoSync(SyncApp):
     def _live(self, queue: str | QueueHandle[Any]) -> Queue:
         """The open queue. Raises LifecycleError, QueueNotFoundError."""
         self._open_loop()
-        return self._app.live_queue(queue)
+        return self._app._runtime.queue(queue)
 
 
 def _named(item: Any) -> Envelope[Any]:
@@ -193,3 +199,18 @@ def _raise_first(work: Callable[[], list[PublishResult]]) -> None:
     for result in work():
         if not isinstance(result, Confirmed):
             raise result.error
+
+
+def atomic(context: Context, using: str = "default") -> AbstractContextManager[SyncTransaction]:
+    """``transaction.atomic()`` of Django that also acks the message, in a plain handler.
+
+    See :meth:`tasuki.contracts.handler.Context.transaction`. The models of the block use the database of this alias,
+    which must be the one that holds the queues (``TASUKI['DATABASE']``). It cannot be within another ``atomic``.
+    """
+    return context.sync.transaction(partial(_opened, using))
+
+
+@contextmanager
+def _opened(using: str) -> Iterator[Any]:
+    with transaction.atomic(using=using, durable=True):
+        yield connections[using].connection

@@ -13,7 +13,7 @@ from tasuki.dead.rules.forms import Note
 from tasuki.dead.rules.steps import is_due_to_be_emptied, needs_ids, needs_notes
 from tasuki.errors import BatchNotFoundError, ConflictError
 from tasuki.message import HeaderValue
-from tasuki.state.controls import CONTROL
+from tasuki.state.shared import CONTROL
 
 RECORDS, IDS, NOTES = "batches/", "batch-ids/", "batch-notes/"
 PLACE = "batch/"

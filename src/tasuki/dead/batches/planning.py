@@ -47,7 +47,7 @@ def plan(batch: Batch, source: Queue, target: Queue | None = None) -> Batch:
         )
     if batch.group is not None and batch.group[0] not in KEYS:
         raise ValueError(f"dead letters are grouped by {', '.join(KEYS)}, not by {batch.group[0]!r}")
-    canary = batch.canary if batch.act == "retry" and source.driver.capabilities.peek else None
+    canary = batch.canary if batch.act == "retry" and source.driver.capabilities.has("peek") else None
     return replace(
         batch, atomic=moves_in_one_step(source.driver), kept=brings_back(source, batch.act, target), canary=canary
     )
@@ -75,7 +75,7 @@ async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Cloc
         total = there
     elif among is not None and _asks_cause_alone(batch):
         total = among
-    elif source.driver.capabilities.peek and (among is not None or not depth.is_estimate) and looked_at <= ASKED:
+    elif source.driver.capabilities.has("peek") and (among is not None or not depth.is_estimate) and looked_at <= ASKED:
         total = await _chosen(batch, source, ids, clock, "" if among is None else cause_of(batch))
     if total is not None and batch.limit is not None:
         total = min(total, batch.limit)

@@ -16,8 +16,7 @@ from tasuki.contracts.codec import Codec
 from tasuki.dead.editing.places import line_of
 from tasuki.dead.editing.problems import BODY, EditError, Problem
 from tasuki.errors import CodecError, HandlerError
-from tasuki.queues.messages.codec import JSON, MSGPACK
-from tasuki.queues.messages.compression import CompressedCodec
+from tasuki.queues.messages.codec import JSON, MSGPACK, CompressedCodec
 
 Form = Literal["json", "msgpack", "bytes"]
 _INDENT = 2

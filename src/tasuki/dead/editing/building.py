@@ -109,7 +109,7 @@ def _refused_options(target: Queue, wanted: Wanted, plain: bytes) -> list[Proble
     if len(plain) > limit:
         text = f"{len(plain)} bytes are more than the max_message_size of {target.id} ({limit} bytes)"
         problems.append(Problem(BODY, text))
-    if wanted.headers.get(PRIORITY) and not target.driver.capabilities.native_priority:
+    if wanted.headers.get(PRIORITY) and not target.driver.capabilities.has("native_priority"):
         problems.append(Problem(field_of(PRIORITY), f"driver {target.driver.name!r} has no priorities"))
     return problems
 

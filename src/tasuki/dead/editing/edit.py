@@ -19,7 +19,7 @@ from tasuki.dead.redrive import redrive
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.dead.home import home_of, homeless
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import name_of
 from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.edit")

@@ -15,7 +15,7 @@ from tasuki.contracts.state.store import Store
 from tasuki.dead.moving.places import transfer
 from tasuki.errors import DriverError, MessageNotFoundError
 from tasuki.message import PARTITION_KEY, PRIORITY, HeaderValue, Message
-from tasuki.state.keys import part_of
+from tasuki.state.records import part_of
 
 if TYPE_CHECKING:
     from tasuki.dead.host import Host
@@ -56,7 +56,7 @@ def edit_key(dead: str, id: str) -> str:
 async def remember(live: Host, dead: str, letter: Message, to: str, id: str, at: float, *, keeps: bool) -> bool:
     """Note an edit before its new message is sent, and keep the letter if ``keeps``; whether it can be undone.
 
-    False also where there is no store, or it has no room or is away.
+    False also where there is no store, or it has no room or is unavailable.
     """
     state = live.state_of(dead)
     if state is None:
@@ -93,7 +93,7 @@ async def undo(live: Host, dead: str, id: str) -> str:
         DriverError: a broker refuses.
     """
     source, state = live.queue(dead), live.state_of(dead)
-    if not source.driver.capabilities.transfer:
+    if not source.driver.capabilities.has("transfer"):
         why = "its driver takes no waiting message back in one step"
         raise LookupError(f"no edit of a message of {dead} can be undone: {why}")
     if state is None:

@@ -20,7 +20,7 @@ from tasuki.dead.rules import steps
 from tasuki.dead.rules.forms import CHUNK
 from tasuki.dead.selection import Chooser
 from tasuki.errors import DriverError, HeldBackError
-from tasuki.queues.limits import driver_limits, limit_facts, limit_text
+from tasuki.queues.policy import driver_limits, limit_facts, limit_text
 from tasuki.queues.queue import Queue
 
 _WAIT = 1.0

@@ -224,7 +224,7 @@ class ByTransfer(Moving[Message]):
     async def _already_in(self, target: Queue, letters: Sequence[Message]) -> set[HeaderValue]:
         """The places of letters in doubt that another process of this batch has published before it died."""
         ids = [letter.id for letter in letters if letter.id in self._again]
-        if not ids or not target.driver.capabilities.find:
+        if not ids or not target.driver.capabilities.has("find"):
             return set()
         shown = await target.driver.find(target.spec.name, ids)
         batch = self._progress.batch.id

@@ -33,7 +33,7 @@ class FailedAgain:
     async def stop(self, progress: Progress) -> bool:
         """Whether the canary has stopped the batch. It waits after the first letters, and counts now and then."""
         batch = progress.batch
-        if batch.act != "retry" or not self._source.driver.capabilities.peek:
+        if batch.act != "retry" or not self._source.driver.capabilities.has("peek"):
             return False
         if steps.is_watching(batch) and not self._has_watched:
             self._has_watched = True
@@ -65,7 +65,7 @@ class FailedAgain:
     async def count(self, progress: Progress) -> None:
         """Count the letters that came back, among the newest ones."""
         batch = progress.batch
-        if batch.act != "retry" or not self._source.driver.capabilities.peek:
+        if batch.act != "retry" or not self._source.driver.capabilities.has("peek"):
             return
         self._looked = progress.clock.monotonic()
         found = await self._found(batch.id, None if batch.there is None else batch.there - batch.moved)

@@ -12,8 +12,7 @@ from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeErro
 from tasuki.message import TRACE, TRACEPARENT, HeaderValue, Message
 from tasuki.observe.trace import Headers
 from tasuki.queues.dead.home import home_of
-from tasuki.queues.middleware import Carry
-from tasuki.queues.observing import tell
+from tasuki.queues.middleware import Carry, tell
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard
 
@@ -140,7 +139,7 @@ async def transfer(
 def moves_in_one_step(driver: Driver) -> bool:
     """Whether waiting letters of its queues are shown, found, and moved in one step."""
     able = driver.capabilities
-    return able.transfer and able.find and able.peek
+    return able.has("transfer") and able.has("find") and able.has("peek")
 
 
 def reaches(source: Queue, target: Queue) -> bool:

@@ -18,8 +18,7 @@ from tasuki.message import (
     Message,
     is_reserved,
 )
-from tasuki.queues.dead_letter import KEPT_AT_REDRIVE, sent_back
-from tasuki.queues.messages.waiting import OF_A_LETTER, is_letter, moved
+from tasuki.queues.dead_letter import KEPT_AT_REDRIVE, OF_A_LETTER, is_letter, moved, sent_back
 
 CHUNK = 100
 """Letters that are moved at a time."""

@@ -12,7 +12,7 @@ from tasuki.desk.acts.bulk import ACT_OF, Bulk
 from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import AwayError, Site
 from tasuki.security.admin import AdminRights
-from tasuki.state.audit.ring import MOST, AuditRecord
+from tasuki.state.audit import MOST, AuditRecord
 
 _TOLD = {"concurrency": "concurrency", "for": "for", "reason": "reason:", "in": "in", "verb": ""}
 """Options that the record of an act has, and what stands before each."""

@@ -108,7 +108,7 @@ async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: fl
     """
     found = live.queues[queue]
     able = found.driver.capabilities
-    if not (able.transfer and able.find if seconds else able.expedite):
+    if not (able.has("transfer") and able.has("find") if seconds else able.has("expedite")):
         raise UnsupportedError(
             f"queue {queue!r}: its driver cannot change when a message is due", driver=found.driver.name, queue=queue
         )

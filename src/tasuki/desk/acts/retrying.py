@@ -10,7 +10,7 @@ from tasuki.dead.redrive import redrive
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.queues.dead.home import home_of, homeless
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import name_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -26,7 +26,7 @@ async def retry(live: Assembly, dead: str, id: str, clock: Clock) -> str:
         UnsupportedError: the driver cannot remove a message by its id. DriverError: a broker refuses.
     """
     source = live.queues[dead]
-    if not source.driver.capabilities.remove:
+    if not source.driver.capabilities.has("remove"):
         text = f"queue {dead!r}: its driver cannot take out one message; tasuki redrive {dead} sends all of them back"
         raise UnsupportedError(text, driver=source.driver.name, queue=dead)
     letter = await asked(source, lambda: letter_of(source, id, clock))

@@ -12,9 +12,9 @@ import msgspec
 from tasuki.app.explain.rule import Cause
 from tasuki.contracts.state.jobs import JobStatus, Progress
 from tasuki.moments import Moment
-from tasuki.state.audit.ring import AuditRecord
+from tasuki.state.audit import AuditRecord
 from tasuki.state.pauses import Pause, Scale
-from tasuki.state.presence import PresentConsumer, RunningMessage, WorkerHealth
+from tasuki.state.worker_record import PresentConsumer, RunningMessage, WorkerHealth
 
 
 class Answer(msgspec.Struct, frozen=True):

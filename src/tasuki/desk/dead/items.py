@@ -10,8 +10,7 @@ from tasuki.dead.selection import Choice
 from tasuki.desk.reading.bodies import preview
 from tasuki.message import CONTENT_TYPE, PARTITION_KEY, Message, cause_in
 from tasuki.queues.dead.cause import first_line
-from tasuki.queues.dead.letter import Letter, letter_in
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import Letter, letter_in, name_of
 from tasuki.queues.queue import Queue
 
 _MOST_TEXT = 300
@@ -27,7 +26,7 @@ class Item:
     number: int
     """Where it was in its queue."""
     name: str
-    """Means this letter alone: see :mod:`tasuki.queues.dead.naming`."""
+    """Means this letter alone: see :mod:`tasuki.queues.dead.letter`."""
     key: str
     shown: str | None
     """The body on one line; None: it is made when it is shown."""

@@ -88,7 +88,7 @@ class Library:
     async def _grouped(self, queue: str, where: str, most: int, by: str) -> Window:
         if (borrowed := self.borrowed(queue, where)) is not None:
             return borrowed
-        if not self._site.live.queues[queue].driver.capabilities.peek:
+        if not self._site.live.queues[queue].driver.capabilities.has("peek"):
             text = f"the driver of {queue} shows no letters without giving them to a consumer; the desk can borrow them"
             raise UnsupportedError(text, queue=queue)
         if where or by != "cause" or not self._counts(queue):
@@ -108,7 +108,7 @@ class Library:
         return known[2]
 
     def _counts(self, queue: str) -> bool:
-        return self._site.live.queues[queue].driver.capabilities.causes
+        return self._site.live.queues[queue].driver.capabilities.has("causes")
 
     async def window(
         self, queue: str, where: str, by: str = "", group: str | None = None, most: int | None = None
@@ -147,7 +147,7 @@ class Library:
         if shelf.task.done():
             return shelf.task.result()
         if shelf.window is None:
-            raise AwayError("the letters are still being read; the page is loaded again by itself")
+            raise AwayError("the letters are still being read; the page reloads automatically")
         return shelf.window
 
     def age_of(self, window: Window) -> float | None:

@@ -16,8 +16,8 @@ from tasuki.desk.dead.rows import bars
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.charts import spark
 from tasuki.desk.reading import bodies
-from tasuki.queues.limits import limit_text
-from tasuki.state.presence import worker_id
+from tasuki.queues.policy import limit_text
+from tasuki.state.worker_record import worker_id
 
 _FOLDER = Path(__file__).parent
 _TYPES = {

@@ -13,8 +13,7 @@ from tasuki.dead.editing.headers import WARNINGS, class_of, field_of
 from tasuki.dead.editing.problems import BODY, EditError, Problem
 from tasuki.dead.editing.secrets import hidden, revealed
 from tasuki.message import HeaderValue
-from tasuki.observe.redact import MASK
-from tasuki.observe.secrets.names import is_secret_name
+from tasuki.observe.redact import MASK, is_secret_name
 
 MOST_TEXT = 256 * 1024
 """Characters of a body that a browser gets to edit."""

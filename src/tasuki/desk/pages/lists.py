@@ -24,7 +24,7 @@ from tasuki.desk.site import AwayError, problem_of
 from tasuki.desk.topology import picture_of, topology_of
 from tasuki.errors import DriverError, PolicyDeniedError
 from tasuki.kinds.entries.schedule import ScheduleConfig
-from tasuki.state.audit.ring import MOST
+from tasuki.state.audit import MOST
 
 PAGE = 50
 _MOST_NOTICES = 20

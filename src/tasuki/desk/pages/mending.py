@@ -25,7 +25,7 @@ from tasuki.errors import CodecError, InvalidBodyError, TasukiError
 from tasuki.message import Message
 from tasuki.observe.plain import escape_json, escape_lines
 from tasuki.observe.redact import masked, redact
-from tasuki.queues.dead.naming import name_of
+from tasuki.queues.dead.letter import name_of
 from tasuki.queues.queue import Queue
 
 

@@ -14,7 +14,7 @@ from tasuki.desk.reading.observed.recorded import NEWEST, Lines, events_of, stac
 from tasuki.desk.reading.tracebacks import folded
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError
-from tasuki.state.presence import PRESENCE
+from tasuki.state.worker_record import PRESENCE
 
 _MOST_PLACE = 1_000_000
 _MOST_GONE = 50

@@ -18,7 +18,7 @@ from tasuki.app.explain.facts import Facts
 from tasuki.app.explain.looking import Answers, Look, Searched
 from tasuki.app.explain.rule import Explanation, explain
 from tasuki.clock import Clock
-from tasuki.consumers.reports.holding import MOST_BODY
+from tasuki.consumers.reports.recorder_queries import MOST_BODY
 from tasuki.desk.reading.bodies import Body, body_of
 from tasuki.desk.reading.messages import Found
 from tasuki.desk.reading.observed.recorded import held_in
@@ -28,8 +28,7 @@ from tasuki.errors import TasukiError
 from tasuki.message import Message
 from tasuki.observe.events import HELD, STACK
 from tasuki.queues.queue import Queue
-from tasuki.state.cancelling import cancel_of
-from tasuki.state.cancels import Cancel
+from tasuki.state.cancelling import Cancel, cancel_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
-from tasuki.state.presence import Presence, worker_id
+from tasuki.state.worker_record import Presence, worker_id
 
 OLD = 300.0
 """Seconds after which the oldest ready message has waited too long."""

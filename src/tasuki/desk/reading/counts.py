@@ -15,8 +15,8 @@ from tasuki.contracts.driver import Depth
 from tasuki.desk.site import problem_of
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, QueueNotFoundError, TasukiError
 from tasuki.queues.queue import Queue
-from tasuki.state.presence import Presence
 from tasuki.state.shared import SharedState
+from tasuki.state.worker_record import Presence
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

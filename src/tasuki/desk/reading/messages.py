@@ -15,9 +15,9 @@ from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import LAST_ERROR, Message
 from tasuki.queues.dead.attempts import AttemptRecord
-from tasuki.queues.dead.naming import Names, id_of
+from tasuki.queues.dead.letter import Names, id_of
 from tasuki.queues.queue import Queue
-from tasuki.state.jobs.fate import status_of
+from tasuki.state.job_status import status_of
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
@@ -104,7 +104,7 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
                 break
         if not start:
             break
-    if searched >= DEEPEST and site.live.queues[queue].driver.capabilities.find:
+    if searched >= DEEPEST and site.live.queues[queue].driver.capabilities.has("find"):
         deep = await site.at(queue, lambda live: _by_id(live, queue, wanted))
         if deep is not None:
             return Found(deep, deep.id, searched, status, progress)
@@ -138,7 +138,7 @@ async def _fate(site: Site, queue: str, id: str) -> tuple[str, Progress | None]:
     try:
         known = await site.at(queue, lambda live: know(live, queue, id), patience=BESIDE)
     except TasukiError:
-        return "", None  # why it does not run is asked next, and says that the store is away
+        return "", None  # why it does not run is asked next, and says that the store is unavailable
     status = status_of(known)
     is_known = status is not None and status != "unknown"
     return (status if status and is_known else ""), None if known.record is None else known.record.progress

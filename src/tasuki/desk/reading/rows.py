@@ -12,10 +12,10 @@ from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.observe.history.minutes import MINUTE
-from tasuki.queues.limits import limit_facts, limit_text
+from tasuki.observe.history import MINUTE
+from tasuki.queues.policy import limit_facts, limit_text
 from tasuki.queues.queue import Queue
-from tasuki.state.presence import PERIOD, Presence, PresentConsumer
+from tasuki.state.worker_record import PERIOD, Presence, PresentConsumer
 
 
 @dataclass(frozen=True, slots=True)

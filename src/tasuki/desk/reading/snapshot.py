@@ -10,9 +10,9 @@ from typing import Any, Literal
 from tasuki.contracts.driver import Depth
 from tasuki.desk.api.answers import Totals
 from tasuki.desk.reading.observed.past import QueuePast
-from tasuki.observe.history.hours import added
+from tasuki.observe.history import added
 from tasuki.state.pauses import Pause, Scale
-from tasuki.state.presence import Presence, RunningMessage
+from tasuki.state.worker_record import Presence, RunningMessage
 
 STALE = 15.0
 """Seconds from which on a snapshot is not shown as the present any more."""

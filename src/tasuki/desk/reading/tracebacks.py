@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tasuki.desk.reading.bodies import lines
 from tasuki.queues.dead.attempts import AttemptRecord
-from tasuki.queues.dead.origin import is_library
+from tasuki.queues.dead.cause import is_library
 
 _FRAME = re.compile(r'^ *File "([^"]{1,500})", line \d+')
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from tasuki.system.identity import user_and_host
+from tasuki.system.process import user_and_host
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """Names by which only programs on this machine reach it."""

@@ -31,12 +31,11 @@ from tasuki.drivers.amqp.settings import AMQPSettings, endpoint
 from tasuki.drivers.amqp.topology import declaring, removing
 from tasuki.drivers.amqp.topology.declaring import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Defaults, KnownQueue, is_quorum, lanes, limited
-from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.results import Results, answer, published_again
+from tasuki.drivers.toolkit.results import Results, answer, check_bounds, published_again
 from tasuki.errors import DriverError, QueueNotFoundError
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 
 class Broker(Driver):

@@ -1,6 +1,6 @@
 """Limits of the driver; importable without pamqp."""
 
-from tasuki.drivers.toolkit.bounds import MAX_PRIORITY
+from tasuki.drivers.toolkit.results import MAX_PRIORITY
 
 MAX_MESSAGE_BYTES = 16 * 2**20
 """RabbitMQ 4's own default; a larger message would cost the whole channel."""

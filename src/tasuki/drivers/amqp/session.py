@@ -25,8 +25,7 @@ from tasuki.drivers.amqp.topology.queue_arguments import KEPT, Defaults, KnownQu
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.errors import DriverError
-from tasuki.system.on_failure import OnFailure
-from tasuki.system.tasks import Tasks
+from tasuki.system.tasks import OnFailure, Tasks
 
 _IDLE = 0.5
 _IDLE_OF_EACH = 0.005

@@ -35,11 +35,10 @@ from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.memory.slots import Slot
 from tasuki.drivers.memory.store import MemoryStore, Shelf
 from tasuki.drivers.memory.transferring import find, locate, transfer
-from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.results import answer, full, stored_in_order
-from tasuki.drivers.toolkit.transferring.transfers import Found, Outcome, Transfers, number_in
+from tasuki.drivers.toolkit.moves import Found, Outcome, Transfers, number_in
+from tasuki.drivers.toolkit.results import answer, check_bounds, full, stored_in_order
 from tasuki.errors import DriverError
 from tasuki.message import Message
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from tasuki.contracts.driver import Outgoing, Where
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.slots import Slot, by_number
-from tasuki.drivers.toolkit.transferring.transfers import FULL, MISSING, Found, Outcome
+from tasuki.drivers.toolkit.moves import FULL, MISSING, Found, Outcome
 
 
 def find(source: MemoryQueue, ids: Collection[str]) -> list[Slot]:

@@ -9,6 +9,7 @@ from functools import partial
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
+    Ability,
     Answers,
     Capabilities,
     Depth,
@@ -42,13 +43,17 @@ from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.results import answer, published_again
-from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.threads.threaded import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 _FAREWELL = 5.0
 """Seconds that a close may take to hand everything back."""
+_ABILITIES: frozenset[Ability] = frozenset({
+    "ordered", "ordering_key", "native_priority", "declares_priorities", "leases", "sees_deaths", "sees_silence",
+    "keeps_errors", "max_length", "dedup",
+})  # fmt: skip
 
 
 class NATSDriver(Driver):
@@ -61,25 +66,8 @@ class NATSDriver(Driver):
     """
 
     capabilities = Capabilities(
-        durability="node",
-        multi_process=True,
-        ordered=True,
-        ordering_key=True,
-        native_delay=True,
-        native_priority=True,
-        declares_priorities=True,
-        counts_attempts=True,
-        leases=True,
-        sees_deaths=True,
-        sees_silence=True,
-        exact_depth=False,
-        peek=True,
-        keeps_errors=True,
-        purge=True,
-        max_length=True,
-        dedup=True,
-        delete=True,
-        store=True,
+        "node",
+        _ABILITIES,
         unique=CLAIMED,
         emulates=frozenset({"native_delay", "native_priority", "ordering_key", "purge", "sees_deaths"}),
         max_batch=1000,

@@ -26,7 +26,7 @@ from tasuki.drivers.nats.queues.lanes import Plan, digest, plan_in
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.records.side_records import Note
-from tasuki.drivers.toolkit.bounds import check_bounds
+from tasuki.drivers.toolkit.results import check_bounds
 from tasuki.errors import (
     DriverError,
     MessageTooLargeError,

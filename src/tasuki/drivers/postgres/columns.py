@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from tasuki.contracts.driver import ACTS, Ack, Merged, Nack, Outgoing, Receipt, Received, Settlement, Unique
-from tasuki.drivers.toolkit.database.rules import is_receipt, pieces
+from tasuki.drivers.toolkit.moves import is_receipt, pieces
 from tasuki.drivers.toolkit.results import busy, shown
 from tasuki.drivers.toolkit.results import refusal as refused
 from tasuki.errors import DriverError

@@ -45,12 +45,11 @@ from tasuki.drivers.postgres.within.verbs import WithinPostgres
 from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.guard import Guard, not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.moves import FULL, move_together
-from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers, number_in
+from tasuki.drivers.toolkit.moves import FULL, Found, Transfers, move_together, number_in
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message, is_cause
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 PURGED = 10_000
 """Messages removed in one transaction of a deletion, so that the others are not locked out."""

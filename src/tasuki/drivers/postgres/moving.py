@@ -7,7 +7,7 @@ from typing import Any
 
 from tasuki.contracts.driver import Move
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.toolkit.database.rules import is_receipt
+from tasuki.drivers.toolkit.moves import is_receipt
 from tasuki.errors import DriverError
 
 _NEVER_A_RECEIPT = (-1, -1)

@@ -22,10 +22,9 @@ from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.upkeep import StoreUpkeep
 from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.drivers.toolkit.address import shown
-from tasuki.drivers.toolkit.database.pool import NotConnectedError, Pool
-from tasuki.drivers.toolkit.held import HeldReceipts
-from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
+from tasuki.drivers.toolkit.pool import NotConnectedError, Pool
+from tasuki.drivers.toolkit.threads.threaded import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 
@@ -110,6 +109,8 @@ class Session:
 
         try:
             await self._pool.use(look)
+        except DriverError:
+            raise
         except Exception as problem:
             raise self._translated(problem, "") from problem
         for spec in self._known.declared():
@@ -168,6 +169,8 @@ class Session:
     async def _inspect(self, queue: str) -> list[Any]:
         try:
             return await self._pool.run(lambda link: link.fetch(INSPECT.format(self.schema), queue))
+        except DriverError:
+            raise
         except Exception as problem:
             if sql_state(problem) in MISSING:
                 return []  # not even the tables are there
@@ -203,6 +206,8 @@ class Session:
                 if not await self._healing.mends(problem, queue):
                     raise
             return await self._pool.run(lambda link: link.fetch(statement, *arguments))
+        except DriverError:
+            raise
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
@@ -211,6 +216,8 @@ class Session:
         statement = sql.format(self.schema)
         try:
             return await self._leases.run(lambda pool: pool.run(lambda link: link.fetch(statement, *arguments)))
+        except DriverError:
+            raise
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
@@ -221,6 +228,8 @@ class Session:
     async def _told(self, queue: str, work: Coroutine[Any, Any, T]) -> T:
         try:
             return await work
+        except DriverError:
+            raise
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 

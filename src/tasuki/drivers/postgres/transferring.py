@@ -10,7 +10,7 @@ from tasuki.contracts.values import Where
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.publishing.statements import TRANSFER
 from tasuki.drivers.postgres.session import Session
-from tasuki.drivers.toolkit.transferring.transfers import Found, storable
+from tasuki.drivers.toolkit.moves import Found, storable
 from tasuki.message import Message
 
 _NUMBER = "SELECT id FROM {0}.queues WHERE name = $1"

@@ -29,7 +29,6 @@ from tasuki.contracts.driver import (
     Unique,
 )
 from tasuki.drivers.toolkit.results import shown
-from tasuki.drivers.toolkit.transferring.transfers import Found
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 from tasuki.message import HeaderValue, Message
 

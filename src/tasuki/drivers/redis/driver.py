@@ -47,11 +47,9 @@ from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.redis.state.store import RedisStore
 from tasuki.drivers.redis.transferring import FIRST, find, fitting, place_in, refusal, show, transfer
-from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.moves import FULL, Outcome, move_together
-from tasuki.drivers.toolkit.results import answer, full
-from tasuki.drivers.toolkit.transferring.transfers import Transfers
+from tasuki.drivers.toolkit.moves import FULL, Outcome, Transfers, move_together
+from tasuki.drivers.toolkit.results import answer, check_bounds, full
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 from tasuki.message import Message
 

@@ -12,7 +12,7 @@ from tasuki.drivers.redis.receiving.listening import Listener
 from tasuki.drivers.redis.receiving.receiving import Receiver
 from tasuki.drivers.redis.session import Connections, Session
 from tasuki.errors import DriverError
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.nodes import Nodes

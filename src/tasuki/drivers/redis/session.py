@@ -19,8 +19,7 @@ from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.redis.settings import RedisSettings, Server
 from tasuki.drivers.toolkit.guard import Guard
-from tasuki.drivers.toolkit.held import HeldReceipts
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
 from tasuki.drivers.toolkit.layout import require
 from tasuki.errors import DriverError, UnsupportedError
 

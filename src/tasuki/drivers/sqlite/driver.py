@@ -43,11 +43,10 @@ from tasuki.drivers.sqlite.thread.transferring import Leaving, transferring
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.sqlite.within.opening import Opening
 from tasuki.drivers.sqlite.within.verbs import WithinSQLite
-from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.results import answer, answered_in_order, full, stored_in_order
-from tasuki.drivers.toolkit.transferring.transfers import Found, Transfers, number_in, storable
+from tasuki.drivers.toolkit.moves import Found, Transfers, number_in, storable
+from tasuki.drivers.toolkit.results import answer, answered_in_order, check_bounds, full, stored_in_order
 from tasuki.errors import (
     DriverError,
     QueueFullError,
@@ -55,7 +54,7 @@ from tasuki.errors import (
     UnsupportedError,
 )
 from tasuki.message import Message
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 OLDEST_SQLITE = (3, 35, 0)
 """RETURNING."""

@@ -21,9 +21,8 @@ from tasuki.drivers.sqs.limits import DEDUP_WINDOW, check
 from tasuki.drivers.sqs.receiving.source import Source
 from tasuki.drivers.sqs.sending.envelope import LARGEST_BINARY
 from tasuki.drivers.sqs.settings import SQSSettings, is_amazon
-from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.guard import Guard, not_declared
-from tasuki.drivers.toolkit.results import answer
+from tasuki.drivers.toolkit.results import answer, check_bounds
 from tasuki.errors import DriverError
 
 if TYPE_CHECKING:
@@ -40,15 +39,9 @@ class SQSDriver(Driver):
     """
 
     capabilities = Capabilities(
-        durability="node",
-        multi_process=True,
-        ordering_key=True,
-        native_delay=True,
-        counts_attempts=True,
-        leases=True,
-        dedup=True,
+        "node",
+        frozenset({"ordering_key", "leases", "dedup"}),
         dedup_window=DEDUP_WINDOW,
-        delete=True,
         emulates=frozenset({"counts_attempts"}),
         max_batch=100,
         max_message_bytes=LARGEST_BINARY,

@@ -16,11 +16,11 @@ from tasuki.contracts.state.steps import Waited
 from tasuki.contracts.state.store_handle import Use
 from tasuki.errors import HandlerError
 from tasuki.handlers.isolated.target import Circumstances
-from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.protocol import encode_result
 from tasuki.handlers.process.server import Asker
-from tasuki.handlers.store.values import check as check_value
-from tasuki.handlers.store.values import packed
+from tasuki.handlers.store_values import check as check_value
+from tasuki.handlers.store_values import packed
+from tasuki.handlers.threads import run_in
 from tasuki.handlers.unchanged import crossing
 from tasuki.message import HeaderValue, Message
 from tasuki.units import When, plain_duration
@@ -178,18 +178,12 @@ class _AskedReach:
         return _Resource(id, self._ask)
 
     def store(self, id: str) -> Use:
-        return self._use(id, self._wait_for)
-
-    def sync_store(self, id: str) -> Use:
-        return self._use(id, self._ask)
-
-    def _use(self, id: str, ask: Ask) -> Use:
         self._ask("store", id)
 
         def use(verb: str, *args: Any, **options: Any) -> Any:
             if verb in _WRITES:
                 check_value(*args[:2])  # here: on its way to the worker a tuple would become a list
-            return ask("store.use", id, verb, args, options)
+            return self._wait_for("store.use", id, verb, args, options)
 
         return use
 

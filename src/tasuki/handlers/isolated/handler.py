@@ -1,26 +1,185 @@
-"""IsolatedPythonHandler: a Python function whose crash, leak or endless loop costs its own messages only."""
+"""IsolatedPythonHandler: a Python function whose crash, leak or endless loop costs only its own messages."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import Context as Variables
 from pathlib import Path
+from types import CoroutineType
 from typing import Any
 
 import msgspec
 
 from tasuki.contracts.codec import Codec
+from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.recycling import NO_LIMITS, Limits
+from tasuki.contracts.state.following import CHAIN, PlainMessage, follower_in
+from tasuki.contracts.state.store_handle import VERBS
 from tasuki.errors import HandlerError, HandlerTimeoutError
-from tasuki.handlers.isolated.answers import PythonHost
 from tasuki.handlers.isolated.target import Circumstances, PythonTarget
+from tasuki.handlers.process.failure import Failure, exact_failure_of
 from tasuki.handlers.process.pool import Pool
-from tasuki.handlers.process.protocol import CALL, HANDLE, encode
+from tasuki.handlers.process.protocol import CALL, HANDLE, ProtocolError, encode
+from tasuki.handlers.process.questions import Death
 from tasuki.handlers.process.worker import Recipe
+from tasuki.observe.custom import record
 from tasuki.observe.trace import CURRENT, handed_on
 from tasuki.units import format_duration
+
+_PERMISSIONS = frozenset({"actor", "scope", "can", "require", "publish", "has_policy", "group", "evaluate"})
+
+_OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime"})
+
+
+def _publish(context: Context, queue: str, body: Any, headers: Any, options: dict[str, Any]) -> Any:
+    for name in CHAIN & options.keys():
+        options[name] = follower_in(options[name])
+    return context.publish(queue, body, headers, **options)
+
+
+async def _group(context: Context, members: list[dict[str, Any]], then: Any, on_error: Any, id: str | None) -> Any:
+    later = [PlainMessage(each) for each in members]
+    started = await context.reach.group(later, follower_in(then), follower_in(on_error), id)
+    return started.id, started.members
+
+
+def _call(context: Context, function: str, args: list[Any], options: list[Any] | None) -> Any:
+    if options is None:
+        return context.call(function, *args)
+    return context.call_with(function, *args, **CallOptions(*options)._asdict())
+
+
+def _method(name: str) -> Callable[..., Any]:
+    return lambda context, *args: getattr(context, name)(*args)
+
+
+async def _info(context: Context, queue: str) -> dict[str, Any]:
+    return dict(await context.info(queue))
+
+
+async def _pause(context: Context, queue: str, due: Any, reason: str) -> dict[str, Any]:
+    return dict(await context.reach.pause(queue, due, reason))
+
+
+def _find(context: Context, id: str) -> None:
+    context.resource(id)
+
+
+def _use(context: Context, id: str, method: str, args: list[Any], options: dict[str, Any]) -> Any:
+    """Whether the method of a resource has to be awaited, and its result."""
+    if method.startswith("_"):
+        raise AttributeError(f"{method} cannot be used from another process")
+    value = getattr(context.resource(id), method)(*args, **options)
+    return _awaited(value) if type(value) is CoroutineType else (False, value)
+
+
+async def _awaited(value: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+    return True, await value
+
+
+def _find_store(context: Context, id: str) -> None:
+    context.store(id)
+
+
+async def _use_store(context: Context, id: str, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
+    if verb not in VERBS:
+        raise ProtocolError(f"a store has no {verb[:50]!r}")
+    return await context.reach.store(id)(verb, *args, **options)
+
+
+async def _begin_step(context: Context, name: str) -> list[Any] | None:
+    found = await context.settling.steps().begin(name)
+    return None if found is None else list(found)
+
+
+def _sleep(context: Context, name: str | None, seconds: float) -> Any:
+    return context.settling.steps().sleep(name, seconds)
+
+
+def _wait(context: Context, name: str | None, event: str, key: str | int, seconds: float) -> Any:
+    return context.settling.steps().wait(name, event, key, seconds)
+
+
+def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
+    if verb not in _PERMISSIONS or context.permissions is None:
+        raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
+    found = getattr(context.permissions, verb)(*args, **options)
+    return dict(found) if isinstance(found, Mapping) else found
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "publish": _publish,
+    "group": _group,
+    "call": _call,
+    "info": _info,
+    "pause": _pause,
+    "resume": _method("resume"),
+    "stopping": lambda context: context.stopping,
+    "lease_lost": lambda context: context.lease_lost,
+    "cancelled": lambda context: context.cancelled,
+    "cancel": lambda context, queue, id: context.cancel(id, queue=queue),
+    **{name: _method(name) for name in ("ack", "reject", "check_call", "env", "set_env")},
+    "nack": lambda context, due: context.settling.nack(due),
+    "snooze": lambda context, due: context.settling.snooze(due),
+    "progress": lambda context, *args: context.settling.progress(*args),
+    "step.begin": _begin_step,
+    "step.end": lambda context, name, result: context.settling.steps().end(name, result),
+    "step.sleep": _sleep,
+    "step.wait": _wait,
+    "signal": lambda context, event, key, value: context.signal(event, key, value),
+    "measure": lambda context, verb, _, *args: record(verb, context.function, *args),
+    "env_all": lambda context: dict(context.env_all()),
+    "resource": _find,
+    "resource.use": _use,
+    "store": _find_store,
+    "store.use": _use_store,
+    "permissions": _permit,
+}
+
+
+class PythonHost:
+    """See :class:`tasuki.handlers.process.questions.Host`."""
+
+    def __init__(self, id: str) -> None:
+        self._id = id
+        self.takes_body: bool | None = None
+        """Whether the function has a parameter for the body; None: no child is ready yet."""
+
+    def cost(self, variables: Variables) -> float:
+        """The time of trusted code is not counted."""
+        return 0.0
+
+    def charge(self, variables: Variables, seconds: float) -> None:
+        """The same."""
+
+    def answer(self, context: Context, operation: str, args: list[Any]) -> Any:
+        """The value of a method of the context, or a coroutine of it."""
+        found = _OPERATIONS.get(operation)
+        if found is None:
+            raise ProtocolError(f"a question for {operation[:50]!r}")
+        return found(context, *args)
+
+    def failure(self, error: Exception) -> Failure:
+        """What the child makes the same error of."""
+        return exact_failure_of(error)
+
+    def note(self, context: Context | None, args: list[Any]) -> None:
+        """Write a log record of the child: into the log of its message, or of its own logger."""
+        name, level, text, fields = args
+        logger = logging.getLogger(name) if context is None else context.logger
+        logger.log(level, "%s", text, extra={f"{key}_" if key in _OWN else key: fields[key] for key in fields})
+
+    def ready(self, told: Any) -> None:
+        """Whether there is a body parameter."""
+        self.takes_body = bool(told)
+
+    def died(self, death: Death) -> HandlerError:
+        """The error names the function, and why it has no process any more."""
+        return HandlerError(f"{self._id}: its process {death.cause()}", kind="Internal", retryable=True)
+
 
 _SITE = "tasuki.handlers.isolated.site:PythonSite"
 

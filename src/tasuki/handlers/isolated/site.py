@@ -20,16 +20,16 @@ from tasuki.handlers.body import make_converter
 from tasuki.handlers.isolated.context import child_context
 from tasuki.handlers.isolated.target import Circumstances, PythonTarget
 from tasuki.handlers.load import load_path
-from tasuki.handlers.loops import run_in
 from tasuki.handlers.process.confine import confine_memory
 from tasuki.handlers.process.failure import Failure, failure_of, plain_details
 from tasuki.handlers.process.server import Asker, Server
 from tasuki.handlers.python import PythonHandler
 from tasuki.handlers.task import PythonTask
+from tasuki.handlers.threads import run_in
 from tasuki.message import Message
-from tasuki.observe.frames import format_error
-from tasuki.observe.handled import HANDLED, LogFields
+from tasuki.observe.log import HANDLED, LogFields
 from tasuki.observe.trace import trace_of
+from tasuki.observe.tracebacks import format_error
 from tasuki.tracing.child import continue_trace
 
 _OWN = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})

@@ -1,23 +1,65 @@
-"""LuaHandler: a ``function.lua`` entry as a handler."""
+"""LuaHandler: a ``function.lua`` entry as a handler; the context of its top level, which runs before any message."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from functools import partial
 from types import CoroutineType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
+from tasuki.contracts.context import KnownFacts
 from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimitError
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.host.budget import Budget
 from tasuki.handlers.lua.host.errors import describe, limited, raised, returned
-from tasuki.handlers.lua.host.outbound import LargeValueError
+from tasuki.handlers.lua.host.outbound import LargeValueError, build
 from tasuki.handlers.lua.host.runtime import Runtime
 from tasuki.handlers.lua.host.scheduler import BEGINS, Concurrency
-from tasuki.handlers.lua.host.values import build
-from tasuki.handlers.lua.loading import LoadingContext, refuse_at_load
 from tasuki.handlers.lua.script import LuaScript
+
+_NAMES = {
+    "publish": "queue.publish",
+    "info": "queue.info",
+    "pause": "queue.pause",
+    "resume": "queue.resume",
+    "call": "funcs.call",
+    "resource": "store.get",
+    "env": "env.get",
+    "set_env": "env.set",
+    "env_all": "env.get_all",
+}
+"""What scripts call the methods of a context's reach."""
+
+
+class LoadingContext(Context):
+    """Logs, and refuses everything that needs a running handler."""
+
+    def __init__(self, function: str) -> None:
+        refused: Any = _AtLoad()
+        super().__init__(KnownFacts(function, logging.getLogger("tasuki.handlers.lua")), refused, refused)
+
+
+class _AtLoad:
+    """Settling and reach that refuse; there are no rights, and no call to check."""
+
+    permissions = None
+
+    def check_call(self, function: str) -> None:
+        """The call itself is refused."""
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        return partial(refuse_at_load, _NAMES.get(name, name))
+
+
+def refuse_at_load(what: str, *args: object) -> NoReturn:
+    """Say that an operation needs a running handler."""
+    raise HandlerError(
+        f"{what} cannot be used while the script loads; call it in the handler", kind="Invalid", retryable=False
+    )
+
 
 DONE, DONE_TABLE, WAITS, RETURNED, RAISED, LIMITED = range(6)
 

@@ -12,7 +12,7 @@ from tasuki.contracts.handler import Reject, Retry, Snooze
 from tasuki.contracts.state.steps import Suspended
 from tasuki.errors import DriverError, HandlerError, LuaLimitError, PolicyDeniedError, class_names
 from tasuki.handlers.process.protocol import encode
-from tasuki.observe.frames import format_error
+from tasuki.observe.tracebacks import format_error
 from tasuki.units import plain_duration
 
 _MOST = 16_000

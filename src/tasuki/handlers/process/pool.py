@@ -11,7 +11,7 @@ from tasuki.contracts.handler import Context
 from tasuki.contracts.recycling import NO_LIMITS, Limits
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.worker import Recipe, Worker
-from tasuki.system.memory import resident_bytes
+from tasuki.system.process import resident_bytes
 
 BACKOFF = Backoff(initial_delay=0.1, max_delay=30.0)
 """Pauses before the next child, after children that have died without a message."""

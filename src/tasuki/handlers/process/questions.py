@@ -1,30 +1,92 @@
-"""Questions: the requests of a child's calls to the worker, and their answers."""
+"""Questions: the requests of a child's calls to the worker, and the host that answers them."""
 
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context as Variables
 from contextvars import copy_context
+from dataclasses import dataclass
 from types import CoroutineType
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
-from tasuki.handlers.process.channel import Channel
-from tasuki.handlers.process.failure import bare
-from tasuki.handlers.process.host import Host
-from tasuki.handlers.process.protocol import ANSWER, ProtocolError, encode
+from tasuki.handlers.process.failure import Failure, bare
+from tasuki.handlers.process.protocol import ANSWER, Channel, ProtocolError, encode
 from tasuki.parts import count_parts
+
+Late = Literal["", "time", "cancel"]
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """Why a child is no more: what it did wrong (empty: nothing we know of), and how its process ended.
+
+    ``late`` is empty, or why the worker killed it: a call of it had used up its ``time``, or one that was cancelled
+    (``cancel``) did not end. ``was_waiting``: the call in question was waiting for an answer then; ``beside``: how many
+    others there were.
+    """
+
+    problem: str
+    how: str
+    late: Late
+    was_waiting: bool
+    beside: int
+
+    def cause(self) -> str:
+        """The end of a sentence that begins with the process."""
+        if self.late:
+            return "was killed, because another message in it did not end when it was cancelled"
+        if self.problem:
+            return f"was killed: it sent {self.problem}"
+        return self.how + (" (from outside, or for lack of memory)" if self.how.endswith("SIGKILL") else "")
+
+
+class Host(Protocol):
+    """What a kind of handler does for its children."""
+
+    def answer(self, context: Context, operation: str, args: list[Any]) -> Any:
+        """The value of an operation, or a coroutine of it.
+
+        Raises:
+            ProtocolError: the child may not ask for that, or not with these arguments.
+            Exception: it failed; the child gets the error.
+        """
+
+    def failure(self, error: Exception) -> Failure:
+        """The fields of an error of an operation, for the child."""
+
+    def cost(self, variables: Variables) -> float:
+        """Seconds of processor time that a call, known by its context variables, has cost outside its child so far."""
+
+    def charge(self, variables: Variables, seconds: float) -> None:
+        """A call has used so many in its child so far."""
+
+    def note(self, context: Context | None, args: list[Any]) -> None:
+        """Write a log record of a call, or of none. Raises ProtocolError."""
+
+    def ready(self, told: Any) -> None:
+        """A child is ready; what its ``boot`` returned. Raises ProtocolError."""
+
+    def died(self, death: Death) -> HandlerError:
+        """The error of a call whose child is no more."""
+
 
 _MOST_ASKED = 100_000
 """Most operations under way for one child."""
+
 MOST_BYTES = 256 * 2**20
 """Bytes of all questions of a child that are not at their end: of what they ask for, the worker keeps the values."""
+
 _MOST_PARTS = 3_000_000
 """Values in them, each some dozens of bytes in memory, where they are one byte in the question."""
+
 _FEW = 2**20
 """Bytes below which the values are not counted."""
+
 MOST_UNSENT = 128 * 2**20
 """Most bytes of answers that wait for a child that does not read."""
+
 
 _ending: set[asyncio.Task[Any]] = set()  # cancelled, not yet at their end: the loop alone would not keep them
 

@@ -16,7 +16,6 @@ from time import monotonic
 from typing import Any, Protocol, runtime_checkable
 
 from tasuki.errors import HandlerError, ResultError
-from tasuki.handlers.process.channel import Channel
 from tasuki.handlers.process.confine import ProcessorTime, leave_with_parent
 from tasuki.handlers.process.failure import Failure, failure_of
 from tasuki.handlers.process.protocol import (
@@ -33,6 +32,7 @@ from tasuki.handlers.process.protocol import (
     PROOF,
     READY,
     RESULT,
+    Channel,
     decode,
     encode,
     encode_result,

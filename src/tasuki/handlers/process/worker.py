@@ -9,10 +9,8 @@ from math import inf
 from typing import Any
 
 from tasuki.contracts.handler import Context
-from tasuki.handlers.process.channel import Channel
 from tasuki.handlers.process.failure import Failure
-from tasuki.handlers.process.host import Death, Host, Late
-from tasuki.handlers.process.process import ChildProcess
+from tasuki.handlers.process.process import ChildProcess, Watch
 from tasuki.handlers.process.protocol import (
     ASK,
     BOOT,
@@ -24,12 +22,12 @@ from tasuki.handlers.process.protocol import (
     PROOF,
     READY,
     RESULT,
+    Channel,
     ProtocolError,
     Shape,
     encode,
 )
-from tasuki.handlers.process.questions import Call, Questions
-from tasuki.handlers.process.watch import Watch
+from tasuki.handlers.process.questions import Call, Death, Host, Late, Questions
 
 CANCEL_GRACE = 0.5
 """Seconds that a child has to end a call that was cancelled, before it is killed."""

@@ -14,21 +14,28 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Mapping,
 )
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
+from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
 from tasuki.handlers.signature import Parameter, Role, called, describe, is_async, read_parameters, read_result
 
 Scope = Literal["process", "message"]
 """How long a made object is used: by all messages of a worker process, or by one run of one handler."""
 
+
 _YIELDS = (Iterator, Generator, Iterable, AsyncIterator, AsyncGenerator, AsyncIterable)
+
 _MANAGERS = (contextlib.AbstractContextManager, contextlib.AbstractAsyncContextManager)
+
 _TOO_COMMON = (object, Any, None, type(None), bool, int, float, str, bytes, dict, list, tuple, set, frozenset)
 """Types of bodies and arguments: a provider of one would take all of their parameters."""
+
 _INJECTED = (Role.PROVIDED, Role.LOGGER)
+
 _OF_A_MESSAGE = (Role.CONTEXT, Role.MESSAGE, Role.MESSAGES)
 
 
@@ -156,3 +163,19 @@ def _wrong(function: Callable[..., Any], problem: str, remedy: str) -> HandlerEr
 
 def _name(type_: Any) -> str:
     return "no type" if type_ is Any else inspect.formatannotation(type_)
+
+
+class Supplied(Context):
+    """The same context, and the objects provided to the function, by their types."""
+
+    __slots__ = ("provided",)
+
+    def __init__(self, context: Context, provided: Mapping[Any, Any]) -> None:
+        super().__init__(context.facts, context.settling, context.reach)
+        self.provided = provided
+
+
+def provided(context: Context, type_: Any) -> Any:
+    """The object of a type, provided to the function that runs in this context."""
+    assert isinstance(context, Supplied)  # the handler runs functions with provided parameters in no other
+    return context.provided[type_]

@@ -12,8 +12,7 @@ import msgspec
 
 from tasuki.handlers.body import uses_pydantic
 from tasuki.kinds.asyncapi.keys import keys_of
-from tasuki.observe.redact import redact
-from tasuki.observe.secrets.names import is_secret_name
+from tasuki.observe.redact import is_secret_name, redact
 from tasuki.queues.messages.body_type import type_name
 
 _log = logging.getLogger(__name__)

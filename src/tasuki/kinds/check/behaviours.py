@@ -36,7 +36,7 @@ class Behaviour(NamedTuple):
 
 
 BEHAVIOURS = (
-    Behaviour("confirmed outlives the process", "test_19_confirmed_messages_survive_a_restart", "durable"),
+    Behaviour("confirmed outlives the process", "test_19_confirmed_messages_survive_a_restart", "multi_process"),
     Behaviour("several processes share a queue", "test_two_drivers_share_a_queue", "multi_process"),
     Behaviour("order of publishing", "test_12_one_publishers_order_is_kept", "ordered"),
     Behaviour("order per key", "test_22_one_at_a_time_and_in_order_per_key", "ordering_key"),
@@ -86,7 +86,7 @@ BEHAVIOURS = (
     Behaviour("`peek` shows the last error", "test_38_peek_shows_the_last_error_and_its_time", "keeps_errors"),
     Behaviour("delete a queue", "test_27_a_deleted_queue_is_gone_with_all_that_it_held", "delete"),
     Behaviour("pause, resume and scale while workers run", "tests/e2e/test_pausing.py", "store", is_ours=True),
-    Behaviour("dead letter or reply and ack in one step", "test_36_a_stale_receipt_stores_nothing", "atomic_move"),
+    Behaviour("dead letter or reply and ack in one step", "test_36_a_stale_receipt_stores_nothing", "move"),
     Behaviour("one waiting message per key", "test_39_a_waiting_message_keeps_its_key", "unique:pending"),
     Behaviour("one message per key until it is done", "test_39_a_running_message_keeps_its_key", "unique:running"),
     Behaviour(
@@ -97,14 +97,14 @@ BEHAVIOURS = (
     ),
     Behaviour("replace the waiting message", "test_40_replace_changes_the_waiting_message", "unique:replace"),
     Behaviour("delay it again (debounce)", "test_40_extend_delays_again", "unique:extend"),
-    Behaviour("`limit`: messages in a time", "tests/faults/test_limits.py", "limits:rate", substitute="store"),
-    Behaviour("`limit`: messages at once", "tests/faults/test_limits.py", "limits:concurrency", substitute="store"),
-    Behaviour("`limit` for each value of a key", "test_43_a_full_lane_holds_up_no_other", "lanes"),
-    Behaviour("turns among the values of a key (`fair`)", "test_44_lanes_take_turns", "lanes"),
+    Behaviour("`limit`: messages in a time", "tests/faults/test_limits.py", "limits", substitute="store"),
+    Behaviour("`limit`: messages at once", "tests/faults/test_limits.py", "limits", substitute="store"),
+    Behaviour("`limit` for each value of a key", "test_43_a_full_lane_holds_up_no_other", "limits"),
+    Behaviour("turns among the values of a key (`fair`)", "test_44_lanes_take_turns", "limits"),
     Behaviour("a store for state (`state:`)", "test_31_one_name_is_one_store", "store"),
-    Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "transactional"),
-    Behaviour("handle in one transaction with the ack", "test_46_the_commit_settles", "transactional_settle"),
-    Behaviour("remember the keys of finished work", "test_48_a_key_is_claimed_once", "transactional_settle"),
+    Behaviour("publish in the caller's transaction", "tests/e2e/test_outbox.py", "publish_within"),
+    Behaviour("handle in one transaction with the ack", "test_46_the_commit_settles", "settle_within"),
+    Behaviour("remember the keys of finished work", "test_48_a_key_is_claimed_once", "settle_within"),
 )
 
 DURABILITY = {

@@ -48,7 +48,7 @@ def _of_target(entry: Entry, package: str) -> Iterator[ConfigError]:
 
 
 def _of_lua(entry: Entry, source: Source) -> Iterator[ConfigError]:
-    from tasuki.handlers.lua.syntax import syntax_problem
+    from tasuki.handlers.lua.host.runtime import syntax_problem
 
     problem = syntax_problem(source.text)
     if problem is None:

@@ -10,7 +10,7 @@ from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.messages.limits import with_paths
 from tasuki.kinds.entries.messages.unique import UniqueConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.queues.unique.uniqueness import DOES
+from tasuki.queues.uniqueness import DOES
 from tasuki.registry.entry import KeyPath
 from tasuki.units import format_duration, format_size
 
@@ -32,13 +32,13 @@ class Need(NamedTuple):
 
 def _uniqueness(part: str) -> Requirement:
     if part == "window":  # where the driver does not, publishers do, with the store of the queue's state
-        return Requirement(lambda has: part in has.unique or has.store, DOES[part])
+        return Requirement(lambda has: part in has.unique or has.has("store"), DOES[part])
     return Requirement(lambda has: part in has.unique, DOES[part])
 
 
-def _limiting(part: str, words: str) -> Requirement:
+def _limiting(words: str) -> Requirement:
     # Where the driver does not, its workers do, with the store of the queue's state.
-    return Requirement(lambda has: part in has.limits or has.store, words)
+    return Requirement(lambda has: has.has("limits") or has.has("store"), words)
 
 
 def _durability(level: Durability, words: str) -> Requirement:
@@ -53,39 +53,41 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     "power": _durability("power", "keep messages when the power fails"),
     "node": _durability("node", "keep messages when a whole node is lost"),
     "multi_process": Requirement(lambda has: has.multi_process, "be shared by several processes"),
-    "ordered": Requirement(lambda has: has.ordered, "keep the order of publishing"),
-    "ordering.key": Requirement(lambda has: has.ordering_key, "keep the order of messages with the same key"),
-    "delay": Requirement(lambda has: has.native_delay, "delay messages"),
-    "priority": Requirement(lambda has: has.native_priority, "hand out messages by priority"),
-    "attempts": Requirement(lambda has: has.counts_attempts, "count the deliveries of a message"),
-    "lease": Requirement(lambda has: has.leases, "lend messages for a time"),
-    "dedup": Requirement(lambda has: has.dedup, "tell duplicates by their id"),
-    "max_length": Requirement(lambda has: has.max_length, "bound the number of messages"),
-    "exact_depth": Requirement(lambda has: has.exact_depth, "count messages exactly"),
-    "peek": Requirement(lambda has: has.peek, "show messages without taking them"),
-    "find": Requirement(lambda has: has.find, "show waiting messages by their id"),
-    "locate": Requirement(lambda has: has.locate, "say by an id whether its message waits, is delayed or held"),
-    "causes": Requirement(lambda has: has.causes, "count dead letters by their cause, however many there are"),
-    "purge": Requirement(lambda has: has.purge, "remove all waiting messages"),
-    "remove": Requirement(lambda has: has.remove, "remove waiting messages by their id"),
+    "ordered": Requirement(lambda has: has.has("ordered"), "keep the order of publishing"),
+    "ordering.key": Requirement(lambda has: has.has("ordering_key"), "keep the order of messages with the same key"),
+    "delay": Requirement(lambda has: has.has("native_delay"), "delay messages"),
+    "priority": Requirement(lambda has: has.has("native_priority"), "hand out messages by priority"),
+    "attempts": Requirement(lambda has: has.has("counts_attempts"), "count the deliveries of a message"),
+    "lease": Requirement(lambda has: has.has("leases"), "lend messages for a time"),
+    "dedup": Requirement(lambda has: has.has("dedup"), "tell duplicates by their id"),
+    "max_length": Requirement(lambda has: has.has("max_length"), "bound the number of messages"),
+    "exact_depth": Requirement(lambda has: has.has("exact_depth"), "count messages exactly"),
+    "peek": Requirement(lambda has: has.has("peek"), "show messages without taking them"),
+    "find": Requirement(lambda has: has.has("find"), "show waiting messages by their id"),
+    "locate": Requirement(lambda has: has.has("locate"), "say by an id whether its message waits, is delayed or held"),
+    "causes": Requirement(lambda has: has.has("causes"), "count dead letters by their cause, however many there are"),
+    "purge": Requirement(lambda has: has.has("purge"), "remove all waiting messages"),
+    "remove": Requirement(lambda has: has.has("remove"), "remove waiting messages by their id"),
     "expedite": Requirement(
-        lambda has: has.expedite, "end the delay of a message, as a signal does for one that waits"
+        lambda has: has.has("expedite"), "end the delay of a message, as a signal does for one that waits"
     ),
-    "transfer": Requirement(lambda has: has.transfer, "transfer waiting messages to other queues, holding none"),
-    "transactional": Requirement(lambda has: has.transactional, "publish inside the caller's own transaction"),
-    "transactional_settle": Requirement(lambda has: has.transactional_settle, "settle in the handler's transaction"),
-    "delete": Requirement(lambda has: has.delete, "delete queues"),
-    "atomic_move": Requirement(lambda has: has.atomic_move, "dead-letter or reply, and ack, in one step"),
+    "transfer": Requirement(lambda has: has.has("transfer"), "transfer waiting messages to other queues, holding none"),
+    "transactional": Requirement(lambda has: has.has("publish_within"), "publish inside the caller's own transaction"),
+    "transactional_settle": Requirement(lambda has: has.has("settle_within"), "settle in the handler's transaction"),
+    "delete": Requirement(lambda has: has.has("delete"), "delete queues"),
+    "atomic_move": Requirement(lambda has: has.has("move"), "dead-letter or reply, and ack, in one step"),
     "state": Requirement(
-        lambda has: has.store,
+        lambda has: has.has("store"),
         "keep state for all processes: pauses, cancelled messages, results, steps, sleeps and groups",
     ),
-    "last_error": Requirement(lambda has: has.keeps_errors, "keep the last error of a message between its attempts"),
+    "last_error": Requirement(
+        lambda has: has.has("keeps_errors"), "keep the last error of a message between its attempts"
+    ),
     **{f"unique.{part}": _uniqueness(part) for part in ("pending", "running", "window", "replace", "extend")},
-    "limit.rate": _limiting("rate", "limit how many messages are handled in a time"),
-    "limit.concurrency": _limiting("concurrency", "limit how many messages are held at once"),
-    "limit.key": Requirement(lambda has: has.lanes, "limit the messages of each value of a key by themselves"),
-    "fair": Requirement(lambda has: has.lanes, "serve the values of a key in turn"),
+    "limit.rate": _limiting("limit how many messages are handled in a time"),
+    "limit.concurrency": _limiting("limit how many messages are held at once"),
+    "limit.key": Requirement(lambda has: has.has("limits"), "limit the messages of each value of a key by themselves"),
+    "fair": Requirement(lambda has: has.has("limits"), "serve the values of a key in turn"),
 }
 BY_STATE = frozenset({"state", "limit.rate", "limit.concurrency", "unique.window"})
 """The requirements that a store of another driver meets as well, which ``state:`` names."""
@@ -113,7 +115,7 @@ def needs_of(config: QueueConfig) -> Iterator[Need]:
     if config.dedup_window is not None:
         window = config.dedup_window
         remembers = Requirement(
-            lambda has: has.dedup and has.dedup_window in (None, window),
+            lambda has: has.has("dedup") and has.dedup_window in (None, window),
             f"tell duplicates by their id within {format_duration(window)}",
         )
         yield Need(("dedup_window",), "dedup_window", remembers)
@@ -130,16 +132,9 @@ def needs_of(config: QueueConfig) -> Iterator[Need]:
 
 
 def _unique_needs(unique: UniqueConfig) -> Iterator[Need]:
-    window = unique.for_ if not isinstance(unique.for_, str) else None
     span = "window" if isinstance(unique.for_, float) else unique.for_
     yield Need(("unique", "for"), f"unique: for: {span}", REQUIREMENTS[f"unique.{span}"])
-    if window is not None:
-        keeps = Requirement(
-            lambda has: has.unique_window is None or has.unique_window >= window,
-            f"keep one message per key for {format_duration(window)}",
-        )
-        yield Need(("unique", "for"), f"unique: for: {format_duration(window)}", keeps)
-    if window is not None and unique.on_conflict == "keep":
+    if span == "window" and unique.on_conflict == "keep":
         return  # a store keeps that too
     yield Need(("unique", "on_conflict"), f"unique: on_conflict: {unique.on_conflict}", _uniqueness(unique.on_conflict))
 

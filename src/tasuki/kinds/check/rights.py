@@ -12,8 +12,7 @@ from tasuki.kinds.entries.security import AnyPolicyConfig, IdentityConfig, Secur
 from tasuki.security.actor import Actor, read_actor
 from tasuki.security.admin import AdminRights
 from tasuki.security.guard import Guard
-from tasuki.security.policy import Policy
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Policy, Scope
 
 
 class Rights:

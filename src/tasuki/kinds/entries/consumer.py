@@ -13,7 +13,7 @@ from tasuki.consumers.handling.idempotency import Idempotency, rule_of
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import Config, Duration, Flag, Id, Positive, PositiveDuration, Text, at_field
 from tasuki.kinds.entries.lifecycle import CONSUMER_REFERENCES, ConsumerLifecycleConfig, RetryConfig
-from tasuki.queues.messages.value_path import parse_path
+from tasuki.queues.messages.lanes import parse_path
 
 
 def _at_most(name: str, maximum: int) -> Callable[[int], int]:

@@ -23,7 +23,7 @@ from tasuki.fields.types import (
     refused,
 )
 from tasuki.kinds.entries.security import POLICIES, IdentityConfig
-from tasuki.queues.retry_rules import RetryRules
+from tasuki.queues.messages.rules import RetryRules
 from tasuki.units import format_duration
 
 REFERENCES: dict[str, tuple[str, ...]] = {"lifecycle.depends_on.*": (), "lifecycle.requires.*": ()}

@@ -32,7 +32,7 @@ from tasuki.kinds.entries.messages.limits import (
     lane_key,
 )
 from tasuki.kinds.entries.messages.unique import UniqueConfig, unique_fields
-from tasuki.queues.messages.compression import Compression, Method
+from tasuki.queues.messages.codec import Compression, Method
 from tasuki.queues.messages.lanes import LaneRule, parse_lane_key
 from tasuki.queues.messages.signature import Signing
 from tasuki.registry.references import did_you_mean

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import Config, Duration, Flag, Id, PositiveDuration, Text, at_field
-from tasuki.schedules.spread import is_spread, spread
+from tasuki.schedules.schedule import is_spread, spread
 from tasuki.schedules.times.timing import Timing, cron_timing, every_timing
 
 

@@ -11,8 +11,7 @@ from tasuki.fields.kinds import Kind
 from tasuki.fields.types import Config, Flag, Id, Text
 from tasuki.security.condition import Condition, parse_condition
 from tasuki.security.expressions.expression import parse_expression
-from tasuki.security.pattern import parse_pattern
-from tasuki.security.policy import Policy
+from tasuki.security.policy import Policy, parse_pattern
 
 POLICIES = ("security.policy",)
 """What a reference to a policy may point to: this kind and its family."""

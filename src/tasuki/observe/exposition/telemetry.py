@@ -18,8 +18,7 @@ from typing import Any
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation, get_meter_provider
 
 from tasuki.observe.custom import OF_HANDLERS
-from tasuki.observe.exposition.handlers import MAX_NAMES, labels_of, name_of
-from tasuki.observe.exposition.series import PREFIX, SERIES, Series
+from tasuki.observe.exposition.series import MAX_NAMES, PREFIX, SERIES, Series, labels_of, name_of
 from tasuki.observe.exposition.snapshots import Snapshot
 from tasuki.observe.metrics import Histogram as Counted
 

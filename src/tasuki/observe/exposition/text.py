@@ -13,8 +13,7 @@ from math import isinf, isnan
 from typing import Any
 from urllib.parse import parse_qs
 
-from tasuki.observe.exposition.handlers import Names, escaped
-from tasuki.observe.exposition.series import BUILD, LABELS, SERIES, Series
+from tasuki.observe.exposition.series import BUILD, LABELS, SERIES, Names, Series, escaped
 from tasuki.observe.exposition.snapshots import Snapshot
 
 PLAIN = "text/plain; version=0.0.4; charset=utf-8"

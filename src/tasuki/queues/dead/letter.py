@@ -1,8 +1,14 @@
-"""Letter: a message of a dead-letter queue, with the facts of its headers."""
+"""Letter: a message of a dead-letter queue with the facts of its headers; and names for letters with one id.
+
+A mark is a hash of the message, so it names the same letter on every broker, and after a receive too.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2s
 
 from tasuki.message import (
     ATTEMPTS,
@@ -12,6 +18,7 @@ from tasuki.message import (
     DEAD_LETTER_TIME,
     ERROR_TYPE,
     LAST_ERROR,
+    LAST_ERROR_TIME,
     LAST_TRACEBACK,
     MESSAGE_TYPE,
     ORIGINAL_QUEUE,
@@ -19,8 +26,52 @@ from tasuki.message import (
     Message,
 )
 from tasuki.queues.dead.attempts import AttemptRecord, records_in, round_of
-from tasuki.queues.dead.cause import cause_of
-from tasuki.queues.dead.origin import Origin, origin_in
+from tasuki.queues.dead.cause import Origin, cause_of, origin_in
+
+_MARKED = re.compile(r"(.*)~[0-9a-f]{8}", re.DOTALL)
+
+_SHOWN_ONLY = (LAST_ERROR, LAST_ERROR_TIME)
+"""Headers that ``peek`` may show in another way than a receive (38)."""
+
+
+def name_of(message: Message) -> str:
+    """The id with the mark, as in ``01989f…~3f2a90c1``."""
+    held = sorted((name, value) for name, value in message.headers.items() if name not in _SHOWN_ONLY)
+    digest = blake2s(repr(held).encode("utf-8", "replace"), digest_size=4)
+    digest.update(message.body)
+    return f"{message.id}~{digest.hexdigest()}"
+
+
+def id_of(name: str) -> str:
+    """The id in a name."""
+    found = _MARKED.fullmatch(name)
+    return name if found is None else found[1]
+
+
+class Names(Collection[str]):
+    """Names of letters, as someone gives them; each means one letter at most."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        self.marked = frozenset(id for name in self._names if (id := id_of(name)) != name)
+        """The ids of those that have a mark."""
+        self.ids = sorted(self._names | self.marked)
+        """The ids that their letters may have, for a search."""
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._names))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def of(self, message: Message) -> str:
+        """The name among them that means a letter; empty: none does."""
+        if message.id in self.marked and (name := name_of(message)) in self._names:
+            return name
+        return message.id if message.id in self._names else ""
 
 
 @dataclass(frozen=True, slots=True)

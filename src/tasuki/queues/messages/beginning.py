@@ -11,8 +11,7 @@ import msgspec
 
 from tasuki.contracts.codec import Codec
 from tasuki.parts import count_of, entry_of, width_of
-from tasuki.queues.messages.codec import JSON, MSGPACK
-from tasuki.queues.messages.compression import CompressedCodec
+from tasuki.queues.messages.codec import JSON, MSGPACK, CompressedCodec
 
 
 class Beginning(NamedTuple):

@@ -1,17 +1,25 @@
-"""Headers, id, key and priority of a publish, checked before anything is sent."""
+"""Headers, id, key, priority and ``reply_to`` of a publish, checked before anything is sent."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasuki.errors import PublishError
-from tasuki.message import HeaderValue, is_reserved
+from tasuki.ids import resolve_id
+from tasuki.message import REPLY_TO, HeaderValue, is_reserved
+
+if TYPE_CHECKING:
+    from tasuki.security.guard import Guard
+
 
 MAX_HEADERS = 128
+
 MAX_HEADER_BYTES = 64 * 1024
+
 MAX_NAME_CHARS = 255
+
 
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
 
@@ -87,3 +95,22 @@ def check_priority(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 9:
         raise PublishError(f"priority must be a whole number from 0 to 9 (9 first), not {value!r:.80}")
     return value
+
+
+def reply_queue_id(reply_to: str, queue: str) -> str:
+    """The id that ``reply_to`` names in a message of ``queue``; a bare name is of that queue's namespace."""
+    return resolve_id(reply_to, queue.partition(":")[0])
+
+
+def check_reply_to(guard: Guard, queue: str, headers: Mapping[str, HeaderValue] | None) -> None:
+    """Return if the headers of a message for ``queue`` name no reply queue, or one that the guard may publish to.
+
+    The consumer answers with its own rights: without this check a publisher could have it write where the publisher
+    itself may not.
+
+    Raises:
+        PolicyDeniedError: the guard may not publish to the reply queue.
+    """
+    reply_to = headers.get(REPLY_TO) if isinstance(headers, Mapping) else None
+    if isinstance(reply_to, str):
+        guard.publish(reply_queue_id(reply_to, queue))

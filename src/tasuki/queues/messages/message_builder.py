@@ -27,12 +27,11 @@ from tasuki.message import (
     HeaderValue,
     new_id,
 )
-from tasuki.queues.messages.codec import BYTES, JSON, Codecs, unchanged
-from tasuki.queues.messages.compression import Compression
+from tasuki.queues.messages.codec import BYTES, JSON, Codecs, Compression, unchanged
 from tasuki.queues.messages.headers import check_headers, check_name, check_priority
 from tasuki.queues.messages.rules import Asking, header_of, rules_for
 from tasuki.queues.policy import QueuePolicy
-from tasuki.queues.unique.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
+from tasuki.queues.uniqueness import DOES, NOTHING_ASKED, Asked, UniqueFor, unique_of
 from tasuki.units import Duration, check_time, format_duration, parse_duration
 
 T = TypeVar("T")
@@ -169,14 +168,12 @@ class MessageBuilder:
         unique = unique_of(asked, self._policy.unique, body, headers, delay)
         if unique is None:
             return None
-        able, window = self._capabilities.unique, self._capabilities.unique_window
+        able = self._capabilities.unique
         if "window" not in able and unique.needs == ("window", "keep"):
             return unique  # by the queue's store, if it has one
         for need in unique.needs if unique.act == "keep" else unique.needs[::-1]:  # a store might keep the window
             if need not in able:
                 raise self._unsupported(DOES[need])
-        if window is not None and not isinstance(unique.span, str) and unique.span > window:
-            raise self._unsupported(f"keep one message per key for longer than {format_duration(window)}")
         return unique
 
     @staticmethod
@@ -256,8 +253,6 @@ class MessageBuilder:
 
     def _delay(self, delay: Duration) -> float:
         wait, most = seconds("delay", delay), self._capabilities.max_delay
-        if wait and not self._capabilities.native_delay:
-            raise self._unsupported("delay messages")
         if most is not None and wait > most:
             raise self._unsupported(f"delay messages for longer than {format_duration(most)}")
         return wait
@@ -276,7 +271,7 @@ class MessageBuilder:
             raise PublishError(str(error)) from error
 
     def _priority(self, priority: Any) -> int:
-        if check_priority(priority) and not self._capabilities.native_priority:
+        if check_priority(priority) and not self._capabilities.has("native_priority"):
             raise self._unsupported("hand out messages by priority")
         return int(priority)
 

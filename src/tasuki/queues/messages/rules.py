@@ -1,8 +1,9 @@
-"""The rules of one message: how long its handler may run and how often it is tried, in the header ``x_rules``."""
+"""Rules of retries: of a queue, and of one message, which carries its own in the header ``x_rules``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -10,10 +11,39 @@ import msgspec
 
 from tasuki.backoff import Backoff
 from tasuki.contracts.context import Retries
-from tasuki.errors import PublishError
+from tasuki.errors import HandlerError, LuaError, ProviderError, PublishError, WaitTimeoutError, class_names
 from tasuki.message import RULES, HeaderValue
-from tasuki.queues.retry_rules import RetryRules
 from tasuki.units import Duration, parse_duration
+
+_SAYS_SO = (HandlerError, LuaError, ProviderError, WaitTimeoutError)
+"""Errors that a handler's own code raises; the framework raises their other subclasses, about handlers."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """Names of exceptions (``ValueError``, ``shop.errors.Closed``; base classes count) and kinds of errors."""
+
+    never: frozenset[str] = frozenset()
+    on: frozenset[str] = frozenset()
+    """If not empty, no other failure is retried."""
+
+    def allow(self, error: BaseException) -> bool:
+        """Whether to retry after this error; never if the error itself has ``retryable = false``."""
+        if type(error) in _SAYS_SO and getattr(error, "retryable", None) is False:
+            return False
+        if not (self.never or self.on):
+            return True
+        names = set(names_of(error))
+        return self.never.isdisjoint(names) and not (self.on and self.on.isdisjoint(names))
+
+
+def names_of(error: BaseException) -> Iterator[str]:
+    """All names by which a rule may refer to an error: its classes and its kind."""
+    yield from class_names(error)
+    if isinstance(error, HandlerError):
+        yield from error.names
+        yield error.kind
+
 
 _MOST = 4096
 """Bytes of the header."""

@@ -9,8 +9,7 @@ from functools import lru_cache
 from itertools import islice
 
 from tasuki.schedules.times.cron import Cron
-from tasuki.schedules.times.wall_time import count_moments, moments, moments_back
-from tasuki.schedules.times.zones import find_zone
+from tasuki.schedules.times.wall_time import count_moments, find_zone, moments, moments_back
 from tasuki.units import format_duration, parse_duration
 
 _LAST = 221_845_392_000

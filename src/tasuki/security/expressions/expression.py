@@ -8,18 +8,31 @@ expression cannot call anything, takes time in proportion to its length, and see
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasuki.security.expressions.lexer import ExpressionError, Token, tokens_of
-from tasuki.security.expressions.nodes import JOINS, Node, choice, comparison, constant, member_of, negation, regex
-from tasuki.security.expressions.operators import COMPARISONS, as_bool
+from tasuki.security.expressions.nodes import (
+    COMPARISONS,
+    JOINS,
+    Node,
+    as_bool,
+    choice,
+    comparison,
+    constant,
+    member_of,
+    negation,
+    regex,
+)
 from tasuki.security.regex import compile_regex
 
 MAX_LENGTH = 4000
+
 MAX_TOKENS = 500
+
 MAX_DEPTH = 40
+
 
 _NAMES: Mapping[str, Node] = {
     "actor": lambda request: {"id": request.actor.id, "meta": request.actor.meta},
@@ -27,14 +40,18 @@ _NAMES: Mapping[str, Node] = {
     "resource": lambda request: request.resource,
     "meta": lambda request: request.meta,
 }
+
 _FIELDS: Mapping[Node, tuple[str, ...]] = {
     _NAMES["actor"]: ("id", "meta"),
     _NAMES["action"]: (),
     _NAMES["resource"]: (),
 }
 """The fields of the names that do not hold whatever their author likes."""
+
 _OR, _AND, _COMPARE, _NOT, _ELSE = 10, 15, 20, 50, 500
+
 _BINDING = {"||": _OR, "&&": _AND, "??": _ELSE, "matches": _COMPARE, **dict.fromkeys(COMPARISONS, _COMPARE)}
+
 _NEGATABLE = frozenset({"in", "contains", "startsWith", "endsWith", "matches"})
 
 
@@ -211,3 +228,46 @@ class _Parser:
             known = " and ".join(_FIELDS[whole]) or "none: it is a text"
             raise self._error(f"there is no field {token}; there are {known}", token)
         return str(token.value)
+
+
+_OPENING, _CLOSING = ("(", "["), (")", "]")
+
+_LOOSER = ("||", "?")
+"""Looser than ``&&``: beside one of them no part must hold."""
+
+
+class Demand(NamedTuple):
+    """``text``: the value that the name must equal; ``is_all``: the expression has no other condition."""
+
+    text: str
+    is_all: bool
+
+
+def demand_of(expression: str, name: str) -> Demand | None:
+    """What must hold wherever the expression holds: ``name == "text"``, alone or joined with others by ``&&``.
+
+    None: no such thing is seen, which does not mean that there is none. The expression can be read.
+    """
+    parts: list[list[Token]] = [[]]
+    depth = 0
+    for token in tokens_of(expression)[:-1]:
+        operator = token.value if token.sort == "operator" else ""
+        depth += (operator in _OPENING) - (operator in _CLOSING)
+        if not depth and operator in _LOOSER:
+            return None
+        if not depth and operator == "&&":
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    texts = [text for part in parts if (text := _equal(part, name)) is not None]
+    return Demand(texts[0], len(parts) == 1) if texts else None
+
+
+def _equal(part: Sequence[Token], name: str) -> str | None:
+    if len(part) != 3 or (part[1].sort, part[1].value) != ("operator", "=="):
+        return None
+    left, _, right = part
+    if left.sort == "value":
+        left, right = right, left
+    is_so = (left.sort, left.value) == ("name", name) and right.sort == "value" and isinstance(right.value, str)
+    return right.value if is_so else None

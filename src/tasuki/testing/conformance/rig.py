@@ -35,7 +35,7 @@ BRIEF = 0.05
 FAR = 300.0
 """Seconds of a lease or a delay that does not end during a case, however busy the machine is."""
 GONE = (BrokerUnavailableError, BrokerTimeoutError)
-"""What a verb may raise while the broker is away."""
+"""What a verb may raise while the broker is unavailable."""
 
 T = TypeVar("T")
 
@@ -283,7 +283,7 @@ class Rig:
     async def counts(self, ready: int, in_flight: int, delayed: int) -> Depth:
         """The depth has these figures, exactly; not compared where the driver cannot know."""
         depth = await self.driver.depth(self.queue)
-        if self.driver.capabilities.exact_depth:
+        if self.driver.capabilities.has("exact_depth"):
             figures = (depth.ready, depth.in_flight, depth.delayed)
             assert figures == (ready, in_flight, delayed), f"depth {figures}, not {(ready, in_flight, delayed)}"
             assert await self.driver.occupancy(self.queue) == Occupancy(ready > 0, in_flight + delayed > 0), figures
@@ -342,7 +342,7 @@ async def cancelled(task: asyncio.Task[Any]) -> Any:
 def case(*capabilities: str) -> Callable[[Case], Callable[[Any], None]]:
     """Make a synchronous test of a coroutine that takes a rig; skipped where the driver lacks a capability.
 
-    :meth:`tasuki.contracts.driver.Capabilities.has` knows the names: fields, ``durable``, ``unique:replace``.
+    :meth:`tasuki.contracts.driver.Capabilities.has` knows the names: abilities, ``multi_process``, ``unique:replace``.
     """
 
     def decorate(function: Case) -> Callable[[Any], None]:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from inspect import isawaitable
 from typing import Any, Self
 
-from tasuki.drivers.toolkit.database.given import opened_by
+from tasuki.drivers.toolkit.given import opened_by
 
 
 class _Undone(Exception):  # noqa: N818 - it ends the caller's block, and goes no further

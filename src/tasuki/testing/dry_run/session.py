@@ -23,8 +23,7 @@ from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.errors import DriverError, HandlerError
 from tasuki.message import DEAD_LETTER_REASON, HeaderValue
 from tasuki.observe.custom import OF_HANDLERS
-from tasuki.observe.frames import is_ours
-from tasuki.observe.tracebacks import kept_traceback
+from tasuki.observe.tracebacks import is_ours, kept_traceback
 from tasuki.queues.queue import Queue
 from tasuki.security.guard import Guard
 from tasuki.testing.clock import FakeClock
@@ -156,7 +155,7 @@ class DrySession(Session):
         assembly = DryAssembly(
             self._real, recorder, self.faults, self.run,
             project=project, clock=clock, keeper=Keeper(clock), observers=observers,
-            around=app.around, prepare_child=app.prepare_child,
+            around=app._runtime.around, prepare_child=app._runtime.prepare_child,
         )  # fmt: skip
         queues.update(assembly.queues)
         self._take(assembly, project, DryRequests(clock, recorder))

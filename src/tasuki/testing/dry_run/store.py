@@ -10,12 +10,11 @@ from tasuki.errors import HandlerError
 from tasuki.flow.group_records import GROUPS, MEMBERS
 from tasuki.flow.records import RUNS, decode, result_of
 from tasuki.flow.signals import SIGNALS, WAITS
-from tasuki.handlers.store.values import unpack
-from tasuki.state.controls import CONTROL
+from tasuki.handlers.store_values import unpack
+from tasuki.state.job_records import RESULTS
 from tasuki.state.pauses import PAUSE, SCALE, read_pause
-from tasuki.state.presence import PRESENCE
-from tasuki.state.results import RESULTS
-from tasuki.state.shared import STATE
+from tasuki.state.shared import CONTROL, STATE
+from tasuki.state.worker_record import PRESENCE
 from tasuki.testing.dry_run.real import RealStores
 from tasuki.testing.dry_run.recorder import Recorder
 from tasuki.testing.twin.driver import TwinStore

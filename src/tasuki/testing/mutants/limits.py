@@ -37,85 +37,85 @@ declares(
     "RatesAreIgnored",
     "test_42_a_burst_and_then_no_more",
     lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, rate=None)),
-    "limits:rate",
+    "limits",
 )
 declares(
     "ABurstHasOneMore",
     "test_42_a_burst_and_then_no_more",
     lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, burst=spec.limit.burst + 1)),
-    "limits:rate",
+    "limits",
 )
 declares(
     "ABurstGathersWithoutEnd",
     "test_42_no_window_has_more_than_burst_and_rate",
     lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, burst=1000)),
-    "limits:rate",
+    "limits",
 )
 declares(
     "PlacesAreIgnored",
     "test_42_no_more_than_its_places_are_held",
     lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, concurrency=None)),
-    "limits:concurrency",
+    "limits",
 )
 declares(
     "LimitsOfLanesAreIgnored",
     "test_43_a_spent_lane_holds_up_no_other",
     lambda spec: replace(spec, lane_limit=None),
-    "lanes",
+    "limits",
 )
 declares(
     "TheLimitOfALaneIsThatOfTheQueue",
     "test_43_each_lane_has_so_many_places",
     lambda spec: replace(spec, limit=spec.lane_limit or spec.limit, lane_limit=None),
-    "lanes",
+    "limits",
 )
 declares(
     "TheLimitOfTheQueueIsThatOfALane",
     "test_43_limits_of_the_queue_and_of_lanes_hold_together",
     lambda spec: replace(spec, lane_limit=spec.limit or spec.lane_limit, limit=None) if spec.fair else spec,
-    "lanes",
+    "limits",
 )
 declares(
     "ATurnHasNoEnd",
     "test_44_lanes_take_turns",
     lambda spec: replace(spec, fair=1_000_000 if spec.fair else 0),
-    "lanes",
+    "limits",
 )
 declares(
     "AllHaveOneLane",
     "test_44_a_few_messages_behind_very_many_come_at_once",
     lambda spec: replace(spec, fair=0),
-    "lanes",
+    "limits",
 )
 settles(
     "AReleaseKeepsItsPartOfTheRate",
     "test_42_a_release_gives_its_part_back_and_a_nack_does_not",
     lambda each: Nack(each.receipt) if isinstance(each, Release) and not each.delay else each,
-    "limits:rate",
+    "limits",
 )
 settles(
     "ANackGivesItsPartBack",
     "test_42_a_release_gives_its_part_back_and_a_nack_does_not",
     lambda each: Release(each.receipt) if isinstance(each, Nack) and not each.delay else each,
-    "limits:rate",
+    "limits",
 )
 settles(
     "AShortDelayIsNone",
     "test_42_a_release_with_the_shortest_delay_gives_nothing_back",
     lambda each: Release(each.receipt) if isinstance(each, Release) and each.delay <= SHORTEST_DELAY else each,
-    "limits:rate",
+    "limits",
 )
 publishes(
     "EachMessageHasALane",
     "test_43_a_full_lane_holds_up_no_other",
     lambda each: msgspec.structs.replace(each, lane=each.id),
-    "lanes",
+    "limits",
 )
 publishes(
     "CaseOfLanesIsIgnored",
     "test_43_names_of_lanes_are_compared_exactly",
     lambda each: msgspec.structs.replace(each, lane=each.lane.lower()),
-    "lanes",
+    "limits",
 )
 
 
@@ -137,7 +137,7 @@ class AnEmptyLaneIsForgotten(Mutant):
     """And with it what it owes."""
 
     noticed_by = ("test_43_a_spent_lane_holds_up_no_other",)
-    needs = "lanes"
+    needs = "limits"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -162,7 +162,7 @@ class AnEmptyLaneIsForgotten(Mutant):
 
 class AnotherLimitHasAFreshBurst(Mutant):
     noticed_by = ("test_42_another_rate_or_burst_gives_no_second_burst",)
-    needs = "limits:rate"
+    needs = "limits"
 
     async def declare(self, spec: QueueSpec) -> None:
         await self.inner.declare(replace(spec, limit=None))
@@ -171,7 +171,7 @@ class AnotherLimitHasAFreshBurst(Mutant):
 
 class AnotherLimitOfLanesHasAFreshBurst(Mutant):
     noticed_by = ("test_45_another_rate_of_lanes_gives_no_second_burst",)
-    needs = "lanes"
+    needs = "limits"
 
     async def declare(self, spec: QueueSpec) -> None:
         await self.inner.declare(replace(spec, lane_limit=None))
@@ -180,7 +180,7 @@ class AnotherLimitOfLanesHasAFreshBurst(Mutant):
 
 class APurgeGivesAFreshBurst(Mutant):
     noticed_by = ("test_42_a_purge_gives_no_second_burst",)
-    needs = "limits:rate"
+    needs = "limits"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -242,13 +242,13 @@ class PlacesAreCountedInEachProcess(_Counts):
 
 class AMoveKeepsItsPlace(_Counts):
     noticed_by = ("test_45_a_move_frees_a_place",)
-    needs = "limits:concurrency"
+    needs = "limits"
     frees = (Ack, Nack, Release)
 
 
 class ANackKeepsItsPlace(_Counts):
     noticed_by = ("test_45_a_settlement_wakes_one_that_waits_for_a_place",)
-    needs = "limits:concurrency"
+    needs = "limits"
     frees = (Ack, Release, Move)
 
 
@@ -306,7 +306,7 @@ class _Sleeps(Mutant):
 
 class TimeWakesNone(_Sleeps):
     noticed_by = ("test_42_the_next_one_comes_by_itself", "test_43_the_next_one_of_a_lane_comes_by_itself")
-    needs = "limits:rate"
+    needs = "limits"
 
 
 class TheEndOfALeaseWakesNone(_Sleeps):
@@ -316,29 +316,29 @@ class TheEndOfALeaseWakesNone(_Sleeps):
 
 class AnAckWakesNone(_Sleeps):
     noticed_by = ("test_45_a_settlement_brings_its_lane_to_life",)
-    needs = "limits:concurrency"
+    needs = "limits"
     deaf_to = (Ack,)
 
 
 class ANackWakesNone(_Sleeps):
     noticed_by = ("test_45_a_settlement_brings_its_lane_to_life",)
-    needs = "limits:concurrency"
+    needs = "limits"
     deaf_to = (Nack,)
 
 
 class AReleaseWakesNone(_Sleeps):
     noticed_by = ("test_45_a_release_wakes_one_that_waits_for_the_rate",)
-    needs = "limits:rate"
+    needs = "limits"
     deaf_to = (Release,)
 
 
 class AMoveWakesNone(_Sleeps):
     noticed_by = ("test_45_a_move_frees_a_place",)
-    needs = "limits:concurrency"
+    needs = "limits"
     deaf_to = (Move,)
 
 
 class ADeclarationWakesNone(_Sleeps):
     noticed_by = ("test_45_a_new_declaration_wakes_one_that_waits",)
-    needs = "limits:concurrency"
+    needs = "limits"
     deaf_to = ("declare",)

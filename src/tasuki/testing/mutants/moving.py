@@ -29,7 +29,7 @@ _TABLE.given("move")(
     "MovedMessagesLoseTheirLane",
     "test_43_moved_messages_enter_their_lane",
     lambda move: replace(move, messages=tuple(replace(each, lane="") for each in move.messages)),
-    "lanes",
+    "limits",
 )
 # It takes out the oldest message of the id, whichever one was read.
 transfers(
@@ -56,7 +56,7 @@ transfers(
     lambda each: _changed(each, key=None),
     "ordering_key",
 )
-transfers("TransferForgetsTheLane", "test_50_limits_and_lanes", lambda each: _changed(each, lane=""), "lanes")
+transfers("TransferForgetsTheLane", "test_50_limits_and_lanes", lambda each: _changed(each, lane=""), "limits")
 
 
 class AMoveAcksNothing(Mutant):
@@ -80,7 +80,7 @@ class AMoveAcksFirst(Mutant):
 
 class AMoveIsTwoSteps(Mutant):
     noticed_by = ("test_36_a_stale_receipt_stores_nothing",)
-    needs = "atomic_move"
+    needs = "move"
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Results:
         return await Driver.move(self, queue, batch)
@@ -88,7 +88,7 @@ class AMoveIsTwoSteps(Mutant):
 
 class AMoveStoresAPart(Mutant):
     noticed_by = ("test_36_all_messages_of_a_move_or_none",)
-    needs = "atomic_move"
+    needs = "move"
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Results:
         results: list[DriverError | None] = []

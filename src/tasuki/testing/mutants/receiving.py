@@ -217,7 +217,7 @@ class _ReceiptsByNumber(Mutant):
     """An old receipt settles the delivery that has its number now: of the same id, whichever driver holds it."""
 
     kind: ClassVar[type[Ack] | type[Nack] | type[Release]]
-    needs = "durable"
+    needs = "multi_process"
     newest: ClassVar[dict[tuple[str, str], tuple[Driver, Receipt]]] = {}
 
     def __init__(self, inner: Driver) -> None:
@@ -268,7 +268,7 @@ class OldReceiptsExtend(Mutant):
     """The lease of an old receipt is renewed, as the driver does not ask the broker."""
 
     noticed_by = ("test_54_a_receipt_from_before_the_data_was_put_back_settles_nothing",)
-    needs = "durable"
+    needs = "multi_process"
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         await self.inner.extend(queue, batch, lease)

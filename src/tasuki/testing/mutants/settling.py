@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from tasuki.contracts.driver import Ack, Answers, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
-from tasuki.drivers.toolkit.held import HeldReceipts
+from tasuki.drivers.toolkit.known_queues import HeldReceipts
 from tasuki.errors import DriverError, KeyBusyError, StaleReceiptError
 from tasuki.testing.mutants.mutant import Mutant, MutantTable
 
@@ -53,13 +53,11 @@ settles(
     "DelayedReleaseCounts",
     "test_a_delayed_release_is_hidden_and_counts_nothing",
     lambda each: Nack(each.receipt, each.delay) if isinstance(each, Release) and each.delay else each,
-    "counts_attempts",
 )
 settles(
     "ReleaseDelayIsIgnored",
     "test_a_delayed_release_is_hidden_and_counts_nothing",
     lambda each: Release(each.receipt) if isinstance(each, Release) else each,
-    "counts_attempts",
 )
 settles(
     "ErrorsAreNotKept",
@@ -77,14 +75,13 @@ _TABLE.instead("counts_releases")(
     "ReleasesAreSaidToCount",
     "test_08_a_release_counts_only_where_the_driver_says_so",
     lambda real, queue, receipt: True,
-    "counts_attempts",
 )
 _TABLE.answer("settle")("StaleIsNotReported", "test_09_the_second_settlement_is_stale", lambda stale: ())
 _TABLE.answer("extend")(
     "ExtendIsNeverStale", "test_11_extend_sets_the_lease_and_reports_stale_receipts", lambda stale: ()
 )
 
-WITHIN = "transactional_settle"
+WITHIN = "settle_within"
 _TABLE.given("settle_within")("ATransactionSettlesNothing", "test_46_the_commit_settles", lambda each: None, WITHIN)
 _TABLE.answer("claim_within")("AKeyIsClaimedByAll", "test_48_a_key_is_claimed_once", lambda result: None, WITHIN)
 _TABLE.instead("claim_within")(
@@ -99,7 +96,6 @@ class ReleasesCountUnsaid(Mutant):
     """As the default does in a driver whose broker counts each delivery."""
 
     noticed_by = ("test_08_a_release_counts_only_where_the_driver_says_so",)
-    needs = "counts_attempts"
 
     def counts_releases(self, queue: str, receipt: Receipt) -> bool:
         return False
@@ -176,7 +172,7 @@ class ExtendAdds(Mutant):
 
 
 class _OfTransactions(Mutant):
-    needs = "transactional_settle"
+    needs = "settle_within"
 
 
 class ATransactionSettlesFirst(_OfTransactions):

@@ -133,13 +133,16 @@ class RealWork(Work):
     async def _has_more(self) -> bool:
         """Whether a broker that counts exactly has receivable messages that this process has not published."""
         return any(
-            [queue.driver.capabilities.exact_depth and (await queue.occupancy()).ready for queue in self._queues()]
+            [
+                queue.driver.capabilities.has("exact_depth") and (await queue.occupancy()).ready
+                for queue in self._queues()
+            ]
         )
 
     async def _forget_what_is_gone(self) -> None:
         """Ask the brokers what they have: messages expire, are purged, and go to other workers."""
         for queue in self._queues():
-            if not queue.driver.capabilities.exact_depth:
+            if not queue.driver.capabilities.has("exact_depth"):
                 continue
             try:
                 found = await queue.occupancy()
@@ -173,7 +176,7 @@ class RealWork(Work):
             if slot.due and left > 0:
                 why = f"it is due in {format_duration(round(left, 3))}: advance the time"
             else:
-                why = "it is ready: drain" if is_consumed else "no consumer of this queue starts by itself"
+                why = "it is ready: drain" if is_consumed else "no consumer of this queue starts automatically"
                 if is_consumed and (queue.spec.limit or queue.spec.lane_limit):
                     why = "it is ready, as soon as the limit of its queue allows"
             failed = f"; failed {slot.failures} times" if slot.failures else ""

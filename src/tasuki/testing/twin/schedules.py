@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasuki.app.assembly import Assembly
 from tasuki.app.schedules.scheduler import SALT, Scheduler, identified
-from tasuki.schedules.lane import AGAIN, Lane, lanes_of
+from tasuki.schedules.schedule_group import AGAIN, Lane, lanes_of
 from tasuki.state.pauses import pause_in
 from tasuki.testing.clock import FakeClock
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasuki.contracts.driver import Answers, Merged, Outgoing, Receipt, Settlement
-from tasuki.contracts.within import settled_too_late
+from tasuki.contracts.groups import settled_too_late
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.toolkit.results import answer

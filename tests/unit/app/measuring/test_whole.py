@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasuki.app.measuring.whole import Delays, Notes, Purge, Told, encode, key_by, key_of_purge, whole
 from tasuki.contracts.driver import Depth, Kept
-from tasuki.state.presence import Presence, PresentConsumer, Unlisted
+from tasuki.state.worker_record import Presence, PresentConsumer, Unlisted
 
 UNTOLD = Depth(5, None, None)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.consumers.batches.cutting import Batching
+from tasuki.consumers.batch import Batching
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.contracts.handler import Context, Retry

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from tasuki.consumers.handling.pool import Worker
-from tasuki.consumers.jobs.overdue import Timeouts
+from tasuki.consumers.jobs.timeouts import Timeouts
 from tasuki.observe.events import EventRing
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from tasuki.contrib.django.tasks.backend import TasukiBackend
-from tasuki.contrib.django.tasks.options import Options, priority_of, read_options
+from tasuki.contrib.django.tasks.backend import Options, TasukiBackend, priority_of, read_options
 from tasuki.contrib.django.tasks.results import Results
 from tests.support.django_site import tasks
 

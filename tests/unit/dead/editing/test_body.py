@@ -10,8 +10,7 @@ import pytest
 
 from tasuki.dead.editing.body import laid_out, plain_codec, shown, unpacked, written
 from tasuki.dead.editing.problems import EditError
-from tasuki.queues.messages.codec import BytesCodec, JsonCodec, MsgpackCodec
-from tasuki.queues.messages.compression import CompressedCodec
+from tasuki.queues.messages.codec import BytesCodec, CompressedCodec, JsonCodec, MsgpackCodec
 
 JSON, MSGPACK = JsonCodec(), MsgpackCodec()
 ODD = b'{"a":1e400,"b":1.10,"c":1208925819614629174706176,"a":2,"d":"\\u0000","e":"\xe2\x80\xaex"}'

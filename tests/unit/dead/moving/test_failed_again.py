@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 class Shelf:
     """A driver with these messages; ``pages`` has the size of each answer in bytes."""
 
-    capabilities = Capabilities(durability="memory", peek=True)
+    capabilities = Capabilities()
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages, self.pages = list(messages), list[int]()

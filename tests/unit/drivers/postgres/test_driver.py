@@ -33,7 +33,7 @@ def test_names_that_would_need_quotes_are_refused(name: str) -> None:
 
 def test_the_client_is_missed_at_the_construction_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncpg", None)
-    assert PostgresDriver.capabilities.transactional
+    assert PostgresDriver.capabilities.has("publish_within")
     with pytest.raises(ImportError):
         PostgresDriver("driver", parsed(PostgresSettings, url=URL))
 

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import ACTS, SPANS, Capabilities, Merged, Outgoing, Unique
-from tasuki.drivers.toolkit.bounds import check_bounds
-from tasuki.drivers.toolkit.results import answered_in_order
+from tasuki.drivers.toolkit.results import answered_in_order, check_bounds
 from tasuki.errors import DriverError, QueueFullError, UnsupportedError
 
 ALL = frozenset({*SPANS, *ACTS})
@@ -59,8 +58,8 @@ def test_the_answers_of_a_batch() -> None:
 
 
 def test_what_a_driver_has() -> None:
-    none, some = Capabilities(), Capabilities(durability="power", peek=True, unique=frozenset({"running", "keep"}))
-    names = ("durable", "peek", "unique", "unique:running", "unique:keep")
+    none, some = Capabilities(), Capabilities("power", frozenset({"peek"}), frozenset({"running", "keep"}))
+    names = ("multi_process", "peek", "unique", "unique:running", "unique:keep")
     assert [none.has(name) for name in names] == [False] * 5
     assert [some.has(name) for name in names] == [True] * 5
     assert not some.has("unique:pending")

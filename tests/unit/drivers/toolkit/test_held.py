@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.drivers.toolkit.held import HeldReceipts
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
 from tasuki.errors import QueueNotFoundError
 
 

@@ -12,9 +12,7 @@ import pytest
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua.handler import LuaHandler
 from tasuki.handlers.lua.host.scheduler import MOST_ENDING, Concurrency
-from tasuki.handlers.lua.limits import LuaLimits
-from tasuki.handlers.lua.script import LuaScript
-from tasuki.handlers.lua.source import LuaSource
+from tasuki.handlers.lua.script import LuaLimits, LuaScript, LuaSource
 from tasuki.testing.clock import virtual_time
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import delivery, handler, run

@@ -6,7 +6,7 @@ import pytest
 
 from tasuki.errors import CodecError, HandlerError, PolicyDeniedError
 from tasuki.handlers.lua.host.errors import describe, limited, raised, returned, script_trace
-from tasuki.handlers.lua.limits import LuaLimits
+from tasuki.handlers.lua.script import LuaLimits
 
 
 def test_what_a_host_function_failed_with() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasuki.errors import HandlerError
-from tasuki.handlers.lua.loading import LoadingContext
+from tasuki.handlers.lua.handler import LoadingContext
 
 
 def test_there_is_no_message() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimitError, LuaSyntaxError
 from tasuki.handlers.lua import LuaLimits, LuaSource
-from tasuki.handlers.lua.remote.threaded import ThreadedLuaHandler
+from tasuki.handlers.lua.remote.shared import ThreadedLuaHandler
 from tasuki.handlers.lua.script import LuaScript
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import ALL, delivery

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from tasuki.errors import HandlerError, LuaLimitError
 from tasuki.handlers.lua.host import outbound as module
-from tasuki.handlers.lua.host.outbound import Guest, LargeValueError, Outbound
-from tasuki.handlers.lua.host.values import build, clamp_integers, plain_decimal
+from tasuki.handlers.lua.host.outbound import Guest, LargeValueError, Outbound, build, clamp_integers, plain_decimal
 from tests.unit.handlers.lua.support import delivery, handler, run
 
 

@@ -13,9 +13,9 @@ import pytest
 
 import tasuki.handlers.isolated.site as python_site
 import tasuki.handlers.lua.remote.child_main as lua_site
-from tasuki.handlers.loops import end_all
 from tasuki.handlers.process import server, worker
 from tasuki.handlers.process.confine import ProcessorTime
+from tasuki.handlers.threads import end_all
 
 
 class ThreadProcess:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.handlers.process.watch import Watch
+from tasuki.handlers.process.process import Watch
 
 pytestmark = pytest.mark.anyio
 

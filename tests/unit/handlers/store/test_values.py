@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.errors import HandlerError
-from tasuki.handlers.store.values import MAX_DEPTH, pack, unpack
+from tasuki.handlers.store_values import MAX_DEPTH, pack, unpack
 
 SCALARS = (
     st.booleans()

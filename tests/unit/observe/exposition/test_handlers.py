@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample, record
-from tasuki.observe.exposition import handlers
-from tasuki.observe.exposition.handlers import families, labels_of, name_of
+from tasuki.observe.exposition import series
+from tasuki.observe.exposition.series import families, labels_of, name_of
 from tasuki.observe.exposition.snapshots import add
 from tasuki.observe.exposition.text import exposition
 from tests.unit.observe.exposition.samples import parsed, parsed_open, snapshot
@@ -102,8 +102,8 @@ def test_a_number_that_no_float_holds_is_dropped() -> None:
 
 
 def test_the_bounds_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "MAX_NAMES", 3)
-    monkeypatch.setattr(handlers, "MAX_SERIES", 2)
+    monkeypatch.setattr(series, "MAX_NAMES", 3)
+    monkeypatch.setattr(series, "MAX_SERIES", 2)
     registry = CustomMetrics()
     for number in range(5):
         registry.count(f"n{number}", function="app:one")

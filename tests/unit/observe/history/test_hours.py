@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasuki.observe.history.hours import Hours, added, five_minutes
-from tasuki.observe.history.minutes import MOST, Minute, Point, decode, encode
-from tasuki.observe.history.recorder import Recorder
+from tasuki.observe.history import MOST, Hours, Minute, Point, added, decode, encode, five_minutes
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics, QueueMetrics
+from tasuki.observe.recorder import Recorder
 
 NOW = 28_000_000
 

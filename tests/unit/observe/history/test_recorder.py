@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasuki.observe.history.minutes import Minute, Point, decode, encode
-from tasuki.observe.history.recorder import Recorder
+from tasuki.observe.history import Minute, Point, decode, encode
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics, QueueMetrics
+from tasuki.observe.recorder import Recorder
 
 NAME = ("app:driver", "mail")
 

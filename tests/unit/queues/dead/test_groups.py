@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tasuki.message import Message
+from tasuki.queues.dead.cause import Origin
 from tasuki.queues.dead.groups import KEYS, OTHER, DeadGroup, grouped, merged
 from tasuki.queues.dead.letter import Letter, letter_in
-from tasuki.queues.dead.origin import Origin
 from tasuki.queues.dead_letter import dead_letter
 
 NOON = 1_790_000_000.0

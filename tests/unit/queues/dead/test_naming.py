@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasuki.contracts.driver import Outgoing
-from tasuki.queues.dead.naming import Names, id_of, name_of
+from tasuki.queues.dead.letter import Names, id_of, name_of
 
 
 def test_names_mean_what_they_say() -> None:

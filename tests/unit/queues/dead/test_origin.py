@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki.errors import HandlerError, HandlerTimeoutError, TasukiError
-from tasuki.queues.dead.origin import Origin, origin_in, origin_of
+from tasuki.queues.dead.cause import Origin, origin_in, origin_of
 
 HERE = "tests/unit/queues/dead/test_origin.py"
 ROOT = str(Path(__file__).parents[4])

@@ -3,8 +3,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tasuki.schedules.times.cron import WORDS, Cron
-from tasuki.schedules.times.cron_problems import explain_fields
+from tasuki.schedules.times.cron import WORDS, Cron, explain_fields
 
 EPOCH = datetime(1970, 1, 1)
 

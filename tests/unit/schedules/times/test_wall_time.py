@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from tasuki.schedules.times.timing import count_ticks, cron_timing, ticks, ticks_back
-from tasuki.schedules.times.zones import find_zone
+from tasuki.schedules.times.wall_time import find_zone
 from tests.support.wall_clocks import changes_of, expected_ticks, minutes
 
 ZONES = {

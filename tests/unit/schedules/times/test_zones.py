@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasuki.schedules.times.zones import Change, changes, changes_back, find_zone, offset_at
+from tasuki.schedules.times.wall_time import Change, changes, changes_back, find_zone, offset_at
 
 YEAR = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()), int(datetime(2027, 1, 1, tzinfo=UTC).timestamp())
 

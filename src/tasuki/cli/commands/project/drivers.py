@@ -87,7 +87,7 @@ def _as_dict(name: str, kind: str, capabilities: Capabilities | None, error: str
 
     facts = behaviours = None
     if capabilities is not None:
-        sets = {name: sorted(getattr(capabilities, name)) for name in ("emulates", "unique", "limits")}
+        sets = {name: sorted(getattr(capabilities, name)) for name in ("abilities", "emulates", "unique")}
         facts = {**asdict(capabilities), **sets}
         behaviours = {behaviour.name.replace("`", ""): behaviour.cell(capabilities) for behaviour in BEHAVIOURS}
     return {"name": name, "kind": kind, "capabilities": facts, "behaviours": behaviours, "error": error}

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
     from tasuki.kinds.check.rights import Rights
     from tasuki.security.admin import AdminRights
-    from tasuki.security.gate import Decision
-    from tasuki.security.guard import Guard
+    from tasuki.security.guard import Decision, Guard
     from tasuki.security.policy import Finding
 
 ADMIN = "queue.admin."
@@ -128,7 +127,7 @@ def _guard(
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.security.actor import Actor
     from tasuki.security.guard import Guard
-    from tasuki.security.scope import Scope
+    from tasuki.security.policy import Scope
 
     if meta and actor_id is None:
         raise click.UsageError("--meta describes the actor of --actor; give --actor too")

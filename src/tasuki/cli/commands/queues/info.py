@@ -14,7 +14,7 @@ from tasuki.cli.tools.queues import on_queue
 
 
 def _show(info: dict[str, Any]) -> None:
-    from tasuki.queues.limits import fair_text, limit_text
+    from tasuki.queues.policy import fair_text, limit_text
 
     paused = {"paused": pause_text(info["paused"])} if "paused" in info else {}
     limit = {"limit": limit_text(info["limit"])} if "limit" in info else {}

@@ -40,7 +40,7 @@ def command(target: Target, queue: str, limit: int, *, shows_secrets: bool, as_j
     """Show the first messages of QUEUE without taking them: those that are ready, then the delayed ones."""
 
     async def look(live: Queue) -> tuple[str, list[dict[str, Any]]]:
-        if not live.driver.capabilities.peek:
+        if not live.driver.capabilities.has("peek"):
             other = "'tasuki info' counts them, and 'tasuki dead' shows dead letters: it receives and releases them"
             raise CommandError(f"queue {live.id!r}: its broker shows no waiting messages; {other}")
         shown = await peek(live, limit)

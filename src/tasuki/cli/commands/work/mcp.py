@@ -30,7 +30,7 @@ def command(target: Target, actor: str, *, allows_acts: bool) -> None:
     The client starts this command itself. All tools read, unless --allow-acts is given and a policy of the project
     allows the actor queue.admin.…; logs go to stderr. Queues in memory are seen by their own process alone.
     """
-    from tasuki.desk.extra import require_extra
+    from tasuki.system.extras import require_extra
 
     require_extra("mcp")
     if is_terminal(sys.stdin):
@@ -48,7 +48,7 @@ def command(target: Target, actor: str, *, allows_acts: bool) -> None:
     refuse_all_private(project)
     from tasuki.mcp.passages import Passages
     from tasuki.mcp.running import require_policy, serve, source_of
-    from tasuki.system.identity import user
+    from tasuki.system.process import user
 
     actor = actor or f"mcp:{user()}"
     if allows_acts:

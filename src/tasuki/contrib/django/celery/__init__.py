@@ -11,10 +11,9 @@ from typing import NoReturn
 
 from tasuki.contracts.handler import Retry
 from tasuki.contrib.django.celery import states
-from tasuki.contrib.django.celery.app import Celery
-from tasuki.contrib.django.celery.calls.canvas import chord, group
-from tasuki.contrib.django.celery.calls.exceptions import MaxRetriesExceededError, SoftTimeLimitExceeded
-from tasuki.contrib.django.celery.calls.signature import Signature, chain
+from tasuki.contrib.django.celery.app import Celery, ping
+from tasuki.contrib.django.celery.calls.request import MaxRetriesExceededError, SoftTimeLimitExceeded
+from tasuki.contrib.django.celery.calls.signature import Signature, chain, chord, group
 from tasuki.contrib.django.celery.names import OF_MODULE
 from tasuki.contrib.django.celery.schedules import crontab
 from tasuki.contrib.django.celery.signals import (
@@ -26,7 +25,6 @@ from tasuki.contrib.django.celery.signals import (
     worker_process_init,
 )
 from tasuki.contrib.django.celery.task import Task, shared_task
-from tasuki.contrib.django.celery.workers import ping
 
 __all__ = [
     "Celery",

@@ -1,14 +1,17 @@
-"""``Celery``: the app of a project with ``@app.task`` and ``add_periodic_task``; the rest is in Django's settings."""
+"""``Celery``: the app of a project with ``@app.task`` and ``add_periodic_task``, its views and its workers."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from typing import Any, NoReturn, overload
 
 from django.apps import apps
+from django.conf import settings
 from django.utils.module_loading import autodiscover_modules
 
 from tasuki.contrib.django.celery.calls.signature import Signature
@@ -20,10 +23,13 @@ from tasuki.contrib.django.project import project_app
 
 Packages = Iterable[str] | Callable[[], Iterable[str]] | None
 
+
 _discovered: list[tuple[Packages, str | None]] = []
 """Packages whose tasks are imported when Django is ready."""
+
 _waiting: list[tuple[Celery, Callable[..., object]]] = []
 """Receivers of ``on_after_configure`` and ``on_after_finalize``, to be called when Django is ready."""
+
 _unnamed: Counter[str] = Counter()
 """How many schedules without a name each task has; in every process the same, as modules are read in one order."""
 
@@ -153,3 +159,29 @@ def call_receivers() -> None:
     found, _waiting[:] = _waiting[:], []
     for app, receiver in found:
         receiver(sender=app)
+
+
+_TASKS = f"{__package__}.task"
+
+
+def import_views() -> None:
+    """Import the URLs of the project, with all views, if it has shared tasks at all. Idempotent.
+
+    A web server imports the views when it starts, and its requests publish the tasks that are declared there. A worker
+    must know these tasks too. Celery's workers find them because they run Django's checks, which import the URLs.
+    """
+    urls = getattr(settings, "ROOT_URLCONF", None)
+    if _TASKS in sys.modules and urls:
+        import_module(urls)
+
+
+def ping() -> dict[str, dict[str, str]]:
+    """``{"host:pid": {"ok": "pong"}}`` for each worker process that has given a sign in the last 15 seconds.
+
+    Raises:
+        RuntimeError: there is none. DriverError: the store cannot be read.
+    """
+    found = project_app().sync.workers.list()
+    if not found:
+        raise RuntimeError("no worker is running; start one: manage.py tasuki")
+    return {f"{each.host}:{each.pid}": {"ok": "pong"} for each in found}

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tasuki.contracts.context import Retries
-from tasuki.contrib.django.celery.calls.exceptions import SoftTimeLimitExceeded
+from tasuki.contrib.django.celery.calls.request import SoftTimeLimitExceeded
 from tasuki.contrib.django.celery.calls.running import HOOKS
 from tasuki.contrib.django.celery.settings import queue_of, setting
 from tasuki.errors import HandlerTimeoutError

@@ -17,8 +17,14 @@ from django.db.models import Model
 from tasuki.app.guesses import Guessed
 from tasuki.contracts.handler import Context, Retry
 from tasuki.contrib.django.celery.calls.eager import EagerResult, run_now
-from tasuki.contrib.django.celery.calls.request import Request, current_request, requested
-from tasuki.contrib.django.celery.calls.retrying import Wanted, refuse_others, signal_of
+from tasuki.contrib.django.celery.calls.request import (
+    Request,
+    Wanted,
+    current_request,
+    refuse_others,
+    requested,
+    signal_of,
+)
 from tasuki.contrib.django.celery.calls.running import HOOKS, Hooks, give_up, run
 from tasuki.contrib.django.celery.calls.signature import Signature
 from tasuki.contrib.django.celery.names import OF_TASK
@@ -47,7 +53,7 @@ class Task(Hooks, Guessed):
     Calling it calls the function here and now, as before it was decorated.
     """
 
-    guesses: ClassVar[Mapping[str, str]] = OF_TASK
+    _guesses: ClassVar[Mapping[str, str]] = OF_TASK
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         if inspect.iscoroutinefunction(function):

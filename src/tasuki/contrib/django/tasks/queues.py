@@ -12,11 +12,11 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from tasuki.contracts.context import Retries
-from tasuki.contrib.django.celery.finding import import_views
+from tasuki.contrib.django.celery.app import import_views
 from tasuki.contrib.django.celery.schedules import declare_schedules
 from tasuki.contrib.django.config import settings_place
 from tasuki.contrib.django.project import project_app
-from tasuki.contrib.django.tasks.options import NAME
+from tasuki.contrib.django.tasks.backend import NAME
 from tasuki.system.caller import declared_at
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def declare_queues(app: App, backend: TasukiBackend) -> None:
                 fields["requires"] = sorted({*fields.get("requires", ()), "priority"})
             handle = app.queue(queue, **fields)
             if options.workers:
-                handle.workers(**options.workers)
+                handle.task_consumer(**options.workers)
             rules = Retries(attempts=options.max_attempts)
             handle.task(name=NAME, retry=rules, on_give_up=give_up)(run_task)
 

@@ -15,15 +15,16 @@ from django.utils import timezone
 from tasuki.contracts.handler import Context, Interrupted, Reject, Snooze
 from tasuki.contracts.state.steps import Suspended
 from tasuki.contrib.django.tasks.backend import TasukiBackend
-from tasuki.contrib.django.tasks.results import put, task_of
-from tasuki.contrib.django.tasks.shape import (
+from tasuki.contrib.django.tasks.results import (
     Status,
     TaskContext,
     TaskError,
     TaskResultDoesNotExist,
     normalize_json,
+    put,
     ready_result,
     task_finished,
+    task_of,
     task_started,
 )
 from tasuki.errors import HandlerTimeoutError

@@ -80,7 +80,7 @@ async def letters(call: Call) -> answers.Letters:
     query = call.query
     live = call.site.live.queues[dead]
     window: Window | None
-    if live.driver.capabilities.peek:
+    if live.driver.capabilities.has("peek"):
         window = await call.tools.library.window(dead, query.where, "" if origin else query.by, query.group)
     elif (window := call.tools.library.borrowed(dead, query.where)) is None:
         text = f"the driver of {dead} shows no letters without giving them to a consumer; the desk can borrow some"
@@ -109,7 +109,7 @@ async def batches(call: Call) -> answers.Batches:
     if all(row.is_missing for row in snapshot.queues.values() if row.is_dead_letters):
         return answers.Batches([])  # looking would make the store of a project that has none yet
     found = await call.tools.board.latest()
-    if call.tools.board.problem:  # else a store that is away would look like one without batches
+    if call.tools.board.problem:  # else an unavailable store would look like one without batches
         raise AwayError(call.tools.board.problem)
     return answers.Batches([_batch(each) for each in found if call.may("peek", each.queue)])
 

@@ -18,9 +18,9 @@ from tasuki.desk.reading.messages import DEEPEST, find, page_of
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow
 from tasuki.message import CONTENT_TYPE, LAST_ERROR, LAST_TRACEBACK, Message
 from tasuki.queues.queue import Queue
-from tasuki.state.jobs.fate import status_of
-from tasuki.state.presence import RunningMessage
-from tasuki.state.results import JobError
+from tasuki.state.job_records import JobError
+from tasuki.state.job_status import status_of
+from tasuki.state.worker_record import RunningMessage
 
 if TYPE_CHECKING:
     from tasuki.app.explain.rule import Explanation
@@ -38,10 +38,10 @@ async def messages(call: Call) -> answers.Messages:
         end = start + limit
         return answers.Messages(found[start:end], cursor_of(str(end)) if end < len(found) else None, is_bounded=False)
     live = call.site.live.queues[row.id]
-    if not live.driver.capabilities.peek:
+    if not live.driver.capabilities.has("peek"):
         text = f"the driver of {row.id} shows no messages without giving them to a consumer"
         raise ProblemError(409, text, "unsupported")
-    if row.depth is None and not row.is_missing:  # else a broker that is away would look like an empty queue
+    if row.depth is None and not row.is_missing:  # else an unavailable broker would look like an empty queue
         raise ProblemError(503, row.problem or f"{row.id} could not be read")
     page = await page_of(call.site, row, state, start, limit)
     items = [item_of_message(live, row, message, at) for at, message in zip(page.places, page.messages, strict=True)]

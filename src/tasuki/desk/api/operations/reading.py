@@ -23,8 +23,8 @@ from tasuki.desk.reading.observed.records import schedules_of
 from tasuki.desk.site import AwayError
 from tasuki.desk.topology import Line, topology_of
 from tasuki.kinds.entries.schedule import ScheduleConfig
-from tasuki.observe.history.minutes import MINUTES
-from tasuki.state.presence import Presence, PresentConsumer
+from tasuki.observe.history import MINUTES
+from tasuki.state.worker_record import Presence, PresentConsumer
 
 if TYPE_CHECKING:
     pass
@@ -155,7 +155,7 @@ async def schedules(call: Call) -> answers.Schedules:
     """The schedules, with their last and next times."""
     site = call.site
     found, problems = await schedules_of(site)
-    if problems and not found:  # else a store that is away would look like a project without schedules
+    if problems and not found:  # else an unavailable store would look like a project without schedules
         raise AwayError(problems[0])
     shown, following = page_of(found, call.query.cursor, call.query.limit)
     items = [

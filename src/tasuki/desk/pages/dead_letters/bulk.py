@@ -55,7 +55,7 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
     try:
         count, is_all = await _count(view, bulk)
     except (TasukiError, ValueError) as error:
-        status = 400 if isinstance(error, ValueError) else 503  # a broker that is away is no mistake of the form
+        status = 400 if isinstance(error, ValueError) else 503  # an unavailable broker is no mistake of the form
         return view.page("error.html", status=status, text=problem_of(error))
     site = view.tools.site
     return view.page(
@@ -66,7 +66,7 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
         count=count,
         is_all=is_all,
         asks_name=_asks_name(bulk, count),
-        has_canary=bulk.act == "redrive" and site.live.queues[bulk.queue].driver.capabilities.peek,
+        has_canary=bulk.act == "redrive" and site.live.queues[bulk.queue].driver.capabilities.has("peek"),
         note=_note(view, bulk, count),
         words="" if bulk.ids else await view.tools.library.words_of(bulk.queue, bulk.by, bulk.group),
         queues=[id for id in site.queues if id != bulk.queue][:1000],
@@ -97,7 +97,7 @@ async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:
     if bulk.ids:
         return len(bulk.ids), True
     library = view.tools.library
-    can_peek = view.tools.site.live.queues[bulk.queue].driver.capabilities.peek
+    can_peek = view.tools.site.live.queues[bulk.queue].driver.capabilities.has("peek")
     if not bulk.where and bulk.group is None:
         row = (await view.tools.sampler.latest(now=True)).queues[bulk.queue]
         return row.waiting, True
@@ -135,7 +135,7 @@ async def _check(view: View, bulk: Bulk, name: str, said: str, back: str) -> Res
     try:
         count, _ = await _count(view, bulk)
     except (TasukiError, ValueError) as error:
-        status = 400 if isinstance(error, ValueError) else 503  # a broker that is away is no mistake of the form
+        status = 400 if isinstance(error, ValueError) else 503  # an unavailable broker is no mistake of the form
         return view.page("error.html", status=status, text=problem_of(error))
     if _asks_name(bulk, max(count, known)) and name != bulk.queue:
         problem = view.say("bulk.wrong_name", id=bulk.queue)
@@ -190,7 +190,7 @@ async def borrow(view: View) -> Response:
     one, id = dict(fields), view.path[1]
     asked = filter_of(view, fields)
     row = (await view.tools.sampler.latest()).queues[id]
-    if not row.is_dead_letters or view.tools.site.live.queues[id].driver.capabilities.peek or asked.problem:
+    if not row.is_dead_letters or view.tools.site.live.queues[id].driver.capabilities.has("peek") or asked.problem:
         return view.page("error.html", status=404, text=view.say("error.not_found"))
     await view.carry_out(Order("borrow", "queue", id, options={"where": asked.where}))
     return RedirectResponse(view.root + own_path(one.get("back", "/dead")), 303)

@@ -52,7 +52,7 @@ async def export(view: View) -> Response:
     view.require("peek", id)
     if is_selection and not ids:
         return view.page("error.html", status=400, text=view.say("bulk.nothing"))
-    if asked.problem or not source.driver.capabilities.peek:
+    if asked.problem or not source.driver.capabilities.has("peek"):
         text = asked.problem or view.say("queue.no_peek", driver=source.driver.name)
         return view.page("error.html", status=400, text=text)
     library = view.tools.library
@@ -63,7 +63,7 @@ async def export(view: View) -> Response:
     library.downloads += 1  # here too: the audit and the broker let others in
     try:
         await view.tools.acts.carry_out(Order("export", "queue", id, bulk=bulk), view.session)
-        first = await anext(lines, b"")  # a broker that is away is a page that says so, and no broken download
+        first = await anext(lines, b"")  # an unavailable broker is a page that says so, and no broken download
     finally:
         library.downloads -= 1
     headers = {"content-disposition": f'attachment; filename="{_file(id, view.tools.clock.time())}"'}

@@ -162,7 +162,7 @@ class Seen:
                 continue
             if not self._view.may("peek", row.id):
                 self.problems[row.id] = self._view.say("queue.no_right", right="queue.admin.peek")
-            elif live.queues[row.id].driver.capabilities.peek:
+            elif live.queues[row.id].driver.capabilities.has("peek"):
                 wanted.append(row.id)
             elif window is not None:
                 self.windows.append(window)

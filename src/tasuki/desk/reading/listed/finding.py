@@ -115,10 +115,10 @@ class Finder:
     async def _search(self, row: QueueRow, question: Question, search: Search, end: float, now: float) -> None:
         live, at = self._site.live.queues[row.id], 0
         able = live.driver.capabilities
-        if not able.peek:
+        if not able.has("peek"):
             search.unseen[row.id] = live.driver.name
             return
-        if question.id and able.find:
+        if question.id and able.has("find"):
             await self._look_up(row, question.id, search, end)
             return
         while True:

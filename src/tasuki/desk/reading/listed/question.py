@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from tasuki.errors import TasukiError
 from tasuki.message import ATTEMPTS, LAST_ERROR, MESSAGE_TYPE, PARTITION_KEY, PRIORITY, HeaderValue, Message
+from tasuki.observe.metrics import published_at
 from tasuki.observe.redact import masked
-from tasuki.observe.waits import published_at
 from tasuki.queues.queue import Queue
 from tasuki.security.compare import ComparisonError
 from tasuki.security.expressions.expression import Expression, parse_expression

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tasuki.observe.history.hours import Process
-from tasuki.observe.history.minutes import MINUTE
-from tasuki.state.presence import Presence
+from tasuki.observe.history import MINUTE, Process
+from tasuki.state.worker_record import Presence
 
 _PATIENCE = 2 * MINUTE
 """Seconds after its last minute for which a worker without a sign may just write late."""

@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.consumers.handling.stack import stacks_as_events
-from tasuki.consumers.reports.holding import message_as_events
+from tasuki.consumers.reports.recorder_queries import message_as_events
 from tasuki.desk.reading.snapshot import RunningRow
 from tasuki.desk.site import Site
 from tasuki.observe.events import STACK, as_dicts
-from tasuki.state.asks import Worker, ask
-from tasuki.state.presence import Presence
+from tasuki.state.recorder_requests import Worker, ask
+from tasuki.state.worker_record import Presence
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
@@ -87,9 +87,9 @@ async def _in(
         if state is not None and state.driver.capabilities.multi_process:
             by_state.setdefault(state, set()).add(consumer.id)
         elif newest:
-            found[consumer.id] = as_dicts(consumer.recent()[-newest:], app.clock)
+            found[consumer.id] = as_dicts(consumer.recent()[-newest:], app._runtime.clock)
         else:
-            found[consumer.id] = stacks_as_events(consumer.now.workers, app.clock.time())
+            found[consumer.id] = stacks_as_events(consumer.now.workers, app._runtime.clock.time())
     answers = await asyncio.gather(
         *(_ask(state, worker, consumers, newest) for state, consumers in by_state.items() if state.opened is not None)
     )

@@ -21,7 +21,7 @@ from tasuki.drivers.amqp.protocol.frames import encode_field
 from tasuki.drivers.amqp.settings import Endpoint
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.tls import tls_context
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 _CAPABILITIES = {
     "publisher_confirms": True,

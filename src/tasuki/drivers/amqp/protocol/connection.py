@@ -23,7 +23,7 @@ from tasuki.drivers.amqp.limits import FRAME_MAX
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.settings import Endpoint
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 
 class ChannelPool:

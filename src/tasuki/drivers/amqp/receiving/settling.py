@@ -21,7 +21,7 @@ from tasuki.drivers.amqp.receiving.deliveries import Delivery
 from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.topology.queue_arguments import is_quorum, return_lane
 from tasuki.errors import DriverError
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 Taken = Sequence[tuple[Settlement, Delivery]]
 

@@ -12,7 +12,7 @@ from pamqp import commands
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT, MOST_PARTITIONS
-from tasuki.drivers.toolkit.bounds import MAX_PRIORITY
+from tasuki.drivers.toolkit.results import MAX_PRIORITY
 
 DELIVERY_LIMIT = 100_000
 """Returns after which a quorum queue gives a message up: far above any ``max_attempts``; never the broker's own limit

@@ -11,7 +11,7 @@ from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.publishing import delay_removal
 from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.amqp.session import Session

@@ -12,7 +12,7 @@ from nats.aio.client import Client as NATSClient
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 LONGEST_LINE = 2**16
 LARGEST = 2**26 + 2**16

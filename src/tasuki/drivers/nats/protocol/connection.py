@@ -23,7 +23,7 @@ from tasuki.drivers.nats.protocol.exchange import Exchange, Repeating, frame, fr
 from tasuki.drivers.toolkit.guard import not_open
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.errors import AccessDeniedError, BrokerTimeoutError, BrokerUnavailableError, DriverError, Outcome
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.nats.protocol.client import Client

@@ -27,7 +27,7 @@ from tasuki.drivers.nats.receiving.pull_requests import paced
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.threads.threaded import LeaseThread
 from tasuki.errors import DriverError
 from tasuki.system import forks
 

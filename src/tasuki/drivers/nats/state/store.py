@@ -41,8 +41,8 @@ from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
-from tasuki.drivers.toolkit.state.opened import Opened
-from tasuki.drivers.toolkit.threads.lease_thread import LeaseThread
+from tasuki.drivers.toolkit.state.watching import Opened
+from tasuki.drivers.toolkit.threads.threaded import LeaseThread
 from tasuki.errors import ConflictError
 
 T = TypeVar("T")

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.postgres.connecting.connections import Link
-from tasuki.drivers.toolkit.database.pool import NotConnectedError
+from tasuki.drivers.toolkit.pool import NotConnectedError
 
 BEAT = 60.0
 """Seconds between two signs of life, which keep the temporary queues of a process and clear up after dead ones."""

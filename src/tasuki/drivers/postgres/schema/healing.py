@@ -10,7 +10,7 @@ from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, NO_RIGHT, sql_state
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import AccessDeniedError
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 PAUSE = 0.5
 """Seconds after a failure in which nothing is tried again: a role that may not make tables gets them from another."""

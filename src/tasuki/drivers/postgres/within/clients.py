@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from tasuki.drivers.toolkit.database.given import check_sqlalchemy
+from tasuki.drivers.toolkit.given import check_sqlalchemy
 from tasuki.errors import UnsupportedError
 
 KNOWN = "a connection of asyncpg or psycopg, or a connection or session of SQLAlchemy"

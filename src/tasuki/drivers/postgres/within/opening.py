@@ -12,10 +12,10 @@ from typing import Any
 from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.within.clients import check_begun, client_of, result_of, unknown
-from tasuki.drivers.toolkit.database.given import behind_proxy, ended_within, opened_by
-from tasuki.errors import UnsupportedError
+from tasuki.drivers.toolkit.given import behind_proxy, ended_within, opened_by
+from tasuki.errors import DriverError, UnsupportedError
 from tasuki.system import forks
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 PATIENCE = 60
 """Seconds that a transaction on a connection of the driver's own may be idle, and each of its statements may take."""
@@ -96,6 +96,8 @@ class Opening:
     async def _own(self) -> AsyncIterator[Any]:
         try:
             connection, transaction = await self._begun()
+        except DriverError:
+            raise
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
         spare, is_over = self._spare, False
@@ -111,6 +113,8 @@ class Opening:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await transaction.commit()
+            except DriverError:
+                raise
             except Exception as problem:
                 raise translated(problem, self._where, self._driver, "", sent=True) from problem
             is_over = True
@@ -153,6 +157,8 @@ class Opening:
     async def _own_sync(self) -> AsyncIterator[Any]:
         try:
             connection = self._sync_taken()
+        except DriverError:
+            raise
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
         spare, is_over = self._sync_spare, False

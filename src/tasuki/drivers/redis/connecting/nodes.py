@@ -22,7 +22,7 @@ from tasuki.drivers.redis.connecting.sentinels import master_of
 from tasuki.drivers.redis.errors import NOT_THE_MASTER, LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.settings import Server
 from tasuki.drivers.toolkit.reconnecting import Attempts
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 _ANY = Server("", 0)
 """Stands for the server where there is just one, and for the one of a slot that is not known yet."""

@@ -20,10 +20,9 @@ from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.state import places
 from tasuki.drivers.redis.state.places import News, StorePlace, read_news, seconds_left
 from tasuki.drivers.toolkit.reconnecting import Attempts
-from tasuki.drivers.toolkit.state.deadlines import Deadlines
-from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.drivers.toolkit.state.watching import Deadlines, Watcher
 from tasuki.errors import DriverError
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link

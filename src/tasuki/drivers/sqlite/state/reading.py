@@ -6,9 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 
 from tasuki.contracts.state.store import Change, Entry, Page
-from tasuki.drivers.toolkit.state.deadlines import Deadlines
 from tasuki.drivers.toolkit.state.key_range import KeyRange, key_range
-from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.drivers.toolkit.state.watching import Deadlines, Watcher
 
 MAX_PAGE_BYTES = 16 * 2**20
 """A page ends after this many bytes of values, so that memory stays bounded."""

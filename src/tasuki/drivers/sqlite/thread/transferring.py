@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.store.store import Store
 from tasuki.drivers.sqlite.thread.requests import Call, size_of
-from tasuki.drivers.toolkit.transferring.transfers import FULL, MISSING
+from tasuki.drivers.toolkit.moves import FULL, MISSING
 
 
 class Leaving(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from tasuki.drivers.sqlite.file.errors import error_name, translated
 from tasuki.drivers.sqlite.file.locks import turn_file
 from tasuki.drivers.sqlite.within.borrowed import check_begun, check_file, raw
-from tasuki.drivers.toolkit.database.given import check_sqlalchemy, ended_within, opened_by
+from tasuki.drivers.toolkit.given import check_sqlalchemy, ended_within, opened_by
 from tasuki.errors import UnsupportedError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.005

@@ -9,15 +9,14 @@ from typing import Any, ClassVar, cast
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Answers, Driver, Outgoing, Receipt, Settlement
-from tasuki.contracts.within import settled_too_late
+from tasuki.contracts.groups import settled_too_late
 from tasuki.drivers.sqlite.encoding import Encoded
 from tasuki.drivers.sqlite.file.errors import translated
 from tasuki.drivers.sqlite.store.store import Store
 from tasuki.drivers.sqlite.within.borrowed import Borrowed, check_begun, check_file, raw
 from tasuki.drivers.sqlite.within.opening import Opening
-from tasuki.drivers.toolkit.bounds import check_bounds
 from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.results import answered_in_order, stored_in_order
+from tasuki.drivers.toolkit.results import answered_in_order, check_bounds, stored_in_order
 from tasuki.errors import QueueFullError
 
 _SWEPT = 10

@@ -1,15 +1,64 @@
-"""Watcher: what the reader of a watch has not read yet, at most one change for each key."""
+"""Watches of stores: what a reader has not read, when keys expire, and in which loops a store is open."""
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Literal
+from math import inf
+from typing import Generic, Literal, TypeVar
 
 from tasuki.contracts.state.store import CURRENT, Change, Current, Entry
-from tasuki.errors import DriverError
+from tasuki.errors import BrokerUnavailableError, DriverError
+from tasuki.system import forks
+
+_STALE = 64
+"""Times of other deadlines that may be left, beside one for each key."""
+
+
+class Deadlines:
+    """At most one deadline for each key. The clock here only decides when to ask the store, whose clock decides."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def set(self, key: str, at: float | None) -> None:
+        """The key expires at this time; None: it does not, or it is gone."""
+        if at is None:
+            self._ends.pop(key, None)
+            return
+        self._ends[key] = at
+        heapq.heappush(self._heap, (at, key))
+        if len(self._heap) > 2 * len(self._ends) + _STALE:
+            self._heap = [(at, key) for key, at in self._ends.items()]
+            heapq.heapify(self._heap)
+
+    def at(self, key: str) -> float | None:
+        """When the key expires; None: not known, or never."""
+        return self._ends.get(key)
+
+    @property
+    def next(self) -> float:
+        """The next deadline; infinity if there is none."""
+        heap = self._heap
+        while heap and self._ends.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else inf
+
+    def due(self, now: float) -> list[str]:
+        """Take out the keys whose deadline has come."""
+        keys = []
+        while self.next <= now:
+            _, key = heapq.heappop(self._heap)
+            del self._ends[key]
+            keys.append(key)
+        return keys
 
 
 class Watcher:
@@ -113,3 +162,51 @@ class Watcher:
                 with suppress(DriverError):
                     await look()
                 look_at = self._loop.time() + interval
+
+
+F = TypeVar("F")
+_inherited: list[object] = []
+"""A parent process's, in a forked child: never freed, as that would close what both processes share."""
+
+
+class Opened(Generic[F]):
+    """Of one store. A forked child finds it closed until it opens the store itself."""
+
+    def __init__(self, store: str, driver: str) -> None:
+        self._store = store
+        self._driver = driver
+        self._forks = -1
+        self._feeds: dict[asyncio.AbstractEventLoop, F] = {}
+
+    def open(self) -> None:
+        """The verbs may be called, in this process."""
+        self._let_go_of_parent()
+        self._forks = forks.count
+
+    def close(self) -> Sequence[tuple[asyncio.AbstractEventLoop, F]]:
+        """The verbs are refused. Returns the feeds that the caller has to end, each in its loop."""
+        self._let_go_of_parent()
+        self._forks = -1
+        feeds, self._feeds = self._feeds, {}
+        return [(loop, feed) for loop, feed in feeds.items() if not loop.is_closed()]
+
+    def check(self) -> None:
+        """Raises BrokerUnavailableError if the store is not open here."""
+        if self._forks != forks.count:
+            problem = f"store {self._store!r} of driver {self._driver!r} is not open; open it first"
+            raise BrokerUnavailableError(problem, driver=self._driver)
+
+    def here(self, make: Callable[[], F]) -> F:
+        """The feed of the running loop. Raises BrokerUnavailableError."""
+        self.check()
+        loop = asyncio.get_running_loop()
+        if loop not in self._feeds:
+            for other in [other for other in self._feeds if other.is_closed()]:
+                del self._feeds[other]
+            self._feeds[loop] = make()
+        return self._feeds[loop]
+
+    def _let_go_of_parent(self) -> None:
+        if self._forks not in {-1, forks.count} and self._feeds:
+            _inherited.append(self._feeds)
+            self._feeds = {}

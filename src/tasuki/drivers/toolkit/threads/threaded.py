@@ -1,15 +1,11 @@
-"""Threaded: any driver, with all its broker I/O on a thread and its own event loop.
-
-For brokers that bind deliveries to a connection with heartbeats: a handler that blocks the application's loop must not
-stop them. Each call costs two hops between threads; see docs/adr/0008-where-broker-io-runs.md for when that pays.
-"""
+"""Work beside the application's loop: any driver on a thread with its own loop, and a thread that keeps leases."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar
 
 from tasuki.contracts.driver import (
     Answers,
@@ -33,7 +29,65 @@ from tasuki.drivers.toolkit.guard import Guard
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
 from tasuki.message import Message
 from tasuki.system.loop_thread import LoopThread
-from tasuki.system.on_failure import OnFailure
+from tasuki.system.tasks import OnFailure
+
+
+class Closable(Protocol):
+    """What its own thread has, to reach the broker."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+
+C = TypeVar("C", bound=Closable)
+
+T = TypeVar("T")
+
+
+class LeaseThread(Generic[C]):
+    """A thread with a loop and its own connection; the first work starts it, and makes the connection.
+
+    If its loop fails, the next one has a new connection. ``make`` is called on the thread.
+    """
+
+    def __init__(self, driver: str, make: Callable[[], C]) -> None:
+        self._driver = driver
+        self._make = make
+        self._connection: C | None = None
+        self.open()
+
+    def open(self) -> None:
+        """Accept work, after a close too; what a forked child inherits is left alone."""
+        self._connection = None
+        self._thread = LoopThread(f"tasuki leases of {self._driver}", self._error, let_go=self._disconnect)
+
+    async def run(self, work: Callable[[C], Coroutine[Any, Any, T]]) -> T:
+        """The result of ``work`` with the connection, on the thread; from any loop.
+
+        Raises:
+            BrokerUnavailableError: it is closed; the thread cannot start, or failed.
+            Exception: what ``work`` raises.
+        """
+        return await self._thread.call(lambda: work(self._connected()))
+
+    async def close(self) -> None:
+        """Disconnect, and end the thread; what runs there is cancelled. Idempotent."""
+        await self._thread.close(self._disconnect)
+
+    def _connected(self) -> C:
+        if self._connection is None:
+            self._connection = self._make()
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    def _error(self, problem: str, is_begun: bool) -> BrokerUnavailableError:
+        outcome: Outcome = "unknown" if is_begun else "rejected"
+        return BrokerUnavailableError(problem, driver=self._driver, outcome=outcome)
+
 
 _LETTING_GO = 1.0
 """Seconds to close open drivers on a loop that ends, or has failed."""
@@ -46,10 +100,13 @@ class Threaded(Driver):
     delete are carried out.
     """
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Claim nothing for the verbs here: the inner driver does."""
+
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner.name)
         # A transaction of the caller's stays on the caller's loop, and a watch on its reader's loop.
-        self.capabilities = replace(inner.capabilities, transactional=False, transactional_settle=False, store=False)  # type: ignore[misc]
+        self.capabilities = inner.capabilities.without("publish_within", "settle_within", "store")  # type: ignore[misc]
         self._inner = inner
         self._specs: dict[str, QueueSpec] = {}
         self._guard: Guard[LoopThread] = Guard(inner.name)

@@ -18,7 +18,7 @@ from typing import Any
 
 from tasuki.errors import HandlerError, LuaLimitError
 from tasuki.handlers.lua.host.runtime import Runtime
-from tasuki.handlers.lua.limits import LuaLimits
+from tasuki.handlers.lua.script import LuaLimits
 
 MOST_DEPTH = 32
 """Calls of scripts within each other."""

@@ -20,9 +20,9 @@ from tasuki.errors import (
     StorageFullError,
     TasukiError,
 )
-from tasuki.handlers.lua.host.values import build
-from tasuki.handlers.lua.limits import LuaLimits
+from tasuki.handlers.lua.host.outbound import build
 from tasuki.handlers.lua.modules import MODULES
+from tasuki.handlers.lua.script import LuaLimits
 from tasuki.handlers.process.failure import plain_details, plain_text
 
 _NIL_GLOBAL = re.compile(r"attempt to (?:index|call) a nil value \(global '(\w+)'\)$")

@@ -7,6 +7,7 @@ integers, booleans and tables that exist already, and only scalars come back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from functools import cache, partial
 from importlib.resources import files
@@ -15,19 +16,21 @@ from typing import Any, NoReturn, cast
 
 from tasuki.errors import HandlerError, LuaLimitError
 from tasuki.handlers.lua.host.outbound import SCALARS, Conversion, Guest, LargeValueError, Outbound
-from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.lua.nil_keys import ignore_nil_keys
-from tasuki.handlers.lua.script import LuaScript
-from tasuki.handlers.lua.source import LuaLibrary
+from tasuki.handlers.lua.script import LuaLibrary, LuaLimits, LuaScript
 from tasuki.handlers.lua.types import strip
 
 PATIENCE = 0.01
 """Seconds of the process that a step computes before it is timed by its thread, and of its thread from then on."""
 
+
 _UNBOXED = frozenset({int, float, bool, type(None)})
+
 _TABLES = frozenset({dict, list, tuple})
+
 _PART = 16
 """Bytes that a part of a value needs in Lua at least; a table needs four times as many."""
+
 _HOST_FILES = (
     "host_calls",
     "values",
@@ -47,7 +50,9 @@ _HOST_FILES = (
     "globals/payload",
 )
 
+
 _LOAD = "function(name, text, ...) return assert(load(text, '=' .. name, 't'))(...) end"
+
 _CLEAR = "local all, next = _G, next; for name in next, all do all[name] = nil end"
 
 
@@ -301,3 +306,21 @@ def _end_of(steps: Generator[None, None, tuple[Any, float]]) -> tuple[Any, float
 @cache
 def _text(name: str) -> str:
     return files("tasuki.handlers.lua.guest").joinpath(f"{name}.lua").read_text("utf-8")
+
+
+_PLACE = re.compile(r"source:(\d+): ")
+
+
+def syntax_problem(text: str) -> tuple[int, str] | None:
+    """The line (from 1; 0: unknown) and what Lua says is wrong there; None: all is well. Types are allowed."""
+    import lupa.lua54 as lupa
+
+    # Bytes: an error message may end in the middle of a character.
+    lua = lupa.LuaRuntime(encoding=None, register_eval=False, register_builtins=False)
+    load = lua.execute(b"local load = load; return function(text) return select(2, load(text, '=source', 't')) end")
+    told: bytes | None = load(strip(text).encode("utf-8", "replace"))
+    if told is None:
+        return None
+    problem = told.decode("utf-8", "replace")
+    place = _PLACE.match(problem)
+    return (int(place[1]), problem[place.end() :]) if place else (0, problem)

@@ -12,8 +12,8 @@ from typing import Any
 from tasuki.contracts.handler import Context
 from tasuki.handlers.lua.host.budget import Budget
 from tasuki.handlers.lua.host.errors import describe
+from tasuki.handlers.lua.host.outbound import build
 from tasuki.handlers.lua.host.runtime import Runtime
-from tasuki.handlers.lua.host.values import build
 from tasuki.handlers.lua.modules import Operation
 from tasuki.units import format_size
 

@@ -20,7 +20,7 @@ from tasuki.handlers.lua.modules.data import hash as hashing
 from tasuki.handlers.lua.modules.services import env, queue, security, store
 from tasuki.handlers.lua.modules.telemetry import logger, metrics
 from tasuki.handlers.lua.modules.time import time
-from tasuki.handlers.lua.source import LuaLibrary
+from tasuki.handlers.lua.script import LuaLibrary
 
 Operation = Callable[..., Any]
 

@@ -9,9 +9,8 @@ import msgspec
 
 from tasuki.errors import LuaError, LuaLimitError
 from tasuki.handlers.lua.host.budget import Budget
-from tasuki.handlers.lua.limits import LuaLimits
 from tasuki.handlers.lua.remote.remote import RemoteContext, RemoteLuaHandler
-from tasuki.handlers.lua.script import LuaScript
+from tasuki.handlers.lua.script import LuaLimits, LuaScript
 from tasuki.handlers.process.confine import ProcessorTime, confine
 from tasuki.handlers.process.failure import Failure, failure_of
 from tasuki.handlers.process.server import Asker, Server

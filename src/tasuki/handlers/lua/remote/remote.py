@@ -12,8 +12,7 @@ from typing import Any, Protocol
 
 from tasuki.contracts.handler import Context
 from tasuki.handlers.lua import modules as catalogue
-from tasuki.handlers.lua.handler import LuaHandler
-from tasuki.handlers.lua.loading import LoadingContext
+from tasuki.handlers.lua.handler import LoadingContext, LuaHandler
 from tasuki.handlers.lua.script import LuaScript
 
 _COMPUTING = ("base64", "hash", "json", "time", "uuid")

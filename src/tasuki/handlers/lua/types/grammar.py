@@ -1,4 +1,4 @@
-"""Reads types: every method takes the index of a token and returns the index after what it has read.
+"""Reads types and interfaces: every method takes the index of a token and returns the index after the type.
 
 A type ends where nothing can continue it. A parenthesis or a brace never continues a name, so a statement that starts
 with one is safe after ``local x: T``. In a cast ``<`` opens type arguments only if they are well formed and closed on
@@ -12,8 +12,11 @@ from collections.abc import Callable, Sequence
 from tasuki.handlers.lua.types.lexer import Token
 
 _MAX_DEPTH = 60
+
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
+
 _CLOSING = frozenset(_BRACKETS.values())
+
 _LITERALS = frozenset({"nil", "true", "false", "function"})
 
 
@@ -239,3 +242,29 @@ def _pairs(tokens: Sequence[Token]) -> dict[int, int]:
                 break
             found[open_brackets.pop()] = at
     return found
+
+
+def read_interface(reader: TypeReader, at: int) -> int:
+    """The index after ``interface Name<T>: A, B … end``, which starts at this token."""
+    at += 2
+    if reader.text(at) == "<":
+        at = reader.generics(at)
+    if reader.text(at) == ":":
+        at = reader.types(at + 1)
+    while reader.text(at) != "end":
+        at = _member(reader, at)
+        if reader.text(at) in {",", ";"}:
+            at += 1
+    return at + 1
+
+
+def _member(reader: TypeReader, at: int) -> int:
+    if reader.text(at) == "function" and reader.kind(at + 1) == "name":
+        at += 2
+        if reader.text(at) == "<":
+            at = reader.generics(at)
+        at = reader.parameters(at)
+        return reader.declared_results(at + 1) if reader.text(at) == ":" else at
+    if reader.kind(at) == "name" and reader.text(at + 1) in {":", "?:"}:
+        return reader.type(at + 2)
+    raise Malformed

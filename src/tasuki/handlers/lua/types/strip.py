@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from tasuki.handlers.lua.types.grammar import Malformed, TypeReader
-from tasuki.handlers.lua.types.interfaces import read_interface
+from tasuki.handlers.lua.types.grammar import Malformed, TypeReader, read_interface
 from tasuki.handlers.lua.types.lexer import tokens
 
 START, OPERAND, VALUE, CLOSED = range(4)

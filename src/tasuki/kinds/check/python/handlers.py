@@ -8,10 +8,9 @@ from typing import Any
 
 from tasuki.errors import ConfigError, HandlerError
 from tasuki.fields.types import Config
-from tasuki.handlers.batch import problem_of_batch, problem_of_result
 from tasuki.handlers.load import prepare
 from tasuki.handlers.providing.order import order_of, sync_problem
-from tasuki.handlers.python import problem_of_handler
+from tasuki.handlers.python import problem_of_batch, problem_of_handler, problem_of_result
 from tasuki.handlers.signature import default_problem, describe, is_async, read_parameters
 from tasuki.handlers.task import problem_of_give_up, problem_of_task
 from tasuki.kinds.check.python.hooks import problems_of_hooks

@@ -25,9 +25,9 @@ def problems_of_idempotency(configs: Mapping[str, Config], kinds: Mapping[str, K
                 continue
             capabilities = capabilities_of(kind)
             has_state = queue.state is not None or getattr(driver, "state", None) is not None
-            if capabilities is None or capabilities.store or has_state:
+            if capabilities is None or capabilities.has("store") or has_state:
                 continue
-            able = ", ".join(name for name, has in all_capabilities().items() if has.store)
+            able = ", ".join(name for name, has in all_capabilities().items() if has.has("store"))
             problem = f"idempotency needs a state, and queue {consumer.queue!r} has none: {queue.driver!r} "
             hint = f"write 'state: <id of a store>' at the queue or its driver; these drivers have one: {able}"
             yield id, path, f"{problem}({kind.short_name}) has no store", hint

@@ -47,9 +47,9 @@ def _without_lanes(configs: Mapping[str, Config], kinds: Mapping[str, Kind]) -> 
         driver = kinds.get(config.driver) if isinstance(config, QueueConfig) else None
         if not isinstance(config, QueueConfig) or not isinstance(driver, DriverKind):
             continue
-        if config.lane_rule is None or (capabilities := capabilities_of(driver)) is None or capabilities.lanes:
+        if config.lane_rule is None or (capabilities := capabilities_of(driver)) is None or capabilities.has("limits"):
             continue
-        able = [name for name, has in all_capabilities().items() if has.lanes]
+        able = [name for name, has in all_capabilities().items() if has.has("limits")]
         move = f"move it to {' or '.join([', '.join(able[:-1]), able[-1]] if able[1:] else able)}"
         cannot = f"which driver {config.driver!r} ({driver.short_name}) cannot"
         for path, limit in with_paths(config.limit):

@@ -54,12 +54,12 @@ def _of_driver(
             f"queue {schedule.queue!r} delays its unique messages again (on_conflict: extend), and ticks have no delay"
         )
         yield id, ("queue",), problem, "publish to a queue without that rule, or write overlap: skip"
-    longest = capabilities.max_delay if capabilities.native_delay else 0.0
+    longest = capabilities.max_delay
     if longest is not None and schedule.jitter > longest:
         problem = f"jitter is {format_duration(schedule.jitter)}, and {queue.driver!r} ({kind.short_name}) "
-        most = f"delays messages for {format_duration(longest)} at most" if longest else "cannot delay messages"
-        yield id, ("jitter",), problem + most, f"write {format_duration(longest)} or less" if longest else "remove it"
-    if not capabilities.store and not queue.state and not driver.state:
+        most = f"delays messages for {format_duration(longest)} at most"
+        yield id, ("jitter",), problem + most, f"write {format_duration(longest)} or less"
+    if not capabilities.has("store") and not queue.state and not driver.state:
         problem = (
             f"queue {schedule.queue!r} has no state in which to note the last tick: {kind.short_name} has no store"
         )

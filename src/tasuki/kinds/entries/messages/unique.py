@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tasuki.fields.types import Config, PositiveDuration, Text, at_field
-from tasuki.queues.messages.value_path import parse_path
-from tasuki.queues.unique.uniqueness import UniqueRule
+from tasuki.queues.messages.lanes import parse_path
+from tasuki.queues.uniqueness import UniqueRule
 from tasuki.scalars import settle
 from tasuki.units import parse_duration
 

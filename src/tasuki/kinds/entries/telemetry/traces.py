@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import Config, Flag
-from tasuki.tracing.options import TraceOptions
+from tasuki.tracing.deciding import TraceOptions
 
 
 class TracesConfig(Config):

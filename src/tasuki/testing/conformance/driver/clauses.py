@@ -73,7 +73,7 @@ class Clauses(Suite):
         assert list(await rig.driver.settle(rig.queue, [Nack(got.receipt)])) == []
         assert (await rig.one()).id == got.id
 
-    @case("native_delay")
+    @case()
     async def test_07_delayed_is_hidden_for_at_least_the_delay(self, rig: Rig) -> None:
         began = rig.clock.monotonic()  # where cases really wait, the broker's answers take time as well
         await rig.publish(rig.message(delay=rig.long))
@@ -89,7 +89,7 @@ class Clauses(Suite):
         await rig.advance(rig.long * 0.25)
         assert (await rig.one()).id == got.id
 
-    @case("counts_attempts")
+    @case()
     async def test_08_attempts_rise_and_a_release_does_not_count(self, rig: Rig) -> None:
         await rig.publish(rig.message())
         for expected, number in ((1, 0), (2, 1), (2, 0), (3, 1), (3, 2)):
@@ -97,7 +97,7 @@ class Clauses(Suite):
             assert got.attempt == expected
             await rig.driver.settle(rig.queue, [_KINDS[number](got.receipt)])
 
-    @case("counts_attempts")
+    @case()
     async def test_08_a_release_counts_only_where_the_driver_says_so(self, rig: Rig) -> None:
         """In each kind of queue, with and without a key: at SQS one kind differs from the others."""
         orderings: tuple[Literal["none", "key"], ...] = (
@@ -263,7 +263,7 @@ class Clauses(Suite):
         assert sorted(ids([*first, *await rig.take(3)])) == published
         await rig.counts(0, 3, 0)
 
-    @case("durable")
+    @case("multi_process")
     async def test_19_confirmed_messages_survive_a_restart(self, rig: Rig) -> None:
         published = await rig.publish(*rig.messages(50))
         await rig.driver.close()
@@ -271,7 +271,7 @@ class Clauses(Suite):
         driver = await rig.another()
         assert sorted(ids(await rig.take(50, driver=driver))) == published
 
-    @case("durable", "counts_attempts", "multi_process")
+    @case("multi_process")
     async def test_20_attempts_survive_a_kill_and_a_restart(self, rig: Rig) -> None:
         await rig.declare(lease=3.0)
         await rig.publish(rig.message())

@@ -147,7 +147,7 @@ class Content(Suite):
             await rig.publish(rig.message(), queue=name)
             await rig.ack(*await rig.take(queue=name), queue=name)
 
-    @case("peek", "native_delay")
+    @case("peek")
     async def test_peek_shows_delayed_messages_last(self, rig: Rig) -> None:
         late, soon, now = (rig.message(delay=delay * rig.long) for delay in (5, 4, 0))
         await rig.publish(late, soon, now)
@@ -160,13 +160,12 @@ class Content(Suite):
     @case("purge")
     async def test_purge_removes_all_kinds_of_waiting_messages(self, rig: Rig) -> None:
         driver = rig.driver
-        if has(driver, "native_delay"):
-            await rig.publish(*rig.messages(2, delay=rig.long * 2))
+        await rig.publish(*rig.messages(2, delay=rig.long * 2))
         if has(driver, "native_priority"):
             await driver.declare(rig.spec(priorities=True))
             await rig.publish(*rig.messages(2, priority=9))
         await rig.publish(*rig.messages(2))
-        expected = 2 + 2 * has(driver, "native_delay") + 2 * has(driver, "native_priority")
+        expected = 4 + 2 * has(driver, "native_priority")
         assert await driver.purge(rig.queue) == expected
         await rig.counts(0, 0, 0)
         await rig.advance(rig.long * 3)
@@ -216,7 +215,7 @@ class Content(Suite):
         assert list(await rig.driver.settle(rig.queue, [Ack(got.receipt)])) == [got.receipt]
         assert ids(await rig.take()) == published
 
-    @case("leases", "ordering_key", "native_delay")
+    @case("leases", "ordering_key")
     async def test_32_a_settlement_after_the_lease_is_taken_also_behind_its_key(self, rig: Rig) -> None:
         """Meanwhile the queue has got an order per key, and an earlier message of its key has become due."""
         first, second = await rig.publish(rig.message(key="k", delay=rig.long * 1.1), rig.message(key="k"))

@@ -81,7 +81,7 @@ class Duplicates(Suite):
         await rig.publish(rig.message(id="c"))
         assert (await rig.one()).id == "c"
 
-    @case("dedup", "durable")
+    @case("dedup", "multi_process")
     async def test_ids_are_known_after_a_restart(self, rig: Rig) -> None:
         await rig.declare(dedup_window=rig.driver.capabilities.dedup_window or 600.0)
         await rig.publish(*(rig.message(id=id) for id in "ab"))
@@ -109,7 +109,7 @@ class Duplicates(Suite):
         assert sorted(ids(await rig.take(10))) == [f"id-{index}" for index in range(10)]
         await rig.nothing()
 
-    @case("dedup", "native_delay")
+    @case("dedup")
     async def test_a_duplicate_of_a_delayed_message(self, rig: Rig) -> None:
         await rig.declare(dedup_window=rig.window)
         await rig.publish(rig.message(id="a", delay=rig.long), rig.message(id="a"))
@@ -118,7 +118,7 @@ class Duplicates(Suite):
         await rig.ack(await rig.one())
         await rig.nothing()
 
-    @case("delete")
+    @case()
     async def test_deleting_wakes_whoever_waits_and_leaves_other_queues_alone(self, rig: Rig) -> None:
         await rig.declare(name=rig.other)
         await rig.publish(rig.message(), queue=rig.other)
@@ -130,7 +130,7 @@ class Duplicates(Suite):
         assert answer == [] or isinstance(answer, QueueNotFoundError | BrokerUnavailableError)
         await rig.ack(*await rig.take(queue=rig.other), queue=rig.other)
 
-    @case("delete", "multi_process")
+    @case("multi_process")
     async def test_what_another_driver_does_with_a_deleted_queue_harms_no_other(self, rig: Rig) -> None:
         other = await rig.another()
         for driver in (rig.driver, other):

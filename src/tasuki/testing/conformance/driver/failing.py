@@ -81,7 +81,7 @@ class Failing(Suite):
         assert stored <= set(found)
         assert not rejected & set(found), "called rejected, and stored"
 
-    @case("durable")
+    @case("multi_process")
     async def test_19_confirmed_messages_survive_a_kill_of_the_broker(self, rig: Rig) -> None:
         if DURABILITIES.index(rig.driver.durability) < DURABILITIES.index("broker"):
             raise SkipTest(f"not applicable: durability {rig.driver.durability}")
@@ -145,7 +145,7 @@ class Failing(Suite):
         assert {f"after-{number}" for number in range(5)} <= set(found)
         assert answer == "BrokerUnavailableError" or (answer == "confirmed" and "child" in found), answer
 
-    @case("multi_process", "delete")
+    @case("multi_process")
     async def test_25_a_temporary_queue_outlives_those_that_publish_to_it(self, rig: Rig) -> None:
         await rig.driver.delete(rig.queue)  # a lasting queue may not become a temporary one
         spec = await rig.declare(temporary=True)
@@ -157,7 +157,7 @@ class Failing(Suite):
             await other.close()
         assert ids(await rig.take(2)) == ["0", "1"]
 
-    @case("multi_process", "delete")
+    @case("multi_process")
     async def test_25_the_temporary_queue_of_a_killed_process_goes_and_others_stay(self, rig: Rig) -> None:
         if rig.suite.removes_within is None:
             raise SkipTest("not applicable: a temporary queue is kept for longer than a case can wait")

@@ -51,7 +51,7 @@ class Moving(Suite):
         assert results[1] is None, results
         assert "yes" in await rig.drain(queue=rig.other, expected=1)
 
-    @case("atomic_move")
+    @case("move")
     async def test_36_a_stale_receipt_stores_nothing(self, rig: Rig) -> None:
         await _declare_near(rig)
         await rig.publish(*rig.messages(3))
@@ -64,7 +64,7 @@ class Moving(Suite):
         assert sorted(await rig.drain(queue=rig.other)) == ["2", "4"]
         await rig.nothing()
 
-    @case("atomic_move", "leases")
+    @case("move", "leases")
     async def test_36_of_two_holders_one_moves(self, rig: Rig) -> None:
         """The lease has ended, and the message is another's."""
         await _declare_near(rig)
@@ -77,7 +77,7 @@ class Moving(Suite):
         assert await _results(rig, _move(rig, now.receipt, rig.message(id="now"))) == [None]
         assert await rig.drain(queue=rig.other) == ["now"]
 
-    @case("atomic_move", "leases")
+    @case("move", "leases")
     async def test_36_a_move_after_the_lease_is_taken(self, rig: Rig) -> None:
         await _declare_near(rig)
         await rig.publish(rig.message())
@@ -104,7 +104,7 @@ class Moving(Suite):
         assert await rig.drain(queue=rig.other) == ["c"]
         await rig.nothing()
 
-    @case("max_length", "atomic_move")
+    @case("max_length", "move")
     async def test_36_all_messages_of_a_move_or_none(self, rig: Rig) -> None:
         await _declare_near(rig, max_length=2)
         await rig.publish(rig.message(id="there"), queue=rig.other)
@@ -159,7 +159,7 @@ class Moving(Suite):
         move = _move(rig, got.receipt, rig.message(id="woken"))
         assert (await rig.woken(lambda: _results(rig, move), queue=rig.other)).id == "woken"
 
-    @case("atomic_move", "max_length")
+    @case("move", "max_length")
     async def test_36_moves_that_meet_lose_and_double_nothing(self, rig: Rig) -> None:
         """Two drivers move between the same queues, in both directions, where there is room for some only."""
         await _declare_near(rig, max_length=30)

@@ -30,7 +30,7 @@ async def _extend(rig: Rig, receipt: Receipt) -> bool:
 
 
 async def _start(rig: Rig, receipt: Receipt) -> bool:
-    return bool(await rig.driver.start(rig.queue, [receipt])) or not rig.driver.capabilities.counts_attempts
+    return bool(await rig.driver.start(rig.queue, [receipt]))
 
 
 async def _move(rig: Rig, receipt: Receipt) -> bool:
@@ -49,7 +49,7 @@ USES: tuple[Use, ...] = (_ack, _nack, _release, _extend, _start, _move)
 class Restoring(Suite):
     """The data of the broker is put back to an earlier state."""
 
-    @case("durable", "multi_process")
+    @case("multi_process")
     async def test_54_a_receipt_from_before_the_data_was_put_back_settles_nothing(self, rig: Rig) -> None:
         other = await rig.another()
         await rig.publish(rig.message(id="first"))
@@ -70,7 +70,7 @@ class Restoring(Suite):
         assert list(stale) == [], "an old receipt has settled what another receiver holds"
         await rig.nothing()
 
-    @case("durable", "multi_process")
+    @case("multi_process")
     async def test_54_an_open_driver_goes_on_after_the_data_was_put_back(self, rig: Rig) -> None:
         kept = await rig.publish(rig.message(id="kept"))
         await rig.suite.save(rig.place)

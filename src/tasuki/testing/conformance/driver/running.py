@@ -74,7 +74,7 @@ class Running(Suite):
             assert ids(kept) == published
             await rig.ack(*kept)
 
-    @case("counts_attempts")
+    @case()
     async def test_what_a_cancelled_receive_took_does_not_count(self, rig: Rig) -> None:
         for turns in range(10):
             await rig.publish(rig.message())
@@ -183,7 +183,7 @@ class Running(Suite):
         await rig.publish(rig.message(), queue=rig.other)
         await rig.take(queue=rig.other)
 
-    @case("counts_attempts")
+    @case()
     async def test_a_close_does_not_count_and_voids_receipts(self, rig: Rig) -> None:
         await rig.publish(rig.message())
         old = await rig.one()

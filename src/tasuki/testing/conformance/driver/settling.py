@@ -56,7 +56,7 @@ class Settling(Suite):
             await rig.driver.settle(rig.queue, [Release(got[number].receipt)])
         assert ids(await rig.take(6)) == published
 
-    @case("counts_attempts")
+    @case()
     async def test_a_delayed_release_is_hidden_and_counts_nothing(self, rig: Rig) -> None:
         await rig.publish(rig.message(headers={"a": "b"}))
         for attempt, settlement in ((1, Nack), (2, Release), (2, Nack), (3, Release), (3, Ack)):
@@ -147,7 +147,7 @@ class Settling(Suite):
         assert isinstance((await rig.results(rig.message()))[0], QueueFullError)
         assert sorted(ids(await rig.take(3))) == published
 
-    @case("max_length", "native_delay")
+    @case("max_length")
     async def test_delayed_and_held_messages_take_room(self, rig: Rig) -> None:
         await rig.declare(max_length=2)
         await rig.publish(rig.message(), rig.message(delay=rig.long))
@@ -165,7 +165,7 @@ class Settling(Suite):
         top = await rig.publish(rig.message(priority=9))
         assert ids(await rig.take(7)) == top + high + low
 
-    @case("native_priority", "native_delay")
+    @case("native_priority")
     async def test_a_delayed_message_keeps_its_priority(self, rig: Rig) -> None:
         await rig.declare(priorities=True)
         urgent = rig.message(priority=9, delay=rig.long)
@@ -177,7 +177,7 @@ class Settling(Suite):
         await rig.advance(rig.long * 1.1)
         assert ids(await rig.take(2)) == [urgent.id, plain.id]
 
-    @case("native_delay")
+    @case()
     async def test_shorter_delays_come_first(self, rig: Rig) -> None:
         batch = [rig.message(delay=rig.long * factor) for factor in (3, 1, 2)]
         await rig.publish(*batch)
@@ -188,7 +188,7 @@ class Settling(Suite):
             await rig.nothing()
             await rig.ack(got)
 
-    @case("native_delay")
+    @case()
     async def test_a_delayed_message_wakes_a_waiting_receive(self, rig: Rig) -> None:
         waiting = asyncio.create_task(rig.driver.receive(rig.queue, 1, 30.0))
         await asyncio.sleep(0.02)
@@ -212,7 +212,7 @@ class Settling(Suite):
         await rig.one()
         assert 1.0 <= time.monotonic() - began < 1.0 + rig.suite.patience
 
-    @case("native_delay")
+    @case()
     async def test_a_nack_delay_survives_an_earlier_message(self, rig: Rig) -> None:
         first, second = await rig.publish(*rig.messages(2))
         got = await rig.take(2)
@@ -221,7 +221,7 @@ class Settling(Suite):
         assert ids(await rig.take()) == [second]
         await rig.nothing()
 
-    @case("ordering_key", "native_delay")
+    @case("ordering_key")
     async def test_a_failed_message_holds_back_its_key_only(self, rig: Rig) -> None:
         await rig.declare(ordering="key")
         first, second = rig.message(key="k"), rig.message(key="k")

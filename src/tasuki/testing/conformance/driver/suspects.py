@@ -21,7 +21,7 @@ _CHECKED = 3.0
 class Suspects(Suite):
     """Messages whose last delivery ended without a settlement, or whose holder died."""
 
-    @case("leases", "counts_attempts")
+    @case("leases")
     async def test_28_a_lost_lease_makes_a_suspect_and_does_not_count(self, rig: Rig) -> None:
         await rig.publish(rig.message())
         first = await rig.one()
@@ -31,7 +31,7 @@ class Suspects(Suite):
             got = await rig.one()
             assert (got.attempt, got.suspect) == (1, True)
 
-    @case("multi_process", "counts_attempts")
+    @case("multi_process")
     async def test_28_only_the_recorded_starts_of_a_killed_holder_count(self, rig: Rig) -> None:
         spec = await rig.declare(lease=_LEASE)
         published = await rig.publish(*rig.messages(4))
@@ -43,7 +43,7 @@ class Suspects(Suite):
             assert sum(delivery.attempt - 1 for delivery in got) == deaths
             await rig.driver.settle(rig.queue, [Release(delivery.receipt) for delivery in reversed(got)])
 
-    @case("multi_process", "counts_attempts")
+    @case("multi_process")
     async def test_28_a_release_keeps_a_suspect_and_a_nack_clears_it(self, rig: Rig) -> None:
         spec = await rig.declare(lease=_LEASE)
         await rig.publish(rig.message())
@@ -54,7 +54,7 @@ class Suspects(Suite):
             await rig.driver.settle(rig.queue, [settlement(got.receipt)])
         assert (await rig.one()).attempt == 3
 
-    @case("multi_process", "counts_attempts")
+    @case("multi_process")
     async def test_28_every_process_counts_the_suspects(self, rig: Rig) -> None:
         spec = await rig.declare(lease=_LEASE)
         await rig.publish(rig.message())
@@ -69,7 +69,7 @@ class Suspects(Suite):
                     return
                 await asyncio.sleep(0.1)
 
-    @case("counts_attempts")
+    @case()
     async def test_28_a_released_message_is_no_suspect(self, rig: Rig) -> None:
         await rig.publish(rig.message())
         for _ in range(3):
@@ -77,7 +77,7 @@ class Suspects(Suite):
             assert (got.attempt, got.suspect) == (1, False)
             await rig.driver.settle(rig.queue, [Release(got.receipt)])
 
-    @case("counts_attempts")
+    @case()
     async def test_28_a_start_counts_once_with_its_nack_and_not_with_its_release(self, rig: Rig) -> None:
         await rig.publish(rig.message())
         for settlement, attempt in ((Nack, 1), (Release, 2), (Nack, 2), (Nack, 3), (Ack, 4)):
@@ -87,7 +87,7 @@ class Suspects(Suite):
             assert list(await rig.driver.settle(rig.queue, [settlement(got.receipt)])) == []
         await rig.nothing()
 
-    @case("leases", "counts_attempts")
+    @case("leases")
     async def test_28_a_start_that_ends_with_its_lease_counts_once(self, rig: Rig) -> None:
         await rig.publish(rig.message())
         for attempt in (1, 2, 3):
@@ -97,7 +97,7 @@ class Suspects(Suite):
             assert list(await rig.driver.start(rig.queue, [got.receipt])) == []
             await rig.advance(rig.long * 1.2)
 
-    @case("leases", "counts_attempts")
+    @case("leases")
     async def test_28_a_start_counts_once_also_if_the_settlement_comes_after_the_lease(self, rig: Rig) -> None:
         await rig.publish(rig.message())
         for settlement, attempt in ((Nack, 1), (Release, 2), (Nack, 2), (Ack, 3)):
@@ -107,7 +107,7 @@ class Suspects(Suite):
             await rig.driver.depth(rig.queue)  # which may notice the end of the lease
             assert list(await rig.driver.settle(rig.queue, [settlement(got.receipt)])) == []
 
-    @case("counts_attempts")
+    @case()
     async def test_28_the_start_of_a_settled_delivery_is_stale(self, rig: Rig) -> None:
         await rig.publish(*rig.messages(2))
         acked, nacked = await rig.take(2)
@@ -115,7 +115,7 @@ class Suspects(Suite):
         receipts = [acked.receipt, nacked.receipt]
         assert list(await rig.driver.start(rig.queue, receipts)) == receipts
 
-    @case("multi_process", "counts_attempts", "ordering_key")
+    @case("multi_process", "ordering_key")
     async def test_28_a_suspect_stays_in_front_of_its_key(self, rig: Rig) -> None:
         spec = await rig.declare(lease=_LEASE, ordering="key")
         published = await rig.publish(*rig.messages(3, key="k"))
@@ -131,7 +131,7 @@ class Suspects(Suite):
         assert seen[0][1:] == (2, True)
         assert [attempt for _, attempt, _ in seen[1:]] == [1, 1]
 
-    @case("multi_process", "counts_attempts")
+    @case("multi_process")
     async def test_28_a_suspect_that_never_started_is_not_charged(self, rig: Rig) -> None:
         spec = await rig.declare(lease=_LEASE)
         published = await rig.publish(*rig.messages(2))
@@ -147,7 +147,7 @@ class Suspects(Suite):
             raise SkipTest("not applicable: a pooler hides the death of a process")
         spec = await rig.declare(lease=_LONG_LEASE)
         published = await rig.publish(*rig.messages(3))
-        silent_for = SILENCE + _CHECKED if rig.driver.capabilities.sees_silence else _CHECKED
+        silent_for = SILENCE + _CHECKED if rig.driver.capabilities.has("sees_silence") else _CHECKED
         async with Holder(rig.suite, rig.place, spec, 3) as holder:  # it renews nothing
             assert list(await rig.driver.receive(rig.queue, 1, silent_for)) == [], "its process lives"
             holder.kill()

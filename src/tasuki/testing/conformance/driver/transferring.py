@@ -61,7 +61,7 @@ class Transferring(Suite):
         assert [type(each) for each in await transferred(rig, to_other(rig, "0000"))] == [MessageNotFoundError]
         await rig.nothing(queue=rig.other)
 
-    @case("transfer", "native_delay")
+    @case("transfer")
     async def test_50_a_delayed_message_waits_too(self, rig: Rig) -> None:
         await declare_near(rig)
         await rig.publish(rig.message(id="late", delay=FAR), rig.message(id="soon", delay=FAR))
@@ -202,7 +202,7 @@ class Transferring(Suite):
         await rig.ack(*there, queue=rig.other)
         assert await rig.drain(queue=rig.other, expected=1) == ["b1"]
 
-    @case("transfer", "lanes", "limits:rate", "limits:concurrency")
+    @case("transfer", "limits")
     async def test_50_limits_and_lanes(self, rig: Rig) -> None:
         """A transfer costs nothing of the limit of the one queue, and enters a lane of the other."""
         await rig.declare(limit=Limit(rate=1 / FAR))
@@ -217,7 +217,7 @@ class Transferring(Suite):
         assert await rig.drain(queue=rig.other, expected=1) == ["0002"]
         assert ids(await rig.take()) == ["0000"]
 
-    @case("transfer", "lanes", "limits:concurrency")
+    @case("transfer", "limits")
     async def test_50_a_message_leaves_its_lane(self, rig: Rig) -> None:
         await rig.declare(fair=1, lane_limit=Limit(concurrency=1))
         await declare_near(rig)
@@ -246,7 +246,7 @@ class Transferring(Suite):
         got = await rig.woken(lambda: other.transfer(rig.queue, [to_other(rig, "a")]), queue=rig.other)
         assert got.id == "a"
 
-    @case("transfer", "ordering_key", "native_delay")
+    @case("transfer", "ordering_key")
     async def test_50_what_may_follow_wakes_a_receive(self, rig: Rig) -> None:
         await rig.declare(ordering="key")
         await declare_near(rig)
@@ -285,7 +285,7 @@ class Transferring(Suite):
         wanted = published[::100]
         assert await transferred(rig, *(to_other(rig, id) for id in wanted)) == [None] * len(wanted)
         shown = published[7::100]
-        if rig.driver.capabilities.peek:
+        if rig.driver.capabilities.has("peek"):
             await rig.driver.peek(rig.queue, 1000)
         assert await transferred(rig, *(to_other(rig, id) for id in shown)) == [None] * len(shown)
         assert await rig.drain(queue=rig.other, expected=20) == wanted + shown
@@ -407,7 +407,7 @@ class Transferring(Suite):
         assert {each.body: place_of(each) for each in found} == before
         assert await transferred(rig, *(_from(rig, each, before[each.body]) for each in found)) == [None, None]
 
-    @case("transfer", "native_delay", "causes")
+    @case("transfer", "causes")
     async def test_57_delayed_messages_and_those_of_a_cause_have_places_too(self, rig: Rig) -> None:
         await declare_near(rig)
         cause = "0123456789ab"

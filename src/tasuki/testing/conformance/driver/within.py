@@ -13,7 +13,7 @@ from tasuki.errors import KeyBusyError, QueueFullError, QueueNotFoundError, Stal
 from tasuki.testing.conformance.queues.uniques import told, unique
 from tasuki.testing.conformance.rig import Rig, Suite, case, ids
 
-CAN = "transactional_settle"
+CAN = "settle_within"
 _SOON = 0.05
 """Seconds for a task to begin its wait."""
 

@@ -33,11 +33,11 @@ class ById(Suite):
         await rig.driver.settle(rig.queue, [Nack(got.receipt, error="it broke")])
         found = await rig.driver.find(rig.queue, ["0001", "0000"])
         assert [each.id for each in found] == ["0000", "0001"]
-        if rig.driver.capabilities.keeps_errors:
+        if rig.driver.capabilities.has("keeps_errors"):
             assert found[0].headers[LAST_ERROR] == "it broke"
             assert LAST_ERROR not in found[1].headers
 
-    @case("find", "native_delay")
+    @case("find")
     async def test_51_each_message_of_an_id_wherever_it_waits(self, rig: Rig) -> None:
         bodies = [b"0", b"1", b"2"]
         messages = [
@@ -57,7 +57,7 @@ class ById(Suite):
         await rig.ack(got)
         assert await rig.drain(expected=2) == ["1", "2"]
 
-    @case("find", "lanes")
+    @case("find", "limits")
     async def test_51_messages_in_lanes_too(self, rig: Rig) -> None:
         await rig.declare(fair=1)
         await rig.publish(*(rig.message(id=f"{lane}{number}", lane=lane) for number in range(2) for lane in "ab"))
@@ -83,7 +83,7 @@ class ById(Suite):
         assert await rig.driver.locate(rig.queue, []) == {}
         assert [(each.id, each.attempt) for each in await rig.take(2)] == [("b", 1), ("ä", 1)]
 
-    @case("locate", "native_delay")
+    @case("locate")
     async def test_59_a_delayed_message_is_told_apart(self, rig: Rig) -> None:
         await rig.publish(rig.message(id="later", delay=FAR), rig.message(id="now"))
         assert await rig.driver.locate(rig.queue, ["now", "later"]) == {"now": "ready", "later": "delayed"}
@@ -102,7 +102,7 @@ class ById(Suite):
         await rig.one()
         assert await rig.driver.locate(rig.queue, ["0", "1"]) == {"0": "held", "1": "ready"}
 
-    @case("locate", "lanes")
+    @case("locate", "limits")
     async def test_59_messages_in_lanes_are_located(self, rig: Rig) -> None:
         await rig.declare(fair=1)
         await rig.publish(*(rig.message(id=f"{lane}{number}", lane=lane) for number in range(2) for lane in "ab"))
@@ -117,7 +117,7 @@ class ById(Suite):
         wanted = published[2999::-500]
         assert await rig.driver.locate(rig.queue, wanted) == dict.fromkeys(wanted, "ready")
 
-    @case("peek", "ordering_key", "native_delay")
+    @case("peek", "ordering_key")
     async def test_24_a_peek_begins_at_any_number(self, rig: Rig) -> None:
         """Also among the messages behind their key, and the delayed ones."""
         await rig.declare(ordering="key")
@@ -130,7 +130,7 @@ class ById(Suite):
             shown = await rig.driver.peek(rig.queue, 7, after)
             assert [message.id for message in shown] == whole[after : after + 7], after
 
-    @case("delete")
+    @case()
     async def test_27_a_deleted_queue_is_gone_with_all_that_it_held(self, rig: Rig) -> None:
         await rig.publish(*rig.messages(3))
         await rig.one()
@@ -145,7 +145,7 @@ class ById(Suite):
         await rig.ack(got)
         await rig.counts(0, 0, 0)
 
-    @case("delete")
+    @case()
     async def test_17_a_close_releases_the_rest_where_a_queue_was_deleted(self, rig: Rig) -> None:
         lease = 600.0  # so that no message comes back by the end of its lease
         remover = await rig.elsewhere(lease=lease)
@@ -200,7 +200,7 @@ class ById(Suite):
         assert sorted(ids(await rig.take(3))) == sorted(held + rest[1:])
         await rig.nothing()
 
-    @case("remove", "native_delay", "native_priority")
+    @case("remove", "native_priority")
     async def test_37_delayed_and_urgent_messages_go_too(self, rig: Rig) -> None:
         await rig.declare(priorities=True)
         await rig.publish(rig.message(id="late", delay=rig.long), rig.message(id="urgent", priority=9))
@@ -330,7 +330,7 @@ class ById(Suite):
         assert await rig.driver.expedite(rig.queue, wanted) == len(wanted)
         assert sorted(await rig.drain(expected=len(wanted))) == sorted(wanted)
 
-    @case("expedite", "lanes", "limits:concurrency")
+    @case("expedite", "limits")
     async def test_49_a_message_is_in_its_lane_again(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         late = [rig.message(id=f"{lane}late", lane=lane, delay=FAR) for lane in "ab"]
@@ -345,7 +345,7 @@ class ById(Suite):
         await rig.ack(held)
         assert (await rig.one()).id == "alate"
 
-    @case("expedite", "lanes")
+    @case("expedite", "limits")
     async def test_49_a_receive_that_waits_at_lanes_is_woken(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         await rig.publish(rig.message(id="a", lane="a", delay=FAR))

@@ -53,8 +53,8 @@ class Inspecting(Suite):
     async def test_30_inspecting_finds_what_was_declared(self, rig: Rig) -> None:
         """A process that declares the same again is not said to change anything."""
         capabilities = rig.driver.capabilities
-        options = {"ordering": "key"} if capabilities.ordering_key else {}
-        spec = rig.spec(name=rig.other, priorities=capabilities.declares_priorities, **options)
+        options = {"ordering": "key"} if capabilities.has("ordering_key") else {}
+        spec = rig.spec(name=rig.other, priorities=capabilities.has("declares_priorities"), **options)
         await rig.driver.declare(spec)
         assert await (await rig.stranger() if capabilities.multi_process else rig.driver).inspect(spec) == spec
 
@@ -112,7 +112,7 @@ class Inspecting(Suite):
             answer = await driver.publish(rig.queue, rig.messages(2))
         assert [type(item) for item in answer] == [type(None), QueueFullError]
 
-    @case("multi_process", "delete")
+    @case("multi_process")
     async def test_30_an_inspected_queue_is_not_made_again(self, rig: Rig) -> None:
         await rig.driver.delete(rig.queue)  # a lasting queue may not become a temporary one
         temporary = await rig.declare(temporary=True)

@@ -37,7 +37,7 @@ async def served(rig: Rig, number: int, limit: int = 1) -> Counter[str]:
 class Lanes(Suite):
     """Limits of lanes, the order within one, and all that can happen to a queue with lanes."""
 
-    @case("lanes")
+    @case("limits")
     async def test_43_a_queue_with_lanes_gives_all_its_messages(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         published = await rig.publish(*of(rig, "a", 0, 1, 2), *rig.messages(2), *of(rig, "b", 0))
@@ -46,7 +46,7 @@ class Lanes(Suite):
         await rig.nothing()
         await rig.counts(0, 6, 0)
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_43_a_full_lane_holds_up_no_other(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         await rig.publish(*of(rig, "a", *range(5)), *of(rig, "b", 0, 1), *rig.messages(2))
@@ -60,7 +60,7 @@ class Lanes(Suite):
         assert (await rig.one()).id == "c0"
         await rig.nothing()
 
-    @case("lanes", "limits:rate")
+    @case("limits")
     async def test_43_a_spent_lane_holds_up_no_other(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(SLOW, burst=2))
         await rig.publish(*of(rig, "a", *range(5)), *of(rig, "b", 0, 1))
@@ -72,7 +72,7 @@ class Lanes(Suite):
         assert (await rig.one()).id == "c0"
         await rig.nothing()
 
-    @case("lanes", "limits:rate")
+    @case("limits")
     async def test_43_the_next_one_of_a_lane_comes_by_itself(self, rig: Rig) -> None:
         rate = 5.0
         await limited(rig, fair=1, lane_limit=Limit(rate))
@@ -82,7 +82,7 @@ class Lanes(Suite):
         took = rig.clock.monotonic() - began
         assert took >= 2 / rate - 0.02, f"3 messages of a lane in {took} s"
 
-    @case("lanes", "limits:rate")
+    @case("limits")
     async def test_43_a_release_gives_its_part_back_to_its_lane(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(SLOW))
         await rig.publish(*of(rig, "a", 0, 1), *of(rig, "b", 0, 1))
@@ -91,7 +91,7 @@ class Lanes(Suite):
         assert lanes_of([await rig.one()]) == {"a": 1}
         await rig.nothing()
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_43_each_lane_has_so_many_places(self, rig: Rig) -> None:
         await limited(rig, fair=2, lane_limit=Limit(concurrency=3))
         await rig.publish(*(message for lane in "abcd" for message in of(rig, lane, *range(6))))
@@ -102,7 +102,7 @@ class Lanes(Suite):
         assert lanes_of(await rig.take(6)) == {"a": 3, "b": 3}
         await rig.nothing()
 
-    @case("lanes", "limits:rate", "limits:concurrency")
+    @case("limits")
     async def test_43_limits_of_the_queue_and_of_lanes_hold_together(self, rig: Rig) -> None:
         await limited(rig, fair=1, limit=Limit(SLOW, burst=5, concurrency=3), lane_limit=Limit(concurrency=2))
         await rig.publish(*of(rig, "a", *range(5)), *of(rig, "b", *range(5)))
@@ -115,7 +115,7 @@ class Lanes(Suite):
         await rig.ack(*got)
         await rig.nothing()
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_43_names_of_lanes_are_compared_exactly(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         names = ["", "a", "A", "á", "a\u0301", "a b", "a.b", "a*b", "a>b", "{a}", "鍵", "k" * 255, "%_\\'\"", "\n", " "]
@@ -127,7 +127,7 @@ class Lanes(Suite):
             await rig.nothing()
             await rig.ack(*got)
 
-    @case("lanes", "ordered")
+    @case("limits", "ordered")
     async def test_43_order_is_kept_within_a_lane(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         await rig.publish(*(message for number in range(6) for lane in "ab" for message in of(rig, lane, number)))
@@ -141,7 +141,7 @@ class Lanes(Suite):
         for lane in "ab":
             assert [id for id in seen if id[0] == lane] == [f"{lane}{number}" for number in range(6)]
 
-    @case("lanes", "native_priority")
+    @case("limits", "native_priority")
     async def test_43_priority_orders_within_a_lane(self, rig: Rig) -> None:
         await limited(rig, fair=1, priorities=True)
         await rig.publish(*(m for n in (0, 5, 9, 3) for lane in "ab" for m in of(rig, lane, n, priority=n)))
@@ -153,7 +153,7 @@ class Lanes(Suite):
         for lane in "ab":
             assert [id for id in seen if id[0] == lane] == [f"{lane}{number}" for number in (9, 5, 3, 0)]
 
-    @case("lanes", "native_delay")
+    @case("limits")
     async def test_43_a_delayed_message_is_in_no_ones_way(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         await rig.publish(*of(rig, "a", 0, delay=rig.long), *of(rig, "a", 1), *of(rig, "b", 0))
@@ -162,7 +162,7 @@ class Lanes(Suite):
         await rig.advance(rig.long * 1.1)
         assert (await rig.one()).id == "a0"
 
-    @case("lanes", "ordering_key", "native_delay")
+    @case("limits", "ordering_key")
     async def test_43_with_order_per_key_the_keys_are_the_lanes(self, rig: Rig) -> None:
         await limited(rig, fair=1, ordering="key")
         await rig.publish(*(rig.message(id=f"{key}{n}", key=key, lane="x") for n in range(3) for key in "ab"))
@@ -181,7 +181,7 @@ class Lanes(Suite):
             assert set(got) == {f"a{number}"}
             await rig.ack(*got.values())
 
-    @case("lanes", "ordering_key", "limits:rate")
+    @case("limits", "ordering_key")
     async def test_43_with_order_per_key_each_key_has_its_rate(self, rig: Rig) -> None:
         await limited(rig, fair=1, ordering="key", lane_limit=Limit(SLOW, burst=2))
         await rig.publish(*(rig.message(id=f"{key}{n}", key=key) for key in "ab" for n in range(4)))
@@ -191,14 +191,14 @@ class Lanes(Suite):
             await rig.ack(*got)
         await rig.nothing()
 
-    @case("limits:concurrency")
+    @case("limits")
     async def test_43_without_fair_there_are_no_lanes(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=2))
         await rig.publish(*of(rig, "a", 0, 1, 2), *of(rig, "b", 0))
         await rig.take(2)
         await rig.nothing()
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_43_nothing_is_lost_among_many_lanes(self, rig: Rig) -> None:
         numbers = random.Random(43)  # noqa: S311 - no secret
         places, lanes = 2, [f"lane-{number}-" for number in range(12)]
@@ -227,7 +227,7 @@ class Lanes(Suite):
         assert handled == Counter(message.id for message in batch)
         await rig.counts(0, 0, 0)
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_45_a_queue_with_messages_gets_lanes(self, rig: Rig) -> None:
         await limited(rig)
         before = await rig.publish(*of(rig, "a", *range(3)), *of(rig, "b", *range(3)))
@@ -244,7 +244,7 @@ class Lanes(Suite):
         rest = await rig.drain(expected=5)
         assert sorted([held.id, got.id, *rest]) == sorted([*before, "c1"])
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_45_a_queue_with_messages_loses_its_lanes(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=_ONE)
         published = await rig.publish(*of(rig, "a", *range(4)), *of(rig, "b", *range(4)))
@@ -258,7 +258,7 @@ class Lanes(Suite):
         assert sorted(await rig.drain(expected=8)) == sorted(published)
         await rig.counts(0, 0, 0)
 
-    @case("lanes")
+    @case("limits")
     async def test_45_a_queue_loses_its_lanes_and_has_them_again_at_once(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         published = await rig.publish(*of(rig, "a", *range(3)), *of(rig, "b", *range(3)))
@@ -267,7 +267,7 @@ class Lanes(Suite):
             await limited(rig, fair=fair)
         assert sorted([got.id, *await rig.drain(expected=5)]) == sorted(published)
 
-    @case("lanes", "limits:concurrency", "ordering_key")
+    @case("limits", "ordering_key")
     async def test_43_a_queue_in_order_per_key_gets_lanes(self, rig: Rig) -> None:
         await limited(rig, ordering="key")
         await rig.publish(*rig.messages(30), *(rig.message(id=f"{key}{n}", key=key) for key in "ab" for n in range(2)))
@@ -282,7 +282,7 @@ class Lanes(Suite):
         await rig.one()
         await rig.nothing()
 
-    @case("lanes", "ordering_key")
+    @case("limits", "ordering_key")
     async def test_45_a_queue_with_lanes_gets_order_per_key(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         await rig.publish(*(rig.message(id=f"{key}{n}", key=key, lane="x") for key in "ab" for n in range(3)))
@@ -295,7 +295,7 @@ class Lanes(Suite):
         await limited(rig, fair=1)
         assert sorted(ids(await rig.take(2))) == ["a2", "b2"]
 
-    @case("lanes", "limits:concurrency", "multi_process")
+    @case("limits", "multi_process")
     async def test_45_lanes_hold_for_those_that_did_not_declare_them(self, rig: Rig) -> None:
         await limited(rig)
         await rig.another(lease=FAR, fair=1, lane_limit=_ONE)
@@ -306,7 +306,7 @@ class Lanes(Suite):
         await rig.ack(*got)
         assert await served(rig, 6) == {"a": 3, "b": 3}
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_43_moved_messages_enter_their_lane(self, rig: Rig) -> None:
         await rig.declare(lease=FAR)
         await rig.declare(name=rig.other, lease=FAR, fair=1, lane_limit=_ONE)
@@ -320,7 +320,7 @@ class Lanes(Suite):
             await rig.nothing(queue=rig.other)
             await rig.ack(*letters, queue=rig.other)
 
-    @case("lanes", "limits:concurrency", "purge")
+    @case("limits", "purge")
     async def test_45_a_purge_of_lanes_leaves_what_is_held(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=_ONE)
         await rig.publish(*of(rig, "a", *range(4)), *of(rig, "b", *range(4)))
@@ -335,7 +335,7 @@ class Lanes(Suite):
         assert (await rig.one()).id == "b9"
         await rig.counts(0, 2, 0)
 
-    @case("lanes", "remove")
+    @case("limits", "remove")
     async def test_45_messages_are_removed_from_their_lanes(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         await rig.publish(*of(rig, "a", *range(4)), *of(rig, "b", *range(2)))
@@ -345,7 +345,7 @@ class Lanes(Suite):
         await rig.publish(*of(rig, "b", 2))
         assert (await rig.one()).id == "b2"
 
-    @case("lanes", "limits:rate", "delete")
+    @case("limits")
     async def test_45_a_deleted_queue_has_no_lanes(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(SLOW, burst=2, concurrency=2))
         await rig.publish(*of(rig, "a", *range(4)))
@@ -357,7 +357,7 @@ class Lanes(Suite):
         await rig.take(2)
         await rig.nothing()
 
-    @case("lanes", "max_length")
+    @case("limits", "max_length")
     async def test_45_a_full_queue_counts_all_lanes(self, rig: Rig) -> None:
         await limited(rig, fair=1, max_length=4)
         await rig.publish(*of(rig, "a", 0, 1), *of(rig, "b", 0))
@@ -365,14 +365,14 @@ class Lanes(Suite):
         assert [type(each) for each in results] == [type(None), QueueFullError]
         assert await served(rig, 4) == {"a": 2, "b": 1, "c": 1}
 
-    @case("lanes", "dedup")
+    @case("limits", "dedup")
     async def test_45_ids_are_remembered_for_all_lanes(self, rig: Rig) -> None:
         await limited(rig, fair=1, dedup_window=rig.window)
         await rig.publish(rig.message(id="1", lane="a"), rig.message(id="1", lane="b"))
         await rig.ack(await rig.one())
         await rig.nothing()
 
-    @case("lanes", "limits:concurrency", "unique:replace")
+    @case("limits", "unique:replace")
     async def test_45_a_replaced_message_stays_in_its_lane(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=_ONE)
         await rig.publish(*of(rig, "a", 0))
@@ -383,7 +383,7 @@ class Lanes(Suite):
         assert (await rig.one()).id == "a0"
         await rig.nothing()
 
-    @case("lanes", "peek")
+    @case("limits", "peek")
     async def test_45_peek_shows_the_messages_of_all_lanes(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         published = await rig.publish(*of(rig, "a", 0, 1), *of(rig, "b", 0, delay=FAR), *of(rig, "c", 0))

@@ -32,7 +32,7 @@ async def settle(rig: Rig, *batch: Settlement, driver: Driver | None = None) -> 
 class Limits(Suite):
     """A message that must wait is not handed out, and a receive that waits is woken when it may be."""
 
-    @case("limits:rate")
+    @case("limits")
     async def test_42_a_burst_and_then_no_more(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW, burst=3))
         await rig.publish(*rig.messages(5))
@@ -43,7 +43,7 @@ class Limits(Suite):
         await rig.nothing()
         await rig.counts(3, 1, 0)
 
-    @case("limits:rate")
+    @case("limits")
     async def test_42_the_next_one_comes_by_itself(self, rig: Rig) -> None:
         rate = 5.0
         await limited(rig, limit=Limit(rate))
@@ -54,7 +54,7 @@ class Limits(Suite):
         assert took >= 3 / rate - 0.02, f"4 messages in {took} s"
         assert [(each.attempt, each.suspect) for each in got] == [(1, False)] * 4, "to wait is no attempt"
 
-    @case("limits:rate")
+    @case("limits")
     async def test_42_a_queue_gathers_no_more_than_its_burst(self, rig: Rig) -> None:
         rate = 10 / rig.long
         await limited(rig, limit=Limit(rate, burst=3))
@@ -66,7 +66,7 @@ class Limits(Suite):
         most = 3 + (rig.clock.monotonic() - began) * rate
         assert 3 <= sum(taken) <= most + 0.01, f"{taken}, at most {most}"
 
-    @case("limits:rate")
+    @case("limits")
     async def test_42_no_window_has_more_than_burst_and_rate(self, rig: Rig) -> None:
         numbers = random.Random(42)  # noqa: S311 - no secret
         rate, burst = 60 / rig.long, 5
@@ -88,7 +88,7 @@ class Limits(Suite):
         check_windows(taken, rate, burst)
         assert sum(each.tokens for each in taken) > burst, "no more than the burst has come"
 
-    @case("limits:rate")
+    @case("limits")
     async def test_42_a_release_gives_its_part_back_and_a_nack_does_not(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW, burst=2))
         await rig.publish(*rig.messages(3))
@@ -101,7 +101,7 @@ class Limits(Suite):
         await asyncio.sleep(0.2)  # both are there, and neither has given anything back
         await rig.nothing()
 
-    @case("limits:rate")
+    @case("limits")
     async def test_42_a_release_with_the_shortest_delay_gives_nothing_back(self, rig: Rig) -> None:
         """As a message has whose handler has started, and then postponed it by no time at all."""
         await limited(rig, limit=Limit(SLOW, burst=2))
@@ -113,7 +113,7 @@ class Limits(Suite):
         await asyncio.sleep(0.1)
         await rig.nothing()
 
-    @case("limits:rate")
+    @case("limits")
     async def test_42_releases_fill_no_more_than_the_burst(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(1000.0, burst=3))
         await rig.publish(*rig.messages(9))
@@ -124,7 +124,7 @@ class Limits(Suite):
         assert len(await rig.take(3)) == 3
         await rig.nothing()
 
-    @case("limits:concurrency")
+    @case("limits")
     async def test_42_no_more_than_its_places_are_held(self, rig: Rig) -> None:
         options = {"lease": FAR, "limit": Limit(concurrency=3)}
         await limited(rig, **options)
@@ -140,7 +140,7 @@ class Limits(Suite):
         await rig.nothing()
         assert len(set(ids(got))) == 4
 
-    @case("limits:concurrency")
+    @case("limits")
     async def test_42_many_receivers_share_the_places(self, rig: Rig) -> None:
         places, number = 3, 80
         options = {"lease": FAR, "limit": Limit(concurrency=places)}
@@ -165,7 +165,7 @@ class Limits(Suite):
             await asyncio.gather(*map(work, range(8)))
         assert handled == Counter(published)
 
-    @case("limits:rate", "limits:concurrency")
+    @case("limits")
     async def test_42_a_rate_and_places_hold_together(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW, burst=4, concurrency=3))
         await rig.publish(*rig.messages(6))
@@ -175,7 +175,7 @@ class Limits(Suite):
         await rig.one()
         await rig.nothing()
 
-    @case("limits:concurrency", "native_priority")
+    @case("limits", "native_priority")
     async def test_42_priority_decides_what_is_next(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=1), priorities=True)
         await rig.publish(*(rig.message(id=f"{priority}", priority=priority) for priority in (1, 9, 0, 5)))
@@ -185,7 +185,7 @@ class Limits(Suite):
             await rig.nothing()
             await rig.ack(got)
 
-    @case("limits:concurrency", "ordering_key")
+    @case("limits", "ordering_key")
     async def test_42_order_per_key_holds_too(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=2), ordering="key")
         await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for key in "abc" for number in range(3)))
@@ -199,7 +199,7 @@ class Limits(Suite):
         seen += await rig.drain(expected=3)
         assert all([id for id in seen if id[0] == key] == [f"{key}{number}" for number in range(3)] for key in "abc")
 
-    @case("limits:rate")
+    @case("limits")
     async def test_42_another_rate_or_burst_gives_no_second_burst(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW, burst=5))
         await rig.publish(*rig.messages(20))
@@ -208,7 +208,7 @@ class Limits(Suite):
             await limited(rig, limit=Limit(rate, burst))
             await rig.nothing()
 
-    @case("limits:rate")
+    @case("limits")
     async def test_42_a_larger_burst_adds_the_difference(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW, burst=2))
         await rig.publish(*rig.messages(9))
@@ -217,7 +217,7 @@ class Limits(Suite):
         await rig.take(3)
         await rig.nothing()
 
-    @case("limits:rate")
+    @case("limits")
     async def test_42_a_raised_rate_holds_at_once(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW))
         await rig.publish(*rig.messages(3))
@@ -226,7 +226,7 @@ class Limits(Suite):
         await limited(rig, limit=Limit(20.0))
         await rig.take(2)
 
-    @case("limits:rate", "limits:concurrency", "multi_process")
+    @case("limits", "multi_process")
     async def test_42_a_limit_holds_for_those_that_did_not_declare_it(self, rig: Rig) -> None:
         await rig.declare(lease=FAR)
         await rig.publish(*rig.messages(5))
@@ -237,7 +237,7 @@ class Limits(Suite):
         await rig.one()
         await rig.nothing()
 
-    @case("limits:concurrency")
+    @case("limits")
     async def test_42_an_inspection_leaves_the_limit(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=1))
         await rig.publish(*rig.messages(3))
@@ -246,7 +246,7 @@ class Limits(Suite):
         await rig.one()
         await rig.nothing()
 
-    @case("limits:rate", "durable")
+    @case("limits", "multi_process")
     async def test_42_a_spent_rate_outlives_a_restart(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW, burst=2))
         await rig.publish(*rig.messages(4))
@@ -256,7 +256,7 @@ class Limits(Suite):
         await rig.nothing()
         await rig.counts(2, 0, 0)
 
-    @case("limits:rate", "purge")
+    @case("limits", "purge")
     async def test_42_a_purge_gives_no_second_burst(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW, burst=2))
         await rig.publish(*rig.messages(4))
@@ -265,7 +265,7 @@ class Limits(Suite):
         await rig.publish(rig.message())
         await rig.nothing()
 
-    @case("limits:rate", "delete")
+    @case("limits")
     async def test_42_a_deleted_queue_has_spent_nothing(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW, burst=2))
         await rig.publish(*rig.messages(2))
@@ -275,7 +275,7 @@ class Limits(Suite):
         await rig.publish(*rig.messages(2))
         await rig.take(2)
 
-    @case("limits:concurrency")
+    @case("limits")
     async def test_45_a_settlement_wakes_one_that_waits_for_a_place(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=1))
         await rig.publish(*rig.messages(6))
@@ -283,7 +283,7 @@ class Limits(Suite):
         for kind in (Ack, Nack, Release, Ack):
             got = await rig.woken(partial(settle, rig, kind(got.receipt)))
 
-    @case("limits:concurrency", "native_delay")
+    @case("limits")
     async def test_45_a_postponed_message_frees_its_place(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=1))
         await rig.publish(*rig.messages(3))
@@ -293,7 +293,7 @@ class Limits(Suite):
             assert after.id != got.id
             await settle(rig, Release(after.receipt))
 
-    @case("limits:concurrency")
+    @case("limits")
     async def test_45_a_move_frees_a_place(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=1))
         await rig.declare(name=rig.other)
@@ -304,7 +304,7 @@ class Limits(Suite):
         assert {got.id, after.id} == {first, second}
         assert await rig.drain(queue=rig.other, expected=1) == [got.id]
 
-    @case("limits:concurrency", "leases")
+    @case("limits", "leases")
     async def test_45_an_ended_lease_frees_its_place(self, rig: Rig) -> None:
         await rig.declare(limit=Limit(concurrency=1))
         await rig.publish(*rig.messages(2))
@@ -315,7 +315,7 @@ class Limits(Suite):
         await rig.one()
         await rig.nothing()
 
-    @case("limits:concurrency", "leases")
+    @case("limits", "leases")
     async def test_45_the_end_of_a_lease_wakes_one_that_waits(self, rig: Rig) -> None:
         """In real time: a clock that jumps wakes none."""
         lease = 1.5
@@ -326,7 +326,7 @@ class Limits(Suite):
         await rig.one()
         assert rig.clock.monotonic() - began >= lease - 0.1
 
-    @case("limits:concurrency", "multi_process", "leases")
+    @case("limits", "multi_process", "leases")
     async def test_45_a_killed_holder_frees_its_places(self, rig: Rig) -> None:
         spec = await rig.declare(lease=2.0, limit=Limit(concurrency=2))
         published = await rig.publish(*rig.messages(4))
@@ -337,7 +337,7 @@ class Limits(Suite):
         await rig.ack(*got)
         assert sorted(ids(got) + await rig.drain(expected=2)) == published
 
-    @case("limits:concurrency")
+    @case("limits")
     async def test_45_a_close_frees_its_places(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=2))
         await rig.publish(*rig.messages(3))
@@ -347,14 +347,14 @@ class Limits(Suite):
         await rig.take(2)
         await rig.nothing()
 
-    @case("limits:rate")
+    @case("limits")
     async def test_45_a_release_wakes_one_that_waits_for_the_rate(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(SLOW))
         await rig.publish(*rig.messages(2))
         got = await rig.one()
         await rig.woken(lambda: settle(rig, Release(got.receipt)))
 
-    @case("limits:rate", "limits:concurrency")
+    @case("limits")
     async def test_45_a_new_declaration_wakes_one_that_waits(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=1))
         await rig.publish(*rig.messages(6))
@@ -366,7 +366,7 @@ class Limits(Suite):
         await rig.woken(lambda: limited(rig))
         await rig.one()
 
-    @case("limits:concurrency")
+    @case("limits")
     async def test_42_a_lowered_limit_waits_until_places_are_free(self, rig: Rig) -> None:
         await limited(rig)
         await rig.publish(*rig.messages(6))
@@ -378,7 +378,7 @@ class Limits(Suite):
         await rig.one()
         await rig.nothing()
 
-    @case("limits:concurrency")
+    @case("limits")
     async def test_45_what_one_waiting_receive_leaves_the_next_gets(self, rig: Rig) -> None:
         """Places that are free at once wake as many receives."""
         await limited(rig, limit=Limit(concurrency=3))
@@ -391,7 +391,7 @@ class Limits(Suite):
             answers = await asyncio.gather(*waiting)
         assert [len(answer) for answer in answers] == [1, 1, 1]
 
-    @case("limits:concurrency", "multi_process")
+    @case("limits", "multi_process")
     async def test_45_a_settlement_in_another_process_wakes_here(self, rig: Rig) -> None:
         options = {"lease": FAR, "limit": Limit(concurrency=1)}
         await limited(rig, **options)
@@ -403,7 +403,7 @@ class Limits(Suite):
             await rig.ack(got)
             got = await rig.one(driver=other)
 
-    @case("limits:concurrency", "multi_process")
+    @case("limits", "multi_process")
     async def test_45_a_declaration_in_another_process_wakes_here(self, rig: Rig) -> None:
         options = {"lease": FAR, "limit": Limit(concurrency=1)}
         await limited(rig, **options)
@@ -412,7 +412,7 @@ class Limits(Suite):
         await rig.one()
         await rig.woken(partial(other.declare, rig.spec(lease=FAR, limit=Limit(concurrency=2))))
 
-    @case("limits:concurrency")
+    @case("limits")
     async def test_42_a_cancelled_receive_keeps_no_place(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=1))
         for turns in range(30):
@@ -425,7 +425,7 @@ class Limits(Suite):
             assert ids(got) == published
             await rig.ack(*got)
 
-    @case("limits:concurrency", "remove", "purge")
+    @case("limits", "remove", "purge")
     async def test_42_what_is_removed_needs_no_place(self, rig: Rig) -> None:
         await limited(rig, limit=Limit(concurrency=1))
         published = await rig.publish(*rig.messages(3))

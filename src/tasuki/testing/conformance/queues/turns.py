@@ -31,7 +31,7 @@ async def served_after(rig: Rig, empty: Callable[[str], Awaitable[int]]) -> None
 class Turns(Suite):
     """Cases: fairness between lanes, wakes of lanes, and changes of a queue's options."""
 
-    @case("lanes")
+    @case("limits")
     async def test_44_lanes_take_turns(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         for lane in "abc":
@@ -40,7 +40,7 @@ class Turns(Suite):
             counts = await served(rig, 12, limit)
             assert all(3 <= counts[lane] <= 5 for lane in "abc"), counts
 
-    @case("lanes")
+    @case("limits")
     async def test_44_lanes_that_come_anew_hold_up_no_other(self, rig: Rig) -> None:
         """Each has a message more than can be taken, as of very many users who come once."""
         await limited(rig, fair=1)
@@ -51,7 +51,7 @@ class Turns(Suite):
             counts += await served(rig, 2)
         assert counts["m"] >= 3, counts
 
-    @case("lanes")
+    @case("limits")
     async def test_44_a_lane_that_empties_again_and_again_holds_up_no_other(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         await rig.publish(*of(rig, "m", *range(20)))
@@ -63,7 +63,7 @@ class Turns(Suite):
             counts += await served(rig, 1)
         assert counts["m"] >= 5, counts
 
-    @case("lanes")
+    @case("limits")
     async def test_44_a_turn_gives_so_many(self, rig: Rig) -> None:
         fair = 4
         await limited(rig, fair=fair)
@@ -75,7 +75,7 @@ class Turns(Suite):
             await rig.ack(*got)
             assert abs(counts["a"] - counts["b"]) <= 2 * fair, counts
 
-    @case("lanes")
+    @case("limits")
     async def test_44_a_new_lane_need_not_wait_and_starves_none(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         await rig.publish(*of(rig, "a", *range(60)))
@@ -84,7 +84,7 @@ class Turns(Suite):
         counts = await served(rig, 20)
         assert abs(counts["a"] - counts["b"]) <= 2, counts
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_44_a_lane_that_was_full_need_not_wait_for_newer_ones(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         await rig.publish(*of(rig, "a", *range(30)))
@@ -98,7 +98,7 @@ class Turns(Suite):
         assert counts["a"] >= 3, counts
         assert counts["b"] >= 3, counts
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_44_a_lane_that_was_full_has_no_arrears(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         await rig.publish(*of(rig, "a", *range(20)), *of(rig, "b", *range(40)))
@@ -109,7 +109,7 @@ class Turns(Suite):
         counts = await served(rig, 10)
         assert abs(counts["a"] - counts["b"]) <= 2, counts
 
-    @case("lanes", "remove")
+    @case("limits", "remove")
     async def test_44_removals_change_no_turn(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         await rig.publish(*of(rig, "a", *range(40)), *of(rig, "b", *range(40)))
@@ -120,15 +120,15 @@ class Turns(Suite):
             counts += await served(rig, 1)
         assert abs(counts["a"] - counts["b"]) <= 2, counts
 
-    @case("lanes")
+    @case("limits")
     async def test_44_a_lane_that_was_purged_has_no_arrears(self, rig: Rig) -> None:
         await served_after(rig, rig.driver.purge)
 
-    @case("lanes", "remove")
+    @case("limits", "remove")
     async def test_44_a_lane_whose_messages_were_removed_has_no_arrears(self, rig: Rig) -> None:
         await served_after(rig, partial(rig.driver.remove, ids=["a1"]))
 
-    @case("lanes", "remove")
+    @case("limits", "remove")
     async def test_44_removals_a_purge_and_a_nack_leave_no_lane_behind(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         await rig.publish(*of(rig, "m", 0), *of(rig, "a", 0))
@@ -143,7 +143,7 @@ class Turns(Suite):
         counts = await served(rig, 4)
         assert all(abs(counts[lane] - counts["b"]) <= 2 for lane in "am"), counts
 
-    @case("lanes")
+    @case("limits")
     async def test_44_a_shorter_turn_holds_at_once(self, rig: Rig) -> None:
         await limited(rig, fair=9)
         await rig.publish(*of(rig, "a", *range(30)))
@@ -152,7 +152,7 @@ class Turns(Suite):
         counts = await served(rig, 8)
         assert abs(counts["a"] - counts["b"]) <= 2, counts
 
-    @case("lanes")
+    @case("limits")
     async def test_44_a_few_messages_behind_very_many_come_at_once(self, rig: Rig) -> None:
         await limited(rig, fair=1)
         for start in range(0, 1000, 200):
@@ -161,7 +161,7 @@ class Turns(Suite):
         counts = await served(rig, 10)
         assert counts == {"noisy-": 7, "b": 1, "c": 1, "d": 1}
 
-    @case("lanes", "limits:rate")
+    @case("limits")
     async def test_44_a_lane_in_which_nothing_can_come_is_passed_over(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(SLOW, burst=3))
         for start in range(0, 1000, 200):
@@ -173,7 +173,7 @@ class Turns(Suite):
         assert await served(rig, 24, 7) == dict.fromkeys("abcdefgh", 3)
         await rig.nothing()
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_45_a_settlement_brings_its_lane_to_life(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         await rig.publish(*of(rig, "a", *range(6)), *of(rig, "b", *range(6)))
@@ -185,7 +185,7 @@ class Turns(Suite):
         move = Move(got["a"].receipt, rig.other, (rig.message(),))
         assert (await rig.woken(partial(rig.driver.move, rig.queue, [move]))).id[0] == "a"
 
-    @case("lanes", "limits:concurrency", "leases")
+    @case("limits", "leases")
     async def test_45_an_ended_lease_brings_its_lane_to_life(self, rig: Rig) -> None:
         await rig.declare(fair=1, lane_limit=Limit(concurrency=1))
         await rig.publish(*of(rig, "a", 0, 1))
@@ -197,7 +197,7 @@ class Turns(Suite):
         assert (got.id, got.suspect) == ("a0", True) or got.id == "a1"
         await rig.nothing()
 
-    @case("lanes", "limits:concurrency", "multi_process", "leases")
+    @case("limits", "multi_process", "leases")
     async def test_45_a_killed_holder_frees_its_lanes(self, rig: Rig) -> None:
         options = {"fair": 1, "lane_limit": Limit(concurrency=1)}
         spec = await rig.declare(lease=2.0, **options)
@@ -206,7 +206,7 @@ class Turns(Suite):
         await limited(rig, **options)
         assert await served(rig, 5) == {"a": 3, "b": 2}
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_45_a_publish_brings_its_lane_to_life(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         await rig.publish(*of(rig, "a", 0, 1))
@@ -216,7 +216,7 @@ class Turns(Suite):
         await rig.ack(got)
         assert (await rig.woken(partial(rig.publish, *of(rig, "b", 1)))).id == "b1"
 
-    @case("lanes", "limits:concurrency")
+    @case("limits")
     async def test_45_another_limit_of_lanes_holds_at_once(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(concurrency=1))
         await rig.publish(*of(rig, "a", *range(9)), *of(rig, "b", *range(9)))
@@ -230,7 +230,7 @@ class Turns(Suite):
         await rig.nothing()
         assert lanes_of([await rig.woken(partial(limited, rig, fair=1)), *await rig.take(13)]) == {"a": 7, "b": 7}
 
-    @case("lanes", "limits:rate")
+    @case("limits")
     async def test_45_another_rate_of_lanes_gives_no_second_burst(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(SLOW, burst=3))
         await rig.publish(*of(rig, "a", *range(9)), *of(rig, "b", 0))
@@ -241,7 +241,7 @@ class Turns(Suite):
         await limited(rig, fair=1, lane_limit=Limit(20.0))
         await rig.take(2)
 
-    @case("lanes", "limits:rate", "durable")
+    @case("limits", "multi_process")
     async def test_45_lanes_outlive_a_restart(self, rig: Rig) -> None:
         await limited(rig, fair=1, lane_limit=Limit(SLOW, burst=2))
         await rig.publish(*of(rig, "a", *range(4)), *of(rig, "b", 0))

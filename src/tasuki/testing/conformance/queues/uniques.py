@@ -49,7 +49,7 @@ class Uniques(Suite):
         assert ids(await rig.take()) == ["e"]
         await rig.nothing()
 
-    @case("unique:pending", "native_delay")
+    @case("unique:pending")
     async def test_39_a_delayed_message_keeps_its_key(self, rig: Rig) -> None:
         assert await told(rig, unique(rig, "a", delay=rig.long)) == [None]
         assert await told(rig, unique(rig, "b")) == [kept("a")]
@@ -71,20 +71,19 @@ class Uniques(Suite):
 
     @case("unique:window")
     async def test_39_a_window_outlives_its_message(self, rig: Rig) -> None:
-        span = rig.driver.capabilities.unique_window or rig.long
+        span = rig.long
         assert await told(rig, unique(rig, "a", span=span)) == [None]
         await rig.ack(await rig.one())
         assert await told(rig, unique(rig, "b", span=span)) == [kept("a")]
         await rig.nothing()
-        if rig.driver.capabilities.unique_window is None:
-            await rig.advance(rig.long * 1.1)
-            assert await told(rig, unique(rig, "c", span=span), unique(rig, "d", span=span)) == [None, kept("c")]
-            assert ids(await rig.take()) == ["c"]
+        await rig.advance(rig.long * 1.1)
+        assert await told(rig, unique(rig, "c", span=span), unique(rig, "d", span=span)) == [None, kept("c")]
+        assert ids(await rig.take()) == ["c"]
 
     @case("unique:window", "multi_process")
     async def test_39_a_window_is_kept_in_other_processes_too(self, rig: Rig) -> None:
         other = await rig.another()
-        span = rig.driver.capabilities.unique_window or rig.long
+        span = rig.long
         assert await told(rig, unique(rig, "a", span=span)) == [None]
         assert await told(rig, unique(rig, "b", span=span), driver=other) == [kept("a")]
 
@@ -160,7 +159,7 @@ class Uniques(Suite):
         assert sorted(ids(await rig.take(2))) == ["a", "c"]
         await rig.nothing()
 
-    @case("unique:replace", "native_delay")
+    @case("unique:replace")
     async def test_40_a_replaced_retry_begins_afresh(self, rig: Rig) -> None:
         await told(rig, unique(rig, "a"))
         got = await rig.one()
@@ -173,7 +172,7 @@ class Uniques(Suite):
         await rig.ack(again)
         await rig.nothing()
 
-    @case("unique:extend", "native_delay")
+    @case("unique:extend")
     async def test_40_extend_delays_again(self, rig: Rig) -> None:
         latest = rig.long * 10
         await told(rig, unique(rig, "a", act="extend", delay=rig.long, latest=latest))
@@ -187,7 +186,7 @@ class Uniques(Suite):
         assert (await rig.one()).body == b"b"
         await rig.nothing()
 
-    @case("unique:extend", "native_delay")
+    @case("unique:extend")
     async def test_40_extend_hides_a_ready_message(self, rig: Rig) -> None:
         await told(rig, unique(rig, "a"), rig.message(id="x"))
         answers = await told(rig, unique(rig, "b", act="extend", delay=rig.long, latest=rig.long * 10))
@@ -197,7 +196,7 @@ class Uniques(Suite):
         await rig.advance(rig.long * 1.1)
         assert ids(await rig.take()) == ["b"]
 
-    @case("unique:extend", "native_delay")
+    @case("unique:extend")
     async def test_40_extend_ends(self, rig: Rig) -> None:
         latest = rig.long * 1.5
         await told(rig, unique(rig, "0", act="extend", delay=rig.long, latest=latest))
@@ -208,7 +207,7 @@ class Uniques(Suite):
         await rig.advance(rig.long * 0.4)
         assert ids(await rig.take()) == ["2"]
 
-    @case("unique:extend", "native_delay")
+    @case("unique:extend")
     async def test_40_extend_can_shorten_a_delay_for_who_waits(self, rig: Rig) -> None:
         await told(rig, unique(rig, "a", delay=rig.long * 10))
         got = await rig.woken(lambda: told(rig, unique(rig, "b", act="extend", latest=rig.long)))
@@ -239,7 +238,7 @@ class Uniques(Suite):
         assert sorted(await rig.drain(expected=2)) == ["a", "c"]
         assert await told(rig, unique(rig, "e")) == [None]
 
-    @case("unique:pending", "counts_attempts", "leases")
+    @case("unique:pending", "leases")
     async def test_41_a_message_of_an_ended_lease_has_its_key_again(self, rig: Rig) -> None:
         await told(rig, unique(rig, "a"))
         await rig.one()
@@ -261,7 +260,7 @@ class Uniques(Suite):
             assert list(await rig.driver.settle(rig.queue, [Ack(receipt)])) == [receipt]
         assert ids(await rig.take()) == ["b"]
 
-    @case("unique:running", "native_delay")
+    @case("unique:running")
     async def test_41_a_hidden_message_has_its_key_until_it_is_done(self, rig: Rig) -> None:
         await told(rig, unique(rig, "a", span="running", delay=rig.long))
         for settlement in (Nack, Release, None):
@@ -321,7 +320,7 @@ class Uniques(Suite):
         assert await told(rig, unique(rig, "c"), unique(rig, "d", "other")) == [None, kept("b")]
         assert sorted(await rig.drain(expected=2)) == ["b", "c"]
 
-    @case("unique", "delete")
+    @case("unique")
     async def test_41_a_deleted_queue_has_no_keys(self, rig: Rig) -> None:
         for span in spans_of(rig):
             await told(rig, unique(rig, "a", f"{span}", span))
@@ -363,7 +362,7 @@ class Uniques(Suite):
         assert await told(rig, unique(rig, "b", act="replace"), unique(rig, "c")) == [None, None]
         assert await rig.drain(expected=1) == ["c"]
 
-    @case("unique", "durable")
+    @case("unique", "multi_process")
     async def test_41_keys_outlive_a_restart(self, rig: Rig) -> None:
         for span in spans_of(rig):
             await told(rig, unique(rig, f"{span}", f"{span}", span))
@@ -374,8 +373,7 @@ class Uniques(Suite):
 
 def spans_of(rig: Rig) -> list[Span]:
     """The spans that the driver claims."""
-    window = rig.driver.capabilities.unique_window or rig.long * 5
-    spans: tuple[tuple[str, Span], ...] = (("pending", "pending"), ("running", "running"), ("window", window))
+    spans: tuple[tuple[str, Span], ...] = (("pending", "pending"), ("running", "running"), ("window", rig.long * 5))
     return [span for name, span in spans if name in rig.driver.capabilities.unique]
 
 

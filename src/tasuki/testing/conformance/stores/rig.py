@@ -277,7 +277,7 @@ async def open_rig(suite: StoreSuite, facts: Sequence[str] = ()) -> AsyncIterato
     """A rig with its own place for the time of the block. Raises SkipTest for a fact that is not claimed."""
     with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
         rig = StoreRig(suite, Path(place), ShiftedClock())
-        if not rig.driver.capabilities.store:
+        if not rig.driver.capabilities.has("store"):
             raise SkipTest(f"not applicable: driver {rig.driver.name} lacks store")
         try:
             await rig.start()

@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from tasuki.consumers.batches.cutting import Batching
+from tasuki.consumers.batch import Batching
 from tasuki.contracts.driver import Ack
 from tasuki.contracts.handler import Context, Reject, Retry
 from tasuki.errors import HandlerError, QueueFullError, RequestTimeoutError, StopTimeoutError
@@ -27,7 +27,7 @@ _SLACK = 10.0
 class Whole(Suite):
     """The same application on every driver ends in the same way."""
 
-    @case("counts_attempts")
+    @case()
     async def test_what_always_fails_is_tried_five_times_and_dead_lettered(self, rig: Rig) -> None:
         line = await Line(rig).open()
         seen: list[tuple[int, float]] = []
@@ -57,7 +57,7 @@ class Whole(Suite):
         assert abs(float(headers[DEAD_LETTER_TIME]) - time.time()) < 60
         await rig.nothing()
 
-    @case("counts_attempts")
+    @case()
     async def test_a_redriven_dead_letter_starts_anew(self, rig: Rig) -> None:
         line = await Line(rig, max_attempts=1).open()
         seen: list[tuple[Any, int]] = []
@@ -180,7 +180,7 @@ class Whole(Suite):
             await line.until(lambda: len(running) == 10)
         await rig.nothing()
 
-    @case("counts_attempts")
+    @case()
     async def test_a_stop_hands_back_what_has_not_started(self, rig: Rig) -> None:
         line = await Line(rig).open()
         started: list[int] = []
@@ -201,7 +201,7 @@ class Whole(Suite):
         assert started == [0] or not has(rig.driver, "ordered")
         assert len(started) == 1
 
-    @case("counts_attempts")
+    @case()
     async def test_a_stop_that_is_overdue_hands_back_what_runs(self, rig: Rig) -> None:
         line = await Line(rig).open()
         started: list[int] = []
@@ -261,7 +261,7 @@ class Whole(Suite):
         for key in "ab":
             assert [body for batch in batches for body in batch if body[0] == key] == [f"{key}{n}" for n in range(3)]
 
-    @case("multi_process", "counts_attempts")
+    @case("multi_process")
     async def test_messages_that_may_have_killed_their_worker_share_no_batch(self, rig: Rig) -> None:
         line = await Line(rig, spec={"lease": 3.0}).open()
         await line.publish(*range(3))
@@ -276,7 +276,7 @@ class Whole(Suite):
         assert sorted(batches) == [[0], [1], [2]]
         await rig.nothing()
 
-    @case("counts_attempts")
+    @case()
     async def test_a_stop_releases_messages_that_wait_for_a_batch(self, rig: Rig) -> None:
         line = await Line(rig).open()
         await line.publish(*range(3))
@@ -303,7 +303,7 @@ class Whole(Suite):
         assert results == [{"got": {"n": n}, "none": None, "list": [], "object": {}} for n in range(20)]
         await rig.nothing()
 
-    @case("counts_attempts")
+    @case()
     async def test_a_request_that_is_given_up_gets_the_error(self, rig: Rig) -> None:
         line = await Line(rig, max_attempts=2).open()
 

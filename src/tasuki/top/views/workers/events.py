@@ -11,8 +11,8 @@ from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.site import problem_of
 from tasuki.errors import TasukiError
 from tasuki.observe.events import NEWEST
-from tasuki.state.asks import PATIENCE, Worker, ask
-from tasuki.state.presence import Presence
+from tasuki.state.recorder_requests import PATIENCE, Worker, ask
+from tasuki.state.worker_record import Presence
 from tasuki.top.frame import amounts
 from tasuki.top.frame.amounts import short_id
 from tasuki.top.frame.columns import Column

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import ConsumerRow, Snapshot
-from tasuki.state.presence import Presence, PresentConsumer, RunningMessage
+from tasuki.state.worker_record import Presence, PresentConsumer, RunningMessage
 from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.frame.styles import Signs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.observed.gone import queue_in
 from tasuki.desk.reading.snapshot import Snapshot
-from tasuki.state.presence import Presence
+from tasuki.state.worker_record import Presence
 from tasuki.top.frame import amounts
 from tasuki.top.frame.columns import Cell, Column
 from tasuki.top.views.view import Key, Row, Table, View

@@ -7,7 +7,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.drivers.toolkit.state.deadlines import Deadlines
+from tasuki.drivers.toolkit.state.watching import Deadlines
 
 STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.floats(0, 10)), max_size=300)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.toolkit.state.opened import Opened
+from tasuki.drivers.toolkit.state.watching import Opened
 from tasuki.errors import BrokerUnavailableError
 from tasuki.system import forks
 

@@ -15,7 +15,7 @@ from tasuki.kinds.stores import memory_store
 from tasuki.message import Message
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
-from tasuki.security.scope import Scope
+from tasuki.security.policy import Scope
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import delivery, run
 from tests.unit.security.test_policy import policy

@@ -11,9 +11,13 @@ from typing import Any, Protocol
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
 from tasuki.contracts.state.steps import Suspended
-from tasuki.contrib.django.celery.calls.exceptions import SoftTimeLimitExceeded
-from tasuki.contrib.django.celery.calls.request import Request, requested
-from tasuki.contrib.django.celery.signals import task_failure, task_postrun, task_prerun, task_retry
+from tasuki.contrib.django.celery.calls.request import Request, SoftTimeLimitExceeded, requested
+from tasuki.contrib.django.celery.signals import (
+    task_failure,
+    task_postrun,
+    task_prerun,
+    task_retry,
+)
 from tasuki.contrib.django.celery.states import FAILURE, RETRY, SUCCESS
 from tasuki.contrib.django.project import project_app
 from tasuki.errors import HandlerTimeoutError
@@ -191,5 +195,5 @@ def _is_expired(headers: Any) -> bool:
     if after is None or published is None:
         return False
     app = project_app()
-    clock = app.clock if app.assembly is None else app.assembly.clock  # of a test: virtual
+    clock = app._runtime.clock if app._runtime.assembly is None else app._runtime.assembly.clock  # of a test: virtual
     return clock.time() > float(published) + float(after)

@@ -1,4 +1,4 @@
-"""Signature and chain: one call of a task, for later, and calls that follow each other."""
+"""Calls of tasks for later: one call, calls in a row (chain), calls that are published together (group, chord)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from tasuki.app.guesses import Guessed
-from tasuki.contrib.django.celery.calls.eager import EagerResult, is_eager, run_chain, run_now
+from tasuki.contrib.django.celery.calls.eager import EagerResult, is_eager, run_chain, run_chord, run_now
 from tasuki.contrib.django.celery.calls.running import EXPIRES, Runnable
 from tasuki.contrib.django.celery.names import OF_CALL
 from tasuki.contrib.django.celery.options import options_of_call
+from tasuki.contrib.django.project import project_app
 
 if TYPE_CHECKING:
     from tasuki.app.flow.planned import Planned
     from tasuki.app.tasks.task import Task as OwnTask
+    from tasuki.contracts.state.following import StartedGroup
     from tasuki.queues.result import Confirmed
 
 
@@ -40,7 +42,7 @@ class Signature(Guessed):
     ``options``: of its message, by Celery's names.
     """
 
-    guesses: ClassVar[Mapping[str, str]] = OF_CALL
+    _guesses: ClassVar[Mapping[str, str]] = OF_CALL
 
     def __init__(
         self,
@@ -140,7 +142,7 @@ class Signature(Guessed):
 class chain(Guessed):  # noqa: N801 - Celery's name
     """Calls that run one after the other; each one gets the result of the one before as its first argument."""
 
-    guesses: ClassVar[Mapping[str, str]] = OF_CALL
+    _guesses: ClassVar[Mapping[str, str]] = OF_CALL
 
     def __init__(self, *calls: Signature | chain | Iterable[Signature | chain]) -> None:
         self.tasks = [each for call in calls_of(calls) for each in steps(call)]
@@ -199,3 +201,81 @@ def _following(calls: list[Signature]) -> Planned | None:
     for each in reversed(calls):
         then = each.following(then)
     return then
+
+
+class group(Guessed):  # noqa: N801
+    """Calls, chains and groups of them, that run side by side."""
+
+    _guesses: ClassVar[Mapping[str, str]] = OF_CALL
+
+    def __init__(self, *calls: Signature | chain | group | Iterable[Signature | chain | group]) -> None:
+        self.tasks: list[Signature | chain] = []
+        for each in calls_of(calls):
+            if not isinstance(each, Signature | chain | group):
+                raise TypeError(
+                    f"a {type(each).__name__} cannot be in a group, which takes calls of tasks: write task.s(…)"
+                )
+            self.tasks += each.tasks if isinstance(each, group) else [each]
+
+    def __or__(self, body: Signature | chain) -> chord:
+        """A chord, whose end is the other call."""
+        return chord(self, body)
+
+    def delay(self, *args: Any, **kwargs: Any) -> list[Confirmed | EagerResult]:
+        """Publish all of them, as a part of the transaction that is open."""
+        return self.apply_async(args, kwargs)
+
+    def apply_async(
+        self, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> list[Confirmed | EagerResult]:
+        """As ``delay``, with options of each of them; see ``Task.apply_async``."""
+        args = tuple(args)
+        return [each.apply_async(args, kwargs, **options) for each in self.tasks]
+
+    __call__ = delay
+
+
+class chord:  # noqa: N801
+    """A group, and one call when all of its tasks are done; with ``on_error``, another one when one is given up."""
+
+    def __init__(self, header: group | Iterable[Signature], body: Signature | chain | None = None) -> None:
+        self.tasks = _members(header.tasks if isinstance(header, group) else header)
+        self.body = body
+        self._on_error: Signature | None = None
+
+    def __or__(self, other: Signature | chain) -> chord:
+        """This chord, with one more call at its end."""
+        self.body = other if self.body is None else chain(self.body, other)
+        return self
+
+    def on_error(self, errback: Signature) -> chord:
+        """Call a task when the first task of the group is given up; returns this chord."""
+        self._on_error = errback
+        return self
+
+    def delay(self) -> StartedGroup | list[EagerResult]:
+        """Publish the group, as a part of the transaction that is open; its calls have the options: ``set(…)``."""
+        if is_eager():
+            return run_chord(self.tasks, [] if self.body is None else steps(self.body), self._on_error)
+        then = None if self.body is None else self.body.following()
+        failed = None if self._on_error is None else self._on_error.on_failure()
+        members = [each.member() for each in self.tasks]
+        return project_app().sync.group(members, then=then, on_error=failed)
+
+    apply_async = delay
+
+    def __call__(self, body: Signature | chain | None = None) -> StartedGroup | list[EagerResult]:
+        """Publish the group, with this call after it."""
+        self.body = self.body if body is None else body
+        return self.delay()
+
+
+def _members(calls: Iterable[Any]) -> list[Signature]:
+    """The calls of the group of a chord. Raises TypeError: something else."""
+    found = list(calls)
+    for each in found:
+        if not isinstance(each, Signature):
+            raise TypeError(
+                f"a {type(each).__name__} cannot be a task of a chord, which takes calls of one task: write task.s(…)"
+            )
+    return found

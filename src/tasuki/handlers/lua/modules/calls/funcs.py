@@ -21,8 +21,7 @@ from typing import Any
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError, HandlerNotFoundError, PolicyDeniedError
-from tasuki.handlers.lua.denials import permission_denied
-from tasuki.handlers.lua.modules.services.security import require
+from tasuki.handlers.lua.modules.services.security import permission_denied, require
 
 NAME = "funcs"
 

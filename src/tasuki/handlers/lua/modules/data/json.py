@@ -23,8 +23,7 @@ import msgspec
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
-from tasuki.handlers.lua.host.outbound import MAX_DEPTH
-from tasuki.handlers.lua.host.values import MAX_PARTS, clamp_integers, plain_decimal
+from tasuki.handlers.lua.host.outbound import MAX_DEPTH, MAX_PARTS, clamp_integers, plain_decimal
 from tasuki.handlers.lua.modules.data import schema
 
 NAME = "json"

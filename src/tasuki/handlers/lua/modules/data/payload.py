@@ -18,8 +18,7 @@ import yaml
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
-from tasuki.handlers.lua.host.outbound import MAX_DEPTH
-from tasuki.handlers.lua.host.values import MAX_PARTS, clamp_integers
+from tasuki.handlers.lua.host.outbound import MAX_DEPTH, MAX_PARTS, clamp_integers
 from tasuki.handlers.lua.modules.data import json
 
 MAX_YAML = 64 * 1024

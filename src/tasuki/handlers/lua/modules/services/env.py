@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from tasuki.contracts.handler import Context
 from tasuki.errors import HandlerError
-from tasuki.handlers.lua.denials import permission_denied
+from tasuki.handlers.lua.modules.services.security import permission_denied
 
 NAME = "env"
 

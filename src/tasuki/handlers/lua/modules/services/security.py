@@ -16,12 +16,28 @@ operation                arguments                           returns
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 from tasuki.contracts.handler import Context
 from tasuki.contracts.permissions import Permissions
-from tasuki.errors import HandlerError
+from tasuki.errors import HandlerError, PolicyDeniedError
+
+
+def permission_denied(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """The operation of a module that reports a denial by a policy as kind PermissionDenied, not as Invalid."""
+
+    @wraps(operation)
+    def checked(*args: Any) -> Any:
+        try:
+            return operation(*args)
+        except PolicyDeniedError as error:
+            details = dict(error.details)
+            raise HandlerError(str(error), kind="PermissionDenied", retryable=False, details=details) from error
+
+    return checked
+
 
 NAME = "security"
 

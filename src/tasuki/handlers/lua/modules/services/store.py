@@ -26,7 +26,7 @@ from typing import Any
 
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.store_handle import checked_store
-from tasuki.handlers.lua.denials import permission_denied
+from tasuki.handlers.lua.modules.services.security import permission_denied
 
 NAME = "store"
 

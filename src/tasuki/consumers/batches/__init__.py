@@ -1,1 +1,0 @@
-"""Batches: lists of messages that a handler gets in one call."""

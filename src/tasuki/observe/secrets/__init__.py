@@ -1,1 +1,0 @@
-"""Which parts of values and texts are secrets."""

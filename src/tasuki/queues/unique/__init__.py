@@ -1,1 +1,0 @@
-"""Unique: one message per key for a time, by a store."""

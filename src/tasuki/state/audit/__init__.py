@@ -1,1 +1,0 @@
-"""The audit of an installation: the acts of people and programs, kept in its stores."""

@@ -1,1 +1,0 @@
-"""Jobs: the records of publishers, and the status of a message (docs/adr/0056)."""

@@ -64,7 +64,7 @@ async def test_another_process_goes_on_with_a_redrive_that_stands_still(
                 assert await process.wait() == -signal.SIGKILL
                 id = await taken_over(app)
             else:
-                with frozen(process.pid):
+                with frozen(process.pid, tmp_path / "queue.db" if driver == "sqlite" else None):
                     id = await taken_over(app)
             async with asyncio.timeout(240):
                 batch = await app.dead.batches.wait(id)

@@ -91,7 +91,7 @@ async def test_values_hold_for_what_is_called_and_below(host: FakeHost) -> None:
     inner = call_context(host, "app:g", outer)
     assert inner.delivery.values == outer.delivery.values
     await inner.call("h", values={"b": 2})
-    assert dict(host.calls.pop()[1].values) == {"a": 1, "b": 2}
+    assert dict(host.calls.pop()[1].delivery.values) == {"a": 1, "b": 2}
     assert (dict(inner.delivery.values), context.delivery.values) == ({"a": 1, "b": 1}, {})
 
 

@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(240)]
 NETWORKED = [driver for driver in DRIVERS if driver not in ("memory", "sqlite")]
 LEASED = [driver for driver in DRIVERS if driver != "memory"]
 KNOWS = {"nats", "amqp"}
-"""Their drivers end a connection that answers nothing themselves, and so know that the broker is away."""
+"""Their drivers end a connection that answers nothing themselves, and so know that the broker is unavailable."""
 MAY_KNOW = {*KNOWS, "postgres"}
-"""Its receive may time out before the health notices the silence, which then says that the broker is away."""
+"""Its receive may time out before the health notices the silence, which then says that the broker is unavailable."""
 
 
 @pytest.mark.parametrize("driver", NETWORKED)

@@ -105,6 +105,13 @@ def test_hosted_ci_keeps_no_token_in_the_folder_of_the_tests() -> None:
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
+def test_hosted_ci_gives_the_code_of_a_pull_request_no_privileged_container() -> None:
+    containers = [job["container"] for workflow in WORKFLOWS for job in workflow["jobs"].values() if "container" in job]
+
+    assert "pull_request" not in read(".github/workflows/nightly.yml")[True]  # YAML reads "on" as a truth
+    assert containers[0]["options"] == "${{ github.event_name == 'pull_request' && '--init' || '--privileged --init' }}"
+
+
 def test_hosted_ci_runs_targets_that_exist() -> None:
     commands = [step["run"] for step in STEPS if "run" in step]
     targets = {target for command in commands for target in re.findall(r"^make ([a-z-]+)", command)}

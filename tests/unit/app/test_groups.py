@@ -300,7 +300,7 @@ async def test_a_cancellation_whose_on_error_cannot_be_published_is_ended_by_the
             return found
 
         async def refuse(*_: Any) -> None:
-            raise BrokerUnavailableError("it is away", driver="driver")
+            raise BrokerUnavailableError("it is unavailable", driver="driver")
 
         monkeypatch.setattr(driver, "find", find_late)
         with monkeypatch.context() as patch:

@@ -252,7 +252,7 @@ async def test_a_renewal_leaves_a_key_alone_that_another_delivery_has_taken_over
 async def test_an_end_that_meets_a_renewal_of_an_ended_claim_is_written(
     make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store was away for longer than the claim lasts; the renewal, in its own thread, has begun before the end."""
+    """The store was unavailable for longer than the claim; the renewal, in its thread, has begun before the end."""
     app = make_app()
     app.queue("jobs")
     async with app:

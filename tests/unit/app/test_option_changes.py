@@ -85,7 +85,7 @@ async def test_a_broker_that_shows_no_options_is_not_asked_for_them(
 async def test_so_it_is_by_one_that_began_without_the_broker(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A publish until then reports that the broker is away, also while the queues are inspected."""
+    """A publish until then reports that the broker is unavailable, also while the queues are inspected."""
     open_driver, declare, away, declared = MemoryDriver.open, MemoryDriver.declare, [BrokerUnavailableError("away")], []
 
     async def sometimes(self: MemoryDriver) -> None:

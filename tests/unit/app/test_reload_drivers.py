@@ -241,12 +241,12 @@ async def test_a_new_driver_that_cannot_be_asked_is_refused_while_messages_wait(
 
     async def refuse(self: SQLiteDriver) -> None:
         if self is not before:
-            raise BrokerUnavailableError("broker is away")
+            raise BrokerUnavailableError("broker is unavailable")
         await open_driver(self)
 
     before = project.driver
     monkeypatch.setattr(SQLiteDriver, "open", refuse)
-    with pytest.raises(LifecycleError, match="cannot find out whether the new driver holds them: broker is away"):
+    with pytest.raises(LifecycleError, match="find out whether the new driver holds them: broker is unavailable"):
         await project.change("sqlite, path: b.db")
     assert await project.count() == 1
 
@@ -257,12 +257,12 @@ async def test_an_old_driver_that_cannot_be_asked_is_replaced_with_a_warning(
     await project.start("sqlite, path: a.db")
 
     async def refuse(self: SQLiteDriver, queue: str) -> None:
-        raise BrokerUnavailableError("broker is away")
+        raise BrokerUnavailableError("broker is unavailable")
 
     monkeypatch.setattr(SQLiteDriver, "depth", refuse)
     await project.change("memory")
     assert isinstance(project.driver, MemoryDriver)
-    assert "queue app:tasks: its old driver cannot count the waiting messages: broker is away" in caplog.text
+    assert "queue app:tasks: its old driver cannot count the waiting messages: broker is unavailable" in caplog.text
 
 
 async def test_more_durability_than_a_driver_that_goes_on_gives_refuses_what_is_published(project: Project) -> None:

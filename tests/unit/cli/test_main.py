@@ -57,6 +57,13 @@ def test_exit_codes(error: Exception, code: int) -> None:
     assert exit_code_of(error) == code
 
 
+def test_an_error_that_is_its_own_cause_ends_the_command() -> None:
+    error = LifecycleError("x")
+    error.__cause__ = cause = TasukiError("y")
+    cause.__cause__ = error
+    assert exit_code_of(error) == 1
+
+
 def failing(error: BaseException) -> click.Command:
     def fail(**_: Any) -> None:
         raise error
@@ -67,7 +74,7 @@ def failing(error: BaseException) -> click.Command:
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (TasukiError("amqp://user:secret@host is away"), 1, "error: amqp://user:***@host is away\n"),
+        (TasukiError("amqp://user:secret@host is unavailable"), 1, "error: amqp://user:***@host is unavailable\n"),
         (KeyboardInterrupt(), 130, "\n"),
         (click.Abort(), 130, ""),
         (BrokenPipeError(), 141, ""),

@@ -1,4 +1,4 @@
-"""Every act of the desk is in the audit, which its page shows; a store that is away stops no act."""
+"""Every act of the desk is in the audit, which its page shows; an unavailable store stops no act."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ async def test_secrets_are_not_kept(app: App) -> None:
     async def fail() -> None:
         async with audited.audited(live, "app:mails", "purge", "app:mails", actor="kana", client="here") as outcome:
             outcome.filter = "password=hunter2"
-            raise RuntimeError("redis://kana:hunter2@cache is away\nand more")
+            raise RuntimeError("redis://kana:hunter2@cache is unavailable\nand more")
 
     with pytest.raises(RuntimeError):
         await fail()

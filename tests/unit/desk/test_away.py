@@ -143,7 +143,7 @@ async def test_a_page_that_cannot_be_made_loads_again_by_itself(
     gone = await browser.get("/nothing")
 
     assert answer.status_code == 503
-    assert "the page is loaded again by itself" in words(answer.text)
+    assert "the page reloads automatically" in words(answer.text)
     assert answer.headers["refresh"] == "5"
     assert "refresh" not in gone.headers
 

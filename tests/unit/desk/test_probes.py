@@ -33,7 +33,7 @@ class Watched:
     [("ok", 200, 200), ("warning", 200, 200), ("not_ready", 200, 503), ("not_live", 503, 503)],
 )
 def test_a_probe_says_its_status_and_no_name(status: str, livez: int, readyz: int) -> None:
-    watched = Watched(Check("app:secret", status, 0.0, "redis://inner:6379 is away"))  # type: ignore[arg-type]
+    watched = Watched(Check("app:secret", status, 0.0, "redis://inner:6379 is unavailable"))  # type: ignore[arg-type]
     probes = probes_of(watched)  # type: ignore[arg-type]
     answers = {name: probe(None) for name, probe in probes.items()}  # type: ignore[arg-type]
     assert {name: answer.status_code for name, answer in answers.items()} == {"livez": livez, "readyz": readyz}

@@ -145,7 +145,7 @@ async def test_idle_says_why_each_message_waits(t: TestApp) -> None:
     assert [line.partition(": ")[2] for line in lines[1:]] == [
         "it is due in 1m: advance the time",
         "it is ready: drain",
-        "no consumer of this queue starts by itself",
+        "no consumer of this queue starts automatically",
     ]
     assert "app:mails: published [Mail(to='ada')]; settled nothing" in t.summary()
 

@@ -21,6 +21,8 @@ from tasuki.units import format_duration
 _NAMED = 10
 """Queues that an answer names after a search in many."""
 
+_AGAIN = "publish it again to run it again"
+
 Code = Literal[
     "dead", "cancelled", "running", "prefetched", "suspect", "ended", "settled", "delayed", "paused", "no consumer",
     "no worker", "workers unknown", "denied", "limit", "lane limit", "key held", "busy", "behind", "next",
@@ -118,7 +120,7 @@ def _of_message(facts: Facts) -> Iterator[Cause]:
     if (record := facts.record) is not None and record.is_final and record.status != "cancelled":
         text = f"settled {ago(facts, record.at)} ago: {'done' if record.status == 'done' else 'given up'}"
         error = "" if record.error is None else f" ({escape(record.error.text)[:200]})"
-        yield Cause("settled", text + error, "publish it again to run it again")
+        yield Cause("settled", text + error, "" if facts.is_cancelled else _AGAIN)
     if facts.message is not None and (delayed := _delayed(facts)) is not None:
         yield delayed
 
@@ -129,6 +131,8 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         (work, message) for work in facts.workers for message in work.consumer.messages if message.id == facts.id
     ]
     cancel = f"cancel it: tasuki cancel {_word(facts.id)}"
+    if facts.is_cancelled:
+        cancel = "its handler is interrupted: a plain function at its next step of Python code"
     if life is not None and life.stage != "started" and (cause := _of_life(facts, life)) is not None:
         yield cause
         return
@@ -137,7 +141,7 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         if life is None and facts.now - work.seen > late_after(work.consumer.running):
             text = (
                 f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died, the message "
-                f"comes again when its death is seen or its lease of {format_duration(facts.lease)} ends"
+                f"is redelivered when its death is seen or its lease of {format_duration(facts.lease)} ends"
             )
             yield Cause("held", text)
             return
@@ -165,7 +169,7 @@ def _of_life(facts: Facts, life: Life) -> Cause | None:
         return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to} --id {_word(facts.id)}")
     if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
         text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
-        return Cause("settled", text, "publish it again to run it again")
+        return Cause("settled", text, "" if facts.is_cancelled else _AGAIN)
     return None
 
 

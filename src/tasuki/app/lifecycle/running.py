@@ -81,7 +81,7 @@ def _what_is_missing(project: Project) -> str:
     if any(config.lifecycle.auto_start for config in consumers.values()):
         return ""
     if consumers:
-        return f"no consumer starts by itself; give {next(iter(consumers))} lifecycle: {{auto_start: true}}"
+        return f"no consumer starts automatically; give {next(iter(consumers))} lifecycle: {{auto_start: true}}"
     files = {place.file for entry in project.registry if (place := entry.position()) is not None}
     if code := sorted(file for file in files if file.endswith(".py")):
         return f"there is no consumer; write '@queue.consumer()' above a function, and import its module in {code[0]}"

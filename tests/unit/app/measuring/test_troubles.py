@@ -1,4 +1,4 @@
-"""What goes wrong is counted: a broker that is away, a blocked loop, ticks that are late or skipped."""
+"""What goes wrong is counted: an unavailable broker, a blocked loop, ticks that are late or skipped."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def test_a_cache_that_fails_after_the_run_does_not_make_the_task_run_again(
 
     def save_until_the_end(results: Results, result: Any) -> None:
         if result.is_finished or result.errors:
-            raise ConnectionError("the cache is away")
+            raise ConnectionError("the cache is unavailable")
         save(results, result)
 
     monkeypatch.setattr(Results, "save", save_until_the_end)

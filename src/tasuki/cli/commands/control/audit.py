@@ -40,7 +40,7 @@ def _cell(value: object) -> object:
 
 
 @click.command("audit")
-@click.option("-n", "--newest", type=click.IntRange(1, 1000), default=1000, help="So many acts; default: all.")
+@click.option("-n", "--newest", type=click.IntRange(1, 1000), default=1000, help="Most acts to show; default: all.")
 @printing(_show, "time")
 @project_options()
 def command(target: Target, newest: int) -> list[dict[str, Any]]:

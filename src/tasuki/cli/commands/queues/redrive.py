@@ -64,9 +64,7 @@ def _show(done: dict[str, Any]) -> None:
     metavar="N",
     help=f"At most N messages a second; 0: as fast as possible.  [default: {RATE:g}]",
 )
-@click.option(
-    "--as-is", is_flag=True, help="With --to: keep what they say of their death, as letters for another time."
-)
+@click.option("--as-is", is_flag=True, help="With --to: keep the dead-letter headers.")
 @click.option(
     "--canary",
     type=click.IntRange(0, 49),

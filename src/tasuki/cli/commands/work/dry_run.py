@@ -82,7 +82,7 @@ def _verdict(report: DryRun) -> str:
     error = " ".join(report.error.split())
     then = {
         "ack": "the message was acked before (auto_ack)",
-        "retry": f"it would come again in {age(report.delay)}",
+        "retry": f"it would be retried in {age(report.delay)}",
         "dead_letter": f"it would be a dead letter ({report.reason})",
         "snooze": f"it would go on in {age(report.delay)}",
         "release": "it would go back to the queue",

@@ -164,7 +164,7 @@ class Past:
             parts = []
         try:
             for app, ids in parts:
-                with suppress(TasukiError):  # the snapshot says which broker is away
+                with suppress(TasukiError):  # the snapshot says which broker is unavailable
                     await self._read_part(app, ids)
         finally:
             self._tried_at = self._clock.monotonic()

@@ -13,7 +13,7 @@ from tasuki.drivers.postgres.connecting.connections import Link
 from tasuki.drivers.postgres.problems import translated
 from tasuki.drivers.postgres.within.clients import check_begun, client_of, result_of, unknown
 from tasuki.drivers.toolkit.given import behind_proxy, ended_within, opened_by
-from tasuki.errors import UnsupportedError
+from tasuki.errors import DriverError, UnsupportedError
 from tasuki.system import forks
 from tasuki.system.tasks import OnFailure
 
@@ -85,6 +85,8 @@ class Opening:
                 if connection is None:
                     self._lent.add(id(opened))
                     stack.callback(self._lent.discard, id(opened))
+            except DriverError:
+                raise
             except Exception as problem:
                 found = translated(problem, "of the caller", self._driver, "", sent=False)
                 if found.retryable:  # away, or no connection is free
@@ -96,6 +98,8 @@ class Opening:
     async def _own(self) -> AsyncIterator[Any]:
         try:
             connection, transaction = await self._begun()
+        except DriverError:
+            raise
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
         spare, is_over = self._spare, False
@@ -111,6 +115,8 @@ class Opening:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await transaction.commit()
+            except DriverError:
+                raise
             except Exception as problem:
                 raise translated(problem, self._where, self._driver, "", sent=True) from problem
             is_over = True
@@ -153,6 +159,8 @@ class Opening:
     async def _own_sync(self) -> AsyncIterator[Any]:
         try:
             connection = self._sync_taken()
+        except DriverError:
+            raise
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
         spare, is_over = self._sync_spare, False

@@ -16,7 +16,7 @@ from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.within.clients import CLAIM, HOLD, LANES, PUBLISH, REMEMBER, SETTLE, UNIQUE, call_on
 from tasuki.drivers.postgres.within.opening import Opening
-from tasuki.errors import ConflictError
+from tasuki.errors import ConflictError, DriverError
 
 _COLUMNS = 7
 """Columns that all messages have."""
@@ -92,6 +92,8 @@ class WithinPostgres(Driver):
     async def _call(self, connection: Any, queue: str, function: str, types: Mapping[str, str], *values: Any) -> Any:
         try:
             return await call_on(connection, f"{self._schema}.{function}", types, values)
+        except DriverError:
+            raise
         except Exception as problem:
             if sql_state(problem) == STALE:
                 raise settled_too_late(self.name, queue) from problem

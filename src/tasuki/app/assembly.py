@@ -297,7 +297,7 @@ class Assembly(ProjectHost):
         return [partial(load_middleware, self.project, id) for id in config.middleware]
 
     def _consumer(self, id: str, config: ConsumerConfig) -> Consumer:
-        from tasuki.app.consuming import build_consumer
+        from tasuki.app.tasks.consuming import build_consumer
 
         return build_consumer(self, id, config, self._keeper, self._shared, self._share(config.queue))
 

@@ -10,16 +10,13 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Received, Release, Settlement
-from tasuki.drivers.sqlite.looking.causes import mark
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
-from tasuki.drivers.sqlite.store.key_order import KeyOrder
-from tasuki.drivers.sqlite.store.lanes import Claimed, Lanes
-from tasuki.drivers.sqlite.store.limits import Limits
+from tasuki.drivers.sqlite.store.browsing import mark
+from tasuki.drivers.sqlite.store.lanes import Claimed, Lanes, Limits
 from tasuki.drivers.sqlite.store.purge import Purge
 from tasuki.drivers.sqlite.store.queues import Queues
 from tasuki.drivers.sqlite.store.rows import NO_LANES, Place, Row, Tally, first_delivery, numbers_text
-from tasuki.drivers.sqlite.store.suspects import Suspects
+from tasuki.drivers.sqlite.store.side_tables import DedupIds, KeyOrder, Suspects
 from tasuki.drivers.sqlite.store.uniques import Uniques
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.message import HeaderValue

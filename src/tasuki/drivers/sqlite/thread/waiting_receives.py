@@ -17,7 +17,7 @@ _SPARE = 100
 """Deadlines of answered receives that are kept beside as many as there are waiting ones."""
 
 
-class Parked:
+class WaitingReceives:
     """Receives by queue, in the order in which they came; their deadlines; when each queue's first message is due."""
 
     def __init__(self) -> None:

@@ -117,18 +117,19 @@ django-tasks: $(VENV)/.dev ## Run the tests of django.tasks, from Django's sourc
 paperless: ## Port paperless-ngx, a Celery application, to Tasuki: its tests on both, and kill -9; needs the network
 	@sh scripts/paperless.sh
 
-wheel: $(VENV)/.dev ## Build the wheel into dist/
+wheel: $(VENV)/.dev ## Build the three wheels into dist/
 	@rm -rf dist
-	@$(VENV)/bin/python -m pip --disable-pip-version-check --quiet wheel --no-deps --no-build-isolation -w dist .
+	@$(VENV)/bin/python -m pip --disable-pip-version-check --quiet wheel --no-deps --no-build-isolation -w dist \
+		. ./packaging/desk ./packaging/driverkit
 	@ls dist/*.whl
 
-wheel-check: wheel ## Install the wheel into a bare environment, with each extra too, and use it
-	@sh scripts/wheel-check.sh dist/*.whl
+wheel-check: wheel ## Install the core into a bare environment, with each extra too, and use it
+	@sh scripts/wheel-check.sh dist
 
-sbom: wheel ## List the packages of the wheel and its extras beside it (CycloneDX), and hold them to the pinned hashes
-	@sh scripts/sbom.sh dist/*.whl
+sbom: wheel ## List the packages of the wheels and their extras beside them (CycloneDX), and hold them to the pinned hashes
+	@sh scripts/sbom.sh dist
 
-lock: ## Pin the requirements again; UV="--upgrade" takes the newest, UV="--upgrade-package click" one
+lock: wheel ## Pin the requirements again; UV="--upgrade" takes the newest, UV="--upgrade-package click" one
 	@sh scripts/lock.sh $(UV)
 
 clean: ## Remove all that make made

@@ -1,7 +1,7 @@
 #!/bin/sh
 # lock.sh [UV-OPTIONS]: pin what the project needs (run.txt, with all extras all.txt), what its developers need (dev.txt)
 # and what makes fuzzing look at coverage where there is a wheel for it (fuzz.txt), the newest NATS (nats.txt) and what
-# lists the packages of a release (sbom.txt), with hashes.
+# lists the packages of a release (sbom.txt), with hashes. The wheels in dist/ are ours: no file names them.
 #
 # One resolution for Python 3.11 to 3.14 and all platforms; it is then proven that wheels alone satisfy each of them.
 # The files name no index, so that any mirror can serve them. Options go to uv, such as --upgrade-package NAME.
@@ -17,7 +17,8 @@ compile() {
     output=$1
     shift
     "$uv" pip compile --quiet --universal --python-version 3.11 --only-binary :all: --generate-hashes \
-        --no-header --no-emit-index-url --annotation-style line --output-file "$output" "$@"
+        --find-links dist --no-emit-package tasuki --no-emit-package tasuki-desk --no-header \
+        --no-emit-index-url --annotation-style line --output-file "$output" "$@"
 }
 compile requirements/dev.txt pyproject.toml requirements/build.in --group dev --all-extras "$@"
 # These two may not choose versions of their own.

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PROJECT = "tasuki"
+PROJECTS = ("tasuki", "tasuki-desk", "tasuki-driverkit")
 _PIN = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?P<marker>[^\n\\]*)(?P<hashes>(?:\\\n\s+--hash=\S+\s*)*)", re.M
 )
@@ -42,7 +42,7 @@ def pinned(requirements: str) -> dict[str, tuple[str, bool]]:
 
 def problems(bom: Mapping[str, Any], pins: Mapping[str, tuple[str, bool]]) -> list[str]:
     """One line for each package that differs from its pin."""
-    listed = {key(part["name"]): part["version"] for part in bom["components"] if key(part["name"]) != PROJECT}
+    listed = {key(part["name"]): part["version"] for part in bom["components"] if key(part["name"]) not in PROJECTS}
     strange = [
         f"{name} {version}: not pinned by hash" + (f", but {pins[name][0]}" if name in pins else "")
         for name, version in listed.items()

@@ -1,10 +1,11 @@
 #!/bin/sh
-# sbom.sh WHEEL: list what the wheel brings with all its extras, as CycloneDX beside it, and hold the list to the pins.
+# sbom.sh FOLDER: list the packages of the wheels there with all extras, as CycloneDX beside them, and hold the list to the
+# pins.
 #
 # The list is that of this Python and this platform. Everything is installed by hash, and nothing but the package index
 # is asked; see SECURITY.md for what is not looked up.
 set -eu
-wheel=$1
+wheel=$(echo "$1"/tasuki-*.whl)
 root=build/sbom
 bom=${wheel%-py3-none-any.whl}.cdx.json
 pip=".venv/bin/python -m pip --disable-pip-version-check --quiet"
@@ -17,7 +18,7 @@ install() { # FOLDER REQUIREMENTS; nothing of them is compiled, for next to noth
 
 install tool requirements/sbom.txt
 install installed requirements/all.txt
-$pip --python "$root/installed/bin/python" install --no-compile --no-deps "$wheel"
+$pip --python "$root/installed/bin/python" install --no-compile --no-deps "$1"/*.whl
 $pip --python "$root/installed/bin/python" check
 "$root/tool/bin/cyclonedx-py" environment "$root/installed/bin/python" --pyproject pyproject.toml \
     --output-reproducible --output-file "$root/all.json"

@@ -99,8 +99,8 @@ async def fill(app: App) -> None:
 async def take(app: App, name: str, size: tuple[int, int], keys: list[str], *, is_ascii: bool = False) -> None:
     """One picture."""
     session = Session("top", "kana@laptop", "", "terminal")
-    reading = Viewer(Site(reader_of(app), app, opens=True), session, app.clock)
-    top = Top(reading, Scene("shop", "memory", ASCII if is_ascii else UNICODE, []), app.clock)
+    reading = Viewer(Site(reader_of(app), app, opens=True), session, app._runtime.clock)
+    top = Top(reading, Scene("shop", "memory", ASCII if is_ascii else UNICODE, []), app._runtime.clock)
     async with top.run_test(size=size) as pilot:
         await asyncio.sleep(_WARM if name in ("top", "top-wide", "top-narrow") else 1)
         for key in keys:

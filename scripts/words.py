@@ -60,6 +60,7 @@ PHRASES = {
     r"wants of": "requires, requests",
     r"what came in": "the received message",
     r"die[ds]? of": "failed with, the cause",
+    r"(?:broker|store|server|database|cache|driver)s? (?:that )?(?:is|are|was|were) away": "… is unavailable",
     r"(?:has|have|had|gets?|needs?|with|in|on|under|over) an? \w+ of its own(?! (?:choice|kind|making))": "its own …",
 }
 """What to avoid (a pattern; a space stands for any white space), and what to write."""

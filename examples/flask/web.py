@@ -39,4 +39,4 @@ def order() -> tuple[Response, int]:
 
 @web.get("/mails")
 def status() -> Response:
-    return jsonify(tasuki.app.sync.info(mails))
+    return jsonify(tasuki.app.sync.queue(mails).info())

@@ -10,4 +10,4 @@ numbers = app.queue("numbers", int)
 for text in sys.argv[1:]:
     confirmed = app.sync.publish(numbers, int(text))
     print(f"{text} is message {confirmed.id}, and survives a loss of {confirmed.durability}")
-print(f"{app.sync.info(numbers)['message_count']} messages wait")
+print(f"{app.sync.queue(numbers).info()['message_count']} messages wait")

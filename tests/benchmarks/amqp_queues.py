@@ -57,7 +57,7 @@ async def _measure(broker: RabbitMQ, queues: int, kind: QueueType) -> tuple[floa
     began = time.perf_counter()
     async with app:
         await app.start()
-        session = next(iter(app.assembly.queues.values())).driver._inner._guard.get()  # type: ignore[union-attr]
+        session = next(iter(app._runtime.assembly.queues.values())).driver._inner._guard.get()  # type: ignore[union-attr]
         async with asyncio.timeout(_PATIENCE):
             while not _are_consumed(session, queues):
                 await asyncio.sleep(0.05)

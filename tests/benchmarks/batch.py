@@ -30,8 +30,8 @@ async def rate(url: str, messages: int, *, is_batch: bool, concurrency: int = 1)
         await queue.publish_many([{"row": number} for number in range(messages)])
         started = time.perf_counter()
         await app.start()
-        assert app.assembly is not None
-        (consumer,) = app.assembly.consumers.values()
+        assert app._runtime.assembly is not None
+        (consumer,) = app._runtime.assembly.consumers.values()
         while consumer.metrics.acked < messages or consumer.now.held:
             await asyncio.sleep(0.002)
         seconds = time.perf_counter() - started

@@ -92,8 +92,8 @@ async def _load(folder: str, swap: list[str], messages: int, single: int) -> tup
     batches = messages / (time.perf_counter() - began)
     began = time.perf_counter()
     await app.start()
-    assert app.assembly is not None
-    consumer = app.assembly.consumers["app:worker"]
+    assert app._runtime.assembly is not None
+    consumer = app._runtime.assembly.consumers["app:worker"]
     while consumer.metrics.acked < messages + single or consumer.now.held:
         await asyncio.sleep(0.002)
     drained = (messages + single) / (time.perf_counter() - began)

@@ -57,7 +57,7 @@ async def _storm(url: str, messages: int, kind: str = "Python") -> tuple[float, 
                 await app.queue("load").publish_many([BODY] * BATCH)
             started, cpu = time.perf_counter(), time.process_time()
             await app.start()
-            (consumer,) = app.live_assembly().consumers.values()
+            (consumer,) = app._runtime.live().consumers.values()
             while consumer.metrics.nacked < messages or consumer.now.held:
                 await asyncio.sleep(0.002)
             wall, cpu = time.perf_counter() - started, time.process_time() - cpu

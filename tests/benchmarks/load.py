@@ -55,8 +55,8 @@ async def run(app: App, queue: str, messages: int, *, together: bool = False) ->
         assert all(type(result).__name__ == "Confirmed" for result in results)
     published = time.process_time() - cpu
     await app.start()
-    assert app.assembly is not None
-    (consumer,) = app.assembly.consumers.values()
+    assert app._runtime.assembly is not None
+    (consumer,) = app._runtime.assembly.consumers.values()
     while consumer.metrics.acked < handled or consumer.now.held:
         await asyncio.sleep(0.002)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu

@@ -34,7 +34,7 @@ async def handled(messages: int, *, is_task: bool) -> float:
     app = App("memory://")
     queue = app.queue("load")
     if is_task:
-        queue.workers(concurrency=10, prefetch=500)
+        queue.task_consumer(concurrency=10, prefetch=500)
         task = queue.task(send)
         items: list[Any] = [task.message(URL, True) for _ in range(messages)]
     else:
@@ -44,8 +44,8 @@ async def handled(messages: int, *, is_task: bool) -> float:
         await queue.publish_many(items)
         cpu = time.process_time()
         await app.start()
-        assert app.assembly is not None
-        (consumer,) = app.assembly.consumers.values()
+        assert app._runtime.assembly is not None
+        (consumer,) = app._runtime.assembly.consumers.values()
         while consumer.metrics.acked < messages:
             await asyncio.sleep(0.002)
         return (time.process_time() - cpu) / messages * 1e6

@@ -47,7 +47,7 @@ async def _publish_in_batches(app: App, messages: int) -> None:
 
 
 async def _publish_each(app: App, messages: int) -> None:
-    queue = app.live_queue("load")
+    queue = app._runtime.queue("load")
     for _ in range(messages):
         await queue.publish(BODY)
 
@@ -60,7 +60,7 @@ async def _run(fields: dict[str, Any] | None, messages: int, publish: Any) -> tu
         await publish(app, messages)
         published = time.process_time_ns()
         await app.start()
-        (consumer,) = app.live_assembly().consumers.values()
+        (consumer,) = app._runtime.live().consumers.values()
         while consumer.metrics.acked < messages:
             await asyncio.sleep(0.002)
         done = time.process_time_ns()

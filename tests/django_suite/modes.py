@@ -19,7 +19,7 @@ from tasuki.testing import TestApp
 
 APP = App("memory://")
 APP.sync = DjangoSync(APP)
-APP.around = closing_connections
+APP._runtime.around = closing_connections
 KEPT: dict[str, Any] = {}
 """Results by id: Django makes a backend for each thread."""
 

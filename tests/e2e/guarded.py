@@ -117,7 +117,7 @@ async def result_of(folder: Path, body: Any, headers: dict[str, Any] | None = No
     """What the worker reports about one task; fails if it, and so the task, is lost."""
     async with App.load(folder).worker() as app:
         await app.publish("app.queue:tasks", body, headers)
-        results, failed = app.live_queue("app.queue:results"), app.live_queue("app.queue:dead")
+        results, failed = app._runtime.queue("app.queue:results"), app._runtime.queue("app.queue:dead")
         while not (messages := await results.peek()):
             assert (await failed.depth()).ready <= 2 * dead
             await asyncio.sleep(0.01)

@@ -84,7 +84,7 @@ def project(folder: Path, driver: str) -> App:
 
 async def letters(app: App, count: int) -> list[Letter]:
     async with asyncio.timeout(60):
-        while len(found := (await app.dead_letters("dead")).letters) < count:
+        while len(found := (await app.dead.letters("dead")).letters) < count:
             await asyncio.sleep(0.05)
     return found
 
@@ -104,12 +104,12 @@ async def test_each_handler_on_each_driver(driver: str, tmp_path: Path) -> None:
                 assert ("charge" in each.traceback) is (name != "batch"), (name, each.traceback)
                 assert each.worker
             async with asyncio.timeout(10):
-                while await app.attempts(name, id) != records:
+                while await app.jobs.attempts(name, id) != records:
                     await asyncio.sleep(0.05)
-            explained = await app.explain(name, id)
+            explained = await app.jobs.explain(name, id)
             assert "attempt 2 failed" in explained.causes[0].text
         for name in (*KINDS, "dead"):
-            await app.live_queue(f"app:{name}").delete()
+            await app._runtime.queue(f"app:{name}").delete()
 
 
 async def test_a_queue_without_a_store_says_so(tmp_path: Path) -> None:
@@ -117,4 +117,4 @@ async def test_a_queue_without_a_store_says_so(tmp_path: Path) -> None:
     app.queue("mails")
     with pytest.raises(UnsupportedError, match=r"'app:mails' keeps no records of failed attempts.*state"):
         async with app:
-            await app.attempts("mails", "1")
+            await app.jobs.attempts("mails", "1")

@@ -216,7 +216,7 @@ async def test_a_body_is_refused(body: Any, options: dict[str, Any], says: str, 
     async with App.load(tmp_path) as app:
         with pytest.raises(TasukiError, match=says):
             await app.publish("app:tasks", body, **options)
-        assert (await app.live_queue("app:tasks").depth()).ready == 0
+        assert (await app._runtime.queue("app:tasks").depth()).ready == 0
 
 
 # Consuming: what another program has put into the queue --------------------------------------------------------------
@@ -274,8 +274,8 @@ async def test_a_message_goes_to_the_dead_letters(
     (tmp_path / "p.yaml").write_text(project())
     async with App.load(tmp_path).worker() as app:
         await put(app, Outgoing("bad", body, headers), Outgoing("good", b'"good"', {}))
-        await asyncio.wait_for(until_empty(lambda: app.assembly), 20)
-        (dead,) = await app.live_queue("app:dead").peek()
+        await asyncio.wait_for(until_empty(lambda: app._runtime.assembly), 20)
+        (dead,) = await app._runtime.queue("app:dead").peek()
         assert (dead.id, dead.body, dead.headers["x_dead_letter_reason"]) == ("bad", body, reason)
         assert dead.headers["attempts"] == 1
         assert says in str(dead.headers["x_last_error"])
@@ -286,7 +286,7 @@ async def test_a_message_goes_to_the_dead_letters(
 
 async def put(app: App, *messages: Outgoing) -> None:
     """Straight into the broker, as another program would do it."""
-    queue = app.live_queue("app:tasks")
+    queue = app._runtime.queue("app:tasks")
     assert not any(await queue.driver.publish(queue.spec.name, list(messages)) or ())
 
 
@@ -347,8 +347,8 @@ async def test_a_message_is_data_and_nothing_else(
     async with App.load(tmp_path).worker() as app:
         body = row.body if isinstance(row.body, bytes) else row.body.encode()
         await put(app, Outgoing("one", body, row.headers))
-        await asyncio.wait_for(until_empty(lambda: app.assembly), 20)
-        dead = await app.live_queue("app:dead").peek()
+        await asyncio.wait_for(until_empty(lambda: app._runtime.assembly), 20)
+        dead = await app._runtime.queue("app:dead").peek()
     if not row.error:
         assert [str(message.headers["x_last_error"]) for message in dead] == []
     else:
@@ -380,7 +380,7 @@ async def test_t1_and_t6_an_application_without_rights_publishes_nothing_and_lea
         for queue in ("app:tasks", "app:nowhere"):
             with pytest.raises(PolicyDeniedError, match=f"^not allowed to publish to queue: {queue}$"):
                 await app.publish(queue, 1)
-        assert (await app._live().queue("app:tasks").depth()).ready == 0
+        assert (await app._runtime.live().queue("app:tasks").depth()).ready == 0
 
 
 @pytest.mark.anyio
@@ -390,7 +390,7 @@ async def test_t58_an_id_is_only_known_within_its_queue(tmp_path: Path) -> None:
     async with App.load(tmp_path) as app:
         await app.publish("app:dead", "first", id="same")
         await app.publish("app:tasks", "second", id="same")
-        assert (await app.live_queue("app:tasks").depth()).ready == 1
+        assert (await app._runtime.queue("app:tasks").depth()).ready == 1
 
 
 def test_there_are_at_least_fifty() -> None:

@@ -42,7 +42,7 @@ async def bury(app: App) -> None:
         Outgoing(f"m{n:03}", b"{}", {**headers, "x_last_error": f"E{n % 2}: no", "x_dead_letter_time": 1.7e9})
         for n in range(LETTERS)
     ]
-    errors = await app.live_queue("app:dead").forward(letters)
+    errors = await app._runtime.queue("app:dead").forward(letters)
     assert not any(errors), errors
 
 
@@ -59,32 +59,32 @@ async def drained(queue: Queue) -> Counter[str]:
 async def test_some_are_retried_and_brought_back_and_all_are_deleted(driver: str, tmp_path: Path) -> None:
     app = load(tmp_path, driver)
     async with app:
-        dead, jobs = app.live_queue("app:dead"), app.live_queue("app:jobs")
+        dead, jobs = app._runtime.queue("app:dead"), app._runtime.queue("app:jobs")
         can = dead.driver.capabilities
         await bury(app)
-        batch = await app.batches.begin("retry", "app:dead", where="error contains 'E1'", rate=0, canary=None)
-        batch = await app.batches.wait(batch.id)
+        batch = await app.dead.batches.begin("retry", "app:dead", where="error contains 'E1'", rate=0, canary=None)
+        batch = await app.dead.batches.wait(batch.id)
         assert (batch.state, batch.done, batch.problem) == ("done", LETTERS // 2, "")
         assert batch.atomic is can.has("transfer")
         # RabbitMQ pushes released letters to the inbox here again: in flight, as for any other process.
         assert (await dead.depth()).message_count == LETTERS // 2
         if can.has("transfer"):
-            undone = await app.batches.wait((await app.batches.undo(batch.id)).id)
+            undone = await app.dead.batches.wait((await app.dead.batches.undo(batch.id)).id)
             assert (undone.state, undone.undone) == ("undone", LETTERS // 2)
             assert (await jobs.depth()).ready == 0
         else:
             with pytest.raises(BatchStateError, match="has no transfer"):
-                await app.batches.undo(batch.id)
+                await app.dead.batches.undo(batch.id)
             assert await drained(jobs) == Counter(f"m{n:03}" for n in range(1, LETTERS, 2))
-        gone = await app.batches.wait((await app.batches.begin("delete", "app:dead", rate=0)).id)
+        gone = await app.dead.batches.wait((await app.dead.batches.begin("delete", "app:dead", rate=0)).id)
         assert (gone.state, gone.done) == ("done", LETTERS if can.has("transfer") else LETTERS // 2)
         assert (await dead.depth()).ready == 0
         if can.has("transfer"):
-            back = await app.batches.wait((await app.batches.undo(gone.id)).id)
+            back = await app.dead.batches.wait((await app.dead.batches.undo(gone.id)).id)
             assert back.undone == LETTERS
             assert await drained(dead) == Counter(f"m{n:03}" for n in range(LETTERS))
             await dead.driver.delete(f"{dead.spec.name}.trash")
         # Other tests began theirs on the same broker.
-        assert [each.id for each in await app.batches.list()][:2] == [gone.id, batch.id]
+        assert [each.id for each in await app.dead.batches.list()][:2] == [gone.id, batch.id]
         for queue in (dead, jobs):
             await queue.delete()

@@ -41,12 +41,12 @@ async def bury(app: App) -> None:
     for name in ("jobs", "mails"):
         headers: dict[str, Any] = {"x_original_queue": f"app:{name}", "x_last_error": "E: no"}
         letters = [Outgoing(f"{name}{n}", b"{}", dict(headers)) for n in range(LETTERS)]
-        assert not any(await app.live_queue("app:dead").forward(letters))
+        assert not any(await app._runtime.queue("app:dead").forward(letters))
 
 
 async def clean(app: App, *queues: str) -> None:
     for name in queues:
-        await app.live_queue(f"app:{name}").delete()
+        await app._runtime.queue(f"app:{name}").delete()
 
 
 @pytest.mark.parametrize("by_another", [False, True])
@@ -60,15 +60,15 @@ async def test_letters_whose_queue_is_gone_stay_and_the_others_move(
     async with load(tmp_path, driver, id) as app, load(tmp_path, driver, id) as another:
         await bury(app)
         await clean(another if by_another else app, "jobs")
-        batch = await app.batches.begin("retry", "app:dead", rate=0, canary=None)
-        batch = await app.batches.wait(batch.id)
+        batch = await app.dead.batches.begin("retry", "app:dead", rate=0, canary=None)
+        batch = await app.dead.batches.wait(batch.id)
         if batch.done == 2 * LETTERS:  # the broker has made the queue again
-            assert (await app.live_queue("app:jobs").depth()).ready == LETTERS
+            assert (await app._runtime.queue("app:jobs").depth()).ready == LETTERS
         else:
             assert (batch.state, batch.done, batch.stayed, batch.unsure) == ("done", LETTERS, LETTERS, 0)
             assert f"jobs_{id}" in batch.problem or driver == "sqs"
-        assert (await app.live_queue("app:mails").depth()).ready == LETTERS
-        assert (await app.live_queue("app:dead").depth()).message_count == 2 * LETTERS - batch.done
+        assert (await app._runtime.queue("app:mails").depth()).ready == LETTERS
+        assert (await app._runtime.queue("app:dead").depth()).message_count == 2 * LETTERS - batch.done
         await clean(app, "mails", "dead")
 
 
@@ -78,11 +78,11 @@ async def test_each_project_sees_its_own_batches(driver: str, tmp_path: Path) ->
     async with load(tmp_path, driver, ids[0]) as mine, load(tmp_path, driver, ids[1]) as other:
         for app in (mine, other):
             await bury(app)
-        first = await mine.batches.wait((await mine.batches.begin("delete", "app:dead", rate=0)).id)
-        await other.batches.wait((await other.batches.begin("retry", "app:dead", rate=0)).id)
-        assert [each.id for each in await mine.batches.list()] == [first.id]
-        assert [each.act for each in await other.batches.list()] == ["retry"]
-        assert (await other.batches.get(first.id)).name == f"dead_{ids[0]}"
+        first = await mine.dead.batches.wait((await mine.dead.batches.begin("delete", "app:dead", rate=0)).id)
+        await other.dead.batches.wait((await other.dead.batches.begin("retry", "app:dead", rate=0)).id)
+        assert [each.id for each in await mine.dead.batches.list()] == [first.id]
+        assert [each.act for each in await other.dead.batches.list()] == ["retry"]
+        assert (await other.dead.batches.get(first.id)).name == f"dead_{ids[0]}"
         for app in (mine, other):
             await clean(app, "jobs", "mails", "dead")
 
@@ -90,11 +90,11 @@ async def test_each_project_sees_its_own_batches(driver: str, tmp_path: Path) ->
 async def test_a_source_that_is_gone_ends_the_batch(tmp_path: Path) -> None:
     async with load(tmp_path, "sqlite", uuid4().hex[:8]) as app:
         await bury(app)
-        batch = await app.batches.begin("retry", "app:dead", rate=0, canary=None, drive=False)
+        batch = await app.dead.batches.begin("retry", "app:dead", rate=0, canary=None, drive=False)
         await clean(app, "dead")
         with pytest.raises(QueueNotFoundError):
-            await app.live_queue("app:dead").depth()
-        await app.batches.resume(batch.id)
-        ended = await app.batches.wait(batch.id)
+            await app._runtime.queue("app:dead").depth()
+        await app.dead.batches.resume(batch.id)
+        ended = await app.dead.batches.wait(batch.id)
         assert (ended.state, ended.done) == ("failed", 0)
         assert ended.name in ended.problem

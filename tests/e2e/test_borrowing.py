@@ -38,8 +38,8 @@ peek_by_receive._release = stay
 
 async def main():
     app = App.load(sys.argv[1], overrides=sys.argv[2:])
-    async with app.reading():
-        await app.dead_letters()
+    async with app._runtime.reading():
+        await app.dead.letters()
 
 asyncio.run(main())
 """
@@ -67,13 +67,13 @@ async def bury(app: App, count: int = COUNT) -> list[str]:
     headers = {"x_original_queue": "app:tasks", "x_dead_letter_reason": "rejected", "x_last_error": "KeyError: 'a'"}
     for start_ in range(0, count, 10):
         batch = [Outgoing(id, b"{}", dict(headers)) for id in ids[start_ : start_ + 10]]
-        assert not any(await app.live_queue("app:dead").forward(batch))
+        assert not any(await app._runtime.queue("app:dead").forward(batch))
     return ids
 
 
 async def take(app: App, count: int) -> list[Received]:
     """The letters as the next receiver gets them, acked."""
-    queue, found = app.live_queue("app:dead"), list[Received]()
+    queue, found = app._runtime.queue("app:dead"), list[Received]()
     async with asyncio.timeout(60):
         while len(found) < count:
             batch = await queue.driver.receive(queue.spec.name, 10, 1.0)
@@ -86,7 +86,7 @@ async def test_borrowed_letters_stay_in_order_and_count_no_attempt(driver: str, 
     async with load(folder, driver) as app:
         ids = await bury(app)
         for _ in range(2):
-            found = await app.dead_letters()
+            found = await app.dead.letters()
             assert sorted(letter.id for letter in found.letters) == ids
             assert (found.unseen, found.borrowed) == ({}, {"app:dead": COUNT})
             assert found.groups[0].type == "KeyError"
@@ -94,8 +94,8 @@ async def test_borrowed_letters_stay_in_order_and_count_no_attempt(driver: str, 
         assert {received.attempt for received in taken} == {1}
         if driver == "amqp":
             assert [received.id for received in taken] == ids
-        await app.live_queue("app:dead").delete()
-        await app.live_queue("app:tasks").delete()
+        await app._runtime.queue("app:dead").delete()
+        await app._runtime.queue("app:tasks").delete()
 
 
 async def test_a_killed_borrower_loses_nothing(driver: str, folder: Path) -> None:
@@ -111,5 +111,5 @@ async def test_a_killed_borrower_loses_nothing(driver: str, folder: Path) -> Non
             assert sorted(received.id for received in await take(app, 20)) == ids
         finally:
             process.kill()
-        await app.live_queue("app:dead").delete()
-        await app.live_queue("app:tasks").delete()
+        await app._runtime.queue("app:dead").delete()
+        await app._runtime.queue("app:tasks").delete()

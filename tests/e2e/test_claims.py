@@ -31,7 +31,7 @@ async def test_a_handler_that_blocks_the_event_loop_keeps_its_key(
         return body
 
     async with app.worker():
-        state = app.live_assembly().state_of("app:jobs")
+        state = app._runtime.live().state_of("app:jobs")
         assert state is not None
         store = await state.store()
         put = store.put

@@ -55,7 +55,7 @@ def test_without_a_store_a_process_knows_its_own_consumers_only(driver: str, tmp
 
         async def consume() -> object:
             async with App.load(fleet.folder, overrides=fleet.changes).worker() as app:
-                return (await app.live_queue("tasks").info())["consumer_count"]
+                return (await app._runtime.queue("tasks").info())["consumer_count"]
 
         assert asyncio.run(consume()) == 1
 

@@ -67,8 +67,8 @@ async def faces(fleet: Fleet) -> dict[str, tuple[Any, ...]]:
     finally:
         await desk.close()
     async with App.load(fleet.folder, overrides=fleet.changes) as app:
-        depth = await app.live_queue("tasks").depth()
-        reader = DepthReader(app)
+        depth = await app._runtime.queue("tasks").depth()
+        reader = DepthReader(app._runtime)
         await reader.read()
         read = reader.known()["app:tasks"].depth
         await reader.stop()
@@ -84,7 +84,9 @@ def delay_some(fleet: Fleet) -> None:
     """As a process that only publishes, and ends."""
 
     async def publish(app: App) -> None:
-        await app.live_queue("tasks").publish_many([Envelope(body=number, delay=AN_HOUR) for number in range(DELAYED)])
+        await app._runtime.queue("tasks").publish_many(
+            [Envelope(body=number, delay=AN_HOUR) for number in range(DELAYED)]
+        )
 
     fleet.act(publish)
 
@@ -104,7 +106,7 @@ def test_held_and_delayed_messages_of_all_processes_are_counted(tmp_path: Path) 
         assert seen.pop("page") == (True, True)
         assert set(seen.values()) == {(0, HELD, DELAYED, True)}, seen
 
-        assert fleet.act(lambda app: app.live_queue("tasks").purge()) == DELAYED
+        assert fleet.act(lambda app: app._runtime.queue("tasks").purge()) == DELAYED
         assert numbers(row_of(fleet)) == (0, HELD, None, True), "a purge makes the notes before it worth nothing"
         fleet.go()
         wait_until(lambda: row_of(fleet)["in_flight"] == 0, "the next sign")
@@ -125,9 +127,9 @@ def test_numbers_that_no_state_tells_are_unknown(tmp_path: Path) -> None:
         assert line.split()[2:6] == [UNKNOWN, "0", UNKNOWN, UNKNOWN], shown
 
         async def metrics(app: App) -> str:
-            reader = app._made_meter().depths
+            reader = app._runtime.metrics.depths
             await reader.read()
-            text = respond(app.metrics())[1].decode()
+            text = respond(app.metrics.snapshot())[1].decode()
             await reader.stop()
             return text
 

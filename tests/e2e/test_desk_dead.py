@@ -32,11 +32,12 @@ def load(folder: Path, driver: str) -> App:
 async def bury(app: App) -> None:
     headers: dict[str, Any] = {
         "x_original_queue": "app:mails", "x_dead_letter_reason": "rejected", "x_last_error": "KeyError: 'a'",
-        "content_type": "json/plain", "attempts": 3, "x_dead_letter_time": app.clock.time(), "x_cause": "a1b2c3d4e5f6",
+        "content_type": "json/plain", "attempts": 3,
+        "x_dead_letter_time": app._runtime.clock.time(), "x_cause": "a1b2c3d4e5f6",
     }  # fmt: skip
     for start in range(0, COUNT, 10):
         batch = [Outgoing(f"{number:03}", b'{"n": 1}', dict(headers)) for number in range(start, start + 10)]
-        assert not any(await app.live_queue("app:dead").forward(batch))
+        assert not any(await app._runtime.queue("app:dead").forward(batch))
 
 
 @pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver not in ("memory", "valkey")])
@@ -57,11 +58,11 @@ async def test_dead_letters_on_a_driver(driver: str, tmp_path: Path) -> None:
         finally:
             await desk.close()
         for queue in ("app:mails", "app:dead"):
-            await app.live_queue(queue).delete()
+            await app._runtime.queue(queue).delete()
 
 
 async def check(browser: Browser, app: App) -> None:
-    can = app.live_queue("app:dead").driver.capabilities
+    can = app._runtime.queue("app:dead").driver.capabilities
     if not can.has("peek"):
         text = await browser.text("/dead")
         assert f"Dead letters: {COUNT}, in queues: 1, in groups: 0. {COUNT} dead letters are in no group" in text, text
@@ -84,7 +85,7 @@ async def check(browser: Browser, app: App) -> None:
     assert page_of_batch.status_code == 200, words(page_of_batch.text)
     path = page_of_batch.url.path
     await until(browser, path, "Retry done 2 done")
-    mails = await app.live_queue("app:mails").depth()
+    mails = await app._runtime.queue("app:mails").depth()
     assert mails.ready == 2
     if can.has("transfer"):
         fields = {"token": form_of((await browser.get(path)).text)[1]["token"], "verb": "undo"}
@@ -120,7 +121,7 @@ async def test_three_thousand_letters_of_rabbitmq_are_told_and_grouped_as_the_co
             assert "3,012 letters of app:dead were received and released." in page, page
 
             await counted(app, "app:dead", many)
-            told = await app.dead_letters()
+            told = await app.dead.letters()
             text = await browser.text("/dead")
             assert "Dead letters: 3,012, in queues: 1, in groups: 3. (borrowed" in text, text
             assert "ago: 3,012 of 3,012)" in text, text
@@ -131,12 +132,12 @@ async def test_three_thousand_letters_of_rabbitmq_are_told_and_grouped_as_the_co
         finally:
             await desk.close()
         for queue in ("app:mails", "app:dead"):
-            await app.live_queue(queue).delete()
+            await app._runtime.queue(queue).delete()
 
 
 async def bury_many(app: App, count: int) -> None:
     """Letters of three causes, of unequal numbers."""
-    queue = app.live_queue("app:dead")
+    queue = app._runtime.queue("app:dead")
     batch = [
         Outgoing(
             f"{number:05}",
@@ -145,7 +146,7 @@ async def bury_many(app: App, count: int) -> None:
                 "x_original_queue": "app:mails",
                 "x_dead_letter_reason": "rejected",
                 "x_last_error": f"KeyError: '{'aab'[number % 3] if number % 6 else 'c'}'",
-                "x_dead_letter_time": app.clock.time(),
+                "x_dead_letter_time": app._runtime.clock.time(),
                 "x_cause": f"{'aab'[number % 3] if number % 6 else 'c'}" * 12,
             },
         )
@@ -175,7 +176,7 @@ async def test_an_act_on_many_says_that_it_needs_a_state(driver: str, tmp_path: 
             assert (answer.status_code, answer.json()["code"]) == (409, "unsupported")
         await counted(app, "app:dead", COUNT)
         for queue in ("app:mails", "app:dead"):
-            await app.live_queue(queue).delete()
+            await app._runtime.queue(queue).delete()
 
 
 async def counted(app: App, queue: str, number: int) -> None:
@@ -183,7 +184,7 @@ async def counted(app: App, queue: str, number: int) -> None:
     found = -1
     try:
         async with asyncio.timeout(60):
-            while (found := (await app.live_queue(queue).depth()).ready) != number:
+            while (found := (await app._runtime.queue(queue).depth()).ready) != number:
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"{found} messages of {queue}, not {number}") from None

@@ -46,7 +46,7 @@ async def test_the_desk_on_a_driver(driver: str, tmp_path: Path) -> None:
             for number in range(3):
                 await app.publish("mails", {"number": number})
             await check(browser, app)
-            await app.live_queue("app:mails").delete()
+            await app._runtime.queue("app:mails").delete()
         finally:
             await desk.close()
 
@@ -60,22 +60,22 @@ async def test_the_history_of_two_processes(driver: str, tmp_path: Path) -> None
     async with apps[0], apps[1]:
         for number, app in enumerate(apps):
             await app.publish("mails", {"number": number})
-        await apps[0].live_queue("app:mails").depth()
+        await apps[0]._runtime.queue("app:mails").depth()
         clock.set_off(60)
         for app in apps:
-            own = app.recent_history()
+            own = app._runtime.history
             assert own is not None
             own._tick()  # as its timer does every five seconds
             await own._write_pending()
         clock.set_off(-60)  # the clock of the broker has not moved
 
         for app in apps:
-            assert sum(each.published for each in await app.history("mails")) == 2
-        await apps[0].live_queue("app:mails").delete()
+            assert sum(each.published for each in await app.queue("mails").history()) == 2
+        await apps[0]._runtime.queue("app:mails").delete()
 
 
 async def check(browser: Browser, app: App) -> None:
-    can = app.live_queue("app:mails").driver.capabilities
+    can = app._runtime.queue("app:mails").driver.capabilities
     assert "app:mails app:driver" in await browser.text("/queues")
     page = await browser.text("/queues/app:mails")
     assert ('"number":2' in page) is can.has("peek"), page
@@ -103,7 +103,7 @@ async def check(browser: Browser, app: App) -> None:
     if can.has("purge"):
         purged = await browser.act(PURGE, name="app:mails")
         assert "messages from app:mails." in words(purged.text), words(purged.text)
-        assert (await app.live_queue("app:mails").depth()).ready == 0
+        assert (await app._runtime.queue("app:mails").depth()).ready == 0
         acts = await browser.text("/audit")
         assert ("purge app:mails" in acts) is can.has("store"), acts
     for path, is_there in (

@@ -176,8 +176,8 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 async def bury(app: App, queue: str, body: bytes, headers: dict[str, HeaderValue] | None = None) -> None:
     own: dict[str, HeaderValue] = {"x_original_queue": f"app:{queue}", "x_dead_letter_reason": "max_attempts"}
     own |= {"attempts": 5, "tenant": "acme", **(headers or {})}
-    await app.live_queue("app:dead").purge()
-    assert not any(await app.live_queue("app:dead").forward([Outgoing("m", body, own)]))
+    await app._runtime.queue("app:dead").purge()
+    assert not any(await app._runtime.queue("app:dead").forward([Outgoing("m", body, own)]))
 
 
 def dump(folder: Path) -> list[str]:
@@ -189,7 +189,7 @@ async def tried(app: App, folder: Path, queue: str, body: bytes, **options: Any)
     """A dry run that changes nothing at the broker."""
     await bury(app, queue, body)
     before = dump(folder)
-    report = await app.dry_run("app:dead", "m", **options)
+    report = await app.jobs.dry_run("app:dead", "m", **options)
     assert dump(folder) == before
     assert not (folder / "mailed").exists()
     return report
@@ -309,19 +309,19 @@ def _is_alive(pid: int) -> bool:
 
 async def test_a_message_that_waits_and_what_cannot_be_run(app: App, tmp_path: Path) -> None:
     await app.publish("app:scripts", {"n": 1}, id="w")
-    assert (await app.dry_run("app:scripts", "w")).is_good
-    assert [message.id for message in await app.live_queue("app:scripts").peek()] == ["w"]
+    assert (await app.jobs.dry_run("app:scripts", "w")).is_good
+    assert [message.id for message in await app._runtime.queue("app:scripts").peek()] == ["w"]
     with pytest.raises(LookupError, match="no message 'x'"):
-        await app.dry_run("app:dead", "x")
+        await app.jobs.dry_run("app:dead", "x")
     await bury(app, "lonely", b"1")
     with pytest.raises(HandlerError, match="no consumer of this project gets messages of queue app:lonely"):
-        await app.dry_run("app:dead", "m")
+        await app.jobs.dry_run("app:dead", "m")
     other = App("memory://")
     other.queue("dead")
     other.queue("orders").consumer(len)
     async with other:
         with pytest.raises(LifecycleError, match="at the top level of a module"):
-            await other.dry_run("dead", "m")
+            await other.jobs.dry_run("dead", "m")
 
 
 async def test_the_application_needs_the_right(tmp_path: Path) -> None:
@@ -337,13 +337,13 @@ async def test_the_application_needs_the_right(tmp_path: Path) -> None:
     write(tmp_path, {"app.yaml": PROJECT + strict, "shop.py": HANDLERS, "script.lua": SCRIPT})
     async with App.load(tmp_path) as app:
         with pytest.raises(PolicyDeniedError, match="not allowed to dry-run"):
-            await app.dry_run("app:dead", "m")
+            await app.jobs.dry_run("app:dead", "m")
 
 
 async def test_a_project_that_is_broken_meanwhile_is_a_problem(app: App, tmp_path: Path) -> None:
     await bury(app, "orders", b'{"n":1}')
     (tmp_path / "shop.py").write_text("def take(:")
-    report = await app.dry_run("app:dead", "m")
+    report = await app.jobs.dry_run("app:dead", "m")
     assert report.outcome == "problem"
     assert "shop.py" in report.error
 
@@ -375,10 +375,10 @@ async def test_redis_sees_no_write(tmp_path: Path) -> None:
         await app.store("app:things").set("count", 41)
         await app.store("app:things").set("gone", 1)
         await bury(app, "orders", b'{"n":3}')
-        assert (await app.dry_run("app:dead", "m")).is_good  # the parent opens the store once
+        assert (await app.jobs.dry_run("app:dead", "m")).is_good  # the parent opens the store once
         broker.ask("CONFIG", "RESETSTAT")
         before = broker.ask("CLIENT", "LIST").count("id=")
-        report = await app.dry_run("app:dead", "m")
+        report = await app.jobs.dry_run("app:dead", "m")
         used = {line.split(":")[0].removeprefix("cmdstat_") for line in broker.ask("INFO", "commandstats").split()[2:]}
         assert broker.ask("CLIENT", "LIST").count("id=") == before
     assert report.error == ""

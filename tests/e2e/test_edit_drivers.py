@@ -27,18 +27,18 @@ async def app(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[A
     async with app:
         for number in range(3):
             letter = Outgoing(f"m-{number}", b'{"n":%d}' % number, {"x_original_queue": "app:orders", "tenant": "a"})
-            assert not any(await app.live_queue("dead").forward([letter]))
+            assert not any(await app._runtime.queue("dead").forward([letter]))
         yield app
 
 
 async def test_one_letter_is_changed_and_the_others_keep_their_places(app: App) -> None:
     with pytest.raises(EditError):
-        await app.edit("dead", "m-1", text="{")
+        await app.dead.edit("dead", "m-1", text="{")
     with pytest.raises(LookupError, match="no message 'm-9'"):
-        await app.edit("dead", "m-9", text="1")
-    done = await app.edit("dead", "m-1", text='{"n": 1.10}')
+        await app.dead.edit("dead", "m-9", text="1")
+    done = await app.dead.edit("dead", "m-1", text='{"n": 1.10}')
     assert not done.is_undoable
-    orders, dead = app.live_queue("orders"), app.live_queue("dead")
+    orders, dead = app._runtime.queue("orders"), app._runtime.queue("dead")
     [sent] = await orders.driver.receive(orders.spec.name, 5, 5.0)
     assert (sent.id, sent.body, sent.headers["x_edited_from"]) == (done.id, b'{"n":1.10}', "m-1")
     left: list[str] = []
@@ -49,13 +49,13 @@ async def test_one_letter_is_changed_and_the_others_keep_their_places(app: App) 
 
 async def test_of_two_letters_of_one_id_the_named_one_is_changed(app: App) -> None:
     """The broker takes out none by name: the content of what it hands out is compared."""
-    orders, dead = app.live_queue("orders"), app.live_queue("dead")
+    orders, dead = app._runtime.queue("orders"), app._runtime.queue("dead")
     twin = Outgoing("m-1", b'{"n":7}', {"x_original_queue": "app:orders", "share": 1.5, "late": True})
     assert not any(await dead.forward([twin]))
-    done = await app.edit("dead", name_of(twin), headers={"tenant": "b"})
+    done = await app.dead.edit("dead", name_of(twin), headers={"tenant": "b"})
     [sent] = await orders.driver.receive(orders.spec.name, 5, 5.0)
     assert (sent.id, sent.body, sent.headers["tenant"], done.edited_from) == (done.id, b'{"n":7}', "b", "m-1")
-    assert await app.redrive("dead", ids=[name_of(twin)]) == 0
-    assert await app.redrive("dead", ids=["m-1"]) == 1
+    assert await app.dead.redrive("dead", ids=[name_of(twin)]) == 0
+    assert await app.dead.redrive("dead", ids=["m-1"]) == 1
     [back] = await orders.driver.receive(orders.spec.name, 5, 5.0)
     assert (back.id, back.body, back.headers["tenant"]) == ("m-1", b'{"n":1}', "a")

@@ -69,7 +69,7 @@ async def test_code_that_publishes_with_priority(driver: str, tmp_path: Path) ->
     async with app:
         for priority in (1, 9):
             assert await app.call("app:send", priority)
-        queue = app.live_queue("app:tasks")
+        queue = app._runtime.queue("app:tasks")
         first: list[Received] = []
         async with asyncio.timeout(60):
             while not first:
@@ -131,8 +131,8 @@ async def test_the_seed(driver: str, tmp_path: Path, caplog: pytest.LogCaptureFi
             await app.publish(tasks, {"id": "task-2", "failures": 2})
             await app.call("app.queue:publisher", {"size": 3})
             await until(lambda: len(seen) >= 5, "five deliveries")
-            assert app.assembly is not None
-            (consumer,) = app.assembly.consumers.values()
+            assert app._runtime.assembly is not None
+            (consumer,) = app._runtime.assembly.consumers.values()
             await until(lambda: consumer.now.held == 0, "the last settlement")
         assert sorted(seen) == [("task-1", 1), ("task-123", 1), ("task-2", 1), ("task-2", 2), ("task-2", 3)]
         assert consumer.metrics.acked == 3
@@ -145,8 +145,8 @@ async def survey(overrides: list[str], paths: list[str]) -> dict[str, Any]:
     app = App.load(EXAMPLES / "survey", overrides=[*overrides, "survey:files:retry.initial_delay=50ms"])
     async with app.worker():
         await app.queue("survey:files").publish_many(paths)
-        assert app.assembly is not None
-        parser, tallier = (app.assembly.consumers[f"survey:{name}"] for name in ("parser", "tallier"))
+        assert app._runtime.assembly is not None
+        parser, tallier = (app._runtime.assembly.consumers[f"survey:{name}"] for name in ("parser", "tallier"))
         await until(lambda: parser.metrics.acked + parser.metrics.dead_lettered == len(paths), "all files")
         await until(lambda: tallier.metrics.acked == parser.metrics.acked, "all findings")
         await until(lambda: parser.now.held == tallier.now.held == 0, "the last settlements")

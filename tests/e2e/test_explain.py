@@ -31,14 +31,14 @@ async def test_a_driver_tells_what_it_can(driver: str, tmp_path: Path) -> None:
     (tmp_path / "_index.yaml").write_text(PROJECT % f"mails_{uuid4().hex[:8]}")
     async with App.load(tmp_path, overrides=overrides(driver, "app:driver", tmp_path)) as app:
         job = await app.publish("mails", 1)
-        can = app.live_queue("mails").driver.capabilities
-        found = await app.explain("mails", job.id)
+        can = app._runtime.queue("mails").driver.capabilities
+        found = await app.jobs.explain("mails", job.id)
         codes = [cause.code for cause in found.causes]
         assert (found.found, codes[0]) == (
             (True, "no worker" if can.has("store") else "workers unknown") if can.has("peek") else (None, "cannot look")
         )
         assert codes[-1] == ("no worker" if can.has("store") else "workers unknown")
-        await app.live_queue("mails").delete()
+        await app._runtime.queue("mails").delete()
 
 
 DYING = """
@@ -70,7 +70,7 @@ async def test_a_dead_letter_is_no_settled_message(driver: str, tmp_path: Path) 
         codes: list[str] = []
         async with asyncio.timeout(60):
             while not {"dead", "settled"} & set(codes):
-                codes = [cause.code for cause in (await app.explain("mails", job.id)).causes]
+                codes = [cause.code for cause in (await app.jobs.explain("mails", job.id)).causes]
                 await asyncio.sleep(0.01)
         assert codes == ["dead"]
 
@@ -89,7 +89,7 @@ async def test_each_cause_on_sqlite(tmp_path: Path) -> None:
             raise ValueError("less than nothing")
 
     async def first(id: str) -> str:
-        return (await app.explain(None, id)).causes[0].code
+        return (await app.jobs.explain(None, id)).causes[0].code
 
     async with app:
         await alone.publish(1, id="alone")
@@ -98,9 +98,9 @@ async def test_each_cause_on_sqlite(tmp_path: Path) -> None:
         assert [await first(id) for id in ("alone", "later", "bad", "no")] == [
             "no consumer", "delayed", "no worker", "no such message",
         ]  # fmt: skip
-        await app.pause("jobs", "1h", reason="test")
+        await app.workers.pause("jobs", "1h", reason="test")
         assert await first("bad") == "paused"
-        await app.resume("jobs")
+        await app.workers.resume("jobs")
         async with app.worker():
             async with asyncio.timeout(20):
                 await runs.wait()
@@ -115,7 +115,7 @@ async def test_each_cause_on_sqlite(tmp_path: Path) -> None:
                     await asyncio.sleep(0.01)
     async with app:
         assert await first("bad") == "dead"
-        await app.cancel("later", queue="jobs")
+        await app.jobs.cancel("later", queue="jobs")
         assert await first("later") == "cancelled"
 
 

@@ -22,7 +22,7 @@ async def told(app: App, id: str, *codes: str) -> list[Cause]:
     try:
         async with asyncio.timeout(20):
             while [cause.code for cause in found] != list(codes):
-                found = (await app.explain("jobs", id)).causes
+                found = (await app.jobs.explain("jobs", id)).causes
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"{found} instead of {codes}") from None
@@ -54,7 +54,7 @@ async def test_denied_by_a_policy(tmp_path: Path) -> None:
     folder = project(tmp_path, driver="sqlite", security=SECURITY.replace('":secret"', '":tasks"'))
     async with App.load(folder) as app:
         await app.publish("app.queue:tasks", {}, id="m")
-        found = await app.explain(None, "m")
+        found = await app.jobs.explain(None, "m")
     assert [cause.code for cause in found.causes] == ["denied", "no worker"]
     assert "app:worker may not consume from queue app.queue:tasks: policy 'app.security:no_sec" in found.causes[0].text
 
@@ -85,7 +85,7 @@ async def test_the_limit_of_a_lane_is_first_only_where_nothing_else_is(tmp_path:
         await held.publish("first", "second", "third", headers={"tenant": "acme"})
         [lane] = await told(app, "second", "lane limit")
         await told(app, "third", "behind", "lane limit")
-        await app.pause("jobs", reason="test")
+        await app.workers.pause("jobs", reason="test")
         await told(app, "second", "paused", "lane limit")
         held.may_end.set()
     assert "1 at once for each header.tenant: the broker does not show how much of 'acme' is used" in lane.text
@@ -123,6 +123,6 @@ async def test_too_deep(tmp_path: Path) -> None:
         for _ in range(DEEPEST // 1000):
             await jobs.publish_many(range(1000))
         await jobs.publish(1, id="last")
-        found = await app.explain("jobs", "last")
+        found = await app.jobs.explain("jobs", "last")
     assert (found.found, [cause.code for cause in found.causes]) == (True, ["waiting", "no consumer"])
     assert f"it is waiting, behind the first {DEEPEST:,} that wait; {DEEPEST + 1} ready" in found.causes[0].text

@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 
 from tasuki import App
+from tasuki.app.app import reader_of
 from tasuki.app.handle import QueueHandle
-from tasuki.desk.site import reader_of
 from tasuki.errors import HandlerError, UnsupportedError
 from tasuki.message import new_id
 from tests.support.brokers.everywhere import DRIVERS, overrides
@@ -74,7 +74,7 @@ class Work:
 def counted(app: App, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The requests that an app makes to its store and its broker from now on."""
     made: list[str] = []
-    live = app.live_assembly()
+    live = app._runtime.live()
     state = live.state_of("app:jobs")
     assert state is not None
     verbs = [(state.opened, ("get", "list", "put", "time")), (live.queue("app:jobs").driver, DRIVER_VERBS)]
@@ -109,7 +109,7 @@ async def test_every_message_has_its_status_from_any_process_in_two_requests(
 
     async def status(id: str) -> str:
         before = len(made)
-        found = await reader.job(id, queue="jobs").status()
+        found = await reader.jobs.get(id, queue="jobs").status()
         assert len(made) - before <= 2, made[before:]
         return found
 
@@ -120,21 +120,21 @@ async def test_every_message_has_its_status_from_any_process_in_two_requests(
         fetched = await publisher.publish("jobs", "fail")
         late = await publisher.publish("jobs", "late", delay=LATER)
         for start in range(0, 1100, 100):
-            await publisher.live_queue("jobs").publish_many(range(start, start + 100))
+            await publisher._runtime.queue("jobs").publish_many(range(start, start + 100))
         last = await publisher.publish("jobs", "last")
-        held = worker.live_assembly().consumers["app:work"]
+        held = worker._runtime.live().consumers["app:work"]
         await until(lambda: held.now.buffered)
-        await reader.job(first.id, queue="jobs").status()  # opens the store
+        await reader.jobs.get(first.id, queue="jobs").status()  # opens the store
         made = counted(reader, monkeypatch)
         assert await status(first.id) == "running"
         assert [await status(job.id) for job in (fetched, last)] == ["waiting", "waiting"]
         assert await status(late.id) == "delayed"
         assert await status(new_id()) == "unknown"
         work.gate.set()
-        assert await reader.job(first.id, queue="jobs").result("60s") == "one"
+        assert await reader.jobs.get(first.id, queue="jobs").result("60s") == "one"
         assert await status(first.id) == "done"
         with pytest.raises(HandlerError, match="boom"):
-            await reader.job(fetched.id, queue="jobs").result("60s")
+            await reader.jobs.get(fetched.id, queue="jobs").result("60s")
         await until(lambda: held.now.held == 0)
         assert await status(fetched.id) == "dead"
         assert await late.cancel() in ("waiting", "requested")
@@ -151,12 +151,12 @@ async def test_a_redriven_message_waits_again_and_a_purged_one_is_unknown(
         job = await app.publish("jobs", "fail")
         with pytest.raises(HandlerError, match="boom"):
             await job.result("60s")
-        consumer = app.live_assembly().consumers["app:work"]
-        await app.pause("jobs")
+        consumer = app._runtime.live().consumers["app:work"]
+        await app.workers.pause("jobs")
         await until(lambda: consumer.now.pause is not None and consumer.now.held == 0)
-        assert await app.redrive("dead") == 1
+        assert await app.dead.redrive("dead") == 1
         assert await job.status() == "waiting"
-        other, queue = await app.publish("jobs", "one"), app.live_queue("jobs")
+        other, queue = await app.publish("jobs", "one"), app._runtime.queue("jobs")
         if queue.driver.capabilities.has("purge"):
             await queue.purge()
             assert await other.status() == "unknown"
@@ -171,12 +171,12 @@ async def test_without_results_it_is_told_what_the_broker_and_the_workers_know(
         running = await app.publish("jobs", "one")
         await until(lambda: work.started)
         fetched = await app.publish("jobs", "two")
-        await until(lambda: app.live_assembly().consumers["app:work"].now.buffered)
+        await until(lambda: app._runtime.live().consumers["app:work"].now.buffered)
         late = await app.publish("jobs", "late", delay=LATER)
         assert (await running.status(), await fetched.status()) == ("running", "waiting")
         if driver in LOCATING:
             assert await late.status() == "delayed"
-            assert await app.job("never", queue="jobs").status() == "unknown"
+            assert await app.jobs.get("never", queue="jobs").status() == "unknown"
         elif driver not in ("redis", "valkey"):
             with pytest.raises(UnsupportedError, match=r"write result: 1h at the queue"):
                 await late.status()
@@ -193,15 +193,15 @@ async def test_no_message_of_a_live_worker_is_blamed_for_another_one(driver: str
         await app.publish("jobs", "one")
         await until(lambda: work.started)
         fetched = await app.publish("jobs", "two")
-        await until(lambda: app.live_assembly().consumers["app:work"].now.buffered)
-        never = await app.explain("jobs", "never")
+        await until(lambda: app._runtime.live().consumers["app:work"].now.buffered)
+        never = await app.jobs.explain("jobs", "never")
         assert (never.found, [cause.code for cause in never.causes]) == (False, ["no such message"])
         desk = reader_of(app)  # the app that the desk of this process reads with
         if driver != "memory":
             async with desk:
-                held = await desk.explain("jobs", fetched.id)
+                held = await desk.jobs.explain("jobs", fetched.id)
                 assert (held.found, held.causes[0].code) == (True, "prefetched")
-                assert (await desk.explain("jobs", "never")).found is False
+                assert (await desk.jobs.explain("jobs", "never")).found is False
         work.gate.set()
 
 
@@ -211,12 +211,12 @@ async def test_publishing_writes_a_record_only_where_the_broker_cannot_locate(
 ) -> None:
     app = make(result=result)
     async with app:
-        state = app.live_assembly().state_of("app:jobs")
+        state = app._runtime.live().state_of("app:jobs")
         assert state is not None
         await state.store()
         made = counted(app, monkeypatch)
         await app.publish("jobs", "one")
-        await app.live_queue("jobs").publish_many(["two", "three"])
+        await app._runtime.queue("jobs").publish_many(["two", "three"])
         assert made == ["put"] * (3 if result and driver not in LOCATING else 0)
 
 
@@ -239,11 +239,11 @@ async def test_a_message_that_waits_for_its_next_attempt_is_delayed_and_explain_
     async with app.worker():
         job = await app.publish("slow", "one")
         await until(lambda: failures)
-        await until(lambda: app.live_assembly().consumers["app:failing"].now.held == 0)
-        able = app.live_queue("slow").driver.capabilities
+        await until(lambda: app._runtime.live().consumers["app:failing"].now.held == 0)
+        able = app._runtime.queue("slow").driver.capabilities
         if able.has("transfer"):
             assert await job.status() == "delayed"
-            cause = (await app.explain("slow", job.id)).causes[0]
+            cause = (await app.jobs.explain("slow", job.id)).causes[0]
             assert cause.code == "delayed"
             expected = r"waits for its next attempt at \S+Z, in (4m\d\ds|5m); last: .*boom"
             assert re.search(expected, cause.text), cause.text

@@ -111,7 +111,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 
 async def put(app: App, queue: str, row: Hostile, body: bytes, *, id: str, times: int = 1) -> None:
     """Straight into the broker, as another program would do it; the first one has this id."""
-    live = app.live_queue(f"app:{queue}")
+    live = app._runtime.queue(f"app:{queue}")
     for number in range(times):
         message = Outgoing(f"{id}{number or ''}", body, {"content_type": row.type, **row.headers})
         assert not any(await live.driver.publish(live.spec.name, [message]) or ())
@@ -147,14 +147,14 @@ async def test_a_hostile_body_costs_little_and_delays_no_other_consumer(
     row: Hostile, app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = row.make()
-    dead = app.live_queue("app:dead")
+    dead = app._runtime.queue("app:dead")
     for queue, reason in zip(("lua", "python"), row.reasons, strict=True):
         ids: list[str] = []
 
         async def handle(id: str, queue: str = queue, ids: list[str] = ids) -> None:
             ids.append(f"{queue}-{id}")
             await put(app, queue, row, body, id=ids[-1])
-            await asyncio.wait_for(until_empty(lambda: app.assembly), 60)
+            await asyncio.wait_for(until_empty(lambda: app._runtime.assembly), 60)
 
         await costs_at_most(handle, monkeypatch, seconds=MOST_HANDLED, late=MOST_LATE)
         found = [letter.headers["x_dead_letter_reason"] for letter in await dead.peek() if letter.id in ids]
@@ -178,10 +178,10 @@ async def test_many_bombs_at_once_cost_no_more_than_one(app: App, monkeypatch: p
         runs.append(id)
         await put(app, "lua", row, body, id=f"lua-{id}", times=8)
         await put(app, "python", row, body, id=f"python-{id}", times=8)
-        await asyncio.wait_for(until_empty(lambda: app.assembly), 60)
+        await asyncio.wait_for(until_empty(lambda: app._runtime.assembly), 60)
 
     await costs_at_most(handle, monkeypatch, seconds=MOST_HANDLED, late=MOST_LATE)
-    assert (await app.live_queue("app:dead").depth()).ready == 16 * len(runs)
+    assert (await app._runtime.queue("app:dead").depth()).ready == 16 * len(runs)
     await put(app, "shown", row, body, id="shown", times=50)
 
     async def show(_: str) -> None:

@@ -112,10 +112,10 @@ async def test_a_hostile_script_costs_only_its_own_message(
         await tasks.publish({"good": True})
         await tasks.publish({"good": False}, id="hostile")
         await tasks.publish({"good": True}, delay="20ms", publish_timeout=120)  # the script may hold up the loop by now
-        assert app.assembly is not None
-        await until_empty(lambda: app.assembly)
+        assert app._runtime.assembly is not None
+        await until_empty(lambda: app._runtime.assembly)
         (dead,) = await app.queue("dead").peek()
-        consumer = app.assembly.consumers["app:consumer"]
+        consumer = app._runtime.assembly.consumers["app:consumer"]
         assert consumer.metrics.acked == 2, "the good messages"
         assert consumer.metrics.dead_lettered == 1
         assert consumer.metrics.nacked == 1, "nacked once, dead-lettered at the second attempt"

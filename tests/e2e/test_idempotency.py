@@ -20,7 +20,7 @@ def consumer_of(site: Site) -> str:
 
 async def forget_record(site: Site, key: str) -> None:
     """As if the worker had died between the commit and the record of its end."""
-    state = site.app.assembly.state_of("app:jobs")  # type: ignore[union-attr]
+    state = site.app._runtime.assembly.state_of("app:jobs")  # type: ignore[union-attr]
     assert state is not None
     assert await (await state.store()).delete(f"once/{consumer_of(site)}/{key}")
 
@@ -100,7 +100,7 @@ async def test_a_key_that_an_open_transaction_holds_postpones(site: Site) -> Non
             await site.add(tx, body)
 
     async with site.worker():
-        driver = site.app.live_queue("jobs").driver
+        driver = site.app._runtime.queue("jobs").driver
         async with driver.transaction() as connection:
             assert await driver.claim_within(connection, consumer_of(site), "x", 60.0) is None
             await site.jobs.publish("a", {"order": "x"})
@@ -148,5 +148,5 @@ entries:
     app: Any = App.load(tmp_path)
     async with app.worker():
         jobs = [await app.publish("app:jobs", {"order": {"id": number % 2}}) for number in range(4)]
-        results = [await app.job(job.id, queue="app:jobs").result() for job in jobs]
+        results = [await app.jobs.get(job.id, queue="app:jobs").result() for job in jobs]
     assert sorted(results) == [1, 1, 2, 2]

@@ -30,7 +30,7 @@ class Site:
         )
 
     async def store(self) -> Any:
-        state = self.app.assembly.state_of("app:jobs")  # type: ignore[union-attr]
+        state = self.app._runtime.assembly.state_of("app:jobs")  # type: ignore[union-attr]
         assert state is not None
         return await state.store()
 
@@ -97,7 +97,7 @@ async def put_running(site: Site, key: str, message: str) -> None:
 
 
 async def test_work_is_recorded_although_its_claim_has_ended(site: Site) -> None:
-    """The store was away, or the handler blocked its event loop, for as long as the claim lasted."""
+    """The store was unavailable, or the handler blocked its event loop, for as long as the claim lasted."""
     seen: list[str] = []
 
     @site.jobs.consumer(idempotency="header.order")

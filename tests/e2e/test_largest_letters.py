@@ -61,7 +61,7 @@ async def test_the_largest_message_has_a_dead_letter(address: list[str], tmp_pat
         async with asyncio.timeout(60):
             got: list[Received] = []
             while not got:
-                got = await app.live_queue("dead").driver.receive(f"{name}_dead", 1, 5.0)
+                got = await app._runtime.queue("dead").driver.receive(f"{name}_dead", 1, 5.0)
     assert size > MIB - 10_000
     assert (got[0].id, len(got[0].body)) == ("largest", size + 2)
     assert "error" in str(got[0].headers["x_left_out"])

@@ -122,10 +122,10 @@ async def test_a_redrive_says_what_the_limit_of_its_queue_holds_back(
     async with App.load(folder, overrides=[*overrides(driver, "app:driver", folder), *renamed(*QUEUES)]) as app:
         await app.queue("app:dead").publish_many(list(range(5)))
         if (moved := 2 if driver.replace("valkey", "redis") in LANES else 5) == 5:
-            assert await app.redrive("app:dead", to="app:tasks") == 5
+            assert await app.dead.redrive("app:dead", to="app:tasks") == 5
         else:
             with pytest.raises(HeldBackError, match="hands out no more messages now: 2 sent back, 3 left"):
-                await app.redrive("app:dead", to="app:tasks")
+                await app.dead.redrive("app:dead", to="app:tasks")
         for queue, number in zip(QUEUES, (moved, 5 - moved), strict=True):
             assert (await app.queue(queue).depth()).ready == number
 

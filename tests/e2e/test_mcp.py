@@ -91,7 +91,7 @@ async def test_an_installation_is_read_and_changed(driver: str, mode: str, tmp_p
         for number in range(3):
             await app.publish("mails", {"say": HOSTILE, "password": "hunter2", "n": number}, {"tenant": HOSTILE})
         headers = {"x_original_queue": "app:mails", "x_last_error": f"ValueError: {HOSTILE}"}
-        assert not any(await app.live_queue("dead").forward([Outgoing("1", b"{}", dict(headers))]))
+        assert not any(await app._runtime.queue("dead").forward([Outgoing("1", b"{}", dict(headers))]))
 
         async with connected(tmp_path, "--actor", "mcp:kana", "--allow-acts", *options, mode=mode) as call:
             assert (await call("overview"))["totals"]["ready"] == 3
@@ -114,12 +114,12 @@ async def test_an_installation_is_read_and_changed(driver: str, mode: str, tmp_p
             begun = await call("redrive", queue="app:dead", dry=False, rate=0)
             while (await call("batch", batch=begun["batch"]))["state"] == "running":
                 pass
-            assert (await app.live_queue("mails").depth()).ready == 4
-        acts = await acts_of(present(app.assembly))  # others act on the same broker
+            assert (await app._runtime.queue("mails").depth()).ready == 4
+        acts = await acts_of(present(app._runtime.assembly))  # others act on the same broker
         mine = {record.act for record in acts if (record.actor, record.client) == ("mcp:kana", "mcp")}
         assert mine == {"pause", "redrive"}
         for queue in ("mails", "dead"):
-            await app.live_queue(queue).delete()
+            await app._runtime.queue(queue).delete()
 
 
 async def test_reading_changes_nothing(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def move(folder: Path, options: list[str], how: str) -> int:
     async def call() -> int:
         app = App.load(folder, overrides=options)
         async with app:
-            return await app.redrive("old_tasks", to="tasks")
+            return await app.dead.redrive("old_tasks", to="tasks")
 
     return asyncio.run(call())
 
@@ -83,10 +83,10 @@ def move(folder: Path, options: list[str], how: str) -> int:
 async def test_delays_attempts_keys_priorities_and_ttl_go_from_sqlite_to_postgresql(tmp_path: Path, how: str) -> None:
     app, options = load(tmp_path, "sqlite", "postgres")
     async with app:
-        await fill(app.live_queue("old_tasks"), soon=2 * HOUR)
+        await fill(app._runtime.queue("old_tasks"), soon=2 * HOUR)
     assert await asyncio.to_thread(move, tmp_path, options, how) == 7
     async with app:
-        old, new = app.live_queue("old_tasks"), app.live_queue("tasks")
+        old, new = app._runtime.queue("old_tasks"), app._runtime.queue("tasks")
         assert (await old.depth()).ready + ((await old.depth()).delayed or 0) == 0
         shown = {each.id: each for each in await new.peek(20) if isinstance(each, Waiting)}
         first = await new.driver.receive(new.spec.name, 10, 5.0)
@@ -109,11 +109,11 @@ async def test_delays_attempts_keys_and_priorities_go_from_redis_to_rabbitmq(tmp
     """RabbitMQ shows no messages: the ones that are due in an hour do not come, the others come at their time."""
     app, options = load(tmp_path, "redis", "amqp")
     async with app:
-        await fill(app.live_queue("old_tasks"), soon=3.0)
+        await fill(app._runtime.queue("old_tasks"), soon=3.0)
     assert await asyncio.to_thread(move, tmp_path, options, how) == 7
     came: list[Received] = []
     async with app:
-        new = app.live_queue("tasks")
+        new = app._runtime.queue("tasks")
         async with asyncio.timeout(60):
             while not any(each.id == "soon" for each in came):
                 came += await new.driver.receive(new.spec.name, 10, 1.0)

@@ -52,6 +52,6 @@ async def test_they_are_published_handled_and_counted(driver: str, tmp_path: Pat
                 await asyncio.sleep(0.01)
         assert sorted(seen) == [("処理", 1), ("受信", 3), ("送信", 2)]
         async with asyncio.timeout(60):
-            while (depth := await app.live_queue("größe").depth()).ready + (depth.in_flight or 0):
+            while (depth := await app._runtime.queue("größe").depth()).ready + (depth.in_flight or 0):
                 await asyncio.sleep(0.05)
-        assert set(app.live_assembly().consumers) == {"店:処理.consumer", "店:größe.workers"}
+        assert set(app._runtime.live().consumers) == {"店:処理.consumer", "店:größe.workers"}

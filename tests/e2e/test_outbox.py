@@ -54,7 +54,7 @@ async def app(url: str, name: str) -> AsyncIterator[App]:
 
 async def received(app: App, queue: str) -> list[Any]:
     """What can be received at once."""
-    live = app.live_queue(queue)
+    live = app._runtime.queue(queue)
     return [live.decode(message) for message in await live.driver.receive(live.spec.name, 100, 0.0)]
 
 
@@ -193,11 +193,11 @@ def test_synchronous_connections(
         with transaction(address) as connection:
             assert isinstance(app.sync.publish(name, {"n": 1}, connection=connection), Confirmed)
             app.sync.publish_many(name, [2, 3], connection=connection)
-            assert app.sync.info(name)["ready"] == 0
-        assert app.sync.info(name)["ready"] == 3
+            assert app.sync.queue(name).info()["ready"] == 0
+        assert app.sync.queue(name).info()["ready"] == 3
         with pytest.raises(RolledBackError):
             roll_back()
-        assert app.sync.info(name)["ready"] == 3
+        assert app.sync.queue(name).info()["ready"] == 3
     finally:
         app.sync.close()
 
@@ -221,7 +221,7 @@ def test_sync_code_with_an_asynchronous_connection_is_told(url: str, name: str) 
 
 
 async def test_the_commit_wakes_who_waits(app: App, address: str, name: str) -> None:
-    live = app.live_queue(name)
+    live = app._runtime.queue(name)
     waiting = asyncio.create_task(live.driver.receive(live.spec.name, 1, PATIENCE))
     async with of_psycopg(address) as connection:
         await app.queue(name).publish("soon", connection=connection)

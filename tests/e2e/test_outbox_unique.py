@@ -67,7 +67,7 @@ def test_synchronous_connections(
                 name, 2, unique="k", on_conflict="extend", delay="1h", id="b", connection=connection
             )
         assert (later.outcome, later.instead_of) == ("extended", "a")
-        depth = app.sync.info(name)
+        depth = app.sync.queue(name).info()
         assert (depth["ready"], depth["delayed"]) == (0, 1)
     finally:
         app.sync.close()

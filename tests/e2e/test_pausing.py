@@ -62,7 +62,7 @@ class Fleet:
         return asyncio.run(act())
 
     def info(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.act(lambda app: app.live_queue("tasks").info())
+        found: dict[str, Any] = self.act(lambda app: app._runtime.queue("tasks").info())
         return found
 
     def wait_for_ready(self, count: int) -> None:
@@ -71,7 +71,7 @@ class Fleet:
             wait_until(lambda: self.info()["ready"] == count, "the release of prefetched messages")
 
     def publish(self, *bodies: int) -> None:
-        self.act(lambda app: app.live_queue("tasks").publish_many(list(bodies)))
+        self.act(lambda app: app._runtime.queue("tasks").publish_many(list(bodies)))
 
     def noted(self, word: str) -> list[str]:
         return [line for line in notes(self.folder) if line.startswith(word)]
@@ -101,7 +101,7 @@ def test_all_workers_pause_and_go_on_and_nothing_is_lost(fleet: Fleet) -> None:
     fleet.publish(*range(MESSAGES))
     workers = [fleet.worker(), fleet.worker()]
     wait_until(lambda: len(fleet.noted("start")) == 2, "a message in each process")
-    paused = fleet.act(lambda app: app.pause("tasks", reason="429"))
+    paused = fleet.act(lambda app: app.workers.pause("tasks", reason="429"))
     for worker in workers:
         assert time_of(worker, "paused until it is resumed") - paused.at < OBEYED
     fleet.wait_for_ready(MESSAGES - 2)
@@ -115,7 +115,7 @@ def test_all_workers_pause_and_go_on_and_nothing_is_lost(fleet: Fleet) -> None:
     fleet.publish(MESSAGES)
     fleet.wait_for_ready(MESSAGES - 1)
     assert len(fleet.noted("start")) == 2, "nothing is handled while it is paused"
-    fleet.act(lambda app: app.resume("tasks"))
+    fleet.act(lambda app: app.workers.resume("tasks"))
     for worker in workers[1:]:
         worker.wait_for("resumed")
     wait_until(lambda: len(fleet.noted("done")) == MESSAGES + 1, "the rest")
@@ -126,14 +126,14 @@ def test_all_workers_pause_and_go_on_and_nothing_is_lost(fleet: Fleet) -> None:
 def test_a_pause_outlives_all_workers_and_ends_by_itself(fleet: Fleet) -> None:
     fleet.go()
     worker = fleet.worker()
-    fleet.act(lambda app: app.pause("consumer"))
+    fleet.act(lambda app: app.workers.pause("consumer"))
     worker.wait_for("paused until it is resumed")
     worker.kill()
     fleet.publish(1)
     worker = fleet.worker()
     said(worker, "paused until it is resumed")
     assert not fleet.noted("start")
-    paused = fleet.act(lambda app: app.pause("consumer", "2s"))
+    paused = fleet.act(lambda app: app.workers.pause("consumer", "2s"))
     assert paused.until is not None
     assert paused.until <= time_of(worker, '"resumed"') < paused.until + 2 * OBEYED
     wait_until(lambda: fleet.noted("done 1"), "the message")
@@ -141,7 +141,7 @@ def test_a_pause_outlives_all_workers_and_ends_by_itself(fleet: Fleet) -> None:
 
 def test_scaling_without_a_restart_and_for_later_workers(fleet: Fleet) -> None:
     workers = [fleet.worker(), fleet.worker()]
-    scaled = fleet.act(lambda app: app.scale("consumer", 3))
+    scaled = fleet.act(lambda app: app.workers.scale("consumer", 3))
     assert scaled is not None
     for worker in workers:
         assert time_of(worker, "handles 3 messages") - scaled.at < OBEYED
@@ -150,13 +150,13 @@ def test_scaling_without_a_restart_and_for_later_workers(fleet: Fleet) -> None:
     fleet.publish(*range(9 + 9))
     # A worker holds up to 30 messages now, so one process may have them all: three run in each that has any.
     wait_until(lambda: len(fleet.noted("start")) in (3, 6, 9), "three handlers in a process")
-    fleet.act(lambda app: app.scale("consumer", 0))
+    fleet.act(lambda app: app.workers.scale("consumer", 0))
     for worker in workers:
         worker.wait_for("scaled to 0")
     pids = [line.split()[1] for line in fleet.noted("start")]
     assert all(pids.count(pid) == 3 for pid in pids)
     fleet.go()
-    fleet.act(lambda app: app.scale("consumer", None))
+    fleet.act(lambda app: app.workers.scale("consumer", None))
     wait_until(lambda: len(fleet.noted("done")) == 18, "the rest")
 
 

@@ -139,11 +139,11 @@ async def work(body, context: Context):
 async def test_a_reload_changes_the_rights_of_what_runs(tmp_path: Path) -> None:
     folder = project(tmp_path)
     async with App.load(folder).worker() as app:
-        consumer = app._live().consumers["app:worker"]
+        consumer = app._runtime.live().consumers["app:worker"]
         assert not present(consumer.guard).decide("queue.publish.queue", "app.queue:secret").allowed
         write(folder, {"security.yaml": SECURITY.replace("effect: deny", "effect: allow")})
         await app.reload()
-        assert app._live().consumers["app:worker"] is consumer
+        assert app._runtime.live().consumers["app:worker"] is consumer
         assert present(consumer.guard).decide("queue.publish.queue", "app.queue:secret").allowed
         write(
             folder,

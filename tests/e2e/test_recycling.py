@@ -100,8 +100,8 @@ async def test_a_process_of_an_isolated_function_is_replaced_between_messages(tm
         pids: set[int] = set()
         for number in range(8):
             assert await app.call("app:work", number) == number
-            assert app.assembly is not None
-            handler: Any = app.assembly.handlers["app:work"]
+            assert app._runtime.assembly is not None
+            handler: Any = app._runtime.assembly.handlers["app:work"]
             pids.update(handler.processes())
             assert len(handler.processes()) <= 2
         assert len(pids) >= 4

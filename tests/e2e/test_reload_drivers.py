@@ -105,16 +105,16 @@ async def test_a_reload_tells_another_connection_from_another_place(driver: str,
     base = [*overrides(driver, "app:driver", tmp_path), *renamed("app:tasks")]
     async with App.load(tmp_path, overrides=base) as app:
         await app.queue("app:tasks").publish_many(range(5))
-        assert app.assembly is not None
-        before = app.assembly.drivers["app:driver"]
+        assert app._runtime.assembly is not None
+        before = app._runtime.assembly.drivers["app:driver"]
         for change, is_kept in (("lifecycle.stop_timeout=3s", True), (SAME_PLACE[driver], False)):
-            app.overrides = [*base, f"app:driver:{change}"]
+            app._runtime.overrides = [*base, f"app:driver:{change}"]
             await app.reload()
-            assert (app.assembly.drivers["app:driver"] is before) == is_kept
-            assert (await app.live_queue("app:tasks").info())["ready"] == 5
-        app.overrides = [*base, f"app:driver:{ELSEWHERE[driver]}"]
+            assert (app._runtime.assembly.drivers["app:driver"] is before) == is_kept
+            assert (await app._runtime.queue("app:tasks").info())["ready"] == 5
+        app._runtime.overrides = [*base, f"app:driver:{ELSEWHERE[driver]}"]
         with pytest.raises(
             LifecycleError, match=r"driver 'app:driver' cannot be changed .* \(5 in queue 'app:tasks'\)"
         ):
             await app.reload()
-        assert await app.live_queue("app:tasks").purge() == 5
+        assert await app._runtime.queue("app:tasks").purge() == 5

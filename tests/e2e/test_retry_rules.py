@@ -60,7 +60,7 @@ async def dead_letter_of(folder: Path, flavour: str, isolation: str, body: str) 
     text = FILES["_index.yaml"].replace("FLAVOUR", flavour).replace("ISOLATION", isolation)
     async with App.load(write(folder, {**FILES, "_index.yaml": text})).worker() as app:
         await app.publish("app:tasks", body)
-        dead = app.live_queue("app:dead")
+        dead = app._runtime.queue("app:dead")
         while not (letters := await dead.peek()):
             await asyncio.sleep(0.005)
         headers = letters[0].headers

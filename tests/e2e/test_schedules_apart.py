@@ -34,11 +34,11 @@ async def test_a_worker_that_starts_without_one_broker_fires_the_schedules_of_th
     app.entry("gone", "queue.driver.redis", {"url": f"redis://127.0.0.1:{free_port()}", "state": "state"})
     # The queue of the same name on the other broker is another queue.
     app.entry("others", "queue.queue", {"driver": "gone", "queue_name": "beats"})
-    app.schedule("others-beat", "others", every="1s")
+    app.schedules.add("others-beat", "others", every="1s")
     for number in range(UNAVAILABLE):
         app.entry(f"far{number}", "queue.queue", {"driver": "gone"})
-        app.schedule(f"far-beat{number}", f"far{number}", every="1s")
-    app.schedule("beat", beats, every="1s")
+        app.schedules.add(f"far-beat{number}", f"far{number}", every="1s")
+    app.schedules.add("beat", beats, every="1s")
 
     running = asyncio.create_task(app.run(signals=False))
     waiting = asyncio.create_task(enough.wait())

@@ -95,7 +95,7 @@ async def test_publishing_from_lua(app: App, processed: list[dict[str, Any]]) ->
 async def test_the_published_table_arrives_whole(app: App) -> None:
     async with app:
         await app.call("app.queue:publisher", {"size": 3, "names": ["a", "b"]})
-        queue = app.live_queue(TASKS)
+        queue = app._runtime.queue(TASKS)
         (message,) = await queue.peek()
         assert queue.decode(message) == {
             "id": "task-123",
@@ -106,7 +106,7 @@ async def test_the_published_table_arrives_whole(app: App) -> None:
 
 async def test_depends_on_may_name_a_queue(app: App) -> None:
     async with app.worker():
-        states = {id: status.state for id, status in app.supervisor.states().items()}
+        states = {id: status.state for id, status in app._runtime.supervisor.states().items()}
         assert states == {"app.queue:memory_driver": State.RUNNING, "app.queue:task_consumer": State.RUNNING}
 
 
@@ -123,12 +123,12 @@ async def test_four_workers_and_twenty_messages_held(app: App) -> None:
 
     # The consumer as it stands, with a handler that the test holds: declared in code, beside the YAML.
     app = App.load(
-        write(app.root, {"_index.yaml": seed.document(seed.DRIVER, seed.QUEUE, seed.CONSUMER)}),
-        overrides=app.overrides,
+        write(app._runtime.root, {"_index.yaml": seed.document(seed.DRIVER, seed.QUEUE, seed.CONSUMER)}),
+        overrides=app._runtime.overrides,
     )
     app.function("app.queue:task_handler")(wait)
     async with app.worker():
-        await app.live_queue(TASKS).publish_many(list(range(50)))
+        await app._runtime.queue(TASKS).publish_many(list(range(50)))
         await eventually(lambda: running == 4)
         await asyncio.sleep(0.1)  # long enough to take more, if it did
         info = await app.queue(TASKS).info()
@@ -147,15 +147,15 @@ async def test_a_stop_finishes_what_runs_and_hands_back_what_waits(app: App) -> 
         await gate.wait()
         finished.append(body)
 
-    write(app.root, {"_index.yaml": seed.document(seed.DRIVER, seed.QUEUE, seed.CONSUMER)})
-    app = App.load(app.root, overrides=app.overrides)
+    write(app._runtime.root, {"_index.yaml": seed.document(seed.DRIVER, seed.QUEUE, seed.CONSUMER)})
+    app = App.load(app._runtime.root, overrides=app._runtime.overrides)
     app.function("app.queue:task_handler")(wait)
     await app.start()
-    queue = app.live_queue(TASKS)
+    queue = app._runtime.queue(TASKS)
     await queue.publish_many(list(range(10)))
     await started.wait()
     stopping = asyncio.create_task(app.close())
-    await eventually(lambda: app.supervisor.states()["app.queue:task_consumer"].state is State.STOPPING)
+    await eventually(lambda: app._runtime.supervisor.states()["app.queue:task_consumer"].state is State.STOPPING)
     gate.set()
     await stopping
     assert sorted(finished) == [0, 1, 2, 3]

@@ -31,7 +31,7 @@ async def postgres(url: str, name: str) -> AsyncIterator[tuple[Driver, str]]:
     app = App(url)
     app.queue(name)
     async with app:
-        live = app.live_queue(name)
+        live = app._runtime.queue(name)
         yield live.driver, live.spec.name
 
 
@@ -40,7 +40,7 @@ async def sqlite(tmp_path: Path) -> AsyncIterator[tuple[Driver, str]]:
     app = App(f"sqlite:///{tmp_path}/queue.db")
     app.queue("q")
     async with app:
-        live = app.live_queue("q")
+        live = app._runtime.queue("q")
         yield live.driver, live.spec.name
 
 
@@ -169,7 +169,7 @@ async def test_a_claim_that_waits_too_long_is_a_conflict(url: str, name: str) ->
     app = App(PostgreSQL(url, timeout="1s"))
     app.queue(name)
     async with app:
-        driver = app.live_queue(name).driver
+        driver = app._runtime.queue(name).driver
         async with driver.transaction() as first:
             assert await driver.claim_within(first, name, "k", 60.0) is None
             with pytest.raises(ConflictError, match="claimed by another"):
@@ -234,7 +234,7 @@ async def test_other_drivers_refuse() -> None:
     app = App("memory://")
     app.queue("q")
     async with app:
-        live = app.live_queue("q")
+        live = app._runtime.queue("q")
         with pytest.raises(UnsupportedError, match="cannot settle in a transaction"):
             await live.driver.settle_within(object(), live.spec.name, [Ack(1)])
         with pytest.raises(UnsupportedError, match="cannot open a transaction"):

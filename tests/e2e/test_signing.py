@@ -64,18 +64,18 @@ async def test_forged_messages_are_dead_letters_and_stay_so_when_they_are_sent_b
     handled = folder / "handled"
     async with App.load(folder) as app:
         await app.publish("app:tasks", "good")
-        (good,) = await app.live_queue("app:tasks").peek()
+        (good,) = await app._runtime.queue("app:tasks").peek()
     stolen = Outgoing("stolen", b'"stolen"', dict(good.headers))
     await forge(folder, Outgoing("bare", b'"bare"', {}), stolen)
     async with App.load(folder).worker() as app:
-        dead = app.live_queue("app:dead")
+        dead = app._runtime.queue("app:dead")
         while (await dead.depth()).ready < 2 or not handled.exists():
             await asyncio.sleep(0.01)
         assert {(m.id, m.headers["x_dead_letter_reason"]) for m in await dead.peek()} == {
             ("bare", "unsigned"),
             ("stolen", "unsigned"),
         }
-        assert await app.redrive("app:dead") == 2
+        assert await app.dead.redrive("app:dead") == 2
         await eventually(lambda: caplog.text.count("(unsigned)") == 4)
     assert handled.read_text() == "good\n"
     assert SECRET not in caplog.text

@@ -204,7 +204,7 @@ async def test_counters_of_every_language_lose_nothing(app: App, kind: str) -> N
                 *(app.call(f"app:{how}_add", 5) for how in ("async", "plain", "isolated", "lua") for _ in range(2))
             )
         assert await app.store("app:counts").get("n") == 40
-    again = App.load(app.root, overrides=app.overrides)
+    again = App.load(app._runtime.root, overrides=app._runtime.overrides)
     async with again:
         assert await again.store("app:counts").get("n", None) == (None if kind == "memory" else 40)
 

@@ -23,8 +23,8 @@ async def test_strict_denies_by_default(tmp_path: Path) -> None:
         with pytest.raises(PolicyDeniedError, match="not allowed: app:helper"):
             await app.call("app:helper", "x")
         with pytest.raises(PolicyDeniedError):
-            await app.redrive("app.queue:dead")
-        queue = app.live_queue("app.queue:tasks")
+            await app.dead.redrive("app.queue:dead")
+        queue = app._runtime.queue("app.queue:tasks")
         for forbidden in (queue.info, queue.depth, queue.peek, queue.purge):
             with pytest.raises(PolicyDeniedError):
                 await forbidden()
@@ -36,7 +36,7 @@ async def test_the_application_may_have_an_actor_of_its_own(tmp_path: Path) -> N
     folder = project(tmp_path, security=SECURITY + STRICT + APPLICATION)
     async with App.load(folder) as app:
         await app.publish("app.queue:tasks", 1)
-        queue = app.live_queue("app.queue:tasks")
+        queue = app._runtime.queue("app.queue:tasks")
         await queue.publish_many([1, 2])
         assert (await queue.info())["ready"] == 3
         for forbidden in (queue.peek, queue.purge):
@@ -78,14 +78,14 @@ async def test_redriving_needs_both_rights(tmp_path: Path) -> None:
 """
     folder = project(tmp_path, security=SECURITY + STRICT + may.replace("[web]", "[web, not_secret]") + deny)
     async with App.load(folder) as app:
-        assembly = app._live()
+        assembly = app._runtime.live()
         for origin in ("app.queue:secret", "app.queue:dead"):
             await assembly.queue("app.queue:dead").forward([Outgoing(origin, b"1", {"x_original_queue": origin})])
         with pytest.raises(PolicyDeniedError, match="not allowed to publish"):
-            await app.redrive("app.queue:dead")
+            await app.dead.redrive("app.queue:dead")
         assert (await assembly.queue("app.queue:secret").depth()).ready == 0
         assert (await assembly.queue("app.queue:dead").depth()).ready == 2
         with pytest.raises(PolicyDeniedError):
-            await app.redrive("app.queue:dead", to="app.queue:secret")
+            await app.dead.redrive("app.queue:dead", to="app.queue:secret")
         with pytest.raises(PolicyDeniedError, match="not allowed to redrive"):
-            await app.redrive("app.queue:tasks")
+            await app.dead.redrive("app.queue:tasks")

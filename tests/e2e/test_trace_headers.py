@@ -116,7 +116,7 @@ def load(folder: Path, driver: str, names: tuple[str, ...]) -> App:
 
 async def taken(app: App, count: int) -> list[Message]:
     """So many messages of the last queue."""
-    queue, found = app.live_queue("app:end"), list[Message]()
+    queue, found = app._runtime.queue("app:end"), list[Message]()
     async with asyncio.timeout(60):
         while len(found) < count:
             found += await queue.driver.receive(queue.spec.name, count - len(found), 1.0)
@@ -141,7 +141,7 @@ async def test_all_that_a_handler_sends_continues_its_trace(driver: str, tmp_pat
         found = await taken(app, len(PLAIN) + len(stateful) + 3)
         [letter] = [each for each in found if "x_last_error" in each.headers]
         found.remove(letter)
-        bodies = [app.live_queue("app:end").decode(each) for each in found]
+        bodies = [app._runtime.queue("app:end").decode(each) for each in found]
 
     seen = {name: (trace, *names_of(each)) for (name, trace), each in zip(bodies, found, strict=True)}
     expected = dict.fromkeys((*PLAIN, *stateful, "reply"), (PARENT, PARENT, "vendor=1"))
@@ -162,7 +162,7 @@ async def test_no_trace_is_made_up(traceparent: HeaderValue | None, tmp_path: Pa
         for name in PLAIN:
             await publish(app, name, **given)
         found = await taken(app, len(PLAIN))
-        bodies = [app.live_queue("app:end").decode(each) for each in found]
+        bodies = [app._runtime.queue("app:end").decode(each) for each in found]
 
     assert not any({"traceparent", "tracestate"} & each.headers.keys() for each in found)
     assert all(len(body) == 1 or body[1] is None for body in bodies)
@@ -246,7 +246,7 @@ async def test_a_request_and_its_reply_are_of_one_trace() -> None:
     async with app.worker():
         await jobs.publish("x", {"traceparent": PARENT})
         [found] = await taken(app, 1)
-        assert app.live_queue(end).decode(found) == PARENT
+        assert app._runtime.queue(end).decode(found) == PARENT
 
     assert found.headers["traceparent"] == PARENT
 
@@ -259,7 +259,7 @@ async def test_a_hook_continues_the_trace_of_its_message_and_of_no_earlier_one()
     async def handle(body: str) -> None:
         return None
 
-    @app.on_done
+    @app.on.done
     async def done(moment: Moment) -> None:
         await end.publish("done")
 

@@ -40,7 +40,7 @@ async def shop(driver: str, folder: Path, **fields: Any) -> AsyncIterator[tuple[
         "tasks", driver="own", queue_name=f"tasks_{mine}", dead_letter=dead, retry={"initial_delay": "50ms"}
     )
     following = app.queue("next", driver="own", queue_name=f"next_{mine}")
-    app.overrides += overrides(driver, "app:own", folder)
+    app._runtime.overrides += overrides(driver, "app:own", folder)
 
     @tasks.consumer(name="worker")
     async def handle(body: str, context: Context) -> str:
@@ -127,7 +127,7 @@ async def test_a_dead_letter_and_its_redrive_link_to_the_spans_before_them(drive
         last = recorded.named(f"process {TASKS}")[-1]
         assert (trace_of(dead), parent_of(dead), links_of(dead)) == (trace_of(send), id_of(send), [id_of(last)])
 
-        assert await app.redrive("tasks.dead") == 1
+        assert await app.dead.redrive("tasks.dead") == 1
         await recorded.until(*[f"send {DEAD}"] * 2)
 
     back = recorded.named(f"send {TASKS}")[1]
@@ -163,7 +163,7 @@ async def test_nothing_is_recorded_of_a_trace_that_is_not(driver: str, tmp_path:
     async with shop(driver, tmp_path) as (app, recorded):
         own = f"00-{'4b' * 16}-{'0a' * 8}-00"
         await app.publish("tasks", "hand on", {"traceparent": own})
-        metrics = app.live_assembly().consumers
+        metrics = app._runtime.live().consumers
         await recorded.wait(lambda: all(each.metrics.acked for each in metrics.values()))
         assert recorded.names == []
 

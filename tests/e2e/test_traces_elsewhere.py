@@ -118,7 +118,7 @@ async def test_a_process_of_its_own_knows_the_span_of_its_message(method: str, t
         await app.publish("app:start", "x", {"traceparent": PARENT})
         await recorded.until("settle app:start")
         [message] = await app.queue("app:end").peek()
-        seen = app.live_queue("app:end").decode(message)
+        seen = app._runtime.queue("app:end").decode(message)
 
     process, send = recorded.one("process app:start"), recorded.one("send app:end")
     assert seen == [traceparent_of(process), "4b" * 16, id_of(process)]

@@ -80,7 +80,7 @@ async def test_a_batch_in_which_one_was_lost_comes_again_without_it(site: Site) 
     async def handle(bodies: list[str], context: Context) -> None:
         calls.append(bodies)
         if len(calls) == 1:
-            live = site.app.live_queue("jobs")
+            live = site.app._runtime.queue("jobs")
             await live.driver.settle(live.spec.name, [Ack(context.batch[0].message.receipt)])  # type: ignore[union-attr]
         async with context.transaction() as tx:
             for body in bodies:
@@ -178,7 +178,7 @@ async def test_a_message_that_cannot_be_held_for_its_transaction_is_postponed(
             await site.add(tx, body)
 
     async with site.worker():
-        driver = site.app.live_queue("jobs").driver
+        driver = site.app._runtime.queue("jobs").driver
         hold = driver.hold_within
 
         async def hold_or_fail(connection: Any, queue: str, batch: Any, *, settles: bool = True) -> None:
@@ -204,7 +204,7 @@ async def test_a_claim_that_the_database_undoes_postpones(site: Site) -> None:
     async def begun() -> AsyncIterator[Any]:
         async with engine.begin() as connection:
             await connection.execute(sqlalchemy.text("SELECT count(*) FROM pg_class"))
-            driver = site.app.live_queue("jobs").driver
+            driver = site.app._runtime.queue("jobs").driver
             async with driver.transaction() as other:
                 await driver.claim_within(other, consumer_of(site), "x", 60.0)
             yield connection
@@ -349,7 +349,7 @@ async def test_a_transaction_at_repeatable_read_settles_after_a_renewal(site: Si
 
     @site.jobs.consumer
     async def handle(body: str, context: Context) -> None:
-        live = site.app.live_queue("jobs")
+        live = site.app._runtime.queue("jobs")
         async with context.transaction(own) as tx:
             await site.add(tx, body)
             told.append(await tx.connection.fetchval("SHOW transaction_isolation"))

@@ -82,7 +82,7 @@ async def test_what_follows_a_committed_message_comes_once_the_store_is_back(
     async def handle(body: str, context: Context) -> str:
         async with context.transaction() as tx:
             await site.add(tx, body)
-            state = site.app.live_assembly().state_of("app:jobs")
+            state = site.app._runtime.live().state_of("app:jobs")
             assert state is not None
             store = await state.store()
             put = store.put
@@ -199,7 +199,7 @@ async def test_the_members_of_a_batch_that_are_done_are_not_done_again(site: Sit
         await site.until(lambda: _is(ended))
         await site.idle()
         assert await site.effects() == ["a", "b", "c"]
-        assert [await site.app.job(id, queue=site.jobs).result() for id in ids] == [None] * 3
+        assert [await site.app.jobs.get(id, queue=site.jobs).result() for id in ids] == [None] * 3
     assert ended == [[None, None, None]]
     assert seen[0] == ["a", "b", "c"]
 
@@ -249,9 +249,9 @@ async def test_the_job_of_a_member_that_is_cut_off_after_its_commit_waits(site: 
     with pytest.raises(StopTimeoutError):
         await first_life()
     async with site.app:
-        assert await site.app.job(ids[0], queue=site.jobs).status() == "waiting"
+        assert await site.app.jobs.get(ids[0], queue=site.jobs).status() == "waiting"
     async with site.app.worker():
-        assert await site.app.job(ids[0], queue=site.jobs).result() == "done"
+        assert await site.app.jobs.get(ids[0], queue=site.jobs).result() == "done"
         await site.idle()
         assert (await site.effects(), (await site.after.depth()).ready) == (["a"], 1)
 
@@ -261,7 +261,7 @@ async def test_a_member_that_was_lost_commits_nothing(site: Site) -> None:
 
     @site.jobs.consumer
     async def handle(body: str, context: Context) -> None:
-        live = site.app.live_queue("jobs")
+        live = site.app._runtime.queue("jobs")
         await live.driver.settle(live.spec.name, [Ack(context.message.receipt)])  # type: ignore[union-attr]
         try:
             async with context.transaction() as tx:
@@ -318,7 +318,7 @@ async def test_a_member_that_is_stored_twice_in_one_batch_is_not_ended_before_it
     async with site.app:
         await site.prepare()
         await site.app.group([site.jobs.message("a")], then=site.after)
-        live = site.app.live_queue("jobs")
+        live = site.app._runtime.queue("jobs")
         (first,) = await live.driver.peek(live.spec.name, 1)
         await live.driver.publish(live.spec.name, [Outgoing(first.id, first.body, first.headers)])
     async with site.app.worker():

@@ -56,7 +56,7 @@ class Site:
             return [row[0] for row in connection.execute(f"SELECT what FROM {self.name} ORDER BY 1")]
 
     def opened(self) -> Any:
-        return self.app.live_queue("jobs").driver.transaction()
+        return self.app._runtime.queue("jobs").driver.transaction()
 
     async def prepare(self) -> None:
         async with self.opened() as connection:
@@ -107,7 +107,7 @@ async def test_rows_messages_and_the_ack_commit_together(site: Site) -> None:
         await site.idle()
         assert await site.effects() == ["a"]
         assert (await site.after.depth()).ready == 1
-        consumer = next(iter(site.app.assembly.consumers.values()))  # type: ignore[union-attr]
+        consumer = next(iter(site.app._runtime.assembly.consumers.values()))  # type: ignore[union-attr]
         assert (consumer.metrics.acked, consumer.metrics.stale, consumer.metrics.failed) == (1, 0, 0)
         assert consumer.now.held == 0
 
@@ -231,7 +231,7 @@ async def test_who_lost_the_message_commits_nothing(site: Site, caplog: pytest.L
 
     @site.jobs.consumer
     async def handle(body: str, context: Context) -> None:
-        live = site.app.live_queue("jobs")
+        live = site.app._runtime.queue("jobs")
         if not told:  # another one settles it meanwhile
             await live.driver.settle(live.spec.name, [Ack(context.message.receipt)])  # type: ignore[union-attr]
         try:

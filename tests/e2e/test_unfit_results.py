@@ -34,5 +34,5 @@ async def test_a_job_with_a_result_that_cannot_leave_its_process_is_done(tmp_pat
         with pytest.raises(HandlerError, match=r"the result cannot be kept: .*object"):
             await job.result(timeout=20)
         assert await job.status() == "done"
-        (consumer,) = app.live_assembly().consumers.values()
+        (consumer,) = app._runtime.live().consumers.values()
         assert consumer.now.held == 0

@@ -63,7 +63,7 @@ async def test_a_called_function_sleeps(outer: str, inner: str, tmp_path: Path) 
                 await asyncio.sleep(0.01)
             while (await app.queue("app:jobs").info())["message_count"]:
                 await asyncio.sleep(0.01)
-            for handler in app.live_assembly().handlers.values():
+            for handler in app._runtime.live().handlers.values():
                 if isinstance(handler, IsolatedPythonHandler):
                     while any(worker.load for worker in handler._pool._workers):
                         await asyncio.sleep(0.01)

@@ -91,6 +91,6 @@ async def test_a_script_calls_a_function_that_sleeps(outer: str, inner: str, res
                 await asyncio.sleep(0.01)
             while (await app.queue("app:jobs").info())["message_count"]:
                 await asyncio.sleep(0.01)
-            while any(under_way(handler) for handler in app.live_assembly().handlers.values()):
+            while any(under_way(handler) for handler in app._runtime.live().handlers.values()):
                 await asyncio.sleep(0.01)
     assert notes.read_text().splitlines() == ["begins", "begins", "true rested nil"]

@@ -160,7 +160,7 @@ async def test_a_queue_in_memory_hears_of_a_signal_that_another_process_gave(
             while not (await jobs.info())["delayed"]:
                 await asyncio.sleep(0.01)
             topic = topic_of("approved", 7)
-            store = await app.assembly.state_of("app:jobs").store()  # type: ignore[union-attr]
+            store = await app._runtime.assembly.state_of("app:jobs").store()  # type: ignore[union-attr]
             assert await give(store, topic, packed_value(topic, True), "another process")
             await got.wait()
 

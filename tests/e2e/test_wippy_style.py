@@ -107,7 +107,7 @@ ORDER = {"id": "o-1", "lines": [{"price": 3, "count": 2}, {"price": 5, "count": 
 
 async def bodies(app: App, name: str, count: int) -> list[Any]:
     """The bodies of a queue without a consumer, once it holds that many."""
-    queue = app.live_queue(name)
+    queue = app._runtime.queue(name)
     async with asyncio.timeout(60):
         while (await queue.info())["message_count"] < count:
             await asyncio.sleep(0.005)
@@ -116,7 +116,7 @@ async def bodies(app: App, name: str, count: int) -> list[Any]:
 
 async def empty(app: App, name: str) -> None:
     async with asyncio.timeout(60):
-        while (await app.live_queue(name).info())["message_count"]:
+        while (await app._runtime.queue(name).info())["message_count"]:
             await asyncio.sleep(0.005)
 
 

@@ -101,7 +101,7 @@ def test_a_blocked_loop_is_in_the_entry_on_each_driver(driver: str, tmp_path: Pa
         fleet.publish(1)
 
         def health() -> WorkerHealth | None:
-            return next((worker.health for worker in fleet.act(lambda app: app.workers())), None)
+            return next((worker.health for worker in fleet.act(lambda app: app.workers.list())), None)
 
         def is_told() -> WorkerHealth | None:
             found = health()

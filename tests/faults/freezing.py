@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
+import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tasuki.drivers.sqlite.file.locks import turn_file
 
 if TYPE_CHECKING:
     from tests.faults.test_cancel import Start, Workers
@@ -29,14 +34,40 @@ def faults_on(drivers: Sequence[str]) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """A child of this process stands still in the block."""
-    os.kill(pid, signal.SIGSTOP)
+def frozen(pid: int, file: Path | None = None) -> Iterator[None]:
+    """A child of this process stands still in the block.
+
+    Args:
+        file: of SQLite. A process that stands still within a write keeps all others out, so that no other can take
+            over: it is stopped again until it is outside of one.
+    """
     try:
-        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        _stop(pid)
+        while file is not None and _is_locked(file):
+            os.kill(pid, signal.SIGCONT)
+            _stop(pid)
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def _stop(pid: int) -> None:
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+
+
+def _is_locked(file: Path) -> bool:
+    """Whether some process writes the file, or has the turn to."""
+    with (
+        closing(sqlite3.connect(file, timeout=0.0, isolation_level=None)) as connection,
+        open(turn_file(str(file))) as turn,
+    ):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (sqlite3.OperationalError, BlockingIOError):
+            return True
+        return False
 
 
 async def freeze_until(pid: int, is_taken_over: Callable[[], Awaitable[bool]]) -> bool:

@@ -38,7 +38,7 @@ class Watched:
 
     @property
     def looks(self) -> int:
-        return self.app.health_watch.looks
+        return self.app.health.looks
 
     async def until(self, condition: Callable[[dict[str, Any]], bool], what: str) -> tuple[dict[str, Any], float]:
         """Wait for a verdict; with the seconds of observations that it took."""
@@ -46,7 +46,7 @@ class Watched:
         found: dict[str, Any] = {}
         try:
             async with asyncio.timeout(SECONDS):
-                while not condition(found := self.app.health()):
+                while not condition(found := self.app.health.report().as_dict()):
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise AssertionError(f"never {what}: {found}") from None

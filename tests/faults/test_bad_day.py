@@ -151,4 +151,4 @@ async def publish(app: App) -> list[str]:
 
 
 async def depth(app: App, queue: str) -> int:
-    return (await app.live_queue(f"app:{queue}").depth()).message_count
+    return (await app._runtime.queue(f"app:{queue}").depth()).message_count

@@ -56,7 +56,7 @@ async def test_another_process_goes_on_with_a_redrive_that_stands_still(
     options = [*overrides(driver, "app:driver", tmp_path), *renamed("app:jobs", "app:dead")]
     app = App.load(write(tmp_path, {"_index.yaml": PROJECT}), overrides=options)
     async with app:
-        dead = app.live_queue("app:dead")
+        dead = app._runtime.queue("app:dead")
         await bury(app)
         async with redrive(app, tmp_path, options, at) as process:
             if fault == "killed":
@@ -64,20 +64,20 @@ async def test_another_process_goes_on_with_a_redrive_that_stands_still(
                 assert await process.wait() == -signal.SIGKILL
                 id = await taken_over(app)
             else:
-                with frozen(process.pid):
+                with frozen(process.pid, tmp_path / "queue.db" if driver == "sqlite" else None):
                     id = await taken_over(app)
             async with asyncio.timeout(240):
-                batch = await app.batches.wait(id)
+                batch = await app.dead.batches.wait(id)
                 if fault == "frozen":  # it follows the batch to its end
                     assert await process.wait() == 0, (tmp_path / "redrive.log").read_text()
         assert (batch.state, batch.unsure) == ("done", 0)
         assert (await dead.depth()).ready == 0
-        found = await drained(app.live_queue("app:jobs"))
+        found = await drained(app._runtime.queue("app:jobs"))
         assert set(found) == {f"m{n:05}" for n in range(LETTERS)}, "letters were lost"
         if dead.driver.capabilities.has("transfer"):
             assert found.total() == LETTERS, f"some came twice: {found.most_common(3)}"
             assert batch.done == LETTERS
-        for queue in (dead, app.live_queue("app:jobs")):
+        for queue in (dead, app._runtime.queue("app:jobs")):
             await queue.delete()
 
 
@@ -85,7 +85,7 @@ async def bury(app: App) -> None:
     headers: dict[str, Any] = {"x_original_queue": "app:jobs", "x_dead_letter_reason": "rejected", "attempts": 3}
     letters = [Outgoing(f"m{n:05}", b"{}", dict(headers)) for n in range(LETTERS)]
     for start in range(0, LETTERS, 500):
-        assert not any(await app.live_queue("app:dead").forward(letters[start : start + 500]))
+        assert not any(await app._runtime.queue("app:dead").forward(letters[start : start + 500]))
 
 
 @asynccontextmanager
@@ -97,7 +97,7 @@ async def redrive(app: App, folder: Path, options: list[str], at: int) -> AsyncI
             *command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
         )
     try:
-        while (await app.live_queue("app:dead").depth()).ready > LETTERS - at:
+        while (await app._runtime.queue("app:dead").depth()).ready > LETTERS - at:
             assert process.returncode is None, (folder / "redrive.log").read_text()
             await asyncio.sleep(0.01)
         yield process
@@ -108,11 +108,11 @@ async def redrive(app: App, folder: Path, options: list[str], at: int) -> AsyncI
 
 async def taken_over(app: App) -> str:
     """Let this process go on with the newest batch, once the lease of the other one is over; returns its id."""
-    batch = (await app.batches.list())[0]  # other tests began theirs on the same broker
+    batch = (await app.dead.batches.list())[0]  # other tests began theirs on the same broker
     assert batch.state == "running"
     assert batch.done < LETTERS
-    await app.batches.resume(batch.id)
+    await app.dead.batches.resume(batch.id)
     async with asyncio.timeout(120):
-        while (await app.batches.get(batch.id)).runner == batch.runner:
+        while (await app.dead.batches.get(batch.id)).runner == batch.runner:
             await asyncio.sleep(0.1)
     return batch.id

@@ -147,7 +147,7 @@ async def test_a_cancelled_message_never_starts_again(driver: str, tmp_path: Pat
 
         async def cancel_some() -> None:
             for id in left:
-                returned[id] = (await app.cancel(id, queue="app:tasks"), time.monotonic())
+                returned[id] = (await app.jobs.cancel(id, queue="app:tasks"), time.monotonic())
 
         for _ in range(WORKERS):
             workers.start()
@@ -181,7 +181,7 @@ async def test_twenty_thousand_at_once(driver: str, tmp_path: Path) -> None:
             workers.start()
         await workers.wait_for_more(10)
         workers.kill(workers.running[0])
-        found = await app.cancel_many(ids, queue="app:tasks")
+        found = await app.jobs.cancel_many(ids, queue="app:tasks")
         at = time.monotonic()
         assert found.waiting + found.running + found.not_found == MANY
         assert found.waiting > MANY / 2

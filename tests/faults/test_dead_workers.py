@@ -123,8 +123,8 @@ class Site:
 
     async def now(self) -> float:
         """The broker's clock; this machine's, which the broker is on, where it tells none."""
-        assert self.app.assembly is not None
-        told = await self.app.assembly.drivers["app:driver"].time()
+        assert self.app._runtime.assembly is not None
+        told = await self.app._runtime.assembly.drivers["app:driver"].time()
         return time.time() if told is None else told
 
     def close(self) -> None:

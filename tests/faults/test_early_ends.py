@@ -76,9 +76,9 @@ class Life:
 
     async def run(self) -> None:
         async with self.app.worker():
-            state = self.app.live_assembly().state_of("app:jobs")
+            state = self.app._runtime.live().state_of("app:jobs")
             assert state is not None
-            for target, verbs in ((self.app.live_queue("jobs").driver, DRIVER), (await state.store(), STORE)):
+            for target, verbs in ((self.app._runtime.queue("jobs").driver, DRIVER), (await state.store(), STORE)):
                 for verb in verbs:
                     setattr(target, verb, self.watched(getattr(target, verb)))
             async with asyncio.timeout(60):
@@ -106,7 +106,7 @@ def begin(folder: Path) -> None:
         async with life.app:
             members = [life.jobs.message(f"m{number}") for number in range(MEMBERS)]
             await life.app.group(members, then=life.after, on_error=life.after, id="g")
-            async with life.app.live_queue("jobs").driver.transaction() as connection:
+            async with life.app._runtime.queue("jobs").driver.transaction() as connection:
                 connection.execute("CREATE TABLE effects (what text PRIMARY KEY)")
 
     asyncio.run(run())
@@ -116,7 +116,7 @@ async def followed(folder: Path) -> tuple[list[tuple[str, Any]], int]:
     """What has followed the group, and how many dead letters there are."""
     life = Life(folder, "", 0)
     async with life.app:
-        live = life.app.live_queue("after")
+        live = life.app._runtime.queue("after")
         got = await live.driver.receive("after", 100, 0.0)
         return [(each.id, live.decode(each)) for each in got], (await life.dead.depth()).ready
 

@@ -61,7 +61,9 @@ async def test_groups_of_handlers_while_workers_are_killed(
         for _ in range(2):
             workers.start()
         for _ in range(KILLS):
-            for result in await app.live_queue("app:tasks").publish_many(list(range(published, published + GROUPS))):
+            for result in await app._runtime.queue("app:tasks").publish_many(
+                list(range(published, published + GROUPS))
+            ):
                 assert result.id
             published += GROUPS
             await workers.wait_for_more(dice.randint(1, GROUPS * (MEMBERS + 2)))

@@ -75,7 +75,7 @@ async def test_groups_whose_members_commit_while_workers_are_killed(
 ) -> None:
     monkeypatch.setattr(cancel, "HANDLER", IN_TRANSACTION)
     async with cancel.place_on("postgres", tmp_path) as (app, workers):
-        driver: Any = app.live_queue("app:tasks").driver
+        driver: Any = app._runtime.queue("app:tasks").driver
         async with driver.transaction() as connection:
             await connection.execute("DROP TABLE IF EXISTS group_effects; CREATE TABLE group_effects (what integer)")
         groups = await _killed(app, workers)

@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(240)]
 NETWORKED = [driver for driver in DRIVERS if driver not in ("memory", "sqlite")]
 LEASED = [driver for driver in DRIVERS if driver != "memory"]
 KNOWS = {"nats", "amqp"}
-"""Their drivers end a connection that answers nothing themselves, and so know that the broker is away."""
+"""Their drivers end a connection that answers nothing themselves, and so know that the broker is unavailable."""
 MAY_KNOW = {*KNOWS, "postgres"}
-"""Its receive may time out before the health notices the silence, which then says that the broker is away."""
+"""Its receive may time out before the health notices the silence, which then says that the broker is unavailable."""
 
 
 @pytest.mark.parametrize("driver", NETWORKED)
@@ -65,7 +65,7 @@ async def test_a_consumer_that_has_silently_gone(
 
     with proxied(driver, tmp_path) as (changes, _):
         async with worker(changes, tmp_path) as worked:
-            consumer = present(worked.app.assembly).consumers["app:work.consumer"]
+            consumer = present(worked.app._runtime.assembly).consumers["app:work.consumer"]
             monkeypatch.setattr(Fetcher, "run", gone)
             controlled = present(consumer.run).controlled
             present(present(controlled)._receiving if controlled else present(consumer.run).fetching).cancel()
@@ -90,7 +90,7 @@ async def test_a_blocked_event_loop(driver: str, tmp_path: Path, caplog: pytest.
         async with worker(changes, tmp_path, block) as worked:
 
             def watch() -> None:
-                while (found := worked.app.health())["live"] and not free.wait(0.05):
+                while (found := worked.app.health.report().as_dict())["live"] and not free.wait(0.05):
                     pass
                 told.append(found)
                 free.set()
@@ -118,7 +118,7 @@ async def test_a_thread_that_renews_no_leases(driver: str, tmp_path: Path) -> No
     with proxied(driver, tmp_path) as (changes, _):
         async with worker(changes, tmp_path, hold) as worked:
             await worked.handled(1)
-            thread = present(worked.app.keeper._thread)
+            thread = present(worked.app._runtime.keeper._thread)
             assert thread.tell(lambda: free.wait(60))
             found = await worked.red()
             assert "leases: no leases are renewed for" in texts(found, "not_live")

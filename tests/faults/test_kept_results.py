@@ -28,7 +28,9 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def of_consumer(app: App) -> tuple[str, str]:
-    (check,) = [each for each in app.health()["checks"] if each["name"] == "consumer app:work.consumer"]
+    (check,) = [
+        each for each in app.health.report().as_dict()["checks"] if each["name"] == "consumer app:work.consumer"
+    ]
     return check["status"], check["text"]
 
 
@@ -53,7 +55,7 @@ async def told_and_healed(
         gate.set()
         await until(lambda: of_consumer(app)[0] == "not_ready")
         assert why in of_consumer(app)[1]
-        assert app.health()["live"]
+        assert app.health.report().as_dict()["live"]
         assert len(handled) < 9
         cure()
         assert [await job.result("60s") for job in found] == list(range(1, 9))

@@ -145,7 +145,7 @@ async def test_a_killer_is_given_up_and_its_neighbors_are_handled(
 
 async def _taken(app: App, queue: str) -> list[Received]:
     """All that is in a queue, received."""
-    target = app.live_queue(queue)
+    target = app._runtime.queue(queue)
     taken: list[Received] = []
     with suppress(TimeoutError):
         async with asyncio.timeout(30):

@@ -144,7 +144,7 @@ async def _work(folder: Path, options: list[str], step: int) -> int:
 
 async def _taken(app: App, queue: str) -> list[tuple[bytes, Mapping[str, object]]]:
     """All that is in a queue, received until nothing comes."""
-    target = app.live_queue(queue)
+    target = app._runtime.queue(queue)
     taken: list[tuple[bytes, Mapping[str, object]]] = []
     while got := await target.driver.receive(target.spec.name, 100, 2.0):
         taken += [(one.body, dict(one.headers)) for one in got]

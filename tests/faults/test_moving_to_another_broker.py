@@ -97,7 +97,7 @@ async def test_three_kills_lose_and_double_nothing(old: str, new: str, tmp_path:
     options += renamed("app:old_tasks", "app:tasks")
     app = App.load(write(tmp_path, PROJECT), overrides=options)
     async with app:
-        await _fill(app.live_queue("old_tasks"), is_shown=new == "postgres")
+        await _fill(app._runtime.queue("old_tasks"), is_shown=new == "postgres")
     command = ["redrive", "old_tasks", "--to", "tasks", "--rate", "0"]
     killed = []
     for step in KILLED_AT[new]:
@@ -106,9 +106,9 @@ async def test_three_kills_lose_and_double_nothing(old: str, new: str, tmp_path:
     assert await _run(tmp_path, options, command, 0) == 0, _log(tmp_path)
     assert set(killed) == {-signal.SIGKILL}, f"{killed}\n{_log(tmp_path)}"
     async with app:
-        depth = await app.live_queue("old_tasks").depth()
+        depth = await app._runtime.queue("old_tasks").depth()
         assert depth.ready + (depth.delayed or 0) + (depth.in_flight or 0) == 0
-        found = await (_shown if new == "postgres" else _taken)(app.live_queue("tasks"))
+        found = await (_shown if new == "postgres" else _taken)(app._runtime.queue("tasks"))
     counts = Counter(id for id, _ in found)
     assert sorted(counts) == [f"{number:05d}" for number in range(MESSAGES)], "some were lost"
     is_exact = new == "postgres" or not IS_CAMPAIGN

@@ -66,8 +66,8 @@ async def publishes(app: App, body: str) -> None:
 
 
 def acked(app: App) -> int:
-    assert app.assembly is not None
-    return app.assembly.consumers["app:worker"].metrics.acked
+    assert app._runtime.assembly is not None
+    return app._runtime.assembly.consumers["app:worker"].metrics.acked
 
 
 @pytest.mark.parametrize("driver", ["amqp", "redis", "postgres", "nats"], indirect=True)  # the emulator of SQS forgets
@@ -77,8 +77,8 @@ async def test_a_worker_that_lost_its_broker_goes_on_when_it_is_back(driver: str
         await app.start()
         await publishes(app, "before")
         await until(lambda: acked(app) == 1, "the first message")
-        assert app.assembly is not None
-        fetcher = present(app.assembly.consumers["app:worker"].run).fetcher
+        assert app._runtime.assembly is not None
+        fetcher = present(app._runtime.assembly.consumers["app:worker"].run).fetcher
         broker.sync()
         await asyncio.to_thread(broker.kill)
         try:
@@ -96,15 +96,15 @@ async def test_a_worker_that_was_started_without_its_broker_begins_when_it_is_th
     await asyncio.to_thread(broker.stop)
     try:
         starting = asyncio.create_task(app.start())
-        await until(lambda: app.supervisor.states().get("app:driver", None) is not None, "the start")
-        await until(lambda: app.supervisor.states()["app:driver"].failures >= 3, "the pauses to grow")
+        await until(lambda: app._runtime.supervisor.states().get("app:driver", None) is not None, "the start")
+        await until(lambda: app._runtime.supervisor.states()["app:driver"].failures >= 3, "the pauses to grow")
         assert not starting.done()
     finally:
         await asyncio.to_thread(broker.start)
-    failures = app.supervisor.states()["app:driver"].failures
+    failures = app._runtime.supervisor.states()["app:driver"].failures
     try:
         await starting
-        assert app.supervisor.states()["app:driver"].failures <= failures + 1, "one more attempt"
+        assert app._runtime.supervisor.states()["app:driver"].failures <= failures + 1, "one more attempt"
         await publishes(app, "first")
         await until(lambda: acked(app) == 1, "the message")
     finally:
@@ -119,7 +119,7 @@ async def test_a_publisher_that_was_opened_without_its_broker_publishes_when_it_
     is_back = False
     try:
         async with app:
-            await until(lambda: app.supervisor.states()["app:driver"].failures >= 3, "the pauses to grow")
+            await until(lambda: app._runtime.supervisor.states()["app:driver"].failures >= 3, "the pauses to grow")
             await asyncio.to_thread(broker.start)
             is_back = True
             await publishes(app, "first")

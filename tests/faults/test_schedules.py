@@ -80,8 +80,8 @@ class Workers:
         self._processes[number].wait()
         self._processes[number] = self._start()
 
-    def freeze(self, number: int) -> AbstractContextManager[None]:
-        return frozen(self._processes[number].pid)
+    def freeze(self, number: int, file: Path | None) -> AbstractContextManager[None]:
+        return frozen(self._processes[number].pid, file)
 
     def log(self) -> str:
         return (self._folder / "worker.log").read_text(errors="replace")[-5000:]
@@ -113,6 +113,7 @@ async def test_every_tick_is_published_while_workers_are_killed_or_frozen(
         options.append("app:driver:state=state")
     if driver == "nats":
         options.append("app:ticks:dedup_window=10m")  # a busy machine may need a minute until the next worker fires
+    files = {"sqlite": tmp_path / "queue.db"} | dict.fromkeys(STATELESS, tmp_path / "other.db")
     app = App.load(write(tmp_path, PROJECT), overrides=options)
     workers = Workers(tmp_path, options)
     async with app, workers.running():
@@ -123,7 +124,7 @@ async def test_every_tick_is_published_while_workers_are_killed_or_frozen(
                 workers.kill_one()
                 await ticks.wait_for(len(ticks.seen) + 1)
                 continue
-            with workers.freeze(number % WORKERS):
+            with workers.freeze(number % WORKERS, files.get(driver)):
                 await ticks.wait_for(len(ticks.seen) + FROZEN)
             await ticks.wait_for(len(ticks.seen) + 2)
     published = ticks.seen
@@ -135,7 +136,7 @@ async def test_every_tick_is_published_while_workers_are_killed_or_frozen(
 
 async def _ticks(app: App, queue: str) -> AsyncIterator[int]:
     """The ticks whose messages arrive, in UTC seconds."""
-    target = app.live_queue(queue)
+    target = app._runtime.queue(queue)
     while True:
         for received in await target.driver.receive(target.spec.name, 10, 1.0):
             await target.driver.settle(target.spec.name, [Ack(received.receipt)])

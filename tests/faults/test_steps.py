@@ -55,7 +55,7 @@ async def test_steps_while_workers_are_killed_or_frozen(
         for _ in range(2):
             workers.start()
         while strikes < KILLS if fault == "killed" else freezes < FREEZES:
-            for result in await app.live_queue("app:tasks").publish_many(list(range(published, published + 30))):
+            for result in await app._runtime.queue("app:tasks").publish_many(list(range(published, published + 30))):
                 assert result.id
             published += 30
             await workers.wait_for_more(40)

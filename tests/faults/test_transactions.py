@@ -78,13 +78,13 @@ class Site:
         self.app = App.load(folder, overrides=changes)
 
     async def execute(self, sql: str) -> list[Any]:
-        async with self.app.live_queue("app:tasks").driver.transaction() as connection:
+        async with self.app._runtime.queue("app:tasks").driver.transaction() as connection:
             if self.is_postgres:
                 return list(await connection.fetch(sql))
             return list(connection.execute(sql))
 
     async def drained(self, queue: str) -> list[str]:
-        live = self.app.live_queue(queue)
+        live = self.app._runtime.queue(queue)
         found: list[str] = []
         while got := await live.driver.receive(live.spec.name, 1000, 0.5):
             found += [live.decode(message) for message in got]
@@ -114,7 +114,7 @@ async def test_each_effect_happens_once(driver: str, has_keys: bool, fault: str,
         while strikes < KILLS if fault == "killed" else freezes < FREEZES:
             bodies = [f"{number}" for number in range(published, published + EACH)]
             twice = [Envelope(body=body, headers={"order": body}) for body in bodies for _ in range(1 + has_keys)]
-            for result in await site.app.live_queue("app:tasks").publish_many(twice):
+            for result in await site.app._runtime.queue("app:tasks").publish_many(twice):
                 assert result.id
             published += EACH
             async with asyncio.timeout(60):

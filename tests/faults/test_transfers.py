@@ -49,7 +49,7 @@ from tasuki.errors import MessageNotFoundError
 async def main(options):
     app = App.load(".", overrides=options)
     async with app:
-        source, target = app.live_queue("app:here"), app.live_queue("app:there")
+        source, target = app._runtime.queue("app:here"), app._runtime.queue("app:there")
         while letters := await source.peek(20):
             transfers = [Transfer(each.id, target.spec.name, Outgoing(each.id, each.body, {})) for each in letters]
             try:
@@ -70,7 +70,7 @@ async def test_a_kill_in_the_middle_loses_and_doubles_nothing(driver: str, tmp_p
     chance = random.Random(driver)
     app = App.load(write(tmp_path, PROJECT), overrides=options)
     async with app:
-        here = app.live_queue("app:here")
+        here = app._runtime.queue("app:here")
         ids = [f"{number:05d}" for number in range(MESSAGES)]
         for start in range(0, MESSAGES, 1000):
             assert not any(await here.forward([Outgoing(id, b"1", {}) for id in ids[start : start + 1000]]))
@@ -99,7 +99,7 @@ def started(folder: Path, options: list[str]) -> Iterator[Process]:
 
 async def _ids(app: App, queue: str) -> list[str]:
     """Of all that waits in a queue; nothing else changes it meanwhile."""
-    source, found = app.live_queue(f"app:{queue}"), list[str]()
+    source, found = app._runtime.queue(f"app:{queue}"), list[str]()
     while page := await source.peek(1000, len(found)):
         found += [message.id for message in page]
     return found

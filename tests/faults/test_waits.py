@@ -101,7 +101,9 @@ async def test_pauses_while_processes_are_killed(driver: str, tmp_path: Path, mo
         for _ in range(2):
             workers.start()
         for _ in range(KILLS):
-            for result in await app.live_queue("app:tasks").publish_many(list(range(published, published + MESSAGES))):
+            for result in await app._runtime.queue("app:tasks").publish_many(
+                list(range(published, published + MESSAGES))
+            ):
                 assert result.id
             first, published = published, published + MESSAGES
             signalling = signal_all(tmp_path, workers.changes, first, published, random.uniform(0.0, 0.05))

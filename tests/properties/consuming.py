@@ -216,7 +216,7 @@ class Simulation:
                 assert consumer.now.held <= most, "prefetch exceeded"
                 driver = consumer.queue.driver
                 assert isinstance(driver, ModelDriver)
-                # Messages that a stop could not release, as the broker was away, stay leased beside the next window.
+                # Messages that a stop could not release, without the broker, stay leased beside the next window.
                 if not driver.dead and not self.world.trouble["settle"]:
                     assert self.broker.held_by(driver) <= most, "prefetch exceeded at the broker"
                 if (run := consumer.run) is not None and not run.stopping and not driver.dead:

@@ -106,7 +106,7 @@ class World:
 
     @property
     def live(self) -> Assembly:
-        return self.app.live_assembly()
+        return self.app._runtime.live()
 
     def note(self, batch: list[Transfer], answers: list[Any]) -> None:
         """Count the transfers that happened."""
@@ -117,7 +117,7 @@ class World:
     async def bury(self) -> None:
         for number in range(self.letters):
             letter = self.dead(Message(f"m{number}", b"{}", {}), f"E{number % 2}: a")
-            assert not any(await self.app.live_queue("dead").forward([letter]))
+            assert not any(await self.app._runtime.queue("dead").forward([letter]))
 
     def dead(self, message: Message, error: str) -> Outgoing:
         now = self.clock.time()
@@ -131,7 +131,7 @@ class World:
             await asyncio.sleep(self.chance.choice((0.01, 0.5, 3.0)))
             for received in await driver.receive(JOBS, self.chance.randint(1, 30), 0.0):
                 if received.id in self.fails:
-                    await self.app.live_queue("dead").forward([self.dead(received, "E0: again")])
+                    await self.app._runtime.queue("dead").forward([self.dead(received, "E0: again")])
                 else:
                     self.handled[received.id] += 1
                 await driver.settle(JOBS, [Ack(received.receipt)])
@@ -148,7 +148,9 @@ class World:
             await asyncio.sleep(self.chance.uniform(0.0, 5.0))
             order = self.chance.choice(("pause", "resume", "cancel", "undo", "pause", "resume"))
             with suppress(BatchStateError):
-                await getattr(self.app.batches, order)(id, **({} if order in ("pause", "cancel") else {"drive": False}))
+                await getattr(self.app.dead.batches, order)(
+                    id, **({} if order in ("pause", "cancel") else {"drive": False})
+                )
                 self.was_ordered.append(order)
 
     async def process(self, id: str) -> None:
@@ -186,15 +188,15 @@ async def live_through(world: World) -> tuple[Batch, list[Message], list[Message
         await world.bury()
         rate = world.chance.choice((0.0, 10.0, 100.0))
         where = world.chance.choice(("", "", 'error startsWith "E0"'))
-        batch = await app.batches.begin(world.act, "dead", where=where, rate=rate, canary=None, drive=False)  # type: ignore[arg-type]
+        batch = await app.dead.batches.begin(world.act, "dead", where=where, rate=rate, canary=None, drive=False)  # type: ignore[arg-type]
         assert batch.total == (world.letters if not where else (world.letters + 1) // 2)
         beside = [world.jump(), world.order(batch.id)] + ([world.consume()] if world.chance.random() < 0.6 else [])
         tasks = [asyncio.ensure_future(work) for work in beside]
         await asyncio.gather(world.process(batch.id), world.process(batch.id))
         await tasks[1]
-        while (batch := await app.batches.get(batch.id)).state in ("paused", "running", "undoing"):
+        while (batch := await app.dead.batches.get(batch.id)).state in ("paused", "running", "undoing"):
             if batch.state == "paused":
-                await app.batches.resume(batch.id, drive=False)
+                await app.dead.batches.resume(batch.id, drive=False)
             await world.process(batch.id)
         for task in tasks:
             task.cancel()

@@ -182,11 +182,11 @@ async def _yesterday(folder: Path) -> None:
 
 
 async def _history(app: App) -> None:
-    assert app.assembly is not None
-    state = app.assembly.state_of("app:mails")
+    assert app._runtime.assembly is not None
+    state = app._runtime.assembly.state_of("app:mails")
     assert state is not None
-    store, this = await state.store(), int(app.clock.time() // 60)
-    names = {each: app.live_queue(each) for each in ("orders", "payments", "mails")}
+    store, this = await state.store(), int(app._runtime.clock.time() // 60)
+    names = {each: app._runtime.queue(each) for each in ("orders", "payments", "mails")}
     for ago in range(-1, 62):  # also the minute of the pictures, which its processes have not written yet
         wave = 1 + 0.35 * math.sin(ago / 7) + 0.1 * math.sin(ago * 1.7)
         points: dict[str, dict[str, Point]] = {}
@@ -210,8 +210,8 @@ async def _history(app: App) -> None:
 async def _until_letters(folder: Path) -> None:
     """Wait until messages have died, and the rates of a worker are known."""
     app = _app(folder)
-    async with app.reading():
-        while (await app.live_queue("payments.dead").depth()).ready < 13:
+    async with app._runtime.reading():
+        while (await app._runtime.queue("payments.dead").depth()).ready < 13:
             await asyncio.sleep(0.2)
         await asyncio.sleep(8)
     (folder / "bank.away").unlink()

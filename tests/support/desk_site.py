@@ -123,7 +123,7 @@ async def fill(folder: Path) -> None:
     app = App(root=folder)
     for name in ("mails", "reports", "mails.dead", QUEUE.removeprefix("app:"), PURGED.removeprefix("app:")):
         app.queue(name)
-    async with app.reading():
+    async with app._runtime.reading():
         for text in HOSTILE:
             await app.publish(QUEUE, {"text": text, text[:40]: 1}, {"tenant": text, "message_type": text[:200]})
             await app.publish("mails", {"to": text})
@@ -134,7 +134,7 @@ async def fill(folder: Path) -> None:
         for number in range(3):
             await app.publish("mails", {"slow": number})
             await app.publish(QUEUE, {"later": number}, delay="2h")
-        while (await app.live_queue("mails.dead").depth()).ready < len(HOSTILE):
+        while (await app._runtime.queue("mails.dead").depth()).ready < len(HOSTILE):
             await asyncio.sleep(0.05)
 
 
@@ -184,7 +184,7 @@ async def _bury(folder: Path) -> None:
         app.queue(name)
     app.queue("billing", dead_letter="billing.dead")
     app.queue("mails", dead_letter="mails.dead")
-    now = app.clock.time()
+    now = app._runtime.clock.time()
     async with app:
         for queue, number, error, place in (
             ("billing", 236, "ConnectError: connection to 10.0.0.7:{n} refused", "pay/bank.py:charge"),
@@ -207,9 +207,9 @@ async def _bury(folder: Path) -> None:
                     **({"x_redriven": 2} if at % 10 == 3 else {}),
                 }  # fmt: skip
                 batch.append(Outgoing(f"{queue[:3]}-{number:03}-{at:04}", body.encode(), headers))
-            assert not any(await app.live_queue(f"{queue}.dead").forward(batch))
-        begun = await app.batches.begin("move", "mails.dead", to="billing", ids=["mai-014-0003"], rate=0)
-        await app.batches.wait(begun.id)
+            assert not any(await app._runtime.queue(f"{queue}.dead").forward(batch))
+        begun = await app.dead.batches.begin("move", "mails.dead", to="billing", ids=["mai-014-0003"], rate=0)
+        await app.dead.batches.wait(begun.id)
 
 
 PAGES_OF_LETTERS = {

@@ -35,8 +35,8 @@ app.queue("four", dead_letter={"queue": "dead", "attempts": 3})  # mistake: a mi
 app.queue("five", driver_options={"amqp": {"queue_typ": "classic"}})  # mistake: a misspelt option of a driver
 app.queue("six", driver_options={"nats": {"replicas": "three"}})  # mistake: a driver's option of another type
 app.queue("seven", Mail("ada"))  # mistake: a body where its type is wanted
-app.worker_pool("pool", [mails], concurency=4)  # mistake: a misspelt field of shared workers
-app.worker_pool("pool", [mails], concurrency=4, order="random")  # mistake: an order that there is not
+app.workers.pool("pool", [mails], concurency=4)  # mistake: a misspelt field of shared workers
+app.workers.pool("pool", [mails], concurrency=4, order="random")  # mistake: an order that there is not
 app.select(mails, concurency=4)  # mistake: a misspelt option of a choice
 App(Redis("redis://h", durabilty="broker"))  # mistake: a misspelt option of a driver
 App(Redis("redis://h", durability="forever"))  # mistake: a level that there is not
@@ -93,11 +93,11 @@ def make_engine() -> Engine:
 async def store(engine: Engine, url: str) -> None: ...
 
 
-@app.on_failed  # mistake: a hook of two arguments
+@app.on.failed  # mistake: a hook of two arguments
 def failed(queue: str, error: Exception) -> None: ...
 
 
-app.on_done(queu="mails")  # mistake: a misspelt option of a hook
+app.on.done(queu="mails")  # mistake: a misspelt option of a hook
 mails.task(inject="Engine")  # mistake: a text where a type is wanted
 
 

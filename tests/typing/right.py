@@ -37,7 +37,7 @@ limited = app.queue("limited", limit={"rate": "10/s", "concurrency": 3, "key": "
 limits = [app.queue("fast", limit="10/s"), app.queue("slow", limit=0.5, fair={"key": "key", "share": 2})]
 both = app.queue("both", limit=["50/s", {"concurrency": 3, "key": "header.tenant"}])
 untyped = app.queue("untyped", requires=["delay"], ordering="key")
-pool = app.worker_pool("pool", [mails, "batches"], concurrency=4, order="weighted", weights={"mails": 3})
+pool = app.workers.pool("pool", [mails, "batches"], concurrency=4, order="weighted", weights={"mails": 3})
 app.select(mails, "shop:mails", excluded=[batches], concurrency=8)
 
 App(Memory())
@@ -94,7 +94,7 @@ def half(number: int) -> float:
 
 
 jobs = app.queue("jobs", dead_letter="jobs.dead")
-jobs.workers(concurrency=4, prefetch=20)
+jobs.task_consumer(concurrency=4, prefetch=20)
 
 
 async def forget(url: str, error: Exception) -> None: ...
@@ -146,21 +146,21 @@ def load(context: Context, engine: Engine, url: str) -> str:
 async def copy(engine: Engine, session: Session, *, url: str) -> None: ...
 
 
-@app.on_start
+@app.on.start
 def connect() -> None: ...
 
 
-@app.on_done
+@app.on.done
 async def count(moment: Moment) -> None:
     assert_type(moment.seconds, float | None)
 
 
-@app.on_failed(queue=mails)
+@app.on.failed(queue=mails)
 def report(moment: Moment) -> None:
     assert_type(moment.error, BaseException | None)
 
 
-@app.on_give_up(task=fetch)
+@app.on.give_up(task=fetch)
 def report_nothing() -> None: ...
 
 
@@ -208,10 +208,10 @@ async def publish() -> None:
     assert_type(await job.status(), JobStatus)
     assert_type(await job.progress(), Progress | None)
     assert_type(await job.result(timedelta(seconds=5), returns=int), int)
-    assert_type(await app.cancel(job.id, queue=mails), CancelOutcome)
-    assert_type(await app.cancel_many([job.id], queue=mails), Cancellation)
-    assert_type(app.job(job.id, queue=mails), Job[Any])
-    assert_type(app.sync.job(job.id, queue=mails), SyncJob[Any])
+    assert_type(await app.jobs.cancel(job.id, queue=mails), CancelOutcome)
+    assert_type(await app.jobs.cancel_many([job.id], queue=mails), Cancellation)
+    assert_type(app.jobs.get(job.id, queue=mails), Job[Any])
+    assert_type(app.sync.jobs.get(job.id, queue=mails), SyncJob[Any])
     await mails.publish(Mail("ada"), at=datetime(2027, 1, 1, tzinfo=UTC))
     await mails.publish_many(
         [Mail("ada"), Envelope(body=Mail("eve"), delay=timedelta(minutes=1))], publish_timeout="5s"
@@ -245,9 +245,9 @@ def from_another_package() -> None:
 
 def from_sync_code() -> None:
     assert_type(app.sync.publish(mails, Mail("ada"), delay="5s"), SyncJob[Any])
-    assert_type(app.sync.redrive("mails.dead", to=mails, where="age > 60", rate=5), int)
-    assert_type(app.sync.depth(mails), Depth)
-    assert_type(app.sync.peek(mails, 5), list[Message])
+    assert_type(app.sync.dead.redrive("mails.dead", to=mails, where="age > 60", rate=5), int)
+    assert_type(app.sync.queue(mails).depth(), Depth)
+    assert_type(app.sync.queue(mails).peek(5), list[Message])
     app.sync.publish_many(mails, [Mail("ada"), Mail("eve")], publish_timeout=5)
     assert_type(app.sync.request(mails, Mail("ada"), returns=int), int)
 

@@ -38,8 +38,8 @@ files = app.entry("files", SQLite("shop.db", synchronous="normal", busy_timeout=
 orders = app.queue("orders", Order, dead_letter={"queue": "orders.dead", "max_attempts": 3}, message_ttl="1d")
 sales = app.queue("sales", Order, driver=files, lease=timedelta(minutes=1))
 jobs = app.queue("jobs", dead_letter="jobs.dead", retry={"initial_delay": "5s", "jitter": 0.2})
-jobs.workers(concurrency=4, prefetch=20, handler_timeout=timedelta(minutes=5))
-pool = app.worker_pool("pool", [orders, sales], concurrency=8, order="weighted", weights={"orders": 3})
+jobs.task_consumer(concurrency=4, prefetch=20, handler_timeout=timedelta(minutes=5))
+pool = app.workers.pool("pool", [orders, sales], concurrency=8, order="weighted", weights={"orders": 3})
 
 
 class Counter(Observer):
@@ -55,7 +55,7 @@ counter = Counter()
 app.observers.append(counter)
 
 
-@app.on_failed(queue=orders)
+@app.on.failed(queue=orders)
 async def complain(moment: Moment) -> None:
     logging.warning("%s: %s", moment.name, moment.error)
 

@@ -19,7 +19,7 @@ MISTAKES = {
     "a number of a queue that is a text": ('"jitter": 0.2', '"jitter": "some"'),
     "a misspelt option of workers": ("prefetch=20", "prefetc=20"),
     "an order that there is not": ('order="weighted"', 'order="random"'),
-    "a misspelt option of a hook": ("on_failed(queue=orders)", "on_failed(queu=orders)"),
+    "a misspelt option of a hook": ("on.failed(queue=orders)", "on.failed(queu=orders)"),
     "middleware that hands on no context": ("handle(body, context)", "handle(body)"),
     "a number of a consumer that is a text": ("(concurrency=4, handler", '(concurrency="4", handler'),
     "a time that is a text": ("Snooze(at=HOLIDAY)", 'Snooze(at="tomorrow")'),

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tasuki import Envelope
-from tasuki.app.declaring import Declaring
 from tasuki.app.typed import entries, options
+from tasuki.app.typed.entry import EntryDeclarer
 from tasuki.drivers import typed as drivers
 from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.kind import find_kind, kind_names
@@ -49,7 +49,7 @@ def _keywords(function: Callable[..., object]) -> set[str]:
 
 def test_each_kind_has_an_overload_with_its_fields() -> None:
     found = {}
-    *of_kinds, of_driver = typing.get_overloads(Declaring.entry)
+    *of_kinds, of_driver = typing.get_overloads(EntryDeclarer.__call__)
     assert of_driver.__annotations__["driver"] == "DriverEntry"
     for overload in of_kinds:
         kind, fields = (overload.__annotations__.get(name, "") for name in ("kind", "fields"))

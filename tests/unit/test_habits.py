@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from tasuki import App, Context
+from tasuki.consumers.consumer import Consumer
 
 ROOT = Path(__file__).parents[2]
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -33,7 +37,7 @@ LONG_FUNCTIONS = {
 }
 """The same for functions."""
 OPEN_OPTIONS = {
-    "app/messaging.py Messaging.use_store": "its caller is StoreHandle, whose verbs name their options",
+    "app/runtime.py Runtime.use_store": "its caller is StoreHandle, whose verbs name their options",
     "app/tasks/task.py Sender.filled": "its options are the task's arguments but the first, which no type can say",
 }
 
@@ -81,14 +85,9 @@ def test_a_public_method_names_its_options() -> None:
     assert sorted(found) == sorted(OPEN_OPTIONS)
 
 
-def test_an_edit_from_code_without_a_loop_takes_the_same_options() -> None:
-    tree = ast.parse(SOURCES["app/edit_and_dry_run.py"].read_text())
-    [edit] = [function for function in functions(tree) if function.name == "edit"]
-    [changes] = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == "Changes"]
-    named = {
-        node.target.id for node in changes.body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
-    assert named == {argument.arg for argument in edit.args.kwonlyargs}
+@pytest.mark.parametrize(("facade", "most"), [(App("memory://"), 40), (Context, 47), (Consumer, 16)])
+def test_a_facade_is_small(facade: object, most: int) -> None:
+    assert len([name for name in dir(facade) if not name.startswith("_")]) <= most
 
 
 def read(name: str) -> Any:
@@ -104,6 +103,13 @@ def test_hosted_ci_keeps_no_token_in_the_folder_of_the_tests() -> None:
     checkouts = [step for step in STEPS if "actions/checkout@" in step.get("uses", "")]
     assert len(checkouts) == 3
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_hosted_ci_gives_the_code_of_a_pull_request_no_privileged_container() -> None:
+    containers = [job["container"] for workflow in WORKFLOWS for job in workflow["jobs"].values() if "container" in job]
+
+    assert "pull_request" not in read(".github/workflows/nightly.yml")[True]  # YAML reads "on" as a truth
+    assert containers[0]["options"] == "${{ github.event_name == 'pull_request' && '--init' || '--privileged --init' }}"
 
 
 def test_hosted_ci_runs_targets_that_exist() -> None:

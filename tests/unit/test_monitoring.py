@@ -88,10 +88,10 @@ async def _run_app() -> str:
 
     PROCESS.act("retry", "ok")
     async with app.worker():
-        app.metrics()
+        app.metrics.snapshot()
         await queue.publish(1)
         await asyncio.sleep(60)
-        return exposition(app.metrics())
+        return exposition(app.metrics.snapshot())
 
 
 @pytest.mark.parametrize("expression", list(expressions()))
@@ -231,7 +231,7 @@ def test_each_reason_is_there_at_zero_before_the_first_letter() -> None:
         async def handle_bare(body: int) -> None: ...
 
         async with app.worker():
-            return exposition(app.metrics())
+            return exposition(app.metrics.snapshot())
 
     found = {
         (dict(labels)["queue"], dict(labels)["reason"]): number

@@ -28,7 +28,7 @@ def listing(**versions: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("bom", "expected"),
     [
-        (listing(Click="8.5.1", uvloop="0.23.0", tasuki="0.1.0"), []),
+        (listing(Click="8.5.1", uvloop="0.23.0", tasuki="0.1.0", tasuki_desk="0.1.0"), []),
         (listing(click="8.5.1"), []),  # uvloop is not needed everywhere
         (listing(click="8.5.1", django="6.1"), []),  # of one Python or the other
         (listing(click="8.5.1", django="5.1"), ["django 5.1: not pinned by hash, but 5.2 or 6.1"]),

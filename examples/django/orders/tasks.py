@@ -9,7 +9,7 @@ from tasuki import Retries
 from tasuki.contrib.django import queue
 
 receipts = queue("receipts", dead_letter="receipts.dead")
-receipts.workers(concurrency=4)
+receipts.task_consumer(concurrency=4)
 
 
 @receipts.task(retry=Retries(5, backoff="1s"))

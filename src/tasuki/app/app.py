@@ -2,66 +2,76 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+import copy
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
-from tasuki.app.declaring import Declaring
+from tasuki.app.declare import name_of
+from tasuki.app.guesses import NOT_A_SYNC_BLOCK, OF_APP, Guessed
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.app.lifecycle.additions import Additions
-from tasuki.app.lifecycle.open_drivers import lifespan_of, naming_causes, open_drivers, supervisor_of
-from tasuki.app.lifecycle.unused import UnusedConsumers
-from tasuki.app.owner import Owner
-from tasuki.app.source import Source, hint_for, import_target
-from tasuki.app.sync.running import SyncApp
-from tasuki.clock import Clock, SystemClock
-from tasuki.consumers.fetching.keeper import Keeper
-from tasuki.errors import LifecycleError, TasukiError
+from tasuki.app.hooks.declaring import Moments
+from tasuki.app.lifecycle.open_drivers import lifespan_of
+from tasuki.app.runtime import Runtime
+from tasuki.app.schedules.declaring import QUEUE, ScheduleDecorator, refuse_function
+from tasuki.app.source import hint_for, import_target
+from tasuki.app.tasks.options import REQUEST, SENDING, refuse_unknown
+from tasuki.app.typed.entry import EntryDeclarer
+from tasuki.contracts.state.following import unfollowed
+from tasuki.contracts.state.store_handle import StoreHandle
+from tasuki.errors import TasukiError
+from tasuki.handlers.body import register
+from tasuki.observe.tracebacks import cause_for_user, for_user
 from tasuki.registry.finding.home import home_of
-from tasuki.supervisor.supervisor import Supervisor
 from tasuki.system.caller import caller
-from tasuki.system.stopping import StopSignals
-from tasuki.units import Duration, parse_duration
+from tasuki.system.extras import require_extra
+from tasuki.units import Duration
 
 # The modules that check and run a project are imported when needed, so that declaring stays quick.
 if TYPE_CHECKING:
-    from tasuki.app.assembly import Assembly
+    from typing import Unpack
+
+    from tasuki.app.dead import AppDead
+    from tasuki.app.flow.groups import Grouping
+    from tasuki.app.health.health import Health
+    from tasuki.app.jobs import AppJobs
+    from tasuki.app.measuring.meter import Meter
+    from tasuki.app.schedules.declaring import ScheduleOptions
+    from tasuki.app.schedules.verbs import AppSchedules
+    from tasuki.app.state.jobs import Job
+    from tasuki.app.typed import entries as e
+    from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
+    from tasuki.app.workers import AppWorkers
+    from tasuki.clock import Clock
     from tasuki.contracts.observer import Observer
+    from tasuki.contracts.state.following import Follower, Later, StartedGroup
     from tasuki.drivers import DriverEntry
+    from tasuki.handlers.providing.provider import Scope
     from tasuki.kinds.check.project import Project
-    from tasuki.kinds.selection import Selection
     from tasuki.registry.changes import Changes
-    from tasuki.registry.loader import Loaded
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., object])
 
 
-class App(Declaring):
+class App(Guessed):
     """Drivers, queues, consumers and functions, declared in code, in YAML, or both; one registry for all.
 
     ``App()`` keeps its queues in SQLite: in ``.tasuki/queue.db`` beside the file that makes the App, or beside the
     nearest ``pyproject.toml`` above it. ``App("memory://")``, a broker's URL, or ``App(Redis(…))`` swaps that.
     ``App.load("folder")`` is a YAML project, ``App.load("package.module:app")`` one in code.
+
+    Declare with ``queue``, ``every`` and ``cron``; publish with ``publish``; work with ``run``. Operations are grouped:
+    ``app.jobs``, ``app.dead``, ``app.schedules``, ``app.workers``, ``app.health``, ``app.metrics``.
     """
 
-    assembly: Assembly | None = None
-    loop: asyncio.AbstractEventLoop | None = None
-    stopped_by: int | None = None
-    """Number of the signal that ended the last run."""
-    cut_short_by: int | None = None
-    """Number of the second signal, which cancelled the handlers that still ran after the first one."""
-    stop_requested: asyncio.Event | None = None
-    """Ends ``run`` when it is set; None: it does not run."""
-    owner: Owner | None = None
-    """Holds the app open: ``open`` and ``close`` do nothing, and consumers run when the owner says so."""
-    on_hangup: Callable[[App], Awaitable[None]] | None = None
-    """Called on HUP while the app runs; None: reload in this process."""
-    blocks = 0  # and runs that hold the app open now; the end of the last one closes it
-    reads_only = False
-    """Whether it is open for inspection alone."""
-    works = False
-    """Whether its consumers run, or it only publishes."""
-    _is_brief = False
+    _guesses = OF_APP
+    timezone: str | None = None
+    """The time zone of the cron expressions that are declared in code without one; None: UTC."""
 
     def __init__(
         self,
@@ -86,24 +96,19 @@ class App(Declaring):
             clock: default the machine's.
         """
         file = caller().file
-        self.root = home_of(file) if root is None else Path(root)
-        self.overrides = list(overrides)
-        self.clock: Clock = clock or SystemClock()
-        self.keeper = Keeper(self.clock)
-        self.supervisor = Supervisor(clock=self.clock)
-        self.stop_signals = StopSignals()
-        """The signals to stop of this run, or, while the app does not run, of the next one."""
+        self._runtime = Runtime(
+            driver,
+            namespace=namespace,
+            root=home_of(file) if root is None else Path(root),
+            file=file,
+            overrides=overrides,
+            environ=environ,
+            clock=clock,
+        )
+        from tasuki.app.sync.running import SyncApp
+
         self.sync = SyncApp(self)
         """The same app for code without an event loop: ``app.sync.publish(queue, body)``."""
-        self.observers: list[Observer] = []
-        """Notified of every message, from the next ``open`` on; see :class:`tasuki.contracts.observer.Observer`."""
-        self.selection: Selection | None = None
-        """The queues that this process consumes; ``select`` sets it. None: all."""
-        self._source = Source(namespace=namespace, driver=driver, root=self.root, environ=environ)
-        self.additions = Additions(self)
-        self._source.declared.on_change = self.additions.note
-        self._unused = UnusedConsumers(self, file)
-        self._changing = asyncio.Lock()  # held while opening, reloading or ending; a new one each time it opens
 
     @classmethod
     def load(
@@ -125,11 +130,11 @@ class App(Declaring):
             app = import_target(text, App)
             if not isinstance(app, App):
                 raise TasukiError(f"{text!r} is a {type(app).__name__}, not a tasuki.App{hint_for(app, text)}")
-            app.overrides += overrides
+            app._runtime.overrides += overrides
             return app
         path = Path(target)
         app = cls(root=path if path.is_dir() else path.parent, overrides=overrides, environ=environ, clock=clock)
-        app._source.target = path
+        app._runtime.source.target = path
         return app
 
     def select(
@@ -151,11 +156,7 @@ class App(Declaring):
         """
         from tasuki.kinds.selection import Selection
 
-        self.selection = Selection(tuple(map(id_of, queues)), tuple(map(id_of, excluded)), concurrency)
-
-    def load_entries(self) -> Loaded:
-        """Read all declarations, with the problems that reading finds."""
-        return self._source.load(self.overrides)
+        self._runtime.selection = Selection(tuple(map(id_of, queues)), tuple(map(id_of, excluded)), concurrency)
 
     def check(self) -> Project:
         """Read and check everything, and return the selected part.
@@ -163,20 +164,17 @@ class App(Declaring):
         Raises:
             ProjectError: all problems at once. SelectionError: the selected queues do not fit the project.
         """
-        from tasuki.kinds.check.project import check
-
-        project = check(self.load_entries())
-        return project if self.selection is None else self.selection.of(project)
-
-    @property
-    def is_code(self) -> bool:
-        """Whether it is declared in Python, and not in a folder or a file."""
-        return self._source.target is None
+        return self._runtime.check()
 
     @property
     def is_open(self) -> bool:
         """Whether the app can publish now."""
-        return self.assembly is not None
+        return self._runtime.assembly is not None
+
+    @property
+    def observers(self) -> list[Observer]:
+        """Notified of every message, from the next ``open`` on; see :class:`tasuki.contracts.observer.Observer`."""
+        return self._runtime.observers
 
     async def open(self) -> None:
         """Check, and open the drivers, so that messages can be published. Idempotent.
@@ -187,54 +185,7 @@ class App(Declaring):
         Raises:
             ProjectError, SelectionError: as ``check``. LifecycleError: a driver cannot be opened, also not by a retry.
         """
-        if self.owner is not None:
-            return
-        loop = self._own_loop()
-        if self.loop is not None and self.loop is not loop:
-            self.assembly = None  # its connections ended with that loop
-        while self.assembly is not None:
-            async with self._changing:  # another task may be opening it
-                if self.assembly is not None:
-                    return
-        from tasuki.app.assembly import Assembly
-
-        assembly = Assembly(
-            self.check(),
-            clock=self.clock,
-            keeper=self.keeper,
-            observers=self.observers,
-            around=self.around,
-            prepare_child=self.prepare_child,
-        )
-        assembly.find_health = self.health_sign
-        assembly.take_charge()
-        if not self.reads_only:
-            self.begin_measuring(assembly)
-        self.supervisor = supervisor_of(assembly, self.clock, reads_only=self.reads_only, is_brief=self._is_brief)
-        self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
-        async with self._changing:
-            try:
-                await open_drivers(self.supervisor, list(assembly.drivers))
-            except BaseException:
-                await self._end()
-                raise
-
-    def reading(self) -> AbstractAsyncContextManager[App]:
-        """Open for inspection within the block; creates and changes nothing at the brokers. Not for publishing.
-
-        Each call for a queue that the broker does not have raises QueueNotFoundError. Raises as ``open``.
-        """
-        return self.briefly(reads_only=True)
-
-    @asynccontextmanager
-    async def briefly(self, *, reads_only: bool = False) -> AsyncIterator[App]:
-        """Open within the block for one act, such as a command's: what fails is raised, and is not logged as well."""
-        self._is_brief, self.reads_only = True, reads_only
-        try:
-            async with self, naming_causes(self.supervisor):
-                yield self
-        finally:
-            self._is_brief = self.reads_only = False
+        await self._runtime.open()
 
     async def start(self) -> None:
         """Open, and start the consumers with ``auto_start``; returns when they run.
@@ -242,14 +193,7 @@ class App(Declaring):
         Raises:
             ProjectError, LifecycleError: as ``open``; and a consumer whose handler does not load.
         """
-        with self._opening():
-            await self.open()
-            if self.owner is None:
-                with self._starting():
-                    if self.assembly is not None and self.assembly.hooks is not None:
-                        await self.assembly.hooks.start()
-                    self._unused.is_certain, self.works = False, True
-                    await self.supervisor.start()
+        await self._runtime.start()
 
     async def close(self, timeout: Duration | None = None) -> None:
         """Drain the consumers, close the drivers. Idempotent; ``timeout`` shortens every ``stop_timeout``.
@@ -258,69 +202,28 @@ class App(Declaring):
             StopTimeoutError: some handlers did not end in time; their messages were released.
             LifecycleError: the app is open in another event loop. ValueError: ``timeout`` is not a duration.
         """
-        most = None if timeout is None else parse_duration(timeout)
-        if self.assembly is None or self.owner is not None:
-            return
-        self._own_loop()
-        await self.additions.close()
-        await self._unused.look_for_workers()
-        await self._stop_measuring()
-        try:
-            await self.supervisor.stop(most)
-        finally:
-            async with self._changing:  # an open or a reload that this stop interrupts restores the old state first
-                await self._end()
-
-    def _own_loop(self) -> asyncio.AbstractEventLoop:
-        """The running loop. Raises LifecycleError: the app is open in another one, where its tasks are."""
-        loop = asyncio.get_running_loop()
-        if self.loop is not None and self.loop is not loop and not self.loop.is_closed():
-            raise LifecycleError(
-                "the app is open in another event loop; close it there first: app.sync.close(), if app.sync opened it"
-            )
-        return loop
-
-    async def _end(self) -> None:
-        if (assembly := self.assembly) is None:
-            return
-        try:
-            await self.supervisor.stop()
-        finally:
-            self.assembly, self.loop, self.works = None, None, False
-            self._end_health()
-            if assembly.hooks is not None:
-                await assembly.hooks.stop()
-            await assembly.stop_handlers()
-
-    def forget(self) -> object:
-        """Mark the app as closed without closing anything, for a forked child; returns the parent's objects."""
-        forgotten = (self.assembly, self.supervisor, self.keeper, self.loop, self._meter, self._health, self._history)
-        self.assembly = self.loop = self._meter = self._health = self._history = None
-        self.works = False
-        self.keeper = Keeper(self.clock)
-        self.additions.forget()
-        return forgotten
+        await self._runtime.close(timeout)
 
     async def __aenter__(self) -> App:
-        await self.open()
-        self.blocks += 1
+        await self._runtime.enter()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        self.blocks -= 1
-        if not self.blocks:
-            await self.close()
+        await self._runtime.leave()
+
+    if not TYPE_CHECKING:  # a type checker reports the block itself
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(NOT_A_SYNC_BLOCK)
+
+        def __exit__(self, *exc: object) -> None:  # Python looks for both before it calls one
+            """Never called."""
 
     @asynccontextmanager
     async def worker(self) -> AsyncIterator[App]:
         """Consume within a block: consumers run inside it and are drained at its end."""
-        self.blocks += 1
-        try:
-            await self.start()
+        async with self._runtime.working():
             yield self
-        finally:
-            self.blocks -= 1
-            await self.close()
 
     def lifespan(self, *, consume: bool = False) -> Callable[[object], AbstractAsyncContextManager[None]]:
         """A ``lifespan`` for Starlette, FastAPI and the like: publish from requests; with ``consume`` also work."""
@@ -337,20 +240,11 @@ class App(Declaring):
             ProjectError, LifecycleError: as ``start`` and ``close``, and within a block such as ``async with app``;
                 RestartLimitError: a required service gave up.
         """
-        self._refuse_owned("run")
-        if self.blocks:
-            raise LifecycleError(
-                "app.run() closes the app at its end, and so does 'async with app': call it outside of the block, "
-                "after app.open() where you publish first; or consume within 'async with app.worker()'"
-            )
-        from tasuki.app.lifecycle.running import run_until_stopped
-
-        await run_until_stopped(self, until_empty=until_empty, signals=signals)
+        await self._runtime.run(until_empty=until_empty, signals=signals)
 
     def drain(self) -> None:
         """End ``run`` as the first ``TERM`` does. Does nothing if it does not run."""
-        if self.stop_requested is not None:
-            self.stop_requested.set()
+        self._runtime.drain()
 
     async def reload(self) -> Changes:
         """Read all declarations again and apply the differences, without losing a message.
@@ -358,14 +252,391 @@ class App(Declaring):
         Raises:
             ProjectError, TasukiError: nothing was changed; the old version goes on.
         """
-        self._live()
-        self._refuse_owned("reload")
-        from tasuki.app.lifecycle.reload import apply_changes
+        return await self._runtime.reload()
 
-        async with self._changing:
-            self.additions.read()
-            return await apply_changes(self, self._live(), self.check())
+    def queue(
+        self, name: str, body: type[Named] | UnionType | None = None, **fields: Unpack[e.QueueFields]
+    ) -> QueueHandle[Named]:
+        """Declare a queue, or get the one that YAML or an earlier call declared.
 
-    def _refuse_owned(self, verb: str) -> None:
-        if self.owner is not None:
-            raise LifecycleError(f"{self.owner.name} holds the app: app.{verb}() would use its real drivers")
+        Args:
+            name: in the app's namespace, or a full id (``app.queue:tasks``).
+            body: the type of its bodies: type checkers and each publish hold a body to it. None: any body.
+            fields: the fields of ``queue.queue``; without ``driver`` it is on the app's own. A ``dead_letter`` that is
+                not declared anywhere is declared with it.
+
+        Raises:
+            InvalidEntryError: the queue has another body type already.
+        """
+        return QueueHandle(self, self._runtime.source.queue(name, fields, body))
+
+    def every(
+        self,
+        interval: Duration,
+        /,
+        *,
+        queue: str | QueueHandle[Any] | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> ScheduleDecorator:
+        """Run the decorated function, or task, at each interval: on one worker, whichever is free.
+
+        Args:
+            interval: whole seconds, text (``30s``) or a ``timedelta``, counted from 1970-01-01 00:00 UTC.
+            queue: whose worker runs it; default the queue ``schedules`` of the app, which is declared with it.
+            options: ``args``: the function's arguments by name; ``name``: of the entry, default the function's with
+                ``.schedule``; and the fields of ``queue.schedule``: headers, catch_up, overlap, jitter, enabled.
+        """
+        refuse_function("every", "'30s'", interval)
+        return ScheduleDecorator(self, self._of_schedule(queue), {"every": interval}, options)
+
+    def cron(
+        self,
+        expression: str,
+        /,
+        *,
+        tz: str | None = None,
+        queue: str | QueueHandle[Any] | None = None,
+        **options: Unpack[ScheduleOptions],
+    ) -> ScheduleDecorator:
+        """Run the decorated function, or task, at each time of a cron expression: ``@app.cron("0 9 * * mon-fri")``.
+
+        Args:
+            expression: five fields, or ``@daily`` and the like.
+            tz: the time zone by whose clocks it is read, such as ``Asia/Tokyo``; default ``timezone`` of the app: UTC,
+                and in a Django project its ``TIME_ZONE``.
+            queue: as for ``every``.
+            options: as for ``every``.
+        """
+        refuse_function("cron", "'0 9 * * *'", expression)
+        timing = (
+            {"cron": expression} if (zone := tz or self.timezone) is None else {"cron": expression, "timezone": zone}
+        )
+        return ScheduleDecorator(self, self._of_schedule(queue), timing, options)
+
+    def _of_schedule(self, queue: str | QueueHandle[Any] | None) -> str | QueueHandle[Any]:
+        return self.queue(QUEUE) if queue is None else queue
+
+    @overload
+    def function(self, name: F, /) -> F: ...
+    @overload
+    def function(self, name: str | None = None) -> Callable[[F], F]: ...
+    def function(self, name: str | F | None = None) -> F | Callable[[F], F]:
+        """Declare the decorated function as a function entry, for ``call`` and other handlers; it stays as it is.
+
+        Works with and without parentheses.
+        """
+        given = name if isinstance(name, str) else ""
+
+        def declare(function: F) -> F:
+            self._runtime.source.declared.add_function(given or name_of(function), function)
+            return function
+
+        return declare if name is None or isinstance(name, str) else declare(name)
+
+    def middleware(self, function: F) -> F:
+        """Declare the decorated function as ``middleware.python``, under its own name; it stays as it is."""
+        self._runtime.source.declared.add(name_of(function), "middleware.python", {}, target=function)
+        return function
+
+    @overload
+    def provide(self, function: F, /, *, scope: Scope = "process", name: str | None = None) -> F: ...
+    @overload
+    def provide(self, /, *, scope: Scope = "process", name: str | None = None) -> Callable[[F], F]: ...
+    def provide(
+        self, function: F | None = None, /, *, scope: Scope = "process", name: str | None = None
+    ) -> F | Callable[[F], F]:
+        """Declare the decorated function as ``provider.python``; it stays as it is. Works without parentheses too.
+
+        What it returns, or yields as a context manager or generator, is given to each parameter of its type: of
+        handlers, of tasks and of other providers.
+
+        Args:
+            function: the decorated function; the annotation of its result says the type.
+            scope: ``process``: made at its first use, once for each worker process, and closed at its end;
+                ``message``: made for each run of a handler, and closed after it, whatever its outcome.
+            name: of the entry; default the function's.
+        """
+
+        def declare(function: F) -> F:
+            fields = {} if scope == "process" else {"scope": scope}
+            self._runtime.source.declared.add(name or name_of(function), "provider.python", fields, target=function)
+            return function
+
+        return declare if function is None else declare(function)
+
+    @property
+    def on(self) -> Moments:
+        """Declare hooks: ``@app.on.start``, ``@app.on.failed(queue=jobs)``."""
+        return Moments(self._runtime.source)
+
+    def converter(self, type_: type[T], to: Callable[[T], object], from_: Callable[[Any], T]) -> None:
+        """Let bodies, arguments and results carry a type of your own, in this process.
+
+        Args:
+            type_: the class; subclasses are sent like it.
+            to: a value as something that a body carries: a text, a number, a dict.
+            from_: the same back from that; it raises ValueError or TypeError for any other data.
+
+        Raises:
+            TasukiError: bodies carry the type already, by themselves or by another converter.
+        """
+        try:
+            register(type_, to, from_)
+        except ValueError as error:
+            raise TasukiError(str(error)) from error
+
+    @property
+    def entry(self) -> EntryDeclarer:
+        """Declare an entry of any kind: ``app.entry("cache", "store.memory", max_entries=1000)``."""
+        return EntryDeclarer(self._runtime.source.declared)
+
+    def traces(self, provider: object = None, /, **fields: Unpack[e.TracesFields]) -> str:
+        """Record spans of messages with OpenTelemetry; returns the id of the entry, a ``traces.config``.
+
+        Args:
+            provider: the TracerProvider of the spans; None: the application's global one.
+            fields: the fields of ``traces.config``: sample, attach, create, receive, baggage, body_size, process.
+        """
+        return self._runtime.source.declared.add("traces", "traces.config", {**fields}, target=provider).id
+
+    def asyncapi(self, *, title: str | None = None, version: str | None = None) -> dict[str, Any]:
+        """The AsyncAPI 3.1 document of this app, as plain data; see :func:`tasuki.kinds.asyncapi.document.asyncapi_of`.
+
+        Raises:
+            ProjectError: all problems at once.
+        """
+        from tasuki.kinds.asyncapi.document import asyncapi_of
+
+        return asyncapi_of(self.check(), title=title, version=version)
+
+    async def publish(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Headers = None,
+        **options: Unpack[ChainOptions],
+    ) -> Job[Any]:
+        """Publish to a queue by id or handle; see :meth:`tasuki.queues.queue.Queue.publish`.
+
+        ``then``: a message, queue (also by name) or task that follows when this one is done, once; a queue or task is
+        given the result. ``on_error``: the same when this one is given up. See ``group``.
+        """
+        from tasuki.app.state.jobs import Job
+
+        try:
+            if self._runtime.additions.is_pending:
+                await self._runtime.additions.applied()
+            live = self._runtime.queue(queue)
+            if (plain := unfollowed(options)) is not None:
+                done = await live.publish(body, headers, **plain)
+            else:
+                done = await self._grouping().publish(id_of(queue), body, headers, options)
+            return Job(done.id, done.durability, done.outcome, done.instead_of, live.id, self)
+        except TypeError:
+            refuse_unknown("publish(…)", options, SENDING)
+            raise
+        except TasukiError as error:
+            raise for_user(error) from cause_for_user(error)
+
+    async def request(
+        self,
+        queue: str | QueueHandle[T],
+        body: T,
+        headers: Headers = None,
+        *,
+        returns: type[Named] | UnionType | None = None,
+        **options: Unpack[RequestOptions],
+    ) -> Named:
+        """Publish to a queue by id or handle, and wait for what its handler returns.
+
+        Args:
+            queue: its id or handle.
+            body: as for ``publish``.
+            headers: as for ``publish``, but for ``reply_to`` and ``correlation_id``: those are set here.
+            returns: the type that the result becomes; None: it stays as it was decoded.
+            options: ``reply_timeout``: for everything, from the publish to the reply; default 30 seconds.
+                ``reply_to``: a declared queue for the reply; default one that this process makes for itself and removes
+                when it closes. Several processes may wait on the same declared queue.
+                ``delay``, ``at``, ``ttl``, ``priority``, ``key``, ``id``, ``handler_timeout`` and ``retries``: as for
+                ``publish``.
+
+        Raises:
+            HandlerError: the handler has failed for the last time, or its result cannot be sent; InvalidBodyError: the
+                result does not fit ``returns``.
+            RequestTimeoutError: no reply in time; a queue without ``dead_letter`` tries a failing message forever.
+            TasukiError: as ``publish``.
+        """
+        refuse_unknown("request(…)", options, REQUEST)
+        target, live = await self._runtime.ready_queue(queue), self._runtime.live()
+        timeout, reply_to = options.pop("reply_timeout", 30.0), options.pop("reply_to", None)
+        replies = None if reply_to is None else live.queue_of_replies(self._runtime.full_id(reply_to))
+        try:
+            result: Named = await live.requests.ask(
+                target, body, headers, returns=returns, reply_to=replies, timeout=timeout, options=options
+            )
+        except TasukiError as error:
+            raise for_user(error) from cause_for_user(error)
+        return result
+
+    async def call(self, function: str, *args: object) -> Any:
+        """Call a function entry by id; its (first) result. Raises HandlerError, HandlerNotFoundError."""
+        return await self._runtime.live().call_from(None, self._runtime.full_id(function), args)
+
+    async def group(
+        self,
+        members: Iterable[Later],
+        *,
+        then: Follower | None = None,
+        on_error: Follower | None = None,
+        id: str | None = None,
+    ) -> StartedGroup:
+        """Publish messages that belong together, and one message when all of them are done.
+
+        ``then`` and ``on_error`` are messages as they are (``jobs.message(body)``, ``total.message(1)``), or a queue
+        (also by name) or a task: its body, or its first argument, is the list of the results in the order of the
+        members; of ``on_error`` a dict with ``group``, ``kind``, ``message`` and ``retryable``.
+
+        Args:
+            members: messages of any queues: ``jobs.message(body)``, of a task ``send.message(url)``.
+            then: published once, under the id ``group:<id>``, when all are done. Without members, at once.
+            on_error: published once when the first one is given up: dead-lettered, discarded or cancelled.
+            id: of the group; default a new one. A group that was started only in part is started again under its id.
+
+        Raises:
+            UnsupportedError: no queue of it has a state. PublishError: a message cannot be part of a group.
+            PolicyDeniedError, QueueNotFoundError. DriverError: not all members may be published; start it again.
+        """
+        try:
+            return await self._grouping().start(members, then, on_error, id)
+        except TasukiError as error:
+            raise for_user(error) from cause_for_user(error)
+
+    async def signal(self, event: str, key: str | int, value: Any = True, *, actor: str | None = None) -> bool:
+        """Give the value that messages wait for with ``context.wait_for(event, key, …)``; it may come before them.
+
+        It goes into the state of all queues, and stays for 30 days. The first signal of an event and key counts.
+        Waiting messages come at once on memory, SQLite, PostgreSQL and Redis; elsewhere they look for it, at first
+        every second and later every minute.
+
+        Args:
+            event: its name, such as ``"approved"``: printable text.
+            key: which case it is about, such as the number of an order.
+            value: plain data of at most 64 KiB.
+            actor: who, for the log; default the actor of the application, or the user and the host.
+
+        Returns whether it is the first one.
+
+        Raises:
+            HandlerError: kind Invalid: the value is no plain data or too large, or the event or the key is none.
+            PolicyDeniedError: the application may not. UnsupportedError: no queue has a state.
+            DriverError: a store cannot be reached; signal again.
+        """
+        from tasuki.system.process import user_and_host
+
+        live = self._runtime.live()
+        return await live.signal_from(live.rights.application, actor or user_and_host(), event, key, value)
+
+    def _grouping(self) -> Grouping:
+        from tasuki.app.flow.groups import Grouping
+
+        live = self._runtime.live()
+        return Grouping(live, live.rights.application, self._runtime.full_id)
+
+    def store(self, id: str) -> StoreHandle:
+        """The store of an entry by id, for ``await``; the app must be open when its verbs are called.
+
+        They raise HandlerError, and PolicyDeniedError where the application may not.
+        """
+        return StoreHandle(self._runtime.full_id(id), partial(self._runtime.use_store, id))
+
+    @property
+    def jobs(self) -> AppJobs:
+        """Single messages: ``get``, ``cancel``, ``explain``, ``attempts``, ``dry_run``."""
+        from tasuki.app.jobs import AppJobs
+
+        return AppJobs(self)
+
+    @property
+    def dead(self) -> AppDead:
+        """Dead letters: ``letters``, ``redrive``, ``edit``, ``undo_edit``, ``batches``."""
+        from tasuki.app.dead import AppDead
+
+        return AppDead(self._runtime)
+
+    @property
+    def schedules(self) -> AppSchedules:
+        """Schedules: ``add``, ``list``, ``run_now``."""
+        from tasuki.app.schedules.verbs import AppSchedules
+
+        return AppSchedules(self)
+
+    @property
+    def workers(self) -> AppWorkers:
+        """Workers: ``list``, ``pool``, ``pause``, ``resume``, ``scale``."""
+        from tasuki.app.workers import AppWorkers
+
+        return AppWorkers(self._runtime)
+
+    @property
+    def health(self) -> Health:
+        """Whether messages move in this process: ``report``, ``response``."""
+        return self._runtime.health
+
+    @property
+    def metrics(self) -> Meter:
+        """The metrics of this process: ``snapshot``, ``response``, ``to_opentelemetry``."""
+        return self._runtime.metrics
+
+    def desk(
+        self,
+        *,
+        token: str | None = None,
+        hosts: Iterable[str] = (),
+        actor: str = "",
+        actor_header: str = "",
+        proxies: Iterable[str] = (),
+        is_open: bool = False,
+        publish_rate: float = 100.0,
+    ) -> Any:
+        """The desk as an ASGI application, to be mounted in a web application that has this app open.
+
+        Args:
+            token: opens a session; needed unless a proxy names the actor, or the desk ``is_open``.
+            hosts: names besides ``localhost`` that it answers to.
+            actor: who acts, for policies and the log; default the user and the host of this process.
+            actor_header: the header in which a proxy of ``proxies``, by address, names who acts.
+            proxies: see ``actor_header``; they also say the client's address, and whether the browser speaks TLS.
+            is_open: every client may act that gives a loopback name as its Host. A client chooses that name, so this is
+                for web applications that only this machine reaches, or that ask who it is before.
+            publish_rate: messages a second that one client may publish through its API.
+
+        Raises:
+            TasukiError: the extra tasuki[desk] is not installed. ValueError: it has no token and is not open, or
+                the rate is out of bounds.
+        """
+        require_extra()
+        # By name: the desk is above the app.
+        return import_module("tasuki.desk.desk").mount(
+            self,
+            token=token,
+            hosts=hosts,
+            actor=actor,
+            actor_header=actor_header,
+            proxies=proxies,
+            is_open=is_open,
+            publish_rate=publish_rate,
+        )
+
+
+def reader_of(app: App) -> App:
+    """An app for inspection, to be opened and closed by itself; it creates and changes nothing at the brokers.
+
+    It may be open on another event loop than ``app``, which goes on as it is. What ``app`` declares later is read at
+    the copy's next ``open``.
+    """
+    reader = copy.copy(app)
+    reader._runtime = app._runtime.reader()
+    from tasuki.app.sync.running import SyncApp
+
+    reader.sync = SyncApp(reader)
+    return reader

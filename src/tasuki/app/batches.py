@@ -34,7 +34,7 @@ _MOST_WORDS = 300
 
 
 class Batches:
-    """``app.batches``: acts on many dead letters, which go on without the process that began them.
+    """``app.dead.batches``: acts on many dead letters, which go on without the process that began them.
 
     A batch is a record in the state of its dead-letter queue. The process that begins one drives it; every worker that
     has the same state, and the desk, goes on with it within 10 seconds when that process dies.
@@ -83,7 +83,7 @@ class Batches:
                 ``move``: as it is, with why it died, ``to`` another queue; ``delete``: to the trash, for 15 minutes.
             queue: the dead-letter queue.
             to: the queue that gets the letters.
-            where: only those that this expression holds for; see :meth:`tasuki.App.dead_letters`.
+            where: only those that this expression holds for; see :meth:`tasuki.app.dead.AppDead.letters`.
             ids: only those with one of these ids; 10,000 at most.
             group: only letters of one group: the name of the grouping, and the group's key: ``("cause", "9f3a…")``.
             rate: letters a second; 0: as fast as possible.

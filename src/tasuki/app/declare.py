@@ -152,6 +152,10 @@ class Declarations:
             if bodies[0].type_ is not Any and all(body == bodies[0] for body in bodies)
         }
 
+    def first_consumer(self) -> str | None:
+        """Id of the first consumer; None: there is none."""
+        return next((entry.id for entry in self.entries if entry.kind == "queue.consumer"), None)
+
     def provided(self) -> set[Any]:
         """The types of the providers declared here; the check reports those that say none."""
         found = set()

@@ -50,11 +50,11 @@ OF_JOB = {
     **dict.fromkeys(("task_id", "job_id", "message_id"), "write 'job.id'"),
 }
 _HOOKS = {
-    "on_begin": ("before_start", "on_message_start", "task_prerun", "pre_execute", "on_job_start"),
-    "on_done": ("on_success", "after_success", "task_success", "on_job_end"),
-    "on_failed": ("on_failure", "on_error", "on_retry", "task_failure", "error_handler", "exception_handler"),
-    "on_start": ("on_startup", "startup", "on_worker_start", "worker_ready"),
-    "on_stop": ("on_shutdown", "shutdown", "on_worker_stop", "worker_shutdown"),
+    "on.begin": ("before_start", "on_message_start", "task_prerun", "pre_execute", "on_job_start"),
+    "on.done": ("on_success", "after_success", "task_success", "on_job_end"),
+    "on.failed": ("on_failure", "on_error", "on_retry", "task_failure", "error_handler", "exception_handler"),
+    "on.start": ("on_startup", "startup", "on_worker_start", "worker_ready"),
+    "on.stop": ("on_shutdown", "shutdown", "on_worker_stop", "worker_shutdown"),
     "provide": ("dependency", "provider", "inject", "depends"),
 }
 """Decorators of ours, and the names of others for them."""
@@ -72,14 +72,14 @@ class Guessed:
 
     __slots__ = ()
 
-    guesses: ClassVar[Mapping[str, str]] = {}
+    _guesses: ClassVar[Mapping[str, str]] = {}
 
     if not TYPE_CHECKING:  # a type checker would take every name for one that exists
 
         def __getattr__(self, name: str) -> NoReturn:
             problem = f"{type(self).__name__!r} object has no attribute {name!r}"
-            if name in self.guesses:
-                raise AttributeError(f"{problem}: {self.guesses[name]}")
+            if name in self._guesses:
+                raise AttributeError(f"{problem}: {self._guesses[name]}")
             raise AttributeError(problem, name=name, obj=self)
 
 

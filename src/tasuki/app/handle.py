@@ -16,8 +16,9 @@ from tasuki.queues.result import PublishResult
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from tasuki.app.declaring import Declaring
+    from tasuki.app.app import App
     from tasuki.app.flow.planned import Planned
+    from tasuki.app.history.reading import Passed
     from tasuki.app.schedules.declaring import ScheduleDecorator, ScheduleOptions
     from tasuki.app.state.jobs import Job
     from tasuki.app.tasks.decorator import TaskDecorator
@@ -32,9 +33,9 @@ F = TypeVar("F", bound=Callable[..., object])
 class QueueHandle(Guessed, Generic[T]):
     """Publish bodies of type T to a queue, inspect it, and declare its consumers."""
 
-    guesses = OF_QUEUE
+    _guesses = OF_QUEUE
 
-    def __init__(self, app: Declaring, id: str) -> None:
+    def __init__(self, app: App, id: str) -> None:
         self._app = app
         self.id = id
 
@@ -69,7 +70,7 @@ class QueueHandle(Guessed, Generic[T]):
             raise TypeError(f"consumer() takes options by name only, as in consumer(name={function!r})")
 
         def declare(function: F) -> F:
-            self._app.declare_consumer(self.id, function, name, fields)
+            self._app._runtime.source.declared.add_consumer(self.id, function, name, fields)
             answer_guesses(function)
             return function
 
@@ -80,7 +81,7 @@ class QueueHandle(Guessed, Generic[T]):
         """Declare the decorated function as a task: messages call it by its name, with its arguments.
 
         ``@jobs.task`` or ``@jobs.task(name=…, retry=Retries(5), handler_timeout="30m", on_give_up=…)``; all tasks of a
-        queue are handled by one consumer, whose options are given with ``workers``. The decorated function is a
+        queue are handled by one consumer, whose options are given with ``task_consumer``. The decorated function is a
         :class:`tasuki.Task`: ``await send.publish(url)`` publishes a call, ``send(url)`` calls it here and now.
         """
         from tasuki.app.tasks.decorator import TaskDecorator
@@ -95,7 +96,7 @@ class QueueHandle(Guessed, Generic[T]):
         """Run the decorated function, or task, at each time of a cron expression; as ``App.cron``."""
         return self._app.cron(expression, tz=tz, queue=self, **options)
 
-    def workers(self, **fields: Unpack[ConsumerFields]) -> str:
+    def task_consumer(self, **fields: Unpack[ConsumerFields]) -> str:
         """Give the consumer of this queue's tasks its options; returns its id, ``<queue>.workers``.
 
         Args:
@@ -105,7 +106,7 @@ class QueueHandle(Guessed, Generic[T]):
         Raises:
             InvalidEntryError: it has options already.
         """
-        return self._app.declare_workers(self.id, fields)
+        return self._app._runtime.source.tasks.add_workers(self.id, fields)
 
     def message(self, body: T, headers: Headers = None, **options: Unpack[ChainOptions]) -> Planned:
         """A message for ``app.group``, ``then``, ``on_error`` or ``publish_many``; takes no time and no connection."""
@@ -131,7 +132,7 @@ class QueueHandle(Guessed, Generic[T]):
         self, items: Sequence[T | Envelope[T]], **options: Unpack[BatchOptions]
     ) -> list[PublishResult]:
         """Publish many bodies or envelopes, one result each; see :meth:`tasuki.queues.queue.Queue.publish_many`."""
-        return await (await self._app.ready_queue(self.id)).publish_many(items, **options)
+        return await (await self._app._runtime.ready_queue(self.id)).publish_many(items, **options)
 
     async def request(
         self,
@@ -144,25 +145,40 @@ class QueueHandle(Guessed, Generic[T]):
         """Publish, and wait for what the handler returns; see :meth:`tasuki.App.request`."""
         return await self._app.request(self.id, body, headers, returns=returns, **options)
 
+    async def history(self) -> list[Passed]:
+        """The last 60 minutes of a queue, the oldest first; the last one is not over yet.
+
+        Each process writes its minutes into the state of the queue some seconds after their end. Processes that publish
+        fewer than 50 messages and end within a minute are missing, and so are the waits until a worker knows that they
+        are wanted: about a minute after the first call.
+
+        Raises:
+            QueueNotFoundError: there is no such queue. PolicyDeniedError: the application may not see it.
+            DriverError: its store cannot be reached.
+        """
+        from tasuki.app.history.reading import past_of
+
+        return await past_of(self._app._runtime, self.id)
+
     async def depth(self) -> Depth:
         """The number of messages in the queue."""
-        return await (await self._app.ready_queue(self.id)).depth()
+        return await (await self._app._runtime.ready_queue(self.id)).depth()
 
     async def info(self) -> dict[str, Any]:
         """Ids and counts; see :meth:`tasuki.queues.queue.Queue.info`."""
-        return await (await self._app.ready_queue(self.id)).info()
+        return await (await self._app._runtime.ready_queue(self.id)).info()
 
     async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:
         """Show waiting messages without taking them."""
-        return await (await self._app.ready_queue(self.id)).peek(limit, after)
+        return await (await self._app._runtime.ready_queue(self.id)).peek(limit, after)
 
     async def purge(self) -> int:
         """Remove all messages that no consumer holds; returns how many."""
-        return await (await self._app.ready_queue(self.id)).purge()
+        return await (await self._app._runtime.ready_queue(self.id)).purge()
 
     async def remove(self, ids: Collection[str]) -> int:
         """Remove the messages of these ids that no consumer holds; returns how many."""
-        return await (await self._app.ready_queue(self.id)).remove(ids)
+        return await (await self._app._runtime.ready_queue(self.id)).remove(ids)
 
 
 def id_of(queue: str | QueueHandle[Any]) -> str:

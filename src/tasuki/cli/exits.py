@@ -49,7 +49,9 @@ class CommandError(TasukiError):
 def exit_code_of(error: BaseException) -> int:
     """The code of an error, or of the first of its causes that has one of its own."""
     cause: BaseException | None = error
-    while cause is not None:
+    seen = set[int]()  # ``raise error from error`` makes a circle
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         if isinstance(cause, CommandError):
             return cause.code
         for types, code in _CODES.items():

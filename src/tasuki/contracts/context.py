@@ -264,9 +264,6 @@ class Reach(Protocol[Caller_contra]):
     def store(self, id: str) -> Use:
         """Calls the verbs of a store; their results are awaited."""
 
-    def sync_store(self, id: str) -> Use:
-        """Calls the verbs of a store from a thread without an event loop."""
-
     def measure(self, verb: Verb, function: str, name: str, n: float, labels: Mapping[str, str] | None) -> None:
         """Count a number in a metric of a function."""
 

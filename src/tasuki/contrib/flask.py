@@ -46,8 +46,8 @@ class Tasuki:
         """Push the context of an application around each handler, and give it the command ``flask tasuki``."""
         if self.given is None:
             self.given = App(flask_app.config.get("TASUKI_URL", "sqlite://"), root=flask_app.root_path)
-        self.given.around = functools.partial(in_context, flask_app)
-        self.given.prepare_child = f"{__name__}:prepare"
+        self.given._runtime.around = functools.partial(in_context, flask_app)
+        self.given._runtime.prepare_child = f"{__name__}:prepare"
         flask_app.extensions[KEY] = self
         flask_app.cli.add_command(command)
 

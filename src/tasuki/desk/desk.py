@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from tasuki.app.app import reader_of
 from tasuki.desk import probes
 from tasuki.desk.api.serving import Api
 from tasuki.desk.means import Watched
@@ -19,11 +20,11 @@ from tasuki.desk.pages.dead_letters import bulk, export, letters
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import PageError, View
 from tasuki.desk.probes import probes_of
-from tasuki.desk.security.access import Access
+from tasuki.desk.security.access import Access, names_of
 from tasuki.desk.security.gate import Gate
 from tasuki.desk.security.paths import is_api, segments_of
 from tasuki.desk.server.turns import Turns
-from tasuki.desk.site import AwayError, Site, problem_of, reader_of
+from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.desk.tools import Tools
 from tasuki.errors import TasukiError
 
@@ -87,7 +88,7 @@ class Desk:
 
     def __init__(self, site: Site, access: Access, watched: Watched | None = None) -> None:
         self.site = site
-        clock = site.reader.clock
+        clock = site.reader._runtime.clock
         self.tools = Tools(site, access, clock, watched)
         self._probes = probes_of(self.tools.watched)
         self._gate = Gate(self._answer, access, self.tools.sessions, clock, frozenset(self._probes))
@@ -200,6 +201,18 @@ def alone(app: App, access: Access) -> Desk:
     return Desk(Site(reader_of(app), None, opens=True), access)
 
 
-def mounted(app: App, access: Access) -> Desk:
-    """The desk within a web application that has the app open: it sees what the app sees."""
+def mount(
+    app: App,
+    *,
+    token: str | None,
+    hosts: Iterable[str],
+    actor: str,
+    actor_header: str,
+    proxies: Iterable[str],
+    is_open: bool,
+    publish_rate: float,
+) -> Desk:
+    """The desk in a web application that has the app open, see :meth:`tasuki.App.desk`: it sees what the app sees."""
+    trusted = frozenset(proxies)
+    access = Access(names_of(hosts), token, actor, actor_header, trusted, is_open=is_open, publish_rate=publish_rate)
     return Desk(Site(app, app, opens=False), access)

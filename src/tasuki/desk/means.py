@@ -63,12 +63,12 @@ class WatchedApp:
 
     def report(self) -> Report:
         """See :class:`Watched`."""
-        return self._app.health_watch.report()
+        return self._app.health.report()
 
     async def snapshot(self) -> Snapshot:
         """See :class:`Watched`."""
-        return self._app.metrics()
+        return self._app.metrics.snapshot()
 
     def version(self) -> object:
         """See :class:`Watched`."""
-        return self._app.assembly
+        return self._app._runtime.assembly

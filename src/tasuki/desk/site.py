@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from tasuki import __version__
-from tasuki.app.lifecycle.unused import UnusedConsumers
+from tasuki.app.app import reader_of
 from tasuki.app.state.finding import is_there
-from tasuki.app.sync.running import SyncApp
-from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.reports.snapshot import Describer
 from tasuki.errors import ProjectError, TasukiError
 from tasuki.kinds.check.project import Project
@@ -21,8 +18,6 @@ from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.observe.plain import cut, escape
 from tasuki.observe.redact import redact
 from tasuki.state.worker_record import Presence
-from tasuki.supervisor.supervisor import Supervisor
-from tasuki.system.stopping import StopSignals
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
@@ -65,11 +60,13 @@ class Site:
         self.reader = reader
         self.own = own
         self._opens, self._drives = opens, drives and own is None
-        self._version = version or (lambda: None if own is None else own.assembly)
+        self._version = version or (lambda: None if own is None else own._runtime.assembly)
         self._seen: object = None
         """The version when ``reader`` was opened."""
         self._changing = asyncio.Lock()
-        self._describe = Describer(__version__, reader.clock, lambda: None if own is None else own.health_sign())
+        self._describe = Describer(
+            __version__, reader._runtime.clock, lambda: None if own is None else own._runtime.health_sign()
+        )
 
     async def open(self) -> None:
         """Open on the running loop what the desk opens. Raises ProjectError, LifecycleError."""
@@ -115,7 +112,7 @@ class Site:
     @property
     def live(self) -> Assembly:
         """The objects that say what there is. Raises AwayError."""
-        if (live := self.reader.assembly) is None:
+        if (live := self.reader._runtime.assembly) is None:
             raise AwayError("the app is not open: a mounted desk shows what its app sees while that is open")
         return live
 
@@ -142,7 +139,7 @@ class Site:
         """The app through which a queue is seen. Raises AwayError: it lives in another process; KeyError."""
         if not self.is_private(queue):
             return self.reader
-        if self.own is None or self.own.assembly is None:
+        if self.own is None or self.own._runtime.assembly is None:
             raise AwayError(
                 f"queue {queue} lives in the memory of the process that runs it: see it at that process (--admin)"
             )
@@ -157,7 +154,7 @@ class Site:
 
     async def on(self, app: App, work: Work[T], *, patience: float = _PATIENCE) -> T:
         """The result of work on an app's loop, within so many seconds. Raises AwayError, and what the work raises."""
-        live, loop = app.assembly, app.loop
+        live, loop = app._runtime.assembly, app._runtime.loop
         if live is None or loop is None or loop.is_closed():
             raise AwayError("the app is not open")
         try:
@@ -173,8 +170,8 @@ class Site:
         shared = [id for id in self.queues if not self.is_private(id)]
         private = [id for id in self.queues if self.is_private(id)]
         found = [(self.reader, shared)]
-        if self.own is not None and self.own.assembly is not None and private:
-            found.append((self.own, [id for id in private if id in self.own.assembly.queues]))
+        if self.own is not None and self.own._runtime.assembly is not None and private:
+            found.append((self.own, [id for id in private if id in self.own._runtime.assembly.queues]))
         return [(app, ids) for app, ids in found if ids]
 
     def present_here(self, live: Assembly, queues: Sequence[str], now: float) -> Presence | None:
@@ -192,21 +189,3 @@ def problem_of(error: BaseException) -> str:
     """An error in one short line, without secrets."""
     text = escape(redact(str(error)).partition("\n")[0])
     return cut(text or type(error).__name__, 300)
-
-
-def reader_of(app: App) -> App:
-    """An app for inspection, to be opened and closed by itself; it creates and changes nothing at the brokers.
-
-    It may be open on another event loop than ``app``, which goes on as it is. What ``app`` declares later is read at
-    the copy's next ``open``.
-    """
-    reader = copy.copy(app)
-    reader.assembly = reader.loop = reader.owner = None
-    reader.blocks, reader.observers, reader.selection = 0, [], None
-    reader.stop_requested = reader.on_hangup = None
-    reader.keeper, reader.supervisor = Keeper(app.clock), Supervisor(clock=app.clock)
-    reader.stop_signals, reader.sync = StopSignals(), SyncApp(reader)
-    reader.reads_only = True
-    reader._health = reader._meter = reader._history = None  # noqa: SLF001 - the worker's go on when the copy ends
-    reader._unused = UnusedConsumers(reader, "")  # noqa: SLF001
-    return reader

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from mcp.server.stdio import stdio_server
 
-from tasuki.desk.site import Site, reader_of
+from tasuki.app.app import reader_of
+from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
 from tasuki.kinds.check.rights import Rights
 from tasuki.mcp.passages import Passages
@@ -33,7 +34,9 @@ def require_policy(project: Project, actor: str) -> None:
 
 def source_of(app: App, actor: str, check: Sequence[str], passages: Passages, *, allows_acts: bool) -> Source:
     """The source for a whole installation, without a worker here. One that only reads drives no batch of others."""
-    return Source(Site(reader_of(app), None, opens=True, drives=allows_acts), actor, app.clock, check, passages)
+    return Source(
+        Site(reader_of(app), None, opens=True, drives=allows_acts), actor, app._runtime.clock, check, passages
+    )
 
 
 async def serve(source: Source, wire: Wire, *, allows_acts: bool) -> None:

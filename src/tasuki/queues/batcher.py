@@ -181,7 +181,7 @@ class Batcher:
         if asyncio.get_running_loop() is not self._loop:
             raise LifecycleError(
                 f"queue {self._queue!r} was opened in another event loop, so it cannot be published to from this one: "
-                "use asyncio.run_coroutine_threadsafe(…, app.loop), or open another App here"
+                "use asyncio.run_coroutine_threadsafe(…, app._runtime.loop), or open another App here"
             )
 
     async def publish(self, messages: Sequence[Outgoing], timeout: float) -> Results:

@@ -264,10 +264,6 @@ class _RecordedReach:
     def store(self, id: str) -> Use:
         return user_of(checked_store(self.resource(id), id))
 
-    def sync_store(self, id: str) -> Use:
-        use = self.store(id)
-        return lambda verb, *args, **options: at_once(use(verb, *args, **options))
-
     def measure(self, verb: Verb, function: str, name: str, n: float, labels: Mapping[str, str] | None) -> None:
         self._record.measured.append((verb, name, n, labels))
 

@@ -9,9 +9,10 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tasuki.app.app import reader_of
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.security.sessions import Session
-from tasuki.desk.site import Site, reader_of
+from tasuki.desk.site import Site
 from tasuki.desk.viewer import Viewer
 from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.asyncapi.servers import LOCAL, place_of
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def reading_of(app: App, actor: str = "") -> Viewer:
     """The reading of a whole installation, without a worker here."""
     site = Site(reader_of(app), None, opens=True)
-    return Viewer(site, Session("top", actor or user_and_host(), "", "terminal"), app.clock)
+    return Viewer(site, Session("top", actor or user_and_host(), "", "terminal"), app._runtime.clock)
 
 
 async def follow(app: App, project: Project, *, actor: str = "", is_ascii: bool = False) -> None:
@@ -37,8 +38,8 @@ async def follow(app: App, project: Project, *, actor: str = "", is_ascii: bool 
 
     reading = reading_of(app, actor)
     signs = ASCII if is_ascii or not can_show_signs() else UNICODE
-    scene = Scene(escape(app.root.resolve().name) or "/", drivers_of(project), signs, [])
-    top = Top(reading, scene, app.clock)
+    scene = Scene(escape(app._runtime.root.resolve().name) or "/", drivers_of(project), signs, [])
+    top = Top(reading, scene, app._runtime.clock)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, top.exit)
     try:
         await top.run_async(mouse=False)

@@ -73,12 +73,12 @@ PROGRAMS = [
     ),
     Mistake(
         "asyncio.run twice", {"jobs.py": JOBS + TWO_LOOPS}, "python jobs.py",
-        ("queue 'jobs' was opened in another event loop", "asyncio.run_coroutine_threadsafe(…, app.loop)"), 1,
+        ("queue 'jobs' was opened in another event loop", "asyncio.run_coroutine_threadsafe(…, app._runtime.loop)"), 1,
     ),
     Mistake(
         "publish in the loop of another thread",
         program("await asyncio.to_thread(lambda: asyncio.run(jobs.publish({})))"), "python jobs.py",
-        ("queue 'jobs' was opened in another event loop", "asyncio.run_coroutine_threadsafe(…, app.loop)"), 1,
+        ("queue 'jobs' was opened in another event loop", "asyncio.run_coroutine_threadsafe(…, app._runtime.loop)"), 1,
     ),
     Mistake(
         "a call for sync code in a running loop", program("app.sync.publish(jobs, {})"), "python jobs.py",

@@ -26,7 +26,7 @@ def message(id: str = "m", body: bytes = b"body", **options: Any) -> Outgoing:
 
 
 async def eventually(look: Callable[[], Awaitable[Any]], what: str) -> Any:
-    """Look until it is true; a broker that is away is not."""
+    """Look until it is true; an unavailable broker is not."""
     ends_at = time.monotonic() + PATIENCE
     while True:
         try:

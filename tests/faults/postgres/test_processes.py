@@ -55,7 +55,8 @@ async def test_a_schema_of_another_layout_is_refused_and_kept(
     await (await make()).close()
     await sql.execute(f"INSERT INTO {schema}.migrations (version) VALUES ({found}); DROP FUNCTION {schema}.occupancies")
     found_and_needed = f"schema '{schema}' has layout {found}, and this version of Tasuki needs layout 1"
-    with pytest.raises(DriverError, match=f"{found_and_needed}: drain it with .* or set another schema"):
+    with pytest.raises(DriverError, match=f"{found_and_needed}: drain it with .* or set another schema") as caught:
         await make()
+    assert caught.value.__cause__ is None, "an error that is its own cause is a circle"
     function = "SELECT FROM pg_proc WHERE pronamespace = $1::regnamespace AND proname = 'occupancies'"
     assert not await sql.fetch(function, schema)

@@ -36,7 +36,7 @@ async def driver(url: str, tmp_path: Path) -> AsyncIterator[Driver]:
     app = App(url)
     app.queue("q", queue_name=f"q_{tmp_path.name}")
     async with app:
-        yield app.live_queue("q").driver
+        yield app._runtime.queue("q").driver
 
 
 def kill_all(url: str) -> None:
@@ -83,7 +83,7 @@ async def test_a_closed_driver_opens_none(url: str) -> None:
     app = App(url)
     app.queue("q", queue_name="closed_q")
     async with app:
-        driver = app.live_queue("q").driver
+        driver = app._runtime.queue("q").driver
     for is_sync in (False, True):
         with pytest.raises(BrokerUnavailableError, match="not open"):
             at_once(_entered(driver, sync=is_sync), AssertionError)

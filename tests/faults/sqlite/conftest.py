@@ -39,7 +39,7 @@ def child() -> Iterator[Callable[..., Child]]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Mount small file systems; needs root, and must not be skipped in CI."""
+    """Mount small file systems; needs rights that CI has, except for pull requests, and must not be skipped there."""
     mounted: list[Path] = []
 
     def mount(size: str, *options: str) -> Path:
@@ -48,7 +48,8 @@ def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         made = _run("mount", "-t", "tmpfs", "-o", ",".join((f"size={size}", *options)), "tmpfs", str(place))
         if made.returncode:
             reason = f"cannot mount a small disk: {made.stderr.strip()}"
-            pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+            is_allowed = os.environ.get("CI") == "true" and os.environ.get("GITHUB_EVENT_NAME") != "pull_request"
+            pytest.fail(reason) if is_allowed else pytest.skip(reason)
         mounted.append(place)
         return place
 

@@ -62,5 +62,5 @@ async def reload(app: App, yaml: Yaml) -> Any:
 
 
 def live(app: App) -> Any:
-    assert app.assembly is not None
-    return app.assembly
+    assert app._runtime.assembly is not None
+    return app._runtime.assembly

@@ -47,7 +47,7 @@ async def looking(app: App) -> AsyncIterator[None]:
     async def look() -> None:
         while True:
             await asyncio.sleep(LOOK)
-            app.health_watch.look()
+            app.health.look()
 
     task = asyncio.create_task(look())
     try:
@@ -61,7 +61,7 @@ async def looking(app: App) -> AsyncIterator[None]:
 async def pulsing(app: App, file: Path) -> AsyncIterator[None]:
     """A worker with a health file, which has looked at least once."""
     async with app.worker():
-        app.health_watch.write_into(file)
+        app.health.write_into(file)
         async with looking(app):
             await asyncio.sleep(PERIOD * 1.5)
             yield
@@ -70,8 +70,8 @@ async def pulsing(app: App, file: Path) -> AsyncIterator[None]:
 async def until(app: App, condition: Callable[[dict[str, Any]], bool], most: float) -> float:
     """Wait until a report fulfills the condition; the seconds that took. Fails after ``most``."""
     begun = asyncio.get_running_loop().time()
-    while not condition(app.health()):
+    while not condition(app.health.report().as_dict()):
         now = asyncio.get_running_loop().time() - begun
-        assert now <= most, (now, app.health())
+        assert now <= most, (now, app.health.report().as_dict())
         await asyncio.sleep(0.1)
     return asyncio.get_running_loop().time() - begun

@@ -8,4 +8,4 @@ from tests.support.narrow import present
 
 
 async def store_of(app: App, queue: str = "jobs") -> Store:
-    return await present(app.live_assembly().state_of(f"app:{queue}")).store()
+    return await present(app._runtime.live().state_of(f"app:{queue}")).store()

@@ -70,7 +70,7 @@ async def test_an_app_that_only_publishes_starts_no_consumer_and_no_schedule(mak
 
         other = app.queue("other")
         other.consumer(name="late")(seen.append)
-        app.schedule("often", other, every="1s", body=0)
+        app.schedules.add("often", other, every="1s", body=0)
         await later.publish(2)
         await other.publish(3)
         await app.reload()
@@ -86,10 +86,10 @@ async def test_an_app_that_only_publishes_starts_no_consumer_and_no_schedule(mak
 async def test_a_schedule_is_listed_as_soon_as_it_is_declared(make_app: MakeApp) -> None:
     app = make_app()
     async with app:
-        app.schedule("often", app.queue("jobs"), every="1h", body=0)
-        assert [status.id for status in await app.schedules()] == ["app:often"]
-        app.schedule("seldom", app.queue("jobs"), every="2h", body=0)
-        assert await app.run_now("seldom")
+        app.schedules.add("often", app.queue("jobs"), every="1h", body=0)
+        assert [status.id for status in await app.schedules.list()] == ["app:often"]
+        app.schedules.add("seldom", app.queue("jobs"), every="2h", body=0)
+        assert await app.schedules.run_now("seldom")
 
 
 async def test_a_schedule_fires(make_app: MakeApp) -> None:
@@ -97,7 +97,7 @@ async def test_a_schedule_fires(make_app: MakeApp) -> None:
     jobs = app.queue("jobs")
     jobs.consumer(name="handler")(seen.append)
     async with app.worker():
-        app.schedule("tick", queue=jobs, every="1m", body="tick")
+        app.schedules.add("tick", queue=jobs, every="1m", body="tick")
         await seen.until("tick")
 
 
@@ -118,7 +118,7 @@ async def test_a_task_is_known_before_its_first_call_comes(make_app: MakeApp) ->
         await two.publish(7)
         await one.publish(7)
         await seen.until(7, -7)
-        consumer = app.live_assembly().consumers["app:jobs.workers"]
+        consumer = app._runtime.live().consumers["app:jobs.workers"]
         assert consumer.metrics.nacked == 0, "it was refused by a consumer that did not know it"
 
 
@@ -156,24 +156,24 @@ async def test_a_look_up_without_a_wait_names_the_way_out(make_app: MakeApp) -> 
     async with app:
         app.queue("other")
         with pytest.raises(QueueNotFoundError, match=r"await app\.reload\(\)"):
-            app.live_queue("other")
+            app._runtime.queue("other")
         await app.reload()
-        assert app.live_queue("other").id == "app:other"
+        assert app._runtime.queue("other").id == "app:other"
         with pytest.raises(QueueNotFoundError, match=r"is not defined; did you mean .*\?$"):
-            app.live_queue("never")
+            app._runtime.queue("never")
 
 
 async def test_many_declarations_are_applied_together(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     app, reloads = make_app(), 0
     app.queue("jobs")
-    reload = app.reload
+    reload = app._runtime.reload
 
     async def counted() -> Any:
         nonlocal reloads
         reloads += 1
         return await reload()
 
-    monkeypatch.setattr(app, "reload", counted)
+    monkeypatch.setattr(app._runtime, "reload", counted)
     async with app:
         queues = [app.queue(f"q{number}", dead_letter=f"dead{number}") for number in range(50)]
         await queues[-1].publish(1)

@@ -58,7 +58,7 @@ async def test_works_within_its_block_and_drains_at_the_end(make_app: MakeApp) -
         await app.publish("tasks", 1, {"h": 1})
         await asyncio.sleep(0.5)
         assert app.is_open
-        assert app.supervisor.states()["app:handle.consumer"].state is State.RUNNING
+        assert app._runtime.supervisor.states()["app:handle.consumer"].state is State.RUNNING
     assert seen == [1]
     assert not app.is_open
 
@@ -116,7 +116,7 @@ async def test_a_broker_that_is_away_is_waited_for_in_the_background(
     async with app:
         with pytest.raises(BrokerUnavailableError):
             await queue.publish(1, publish_timeout=1)
-        await app.supervisor.until(lambda states: states["app:driver"] is State.RUNNING)
+        await app._runtime.supervisor.until(lambda states: states["app:driver"] is State.RUNNING)
         await queue.publish(1)
     assert 5 < asyncio.get_running_loop().time() < 10, "five attempts, two seconds apart at most"
 
@@ -127,7 +127,7 @@ async def test_of_two_brokers_one_is_away(make_app: MakeApp, broker: list[Driver
     app.queue("others", driver=app.entry("other", "queue.driver.memory"))
     broker.append(BrokerUnavailableError("away"))
     async with app:
-        states = {status.state for status in app.supervisor.states().values()}
+        states = {status.state for status in app._runtime.supervisor.states().values()}
         assert states == {State.RUNNING, State.FAILED}
 
 
@@ -231,7 +231,7 @@ async def test_functions_are_called_and_call_each_other(make_app: MakeApp) -> No
         ):
             await app.call("doble", 1)
         with pytest.raises(QueueNotFoundError, match="queue 'app:task' is not defined; did you mean 'app:tasks'"):
-            app.live_queue("task")
+            app._runtime.queue("task")
     with pytest.raises(LifecycleError):
         await app.call("outer", 1)
 
@@ -295,7 +295,7 @@ def test_loading_an_app_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.syspath_prepend(str(tmp_path))
     app = App.load("my_app_module:app", overrides=["app:tasks:max_length=5"])
     assert app is sys.modules["my_app_module"].app
-    assert app.overrides == ["app:tasks:max_length=5"]
+    assert app._runtime.overrides == ["app:tasks:max_length=5"]
     for target, problem in (
         ("my_app_module:other", "is a int, not a tasuki.App"),
         ("my_app_module:nothing", "cannot load"),
@@ -311,7 +311,7 @@ def test_loading_a_folder_or_a_file(tmp_path: Path) -> None:
     (tmp_path / "_index.yaml").write_text(text)
     for target in (tmp_path, tmp_path / "_index.yaml"):
         app = App.load(target)
-        assert app.root == tmp_path
+        assert app._runtime.root == tmp_path
         assert list(app.check().configs) == ["app:driver"]
         assert app.queue("tasks").id == "app:tasks"
         assert list(app.check().configs) == ["app:driver"]

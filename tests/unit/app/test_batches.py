@@ -27,7 +27,7 @@ class Row:
 
 async def dead_letters(app: App, queue: str) -> dict[Any, Any]:
     """Body → reason."""
-    live = app.live_queue(queue)
+    live = app._runtime.queue(queue)
     return {str(live.decode(each)): each.headers[DEAD_LETTER_REASON] for each in await live.peek(100)}
 
 
@@ -93,8 +93,8 @@ async def test_the_default_prefetch_holds_one_batch_more_than_run(make_app: Make
     for name, fields in {"a": {}, "b": {"concurrency": 3}, "c": {"prefetch": 10}, "d": {"concurrency": 200}}.items():
         rows.consumer(name=name, batch={"size": 10}, **fields)(insert)  # type: ignore[call-overload]
     await app.start()
-    assert app.assembly is not None
-    held = {id: consumer.options.prefetch for id, consumer in app.assembly.consumers.items()}
+    assert app._runtime.assembly is not None
+    held = {id: consumer.options.prefetch for id, consumer in app._runtime.assembly.consumers.items()}
     assert held == {"app:a": 20, "app:b": 40, "app:c": 10, "app:d": 2010}
 
 
@@ -135,7 +135,7 @@ async def test_the_check_reports_functions_that_are_called_in_two_ways(make_app:
 async def test_tasks_are_never_batches(make_app: Make) -> None:
     app = make_app()
     jobs = app.queue("jobs")
-    jobs.workers(batch={"size": 2})
+    jobs.task_consumer(batch={"size": 2})
     jobs.task(name="send")(lambda: None)
     (text,) = problems(app)
     assert "tasks are called one by one" in text

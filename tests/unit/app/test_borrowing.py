@@ -30,16 +30,16 @@ async def app(make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, max_batch=10))
     async with app:
         letters = [Outgoing(f"{number:02}", b"x" * 100, {}) for number in range(30)]
-        assert not any(await app.live_queue("dead").forward(letters))
+        assert not any(await app._runtime.queue("dead").forward(letters))
         yield app
 
 
 async def ask(app: App, most: int = 1000, guard: Guard | None = None) -> Borrowed:
-    return await borrow(app.live_assembly(), app.live_queue("dead"), most, clock=app.clock, guard=guard)
+    return await borrow(app._runtime.live(), app._runtime.queue("dead"), most, clock=app._runtime.clock, guard=guard)
 
 
 async def waiting(app: App) -> list[str]:
-    return [message.id for start in (0, 10, 20) for message in await app.live_queue("dead").peek(10, start)]
+    return [message.id for start in (0, 10, 20) for message in await app._runtime.queue("dead").peek(10, start)]
 
 
 ALL = [f"{number:02}" for number in range(30)]
@@ -95,7 +95,7 @@ async def test_one_reader_at_a_time(app: App, monkeypatch: pytest.MonkeyPatch, h
 
 
 async def test_one_reader_at_a_time_over_all_processes(app: App) -> None:
-    state = app.live_assembly().state_of("app:dead")
+    state = app._runtime.live().state_of("app:dead")
     assert state is not None
     store = await state.store()
     await store.hold("borrow/app:dead", "another process", places=1, lease=20.0)

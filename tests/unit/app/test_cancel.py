@@ -34,11 +34,11 @@ async def test_it_is_found_in_whichever_queue_has_it(make_app: Callable[..., App
         app.queue(name)
     async with app:
         await app.publish("two", 1, id="a", delay="1h")
-        assert await app.cancel("a") == "waiting"
+        assert await app.jobs.cancel("a") == "waiting"
         assert (await app.queue("two").info())["message_count"] == 0
-        assert await app.cancel("b") == "not found"
+        assert await app.jobs.cancel("b") == "not found"
         await app.publish("one", 1, id="b")  # it was nowhere, so it is not cancelled
-        assert await app.cancel("b") == "waiting"
+        assert await app.jobs.cancel("b") == "waiting"
 
 
 async def test_one_that_was_cancelled_before_stays_cancelled(make_app: Callable[..., App]) -> None:
@@ -46,8 +46,8 @@ async def test_one_that_was_cancelled_before_stays_cancelled(make_app: Callable[
     jobs = app.queue("jobs")
     async with app:
         job = await jobs.publish(1)
-        assert await app.cancel(job.id) == "waiting"
-        assert await app.cancel(job.id) == "not found"
+        assert await app.jobs.cancel(job.id) == "waiting"
+        assert await app.jobs.cancel(job.id) == "not found"
         assert await job.status() == "cancelled"
 
 
@@ -57,15 +57,15 @@ async def test_one_that_a_worker_without_an_answer_may_have_stays_cancelled(make
     jobs = app.queue("jobs")
     async with app:
         job = await jobs.publish(1)
-        assert app.assembly is not None
-        held = app.assembly.queue("app:jobs")
+        assert app._runtime.assembly is not None
+        held = app._runtime.assembly.queue("app:jobs")
         [received] = await held.driver.receive(held.spec.name, 1, 0.0)  # its worker is suspended
-        assert await app.cancel(job.id) == "not found"
+        assert await app.jobs.cancel(job.id) == "not found"
         assert await job.status() == "cancelled"
-        assert await app.job(job.id, queue="other").status() == "unknown"
+        assert await app.jobs.get(job.id, queue="other").status() == "unknown"
         await held.driver.settle(held.spec.name, [Ack(received.receipt)])
-        assert await app.cancel("b") == "not found"
-        assert await app.job("b", queue=jobs).status() == "unknown"
+        assert await app.jobs.cancel("b") == "not found"
+        assert await app.jobs.get("b", queue=jobs).status() == "unknown"
 
 
 async def test_a_queue_of_dead_letters_is_left_alone(make_app: Callable[..., App]) -> None:
@@ -74,7 +74,7 @@ async def test_a_queue_of_dead_letters_is_left_alone(make_app: Callable[..., App
     app.queue("jobs", dead_letter="dead")
     async with app:
         await app.publish("dead", 1, id="a")
-        assert await app.cancel("a") == "not found"
+        assert await app.jobs.cancel("a") == "not found"
         assert (await app.queue("dead").info())["message_count"] == 1
 
 
@@ -83,9 +83,9 @@ async def test_many_at_once(make_app: Callable[..., App]) -> None:
     jobs = app.queue("jobs")
     async with app:
         ids = [result.id for result in await jobs.publish_many(list(range(2_500)))]
-        assert await app.cancel_many([*ids, *ids, "unknown"], queue=jobs) == Cancellation(2_500, not_found=1)
-        assert {await app.job(id, queue=jobs).status() for id in (ids[0], ids[-1])} == {"cancelled"}
-        assert await app.job("other", queue=jobs).status() == "unknown"
+        assert await app.jobs.cancel_many([*ids, *ids, "unknown"], queue=jobs) == Cancellation(2_500, not_found=1)
+        assert {await app.jobs.get(id, queue=jobs).status() for id in (ids[0], ids[-1])} == {"cancelled"}
+        assert await app.jobs.get("other", queue=jobs).status() == "unknown"
 
 
 async def test_a_job_that_has_ended_stays_as_it_ended(make_app: Callable[..., App]) -> None:
@@ -100,9 +100,9 @@ async def test_a_job_that_has_ended_stays_as_it_ended(make_app: Callable[..., Ap
         done = await jobs.publish(7)
         assert await done.result() == 7
         await jobs.publish(8, id="late", delay="1h")
-        assert await app.cancel_many([done.id, "late"], queue=jobs) == Cancellation(1, not_found=1)
+        assert await app.jobs.cancel_many([done.id, "late"], queue=jobs) == Cancellation(1, not_found=1)
         assert await done.result() == 7
-        assert await app.job("late", queue=jobs).status() == "cancelled"
+        assert await app.jobs.get("late", queue=jobs).status() == "cancelled"
 
 
 async def test_a_job_that_starts_at_the_same_moment_is_not_noted_as_cancelled(
@@ -123,11 +123,11 @@ async def test_a_job_that_starts_at_the_same_moment_is_not_noted_as_cancelled(
             return found
 
         monkeypatch.setattr(store, "get", starting)
-        await app.cancel_many(["a", "b"], queue=jobs)
-        record = await read(app.live_assembly(), "app:jobs", "a")
+        await app.jobs.cancel_many(["a", "b"], queue=jobs)
+        record = await read(app._runtime.live(), "app:jobs", "a")
         assert record is not None
         assert record.status == "running"
-        assert await app.job("b", queue=jobs).status() == "cancelled"
+        assert await app.jobs.get("b", queue=jobs).status() == "cancelled"
 
 
 @pytest.mark.parametrize("id", ["字" * 255, "\0", "\ud800", ""])
@@ -138,8 +138,8 @@ async def test_any_id_can_be_cancelled(make_app: Callable[..., App], id: str) ->
         is_id = len(id) > 1
         if is_id:
             await jobs.publish(1, id=id, delay="1h")
-        assert await app.cancel(id, queue=jobs) == ("waiting" if is_id else "not found")
-        assert await app.job(id, queue=jobs).status() == "cancelled"
+        assert await app.jobs.cancel(id, queue=jobs) == ("waiting" if is_id else "not found")
+        assert await app.jobs.get(id, queue=jobs).status() == "cancelled"
 
 
 async def test_a_handler_cancels(make_app: Callable[..., App]) -> None:
@@ -168,7 +168,7 @@ async def test_a_request_that_is_cancelled_gets_an_error(make_app: Callable[...,
         asking = asyncio.ensure_future(app.request("jobs", "x", id="a", reply_timeout="1h"))
         while (await app.queue("jobs").info())["in_flight"] != 1:
             await asyncio.sleep(0.01)
-        assert await app.cancel("a", queue="jobs") == "running"
+        assert await app.jobs.cancel("a", queue="jobs") == "running"
         with pytest.raises(HandlerError, match="the message was cancelled") as caught:
             await asking
     assert caught.value.kind == "Canceled"
@@ -181,7 +181,7 @@ async def test_hooks_hear_that_it_was_discarded(make_app: Callable[..., App]) ->
     async def work(body: int) -> None:
         await asyncio.sleep(3600)
 
-    @app.on_discard
+    @app.on.discard
     async def discarded(moment: Moment) -> None:
         moments.append((moment.id, moment.reason, moment.seconds is not None))
 
@@ -189,8 +189,8 @@ async def test_hooks_hear_that_it_was_discarded(make_app: Callable[..., App]) ->
         await app.publish("jobs", 1, id="a")
         while (await app.queue("jobs").info())["in_flight"] != 1:
             await asyncio.sleep(0.01)
-        await app.cancel("a", queue="jobs")
-        await app.cancel("b", queue="jobs")
+        await app.jobs.cancel("a", queue="jobs")
+        await app.jobs.cancel("b", queue="jobs")
         await app.publish("jobs", 2, id="b")
         await empty(app, "jobs")
     assert moments == [("a", "cancelled", True), ("b", "cancelled", False)]
@@ -210,8 +210,8 @@ async def test_a_redriven_message_stays_cancelled(make_app: Callable[..., App]) 
         await jobs.publish(1, id="a")
         while not (await app.queue("dead").info())["ready"]:
             await asyncio.sleep(0.01)
-        assert await app.cancel("a", queue="jobs") == "not found"
-        await app.redrive("dead")
+        assert await app.jobs.cancel("a", queue="jobs") == "not found"
+        await app.dead.redrive("dead")
         await empty(app, "jobs")
     assert seen == [1]
 
@@ -222,9 +222,9 @@ async def test_a_queue_without_a_state_says_what_to_write(make_app: Callable[...
     app.queue("jobs")
     await app.open()
     with pytest.raises(UnsupportedError, match=r"queue 'app:jobs' has no state, which cancelling needs: .*'state: <id"):
-        await app.cancel("a", queue="jobs")
+        await app.jobs.cancel("a", queue="jobs")
     with pytest.raises(UnsupportedError, match="queue 'app:jobs' has no state"):
-        await app.cancel("a")
+        await app.jobs.cancel("a")
 
 
 async def test_a_strict_queue_needs_a_state(make_app: Callable[..., App]) -> None:
@@ -240,10 +240,10 @@ async def test_unknown_queues_and_closed_apps(make_app: Callable[..., App]) -> N
     app = make_app()
     app.queue("jobs")
     with pytest.raises(LifecycleError, match="the app is not open"):
-        await app.cancel("a")
+        await app.jobs.cancel("a")
     async with app:
         with pytest.raises(QueueNotFoundError, match="did you mean 'app:jobs'"):
-            await app.cancel("a", queue="job")
+            await app.jobs.cancel("a", queue="job")
 
 
 async def test_an_actor_that_may_not(make_app: Callable[..., App]) -> None:

@@ -45,7 +45,7 @@ async def test_a_plain_handler_is_interrupted_in_its_thread(make_app: Callable[.
     async with app.worker():
         await app.queue("jobs").publish(1, id="a")
         assert await asyncio.to_thread(started.wait, 30)
-        assert await app.cancel("a", queue="jobs") == "running"
+        assert await app.jobs.cancel("a", queue="jobs") == "running"
         await empty(app, "jobs")
     assert ended == [True]
 
@@ -55,8 +55,8 @@ def test_from_sync_code(tmp_path: Path) -> None:
     app.queue("jobs")
     try:
         app.sync.publish("jobs", 1, id="a", delay="1h")
-        assert app.sync.cancel("a", queue="jobs") == "waiting"
-        assert app.sync.cancel_many(["a", "b"], queue="jobs") == Cancellation(not_found=2)
+        assert app.sync.jobs.cancel("a", queue="jobs") == "waiting"
+        assert app.sync.jobs.cancel_many(["a", "b"], queue="jobs") == Cancellation(not_found=2)
     finally:
         app.sync.close()
 
@@ -88,7 +88,7 @@ async def test_a_script_cancels_and_is_cancelled(make_app: Callable[..., App], i
         await app.publish("jobs", "wait", id="w")
         while (await app.queue("jobs").info())["in_flight"] != 1:
             await asyncio.sleep(0.01)
-        assert await app.cancel("w", queue="jobs") == "running"
+        assert await app.jobs.cancel("w", queue="jobs") == "running"
         await empty(app, "jobs")
 
 

@@ -47,13 +47,17 @@ def peeks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 async def bury(app: App, cause: str, *ids: str, queue: str = "app:tasks", error: str = "KeyError: 'a'") -> None:
     headers: dict[str, Any] = {"x_original_queue": queue, "x_dead_letter_reason": "rejected", "x_last_error": error}
-    headers |= {"x_dead_letter_time": app.clock.time(), "x_error_type": "KeyError", "content_type": "json/plain"}
+    headers |= {
+        "x_dead_letter_time": app._runtime.clock.time(),
+        "x_error_type": "KeyError",
+        "content_type": "json/plain",
+    }
     headers |= {"x_cause": cause} if cause else {}
-    assert not any(await app.live_queue("dead").forward([Outgoing(id, b"{}", dict(headers)) for id in ids]))
+    assert not any(await app._runtime.queue("dead").forward([Outgoing(id, b"{}", dict(headers)) for id in ids]))
 
 
 async def ids(app: App, queue: str) -> list[str]:
-    return [message.id for message in await app.live_queue(queue).peek(10_000)]
+    return [message.id for message in await app._runtime.queue(queue).peek(10_000)]
 
 
 async def test_groups_count_letters_that_are_not_read(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,8 +65,8 @@ async def test_groups_count_letters_that_are_not_read(app: App, monkeypatch: pyt
     async with app:
         await bury(app, A, *"abcd")
         await bury(app, B, *"ef")
-        found = await app.dead_letters()
-        by_type = await app.dead_letters(by="type")
+        found = await app.dead.letters()
+        by_type = await app.dead.letters(by="type")
     assert [(group.key, group.count, group.ids) for group in found.groups] == [
         (A, 4, ("d", "c", "b")), (B, 2, ("f", "e")),
     ]  # fmt: skip
@@ -78,14 +82,14 @@ async def test_letters_without_a_cause_join_the_groups_as_far_as_they_are_read(
 ) -> None:
     async with app:
         await bury(app, "", "old")
-        derived = (await app.dead_letters()).groups[0].key
+        derived = (await app.dead.letters()).groups[0].key
         await bury(app, derived, "new", "newer")
         await bury(app, B, *"wxyz")
-        found = await app.dead_letters()
+        found = await app.dead.letters()
         assert [(group.key, group.count) for group in found.groups] == [(B, 4), (derived, 3)]
         assert found.is_all
         monkeypatch.setattr(reading, "NEWEST", 2)
-        found = await app.dead_letters()
+        found = await app.dead.letters()
         assert [(group.key, group.count) for group in found.groups] == [(B, 4), (derived, 2)]
         assert not found.is_all
 
@@ -94,7 +98,7 @@ async def test_letters_of_one_queue_alone_are_read(app: App) -> None:
     async with app:
         await bury(app, A, "a", "b")
         await bury(app, A, "c", queue="app:other")
-        found = await app.dead_letters("other")
+        found = await app.dead.letters("other")
     assert [(group.key, group.count) for group in found.groups] == [(A, 1)]
 
 
@@ -105,38 +109,38 @@ async def test_letters_of_one_cause_are_found_behind_the_newest(
     async with app:
         await bury(app, A, "a1", "a2")
         await bury(app, B, *(f"b{number}" for number in range(10)))
-        found = await app.dead_letters(where=f"cause == '{A}'")
+        found = await app.dead.letters(where=f"cause == '{A}'")
         assert ([letter.id for letter in found.letters], found.is_all) == (["a1", "a2"], True)
-        found = await app.dead_letters(where=f"id != 'a1' && cause == '{A}'")
+        found = await app.dead.letters(where=f"id != 'a1' && cause == '{A}'")
         assert ([letter.id for letter in found.letters], found.is_all) == (["a2"], True)
-        found = await app.dead_letters(where=f"cause == '{B}'")
+        found = await app.dead.letters(where=f"cause == '{B}'")
         assert ([letter.id for letter in found.letters], found.is_all) == (["b7", "b8", "b9"], False)
         assert peeks == []
-        assert await app.redrive("dead", dry_run=True, where=f"cause == '{B}'", to="other") == 10
-        assert await app.redrive("dead", dry_run=True, where=f"cause == '{B}'", to="other", limit=4) == 4
-        assert await app.redrive("dead", dry_run=True, where=f"cause == '{A}'") == 2
-        assert await app.redrive("dead", dry_run=True, where="cause == 'cccccccccccc'", to="other") == 0
+        assert await app.dead.redrive("dead", dry_run=True, where=f"cause == '{B}'", to="other") == 10
+        assert await app.dead.redrive("dead", dry_run=True, where=f"cause == '{B}'", to="other", limit=4) == 4
+        assert await app.dead.redrive("dead", dry_run=True, where=f"cause == '{A}'") == 2
+        assert await app.dead.redrive("dead", dry_run=True, where="cause == 'cccccccccccc'", to="other") == 0
 
 
 async def test_a_redrive_of_one_cause_looks_at_its_letters_alone(app: App, peeks: list[int]) -> None:
     async with app:
         for number in range(300):
             await bury(app, A if number % 3 == 0 else B, f"{number:03}")
-        assert await app.redrive("dead", where=f"cause == '{A}' && id != '150'") == 99
+        assert await app.dead.redrive("dead", where=f"cause == '{A}' && id != '150'") == 99
         assert peeks == []
         assert await ids(app, "dead") == [f"{number:03}" for number in range(300) if number % 3 or number == 150]
-        assert await app.redrive("dead", where=f"cause == '{B}'", limit=5) == 5
+        assert await app.dead.redrive("dead", where=f"cause == '{B}'", limit=5) == 5
         assert len(await ids(app, "dead")) == 196
 
 
 async def test_a_redrive_of_one_cause_finds_letters_that_do_not_say_theirs(app: App) -> None:
     async with app:
         await bury(app, "", "old")
-        derived = (await app.dead_letters()).groups[0].key
+        derived = (await app.dead.letters()).groups[0].key
         await bury(app, derived, "new")
         await bury(app, B, "other")
-        assert await app.redrive("dead", dry_run=True, where=f"cause == '{derived}'", to="other") == 2
-        assert await app.redrive("dead", where=f"cause == '{derived}'") == 2
+        assert await app.dead.redrive("dead", dry_run=True, where=f"cause == '{derived}'", to="other") == 2
+        assert await app.dead.redrive("dead", where=f"cause == '{derived}'") == 2
         assert await ids(app, "dead") == ["other"]
 
 
@@ -148,9 +152,9 @@ async def test_letters_are_read_where_counting_takes_too_long(app: App, monkeypa
         await bury(app, A, "a")
         await bury(app, B, "b", "c")
         monkeypatch.setattr(MemoryDriver, "causes", late)
-        found = await app.dead_letters()
+        found = await app.dead.letters()
         assert [(group.key, group.count) for group in found.groups] == [(B, 2), (A, 1)]
-        assert await app.redrive("dead", where=f"cause == '{B}'") == 2
+        assert await app.dead.redrive("dead", where=f"cause == '{B}'") == 2
 
 
 @pytest.mark.parametrize(
@@ -173,7 +177,7 @@ async def test_a_counted_cause_is_titled_by_the_commonest_text_of_its_newest_let
         await bury(app, A, *"abcd", error="OSError: 1")
         await bury(app, A, "e", error="OSError: 2")
         await bury(app, B, *map(str, range(30)), error="OSError: 3")
-        found = await app.dead_letters()
+        found = await app.dead.letters()
     assert [(group.key, group.sample, group.other_texts) for group in found.groups] == [
         (B, "OSError: 3", 0), (A, "OSError: 1", 1),
     ]  # fmt: skip

@@ -45,8 +45,8 @@ async def test_consumers_readers_and_requesters_get_the_body_as_it_was(make_app:
         await keep.publish("short")
         while len(seen) < 3:
             await asyncio.sleep(0.1)
-        assert app.assembly is not None
-        assert app.assembly.consumers["app:jobs.workers"].metrics.dead_lettered == 1
+        assert app._runtime.assembly is not None
+        assert app._runtime.assembly.consumers["app:jobs.workers"].metrics.dead_lettered == 1
     assert LONG in seen
     assert {"path": Path("a" * 5000)} in seen
 

@@ -36,7 +36,7 @@ def app_on(url: str) -> App:
 
 
 async def counts(app: App) -> tuple[Any, Any]:
-    one, other = [(await app.live_queue(name).info())["consumer_count"] for name in ("mails", "calls")]
+    one, other = [(await app._runtime.queue(name).info())["consumer_count"] for name in ("mails", "calls")]
     return one, other
 
 
@@ -49,7 +49,7 @@ async def until(app: App, wanted: tuple[int, int]) -> None:
 async def test_in_memory_the_own_consumers_are_all() -> None:
     async with app_on("memory://").worker() as app:
         assert await counts(app) == (2, 1)
-        consumers = list(app.live_assembly().consumers.values())
+        consumers = list(app._runtime.live().consumers.values())
         await consumers[0].stop(1)
         assert await counts(app) == (1, 1)
 
@@ -77,9 +77,9 @@ async def test_a_census_reads_each_store_once(tmp_path: Path, monkeypatch: pytes
 
     async with app_on(f"sqlite:///{tmp_path}/queue.db") as app:
         monkeypatch.setattr(SQLiteStore, "list", count)
-        census = Census(app.live_assembly())
+        census = Census(app._runtime.live())
         for id in ("app:mails", "app:calls"):
-            found = await app.live_queue(id).info_by(partial(census.count, id), partial(census.depth, id))
+            found = await app._runtime.queue(id).info_by(partial(census.count, id), partial(census.depth, id))
             assert found["consumer_count"] == 0
     assert listed == {"presence/": 1}
 
@@ -94,12 +94,12 @@ async def test_a_silent_store_makes_them_unknown_within_a_bound(
         await asyncio.Event().wait()
 
     async with app_on(f"sqlite:///{tmp_path}/queue.db") as app:
-        assert "is_pause_unknown" not in await app.live_queue("mails").info()
+        assert "is_pause_unknown" not in await app._runtime.queue("mails").info()
         for verb in ("list", "get"):
             monkeypatch.setattr(SQLiteStore, verb, silent)
         monkeypatch.setattr(shared, "SILENT", 0.5)
-        info = await app.live_queue("mails").info()
-        again = await app.live_queue("calls").info()
+        info = await app._runtime.queue("mails").info()
+        again = await app._runtime.queue("calls").info()
     assert (info["consumer_count"], info["is_pause_unknown"], info["ready"]) == (None, True, 0)
     assert again["is_pause_unknown"]
     assert asked["store"] == 2, "once for each question; a store that was silent a moment ago is not asked again"

@@ -69,9 +69,9 @@ async def test_shared_workers_are_as_many_places_as_handlers_may_run(tmp_path: P
     for queue in queues[:2]:
         queue.consumer(name=f"of_{queue.id.partition(':')[2]}")(nothing)
     queues[2].consumer(name="own", concurrency=3)(nothing)
-    app.worker_pool("pool", queues[:2], concurrency=4)
+    app.workers.pool("pool", queues[:2], concurrency=4)
     async with app.worker():
-        sign = Describer("1", app.clock)(list(app.live_assembly().consumers.values()), 0.0)
+        sign = Describer("1", app._runtime.clock)(list(app._runtime.live().consumers.values()), 0.0)
         assert [each.concurrency for each in sign.consumers] == [4, 4, 3]
         assert sign.concurrency == 7
         desk = app.desk(is_open=True)

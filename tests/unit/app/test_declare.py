@@ -151,7 +151,7 @@ def test_a_queue_is_declared_with_its_driver_and_its_dead_letters() -> None:
     assert project.edges["app:one"] == project.edges["app:two"] == ("app:driver", "app:dead")
     assert repr(dead) == "<queue app:dead>"
     assert app.queue("dead").id == dead.id
-    assert len(app.load_entries().registry.entries) == 6
+    assert len(app._runtime.load_entries().registry.entries) == 6
 
 
 def test_a_queue_on_a_driver_of_its_own() -> None:

@@ -53,7 +53,7 @@ async def test_publishing_for_too_little_is_refused_and_all_else_goes_on(
         (result,) = await weak.queue("tasks").publish_many([1])
         assert isinstance(result, Rejected)
         assert result.retryable
-        live: Any = weak.assembly
+        live: Any = weak._runtime.assembly
         (error,) = await live.queues["app:tasks"].forward([Outgoing("a", b"1", {})])
         assert isinstance(error, DurabilityError)
         await live.drivers["app:driver"].publish("tasks", [Outgoing("a", b'"from before"', {})])
@@ -63,22 +63,22 @@ async def test_publishing_for_too_little_is_refused_and_all_else_goes_on(
         assert (status["durability"], status["demanded_durability"]) == ("broker", "power")
     assert seen == ["from before"]
     assert sum("publishing is refused" in record.getMessage() for record in caplog.records) == 1
-    async with weak.reading():
-        assert (await weak.live_queue("tasks").depth()).ready == 0
+    async with weak._runtime.reading():
+        assert (await weak._runtime.queue("tasks").depth()).ready == 0
 
 
 async def test_a_level_that_falls_and_rises_while_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with app(tmp_path, "sqlite", "power") as opened:
-        driver: Any = opened.assembly.drivers["app:driver"]  # type: ignore[union-attr]
+        driver: Any = opened._runtime.assembly.drivers["app:driver"]  # type: ignore[union-attr]
         assert (await opened.publish("tasks", 1)).durability == "power"
         monkeypatch.setattr(driver, "durability_of", lambda queue: "process")
         with pytest.raises(DurabilityError):
             await opened.publish("tasks", 2)
         monkeypatch.undo()
         assert (await opened.publish("tasks", 3)).durability == "power"
-        assert (await opened.live_queue("tasks").depth()).ready == 2
+        assert (await opened._runtime.queue("tasks").depth()).ready == 2
     levels = [record.levelname for record in caplog.records if "publishing" in record.getMessage()]
     assert levels == ["ERROR", "WARNING"]
 

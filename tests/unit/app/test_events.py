@@ -36,7 +36,7 @@ async def test_each_consumer_answers_and_nothing_is_left_in_the_store(make_app: 
         await asyncio.sleep(1)
         await app.publish("tasks", 1)
         await asyncio.sleep(1)
-        store = await present(present(app.assembly).state_of("app:tasks")).store()
+        store = await present(present(app._runtime.assembly).state_of("app:tasks")).store()
         found = await ask(store, HERE, {"app:one", "app:two"}, 3)
         assert [event["kind"] for event in found["app:one"]] == ["started", "ended", "settled"]
         assert found["app:two"] == []
@@ -58,11 +58,11 @@ async def test_quit_prints_the_newest_events_and_what_runs(
     async with app.worker():
         await app.publish("tasks", 0)
         await asyncio.sleep(0.1)
-        queue = app.live_queue("tasks")
+        queue = app._runtime.queue("tasks")
         await queue.driver.publish(queue.spec.name, [Outgoing("\x1b[2J\nforged", b"1", {})])  # by another program
         await asyncio.sleep(0.1)
-        dump(app, None)
-        kinds = [event["kind"] for event in events_of(app)["app:one"]]
+        dump(app._runtime, None)
+        kinds = [event["kind"] for event in events_of(app._runtime)["app:one"]]
         end.set()
     assert kinds == ["received", "started", "ended", "error", "settled", "received", "started"]
     told = capsys.readouterr().err
@@ -84,11 +84,11 @@ async def test_what_a_consumer_goes_through(make_app: Callable[..., App]) -> Non
         await asyncio.sleep(0.1)
         await app.publish("tasks", 0)
         await asyncio.sleep(5)
-        await app.pause("tasks", actor="kana")
+        await app.workers.pause("tasks", actor="kana")
         await asyncio.sleep(1)
-        await app.resume("tasks")
+        await app.workers.resume("tasks")
         await asyncio.sleep(1)
-        events = events_of(app, 1000)["app:one"]
+        events = events_of(app._runtime, 1000)["app:one"]
     told = {event["kind"]: event["value"] for event in events}
     assert told["progress"] == "1 of 2"
     assert told["paused"] == "until it is resumed, by kana"

@@ -61,7 +61,7 @@ class Broken:
         monkeypatch.setattr(store, "put", put_or_fail)
 
     def breaks_publishing(self, app: App, queue: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        driver = app.live_assembly().queue(f"app:{queue}").driver
+        driver = app._runtime.live().queue(f"app:{queue}").driver
         publish = driver.publish
 
         async def publish_or_fail(name: str, batch: Any) -> Any:
@@ -87,7 +87,7 @@ class Broken:
 
 
 def findings(app: App, check: str) -> list[tuple[str, str]]:
-    return [(each["status"], each["text"]) for each in app.health()["checks"] if each["name"] == check]
+    return [(each["status"], each["text"]) for each in app.health.report().as_dict()["checks"] if each["name"] == check]
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_a_store_that_takes_no_writes_is_not_ready_and_back_within_two_sec
         found = [await jobs.publish(number) for number in range(10)]
         await asyncio.sleep(8)
         ((status, text),) = findings(app, "consumer app:work.consumer")
-        assert (status, app.health()["live"]) == ("not_ready", True)
+        assert (status, app.health.report().as_dict()["live"]) == ("not_ready", True)
         assert "4 handled messages are kept" in text
         assert "the disk is full" in text
         await asyncio.sleep(300)
@@ -168,7 +168,7 @@ async def test_a_kept_message_is_a_warning_after_thirty_seconds(
         assert findings(app, "consumer app:work.consumer") == [("ok", "")]
         await asyncio.sleep(15)
         ((status, text),) = findings(app, "consumer app:work.consumer")
-        assert (status, app.health()["ready"]) == ("warning", True)
+        assert (status, app.health.report().as_dict()["ready"]) == ("warning", True)
         assert text.startswith("1 handled messages are kept, the oldest for 3")
         assert "cannot be dead-lettered: QueueFullError" in text
 
@@ -201,7 +201,7 @@ async def test_messages_whose_group_no_state_knows_are_acked_and_hold_up_no_othe
 ) -> None:
     async with running(site):
         lost = str(Membership("app:renamed", 0, "g"))
-        queue = site.app.live_assembly().queue("app:jobs")
+        queue = site.app._runtime.live().queue("app:jobs")
         await queue.publish_many([GroupEnvelope(body=number, group=lost) for number in range(20)])
         await queue.publish_many(list(range(20, 60)))
         await until(lambda: len(site.done) == 60)
@@ -217,7 +217,7 @@ async def test_a_renamed_home_queue_does_not_stop_what_follows(site: Site) -> No
         found = await store.get(group_key("g"))
         assert found is not None
         header = str(Membership("app:renamed", 0, "g"))
-        await site.app.live_assembly().queue("app:jobs").publish_many([GroupEnvelope(body="late", group=header)])
+        await site.app._runtime.live().queue("app:jobs").publish_many([GroupEnvelope(body="late", group=header)])
         await until(lambda: bool(site.ended))
     assert site.ended == [("group:g", [{"of": "late"}])]
 
@@ -487,12 +487,12 @@ async def test_messages_that_are_acked_early_are_not_taken_without_end_while_the
 
     async with app.worker():
         broken.keys = "group/" if how == "member" else "result/"
-        await app.pause("jobs")
+        await app.workers.pause("jobs")
         for number in range(100):
             await jobs.publish(number, then=None if how == "result" else ends)
         broken.breaks(await store_of(app), monkeypatch)
         broken.error = BrokerUnavailableError("gone")
-        await app.resume("jobs")
+        await app.workers.resume("jobs")
         await asyncio.sleep(60)
         assert 8 <= len(seen) <= 12
         ((status, text),) = findings(app, "consumer app:work.consumer")
@@ -510,7 +510,7 @@ async def test_a_repeated_publish_that_is_rejected_leaves_the_record_of_the_firs
 ) -> None:
     answers = list[DriverError | None]()
     async with site.app:
-        driver = site.app.live_assembly().queue("app:jobs").driver
+        driver = site.app._runtime.live().queue("app:jobs").driver
         publish = driver.publish
 
         async def stored_or_not(name: str, batch: Any) -> Any:
@@ -535,7 +535,7 @@ async def test_the_record_of_a_publish_that_was_rejected_goes_unless_another_pub
 ) -> None:
     gate, is_first = asyncio.Event(), True
     async with site.app:
-        driver = site.app.live_assembly().queue("app:jobs").driver
+        driver = site.app._runtime.live().queue("app:jobs").driver
         publish = driver.publish
 
         async def rejected_late(name: str, batch: Any) -> Any:
@@ -555,8 +555,8 @@ async def test_the_record_of_a_publish_that_was_rejected_goes_unless_another_pub
         gate.clear()
         first = asyncio.create_task(site.jobs.publish(1, id="m", then=site.ends))
         await until(lambda: not is_first)
-        second = asyncio.create_task(site.app.live_assembly().chain_from(
-            None, site.app.full_id, "jobs", 1, None, {"id": "m", "then": "ends"}))  # fmt: skip
+        second = asyncio.create_task(site.app._runtime.live().chain_from(
+            None, site.app._runtime.full_id, "jobs", 1, None, {"id": "m", "then": "ends"}))  # fmt: skip
         await asyncio.sleep(1)
         gate.set()
         with pytest.raises(AccessDeniedError):
@@ -617,7 +617,7 @@ async def test_a_member_that_was_acked_early_comes_again_if_its_handler_outlasts
     async with app.worker():
         await jobs.publish(7, then=ends)
         await has_begun.wait()
-        (consumer,) = app.live_assembly().consumers.values()
+        (consumer,) = app._runtime.live().consumers.values()
         with pytest.raises(StopTimeoutError):
             await consumer.stop(0.1)
         assert (await jobs.depth()).in_flight == 1

@@ -269,7 +269,7 @@ async def test_a_name_needs_a_state_of_the_message_s_own_queue(site: Site, monke
         await context.group(site.members(), then=site.ends, id=f"{context.message.id}/fan-out")
 
     async with site.app.worker():
-        consumer = next(each for id, each in site.app.live_assembly().consumers.items() if id.startswith("app:split"))
+        consumer = next(each for id, each in site.app._runtime.live().consumers.items() if id.startswith("app:split"))
         monkeypatch.setattr(consumer, "state", None)
         await site.jobs.publish(1)
         await until(lambda: bool(site.ended))

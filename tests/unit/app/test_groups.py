@@ -126,11 +126,11 @@ async def test_a_member_that_is_given_up_is_told_once(site: Site, bad: str) -> N
         assert ("boom" if bad == "bad" else "no") in body["message"]
         assert site.ended == []
         if bad == "bad":  # a redrive goes on with the group
-            assert await site.app.redrive(site.dead) == 2
+            assert await site.app.dead.redrive(site.dead) == 2
             await asyncio.sleep(60)
             assert len(site.failed) == 1, "it has failed again"
             site.is_broken = False
-            assert await site.app.redrive(site.dead) == 2
+            assert await site.app.dead.redrive(site.dead) == 2
             await until(lambda: bool(site.ended))
             await asyncio.sleep(60)
             assert await site.records() == []
@@ -164,10 +164,10 @@ async def test_an_expired_and_dropped_member_is_given_up(make_app: Callable[...,
     async with app:
         await app.group([jobs.message(1, ttl="1s")], on_error=errors)
         await asyncio.sleep(2)
-        for consumer in app.live_assembly().consumers.values():
+        for consumer in app._runtime.live().consumers.values():
             await consumer.start()
         await until(lambda: bool(failed))
-        for consumer in app.live_assembly().consumers.values():
+        for consumer in app._runtime.live().consumers.values():
             await consumer.stop(1)
     assert failed == ["Timeout"]
 
@@ -183,7 +183,7 @@ async def test_a_cancelled_member_is_given_up(site: Site) -> None:
     async with site.app.worker():
         group = await site.app.group([slow.message(1)], then=site.ends, on_error=site.errors)
         await asyncio.sleep(1)
-        assert await site.app.cancel(group.members[0], queue=slow) == "running"
+        assert await site.app.jobs.cancel(group.members[0], queue=slow) == "running"
         await until(lambda: bool(site.failed))
     assert site.failed[0][1]["kind"] == "Canceled"
 
@@ -196,11 +196,11 @@ async def test_a_member_that_is_cancelled_while_it_waits_is_given_up(site: Site,
             [slow.message(1, id=id), site.jobs.message(2)], then=site.ends, on_error=site.errors
         )
         await until(lambda: bool(site.done))
-        assert await site.app.cancel(group.members[0], queue=slow) == "waiting"
+        assert await site.app.jobs.cancel(group.members[0], queue=slow) == "waiting"
         await until(lambda: bool(site.failed))
         await slow.publish(3, id="chained", on_error=site.errors)
         await slow.publish(4, id="group:1")
-        found = await site.app.cancel_many(["chained", "group:1", group.members[1]], queue=slow)
+        found = await site.app.jobs.cancel_many(["chained", "group:1", group.members[1]], queue=slow)
         assert (found.waiting, found.not_found) == (2, 1)
         await until(lambda: len(site.failed) == 2)
         await asyncio.sleep(5)
@@ -214,12 +214,12 @@ async def test_a_member_with_a_worker_that_does_not_answer_is_not_given_up_by_it
     async with site.app.worker():
         for id in ("a", "b", "c"):
             await slow.publish(id, id=id, then=site.ends, on_error=site.errors)
-        queue = site.app.live_queue("slow")
+        queue = site.app._runtime.queue("slow")
         (held,) = await queue.driver.receive(queue.spec.name, 1, 0)  # by a worker whose event loop is blocked
-        found = await site.app.cancel_many(["a", "b", "c"], queue=slow)
+        found = await site.app.jobs.cancel_many(["a", "b", "c"], queue=slow)
         assert (held.id, found.waiting, found.not_found) == ("a", 2, 1)
         await until(lambda: len(site.failed) == 2)
-        await site.app.live_assembly().end_member(held.headers["x_group"], Ended("done"))
+        await site.app._runtime.live().end_member(held.headers["x_group"], Ended("done"))
         await until(lambda: bool(site.ended))
         await asyncio.sleep(5)
     assert sorted(error["group"] for _, error in site.failed) == ["b", "c"]
@@ -235,7 +235,7 @@ async def test_a_message_that_a_worker_takes_just_before_its_removal_gives_then_
     async with site.app.worker():
         for id in ("held", "a", "b", "c"):
             await slow.publish(id, id=id, then=site.ends, on_error=site.errors)
-        queue, host = site.app.live_queue("slow"), site.app.live_assembly()
+        queue, host = site.app._runtime.queue("slow"), site.app._runtime.live()
         driver, name = queue.driver, queue.spec.name
         await driver.receive(name, 1, 0)  # so that the broker is searched
         find, taken = driver.find, list[Received]()
@@ -249,7 +249,7 @@ async def test_a_message_that_a_worker_takes_just_before_its_removal_gives_then_
             return found
 
         monkeypatch.setattr(driver, "find", find_late)
-        found = await site.app.cancel_many(["a", "b", "c"], queue=slow)
+        found = await site.app.jobs.cancel_many(["a", "b", "c"], queue=slow)
         assert (found.waiting, found.not_found, [item.id for item in taken]) == (2, 1, ["a"])
         await host.end_member(taken[0].headers["x_group"], Ended("done"))
         await asyncio.sleep(5)
@@ -264,7 +264,7 @@ async def test_a_message_that_a_worker_puts_back_just_before_the_removal_of_othe
     async with site.app.worker():
         for id in ("a", "b"):
             await slow.publish(id, id=id, then=site.ends, on_error=site.errors)
-        queue = site.app.live_queue("slow")
+        queue = site.app._runtime.queue("slow")
         driver, name = queue.driver, queue.spec.name
         held = await driver.receive(name, 1, 0)
         find = driver.find
@@ -276,7 +276,7 @@ async def test_a_message_that_a_worker_puts_back_just_before_the_removal_of_othe
             return found
 
         monkeypatch.setattr(driver, "find", find_before)
-        found = await site.app.cancel_many(["a", "b"], queue=slow)
+        found = await site.app.jobs.cancel_many(["a", "b"], queue=slow)
         assert found.waiting == 2
         await until(lambda: len(site.failed) == 2)
     assert sorted(error["group"] for _, error in site.failed) == ["a", "b"]
@@ -289,7 +289,7 @@ async def test_a_cancellation_whose_on_error_cannot_be_published_is_ended_by_the
     async with site.app.worker():
         for id in ("held", "a", "b"):
             await slow.publish(id, id=id, then=site.ends, on_error=site.errors)
-        queue, host = site.app.live_queue("slow"), site.app.live_assembly()
+        queue, host = site.app._runtime.queue("slow"), site.app._runtime.live()
         driver, name = queue.driver, queue.spec.name
         await driver.receive(name, 1, 0)
         find, taken = driver.find, list[Received]()
@@ -300,13 +300,13 @@ async def test_a_cancellation_whose_on_error_cannot_be_published_is_ended_by_the
             return found
 
         async def refuse(*_: Any) -> None:
-            raise BrokerUnavailableError("it is away", driver="driver")
+            raise BrokerUnavailableError("it is unavailable", driver="driver")
 
         monkeypatch.setattr(driver, "find", find_late)
         with monkeypatch.context() as patch:
             patch.setattr("tasuki.app.flow.members.publish_plan", refuse)
             with pytest.raises(BrokerUnavailableError):
-                await site.app.cancel_many(["a", "b"], queue=slow)
+                await site.app.jobs.cancel_many(["a", "b"], queue=slow)
         await host.end_member(taken[0].headers["x_group"], Ended("done"))
         await until(lambda: bool(site.failed))
         await asyncio.sleep(5)
@@ -506,7 +506,7 @@ async def test_without_state(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_who_may_not_publish_what_follows_starts_nothing(site: Site) -> None:
     async with site.app:
-        site.app.live_assembly().rights.application = Guard(Actor("me"), Scope([ALLOW]))
+        site.app._runtime.live().rights.application = Guard(Actor("me"), Scope([ALLOW]))
         with pytest.raises(PolicyDeniedError):
             await site.app.group([site.jobs.message(1)], then=site.ends)
         with pytest.raises(PolicyDeniedError):
@@ -517,7 +517,7 @@ async def test_who_may_not_publish_what_follows_starts_nothing(site: Site) -> No
 
 async def test_a_worker_that_lacks_the_queue_of_the_record_says_so(site: Site) -> None:
     async with site.app:
-        host = site.app.live_assembly()
+        host = site.app._runtime.live()
         with pytest.raises(QueueNotFoundError, match="queue 'other:ends' is not defined"):
             await host.end_member("other:ends 0 g", Ended())
         await host.end_member("not ours", Ended())

@@ -74,12 +74,7 @@ def test_a_task_belongs_to_a_queue(name: str) -> None:
         getattr(App("memory://"), name)
 
 
-def test_job_as_a_decorator_is_told() -> None:
-    with pytest.raises(TypeError, match=r"a function is handled under '@queue\.consumer'"):
-        App("memory://").job(print)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("name", ["consumer", "subscriber", "handler"])
+@pytest.mark.parametrize("name", ["consumer", "subscriber", "handler", "job"])
 def test_decorators_of_an_app_are_those_of_its_queues(name: str) -> None:
     said = "a handler belongs to a queue: 'queue = app.queue(\"jobs\")'; then write '@queue.consumer()'"
     with pytest.raises(AttributeError, match=re.escape(said)):
@@ -88,7 +83,7 @@ def test_decorators_of_an_app_are_those_of_its_queues(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "own"),
-    [("on_startup", "on_start"), ("on_success", "on_done"), ("on_failure", "on_failed"), ("dependency", "provide")],
+    [("on_startup", "on.start"), ("on_success", "on.done"), ("on_failure", "on.failed"), ("dependency", "provide")],
 )
 def test_hooks_and_providers_have_one_name_each(name: str, own: str) -> None:
     with pytest.raises(AttributeError, match=f"write '@app.{own}' above the function"):

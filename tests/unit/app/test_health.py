@@ -35,7 +35,7 @@ def age(file: Path) -> float:
 async def test_the_file_is_touched_while_messages_move(app: App, tmp_path: Path) -> None:
     file = tmp_path / "alive"
     async with app.worker():
-        app.health_watch.write_into(file)
+        app.health.write_into(file)
         async with looking(app):
             for number in range(10):
                 await app.publish("tasks", number)
@@ -56,7 +56,7 @@ async def test_it_holds_counters(make_app: MakeApp, tmp_path: Path) -> None:
 
     async with app.worker():
         file.write_text("of a process of before")
-        app.health_watch.write_into(file)
+        app.health.write_into(file)
         assert json.loads(file.read_text())["pid"] == os.getpid()
         assert json.loads(file.read_text())["consumers"]["app:handle.consumer"]["moved_at"] is None
         async with looking(app):
@@ -87,7 +87,7 @@ async def test_what_is_no_plain_file_is_touched_and_not_replaced(app: App, tmp_p
     target.write_text("mine")
     link.symlink_to(target)
     async with app.worker():
-        app.health_watch.write_into(link)
+        app.health.write_into(link)
         os.utime(target, (1, 1))
         async with looking(app):
             await asyncio.sleep(PERIOD + 2)
@@ -103,7 +103,7 @@ async def test_a_file_that_cannot_be_replaced_is_touched(
     file = tmp_path / "alive"
     monkeypatch.setattr(Path, "replace", mounted)
     async with app.worker():
-        app.health_watch.write_into(file)
+        app.health.write_into(file)
         os.utime(file, (1, 1))
         async with looking(app):
             await asyncio.sleep(PERIOD + 2)
@@ -127,7 +127,7 @@ async def test_what_waits_behind_its_key_is_not_stuck(make_app: MakeApp) -> None
             await app.publish("lines", number, key="k")
         for _ in range(18):
             await asyncio.sleep(PERIOD)
-            assert app.health()["status"] == "ok"
+            assert app.health.report().as_dict()["status"] == "ok"
         assert seen == [0]
 
 
@@ -136,7 +136,7 @@ async def test_a_file_that_cannot_be_written(app: App, tmp_path: Path, caplog: p
     folder.mkdir()
     file = folder / "alive"
     async with app.worker():
-        app.health_watch.write_into(file)
+        app.health.write_into(file)
         file.unlink()
         folder.rmdir()
         async with looking(app):
@@ -144,14 +144,14 @@ async def test_a_file_that_cannot_be_written(app: App, tmp_path: Path, caplog: p
                 await asyncio.sleep(PERIOD + 2)
         assert "cannot write the health file" in caplog.text
     with pytest.raises(OSError, match="gone"):
-        app.health_watch.write_into(file)
+        app.health.write_into(file)
 
 
 async def test_a_step_of_the_wall_clock_makes_no_report_old(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SystemClock()
     app = App("memory://", clock=clock)
     async with app.worker():
-        assert app.health()["live"]
+        assert app.health.report().as_dict()["live"]
         stepped = clock.time() + 3600
         monkeypatch.setattr(SystemClock, "time", lambda self: stepped)
-        assert app.health()["live"]
+        assert app.health.report().as_dict()["live"]

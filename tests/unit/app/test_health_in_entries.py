@@ -44,7 +44,7 @@ async def test_a_worker_says_in_its_entry_at_once_that_it_is_not_live(
     async with app.worker():
         await app.publish("tasks", 1)
         await over.wait()
-        assert not app.health_watch.examiner.asks, "an entry asks the brokers nothing"
+        assert not app.health.examiner.asks, "an entry asks the brokers nothing"
     blocked, well = seen
     assert (blocked.check, well) == ("loop", WorkerHealth("ok"))
     assert "the event loop has been blocked for" in blocked.text

@@ -23,7 +23,7 @@ def hear(app: App) -> list[Moment]:
     async def note(moment: Moment) -> None:
         heard.append(moment)
 
-    for decorator in (app.on_begin, app.on_done, app.on_failed, app.on_give_up, app.on_discard):
+    for decorator in (app.on.begin, app.on.done, app.on.failed, app.on.give_up, app.on.discard):
         decorator(note)
     return heard
 
@@ -170,7 +170,7 @@ async def test_each_message_of_a_batch_has_its_moments() -> None:
 async def test_a_publish_is_heard_with_the_error_of_a_broker_that_refused_it() -> None:
     app, heard = App("memory://"), []
 
-    @app.on_publish
+    @app.on.publish
     def published(moment: Moment) -> None:
         heard.append((moment.queue, moment.body, moment.task, moment.headers.get("n"), type(moment.error)))
 
@@ -201,10 +201,10 @@ async def test_a_hook_of_one_queue_or_task_hears_of_no_other() -> None:
     @mails.consumer
     async def send(body: str) -> None: ...
 
-    app.on_done(queue=mails)(lambda moment: heard.append(("of mails", moment.queue, moment.task)))
-    app.on_done(queue="jobs")(lambda moment: heard.append(("of jobs", moment.queue, moment.task)))
-    app.on_done(task=other)(lambda moment: heard.append(("of other", moment.queue, moment.task)))
-    app.on_done(task="fetch")(lambda: heard.append(("of fetch",)))
+    app.on.done(queue=mails)(lambda moment: heard.append(("of mails", moment.queue, moment.task)))
+    app.on.done(queue="jobs")(lambda moment: heard.append(("of jobs", moment.queue, moment.task)))
+    app.on.done(task=other)(lambda moment: heard.append(("of other", moment.queue, moment.task)))
+    app.on.done(task="fetch")(lambda: heard.append(("of fetch",)))
 
     async with TestApp(app) as t:
         await fetch.publish()
@@ -225,11 +225,11 @@ async def test_a_worker_starts_before_its_messages_and_stops_after_them() -> Non
     jobs = app.queue("jobs")
     done = asyncio.Event()
 
-    @app.on_start
+    @app.on.start
     async def connect() -> None:
         events.append("start")
 
-    @app.on_stop
+    @app.on.stop
     def disconnect(moment: Moment) -> None:
         events.append(moment.name)
 
@@ -250,15 +250,15 @@ async def test_a_failing_hook_is_logged_with_its_name_and_goes_no_further(caplog
     app, handled = App("memory://"), []
     jobs = app.queue("jobs")
 
-    @app.on_begin
+    @app.on.begin
     async def breaks(moment: Moment) -> None:
         raise ValueError("in the hook")
 
-    @app.on_publish
+    @app.on.publish
     def exits(moment: Moment) -> None:
         raise SystemExit(3)
 
-    @app.on_start
+    @app.on.start
     def fails() -> None:
         raise OSError("no network")
 
@@ -324,7 +324,7 @@ async def test_a_hook_that_hangs_delays_no_message_and_is_cancelled(
         while True:
             threading.Event().wait(0.001)
 
-    app.on_begin(hang_plainly if is_plain else hang)
+    app.on.begin(hang_plainly if is_plain else hang)
 
     @jobs.consumer
     async def work(body: int) -> None:
@@ -383,8 +383,8 @@ async def test_without_hooks_nothing_stands_between_a_delivery_and_its_settling(
     async def work(body: str) -> None: ...
 
     async with app.worker():
-        assert app.assembly is not None
-        run = app.assembly.consumers["app:work.consumer"].run
+        assert app._runtime.assembly is not None
+        run = app._runtime.assembly.consumers["app:work.consumer"].run
         assert run is not None
-        assert (run.reporting, app.assembly.hooks) == (None, None)
+        assert (run.reporting, app._runtime.assembly.hooks) == (None, None)
         assert run.settle == run.settler.settle

@@ -168,7 +168,7 @@ async def test_a_dead_workers_claim_is_taken_over_by_its_own_message(make_app: C
     async with app.worker():
         store = await store_of(app)
         for order, message in (("x", "mine"), ("y", "another's")):
-            place = f"once/{app.live_queue('jobs').spec.name}/app:handle.consumer//{order}"
+            place = f"once/{app._runtime.queue('jobs').spec.name}/app:handle.consumer//{order}"
             await store.put(place, encode(OnceRecord("dead", message)), ttl=30.0)
         await jobs.publish("x", {"order": "x"}, id="mine")
         await jobs.publish("y", {"order": "y"}, id="not mine")

@@ -84,7 +84,7 @@ async def test_a_message_that_waits_for_a_key_asks_once_a_minute(
     async with site.app.worker():
         await site.publish("a", sleeps=[1])
         await asyncio.sleep(10)
-        consumer = next(iter(site.app.live_assembly().consumers.values()))
+        consumer = next(iter(site.app._runtime.live().consumers.values()))
         before = consumer.metrics.delivered
         await site.publish("b")
         await asyncio.sleep(3000)
@@ -104,7 +104,7 @@ async def test_a_cancelled_sleeper_keeps_its_key_until_its_sleep_would_have_ende
     async with site.app.worker():
         first = await site.publish("a", sleeps=[1])
         await asyncio.sleep(10)
-        assert await site.app.cancel(first.id, queue=site.jobs) == "waiting"
+        assert await site.app.jobs.cancel(first.id, queue=site.jobs) == "waiting"
         second = await site.publish("b")
         await asyncio.sleep(HOUR - 60)
         assert "begins b" not in dict(site.done)

@@ -54,7 +54,7 @@ class Shop:
 
 def settlements_of(app: App, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kinds of all settlements from now on."""
-    driver, found = app.live_assembly().queue("app:jobs").driver, list[str]()
+    driver, found = app._runtime.live().queue("app:jobs").driver, list[str]()
     settle = driver.settle
 
     async def settling(queue: str, batch: Any) -> Any:
@@ -148,7 +148,7 @@ async def test_a_message_waits_for_its_key_in_its_worker_where_a_release_counts(
     shop = Shop(make_app(), concurrency=2)
     async with shop.app.worker():
         store = await store_of(shop.app)
-        driver = shop.app.live_assembly().queue("app:jobs").driver
+        driver = shop.app._runtime.live().queue("app:jobs").driver
         monkeypatch.setattr(driver, "counts_releases", lambda queue, receipt: True)
         settled = settlements_of(shop.app, monkeypatch)
         shop.broken.breaks(store, monkeypatch)
@@ -228,9 +228,9 @@ async def test_a_renewal_leaves_a_key_alone_that_another_delivery_has_taken_over
     app = make_app()
     app.queue("jobs")
     async with app:
-        state = app.live_assembly().state_of("app:jobs")
+        state = app._runtime.live().state_of("app:jobs")
         assert state is not None
-        claim, clock = Claim("jobs/c/", "x", 60.0), app.clock
+        claim, clock = Claim("jobs/c/", "x", 60.0), app._runtime.clock
         first = _Held(state, claim, Received("m", b"", {}, 1, 1), 30.0, clock)
         later = _Held(state, claim, Received("m", b"", {}, 2, 2), 30.0, clock)
         assert await first.begin() is None
@@ -252,13 +252,13 @@ async def test_a_renewal_leaves_a_key_alone_that_another_delivery_has_taken_over
 async def test_an_end_that_meets_a_renewal_of_an_ended_claim_is_written(
     make_app: Callable[..., App], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The store was away for longer than the claim lasts; the renewal, in its own thread, has begun before the end."""
+    """The store was unavailable for longer than the claim; the renewal, in its thread, has begun before the end."""
     app = make_app()
     app.queue("jobs")
     async with app:
-        state = app.live_assembly().state_of("app:jobs")
+        state = app._runtime.live().state_of("app:jobs")
         assert state is not None
-        held = _Held(state, Claim("jobs/c/", "x", 60.0), Received("m", b"", {}, 1), 30.0, app.clock)
+        held = _Held(state, Claim("jobs/c/", "x", 60.0), Received("m", b"", {}, 1), 30.0, app._runtime.clock)
         assert await held.begin() is None
         store = await state.store()
         await asyncio.sleep(31)

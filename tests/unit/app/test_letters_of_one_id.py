@@ -41,30 +41,30 @@ async def bury(app: App, *bodies: bytes, id: str = "a", **headers: Any) -> list[
     own: dict[str, Any] = {"x_original_queue": "app:tasks", "x_dead_letter_reason": "rejected", "x_last_error": "no"}
     own |= {"attempts": 3, "content_type": "json/plain", **headers}
     letters = [Outgoing(id, body, dict(own)) for body in bodies]
-    assert not any(await app.live_queue("dead").forward(letters))
+    assert not any(await app._runtime.queue("dead").forward(letters))
     return [name_of(letter) for letter in letters]
 
 
 async def bodies(app: App, queue: str) -> list[bytes]:
     """Of the waiting messages, whatever the driver shows."""
-    live = app.live_queue(queue)
+    live = app._runtime.queue(queue)
     return [each.body for each in await MemoryDriver.peek(live.driver, live.spec.name, 100)]  # type: ignore[arg-type]
 
 
 async def test_one_of_them_goes_back_by_its_name(app: App) -> None:
     async with app:
         first, second, third = await bury(app, b"1", b"2", b"3")
-        assert await app.redrive("dead", ids=[second]) == 1
+        assert await app.dead.redrive("dead", ids=[second]) == 1
         assert (await bodies(app, "tasks"), await bodies(app, "dead")) == ([b"2"], [b"1", b"3"])
-        assert await app.redrive("dead", ids=[second]) == 0
-        assert await app.redrive("dead", ids=[third, first]) == 2
+        assert await app.dead.redrive("dead", ids=[second]) == 0
+        assert await app.dead.redrive("dead", ids=[third, first]) == 2
         assert sorted(await bodies(app, "tasks")) == [b"1", b"2", b"3"]
 
 
 async def test_an_id_means_the_oldest(app: App) -> None:
     async with app:
         await bury(app, b"1", b"2")
-        assert await app.redrive("dead", ids=["a"]) == 1
+        assert await app.dead.redrive("dead", ids=["a"]) == 1
         assert (await bodies(app, "tasks"), await bodies(app, "dead")) == ([b"1"], [b"2"])
 
 
@@ -72,7 +72,7 @@ async def test_all_of_them_go_back_and_are_counted(app: App) -> None:
     async with app:
         await bury(app, b"1", b"2", b"2")
         await bury(app, b"4", id="b")
-        assert await app.redrive("dead") == 4
+        assert await app.dead.redrive("dead") == 4
         assert (await bodies(app, "tasks"), await bodies(app, "dead")) == ([b"1", b"2", b"2", b"4"], [])
 
 
@@ -80,24 +80,24 @@ async def test_of_equal_ones_one_goes(app: App) -> None:
     async with app:
         name, same = await bury(app, b"1", b"1")
         assert name == same
-        assert await app.redrive("dead", ids=[name]) == 1
+        assert await app.dead.redrive("dead", ids=[name]) == 1
         assert (await bodies(app, "tasks"), await bodies(app, "dead")) == ([b"1"], [b"1"])
 
 
 async def test_the_edited_one_is_replaced_and_no_other(app: App) -> None:
     async with app:
         _, second = await bury(app, b"1", b"2")
-        done = await app.edit("dead", second, text="7")
+        done = await app.dead.edit("dead", second, text="7")
         assert done.edited_from == "a"
         assert (await bodies(app, "tasks"), await bodies(app, "dead")) == ([b"7"], [b"1"])
-        await app.edit("dead", "a", headers={"new": 1})
+        await app.dead.edit("dead", "a", headers={"new": 1})
         assert (await bodies(app, "tasks"), await bodies(app, "dead")) == ([b"7", b"1"], [])
 
 
 async def test_both_are_listed(app: App) -> None:
     async with app:
         names = await bury(app, b"1", b"2")
-        found = await app.dead_letters("dead")
+        found = await app.dead.letters("dead")
         assert sorted(name_of(letter.message) for letter in found.letters) == sorted(names)
         assert found.count == 2
 
@@ -108,14 +108,14 @@ async def test_a_batch_of_one_leaves_the_other(app: App, act: Any) -> None:
     async with app:
         first, second = await bury(app, b"1", b"2")
         to = "aside" if act == "move" else None
-        batch = await app.batches.begin(act, "dead", ids=[second], to=to, canary=None)
-        ended = await app.batches.wait(batch.id)
+        batch = await app.dead.batches.begin(act, "dead", ids=[second], to=to, canary=None)
+        ended = await app.dead.batches.wait(batch.id)
         assert (ended.state, ended.moved, ended.stayed, ended.gone) == ("done", 1, 0, 0)
         assert await bodies(app, "dead") == [b"1"]
         there = {"retry": ["tasks"], "move": ["aside"], "delete": []}[act]
         assert [await bodies(app, queue) for queue in there] == [[b"2"]] * len(there)
-        batch = await app.batches.begin(act, "dead", ids=[first], to=to, canary=None)
-        assert (await app.batches.wait(batch.id)).moved == 1
+        batch = await app.dead.batches.begin(act, "dead", ids=[first], to=to, canary=None)
+        assert (await app.dead.batches.wait(batch.id)).moved == 1
 
 
 @pytest.mark.parametrize("app", ["transfer"], indirect=True)
@@ -124,21 +124,21 @@ async def test_a_batch_of_all_comes_back_as_it_was(app: App, act: Any) -> None:
     async with app:
         await bury(app, b"1", x_cause="0" * 12)
         await bury(app, b"2", x_cause="1" * 12)
-        before = {each.body: each.headers for each in await app.live_queue("dead").peek()}
-        batch = await app.batches.begin(act, "dead", canary=None)
-        ended = await app.batches.wait(batch.id)
+        before = {each.body: each.headers for each in await app._runtime.queue("dead").peek()}
+        batch = await app.dead.batches.begin(act, "dead", canary=None)
+        ended = await app.dead.batches.wait(batch.id)
         assert (ended.moved, await bodies(app, "dead")) == (2, [])
-        await app.batches.undo(batch.id)
-        ended = await app.batches.wait(batch.id)
+        await app.dead.batches.undo(batch.id)
+        ended = await app.dead.batches.wait(batch.id)
         assert (ended.state, ended.undone) == ("undone", 2)
-        assert {each.body: each.headers for each in await app.live_queue("dead").peek()} == before
+        assert {each.body: each.headers for each in await app._runtime.queue("dead").peek()} == before
 
 
 @pytest.mark.parametrize("app", ["transfer"], indirect=True)
 async def test_a_walk_passes_none_of_them_when_one_before_is_taken(app: App) -> None:
     async with app:
         await bury(app, *(b"%d" % number for number in range(40)))
-        live = app.live_queue("dead")
+        live = app._runtime.queue("dead")
         walk, seen = Walk(live.driver, live.spec.name), set[bytes]()
         while page := await walk.page():
             if not seen:
@@ -157,14 +157,14 @@ async def test_letters_of_two_queues_keep_their_queues_when_a_retry_is_undone(ap
     async with app:
         await bury(app, b"1")
         await bury(app, b"2", x_original_queue="app:other")
-        before = {each.body: each.headers for each in await app.live_queue("dead").peek()}
-        batch = await app.batches.begin("retry", "dead", canary=None)
-        await app.batches.wait(batch.id)
+        before = {each.body: each.headers for each in await app._runtime.queue("dead").peek()}
+        batch = await app.dead.batches.begin("retry", "dead", canary=None)
+        await app.dead.batches.wait(batch.id)
         assert (await bodies(app, "tasks"), await bodies(app, "other")) == ([b"1"], [b"2"])
-        await app.batches.undo(batch.id)
-        ended = await app.batches.wait(batch.id)
+        await app.dead.batches.undo(batch.id)
+        ended = await app.dead.batches.wait(batch.id)
         assert (ended.state, ended.undone) == ("undone", 2)
-        assert {each.body: each.headers for each in await app.live_queue("dead").peek()} == before
+        assert {each.body: each.headers for each in await app._runtime.queue("dead").peek()} == before
 
 
 @pytest.mark.parametrize("app", ["transfer"], indirect=True)
@@ -172,7 +172,7 @@ async def test_one_of_them_is_removed_by_its_name(app: App) -> None:
     async with app:
         first, second, third, _ = await bury(app, b"1", b"2", b"3", b"3")
         await bury(app, b"4", id="b")
-        queue = app.live_queue("dead")
+        queue = app._runtime.queue("dead")
         assert await queue.remove([second, "never", f"b{first[-9:]}"]) == 1
         assert await bodies(app, "dead") == [b"1", b"3", b"3", b"4"]
         assert await queue.remove([third]) == 1, "one of two that are equal"
@@ -187,10 +187,10 @@ async def test_one_of_them_is_removed_by_its_name(app: App) -> None:
 async def test_the_trash_keeps_the_one_that_was_deleted_later(app: App) -> None:
     async with app:
         first, second = await bury(app, b"1", b"2")
-        driver = app.live_queue("dead").driver
+        driver = app._runtime.queue("dead").driver
         for name, pause in ((first, 600), (second, 400)):
-            batch = await app.batches.begin("delete", "dead", ids=[name])
-            assert (await app.batches.wait(batch.id)).moved == 1
+            batch = await app.dead.batches.begin("delete", "dead", ids=[name])
+            assert (await app.dead.batches.wait(batch.id)).moved == 1
             await asyncio.sleep(pause)
         assert [each.body for each in await driver.peek("dead.trash", 10)] == [b"2"]
         await asyncio.sleep(600)

@@ -108,9 +108,9 @@ async def test_tenants_in_turn(make_app: Make) -> None:
         await record(body, context)
 
     async with app.worker():
-        await app.pause("tasks")
+        await app.workers.pause("tasks")
         await tasks.publish_many([*of("noisy", 50), *of("a", 3), *of("b", 3)])
-        await app.resume("tasks")
+        await app.workers.resume("tasks")
         await empty(app)
     assert max(index for index, tenant in enumerate(record.order) if tenant in ("a", "b")) < 12
 
@@ -118,7 +118,7 @@ async def test_tenants_in_turn(make_app: Make) -> None:
 async def test_a_limit_holds_for_shared_workers(make_app: Make) -> None:
     app = make_app()
     limited, other = recorded(app, "limited", limit={"concurrency": 2}), recorded(app, "other")
-    app.worker_pool("pool", ["limited", "other"], concurrency=5)
+    app.workers.pool("pool", ["limited", "other"], concurrency=5)
     async with app.worker():
         await app.queue("limited").publish_many(list(range(10)))
         await app.queue("other").publish_many(list(range(10)))
@@ -157,7 +157,7 @@ async def test_a_dead_letter_and_a_redrive_find_their_lane(make_app: Make, monke
     async with app.worker():
         await tasks.publish({"user": 7}, {"tenant": "a"})
         await asyncio.sleep(5)
-        await app.redrive("dead")
+        await app.dead.redrive("dead")
         await asyncio.sleep(5)
     assert lanes == [("tasks", "a"), ("dead", "7"), ("tasks", "a"), ("dead", "7")]
 
@@ -169,7 +169,7 @@ async def test_a_redrive_moves_no_faster_than_the_limit_of_its_source(make_app: 
     async with app:
         await app.queue("dead").publish_many(list(range(25)))
         start = asyncio.get_running_loop().time()
-        assert await app.redrive("dead", to="tasks") == 25
+        assert await app.dead.redrive("dead", to="tasks") == 25
         assert 1.9 < asyncio.get_running_loop().time() - start < 3.0
         assert (await app.queue("tasks").info())["ready"] == 25
 

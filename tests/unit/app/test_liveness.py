@@ -48,7 +48,7 @@ async def test_a_consumer_that_stands_still_is_not_live(
         await app.publish("tasks", 1)
         await asyncio.sleep(PERIOD)
         monkeypatch.setattr(MemoryDriver, "receive", nothing_comes)
-        app.assembly.consumers["app:handle.consumer"].run.fetching.cancel()  # type: ignore[union-attr]
+        app._runtime.assembly.consumers["app:handle.consumer"].run.fetching.cancel()  # type: ignore[union-attr]
         await asyncio.sleep(PERIOD)  # the consumer starts again, and receives by the patch
         await app.publish("tasks", 2)
         assert document(file)["live"]
@@ -72,7 +72,7 @@ async def test_an_hour_without_messages_is_never_red(app: App, tmp_path: Path) -
     async with pulsing(app, tmp_path / "alive"):
         for _ in range(3600 // 2):
             await asyncio.sleep(2)
-            assert app.health()["status"] == "ok", app.health()
+            assert app.health.report().as_dict()["status"] == "ok", app.health.report().as_dict()
 
 
 async def test_long_handlers_on_all_workers_are_no_standstill(make_app: MakeApp, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ async def test_a_broker_that_answers_nothing_is_not_live_within_15_seconds(
         monkeypatch.setattr(MemoryDriver, "depth", silent)
         assert 5 < await until(app, lambda health: not health["ready"], WITHIN) < 13
         await until(app, lambda health: not health["live"], WITHIN)
-        assert "the broker has not answered for" in texts(app.health(), "not_live")[0]
+        assert "the broker has not answered for" in texts(app.health.report().as_dict(), "not_live")[0]
         monkeypatch.undo()
         if is_told:
             await until(app, lambda health: health["ready"], GREEN)
@@ -184,7 +184,7 @@ async def test_a_question_that_a_client_library_cancels_is_asked_again(
         monkeypatch.undo()
         for _ in range(10):
             await asyncio.sleep(PERIOD)
-            assert app.health()["ready"], app.health()
+            assert app.health.report().as_dict()["ready"], app.health.report().as_dict()
 
 
 async def test_handled_messages_that_nobody_settles_are_not_live(
@@ -210,7 +210,7 @@ async def test_a_consumer_in_restart_back_off_is_not_ready(make_app: MakeApp, tm
 
     file = tmp_path / "alive"
     async with pulsing(app, file):
-        app.assembly.consumers["app:handle.consumer"].run.fetching.cancel()  # type: ignore[union-attr]
+        app._runtime.assembly.consumers["app:handle.consumer"].run.fetching.cancel()  # type: ignore[union-attr]
         await asyncio.sleep(PERIOD * 2)
         told = document(file)
         assert (told["live"], told["ready"]) == (True, False)
@@ -239,8 +239,8 @@ async def test_publishing_that_is_refused_is_a_warning(make_app: MakeApp) -> Non
     app = make_app()
     app.queue("tasks")
     async with app.worker(), looking(app):
-        app.assembly.queues["app:tasks"].demand.level = "power"  # type: ignore[union-attr]
-        told = app.health()
+        app._runtime.assembly.queues["app:tasks"].demand.level = "power"  # type: ignore[union-attr]
+        told = app.health.report().as_dict()
     assert (told["live"], told["status"]) == (True, "warning")
     assert texts(told, "warning")[0].startswith("queue app:tasks: publishing is refused")
 
@@ -249,7 +249,7 @@ async def test_a_broker_that_takes_no_messages_is_not_ready(app: App, monkeypatc
     async with app.worker(), looking(app):
         await asyncio.sleep(PERIOD)
         monkeypatch.setattr(MemoryDriver, "refusal", "memory alarm")
-        told = app.health()
+        told = app.health.report().as_dict()
         assert (told["live"], told["ready"]) == (True, False)
         assert [text.partition(": ")[2] for text in texts(told, "not_ready")] == [
             "the broker takes no messages: memory alarm"
@@ -263,26 +263,26 @@ async def test_a_worker_that_starts_or_stops_is_live_and_not_ready(make_app: Mak
     async def handle(body: Any) -> None:
         await end.wait()
 
-    @app.on_start
+    @app.on.start
     async def note() -> None:
-        starting.extend(texts(app.health(), "not_ready"))
+        starting.extend(texts(app.health.report().as_dict(), "not_ready"))
 
-    assert texts(app.health(), "not_ready") == ["worker: the app is not open"]
+    assert texts(app.health.report().as_dict(), "not_ready") == ["worker: the app is not open"]
     await app.open()
-    assert app.health()["ready"], "one that is only open has no consumers to start"
+    assert app.health.report().as_dict()["ready"], "one that is only open has no consumers to start"
     await app.start()
     assert starting == ["worker: starting"]
     await asyncio.sleep(PERIOD)
-    assert app.health()["ready"]
+    assert app.health.report().as_dict()["ready"]
     await app.publish("tasks", 1)
     await asyncio.sleep(1)
     closing = asyncio.create_task(app.close())
     await asyncio.sleep(1)
-    told = app.health()
+    told = app.health.report().as_dict()
     assert (told["live"], "worker: stopping, 1 running" in texts(told, "not_ready")) == (True, True)
     end.set()
     await closing
-    assert texts(app.health(), "not_ready") == ["worker: the app is not open"]
+    assert texts(app.health.report().as_dict(), "not_ready") == ["worker: the app is not open"]
 
 
 async def test_a_driver_that_fails_oddly_is_told_once_and_the_pulse_goes_on(

@@ -32,11 +32,11 @@ def test_a_run_is_long_above_ten_times_the_usual_and_five_minutes() -> None:
 
 async def marked(app: App) -> tuple[list[float], list[dict[str, Any]], float]:
     """The bounds in the entry, the warnings of health, and the metric."""
-    consumers = list(app.live_assembly().consumers.values())
-    entry = Describer("1", app.clock)(consumers, app.clock.time())
+    consumers = list(app._runtime.live().consumers.values())
+    entry = Describer("1", app._runtime.clock)(consumers, app._runtime.clock.time())
     bounds = [message.bound for consumer in entry.consumers for message in consumer.messages]
-    warnings = [check for check in app.health()["checks"] if check["status"] == "warning"]
-    return bounds, warnings, app.metrics()["consumers"]["app:handle.consumer"]["running_long"]
+    warnings = [check for check in app.health.report().as_dict()["checks"] if check["status"] == "warning"]
+    return bounds, warnings, app.metrics.snapshot()["consumers"]["app:handle.consumer"]["running_long"]
 
 
 @pytest.mark.parametrize(("limit", "is_told"), [({}, True), ({"handler_timeout": "1h"}, False)])

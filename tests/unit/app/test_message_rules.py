@@ -97,7 +97,7 @@ async def test_the_rules_stay_with_a_message_through_its_dead_letter(make_app: M
     async with site.app.worker():
         await site.plain.publish({"name": "again"}, retries=1)
         await asyncio.sleep(60)
-        assert await site.app.redrive(site.dead) == 1
+        assert await site.app.dead.redrive(site.dead) == 1
         await asyncio.sleep(60)
     assert site.runs("again") == 2
 

@@ -20,7 +20,7 @@ MakeApp = Callable[..., App]
 
 
 async def settled(app: App, queue: str) -> None:
-    while (await app.live_queue(queue).info())["message_count"]:
+    while (await app._runtime.queue(queue).info())["message_count"]:
         await asyncio.sleep(0.01)
 
 
@@ -205,13 +205,13 @@ async def test_a_consumer_without_any_calls_its_handler_itself(make_app: MakeApp
     async def handle(body: Any) -> None: ...
 
     async with app.worker():
-        assert app.assembly is not None
-        (consumer,) = app.assembly.consumers.values()
+        assert app._runtime.assembly is not None
+        (consumer,) = app._runtime.assembly.consumers.values()
         assert consumer.run is not None
         callee = consumer.run.executor._callee
         assert callee is not None
         assert callee.handle == consumer.handler.handle
-        assert app.assembly.queues["app:tasks"]._through is None
+        assert app._runtime.assembly.queues["app:tasks"]._through is None
 
 
 PROJECT = """

@@ -43,7 +43,7 @@ class Everything(Observer):
 
 
 async def handled(app: App) -> None:
-    while (await app.live_queue("tasks").info())["message_count"]:
+    while (await app._runtime.queue("tasks").info())["message_count"]:
         await asyncio.sleep(0.01)
 
 
@@ -92,8 +92,8 @@ async def test_only_methods_that_are_overridden_are_called(make_app: MakeApp) ->
     async def handle(body: int) -> None: ...
 
     async with app.worker():
-        assert app.assembly is not None
-        (consumer,), (queue,) = app.assembly.consumers.values(), app.assembly.queues.values()
+        assert app._runtime.assembly is not None
+        (consumer,), (queue,) = app._runtime.assembly.consumers.values(), app._runtime.assembly.queues.values()
         assert consumer.run is not None
         callee = consumer.run.executor._callee
         assert callee is not None
@@ -115,7 +115,7 @@ async def test_an_error_of_one_reaches_no_message_and_is_logged_once(
         on_end = on_settled = on_start  # type: ignore[assignment]
 
     app, observer = make_app(), Everything()
-    app.observers += [Broken(), observer]
+    app.observers.extend([Broken(), observer])
 
     @app.queue("tasks").consumer
     async def handle(body: int) -> None: ...
@@ -124,8 +124,8 @@ async def test_an_error_of_one_reaches_no_message_and_is_logged_once(
         with caplog.at_level(logging.ERROR, "tasuki.observer"):
             await app.queue("tasks").publish_many([1, 2, 3])
             await handled(app)
-        assert app.assembly is not None
-        (consumer,) = app.assembly.consumers.values()
+        assert app._runtime.assembly is not None
+        (consumer,) = app._runtime.assembly.consumers.values()
         assert (consumer.metrics.acked, consumer.metrics.failed) == (3, 0)
     assert [record.getMessage().split(";")[0] for record in caplog.records] == [
         f"observer Broken fails in {method}" for method in ("on_publish", "on_start", "on_end", "on_settled")
@@ -140,7 +140,7 @@ async def test_a_settlement_that_came_too_late_is_stale(make_app: MakeApp) -> No
     @app.queue("tasks").consumer
     async def handle(body: int) -> None:
         if not observer.stale and len(observer.facts) == 1:
-            driver = app.live_queue("tasks").driver
+            driver = app._runtime.queue("tasks").driver
             await driver.close()  # so that the message is handed out again
             await driver.open()
 

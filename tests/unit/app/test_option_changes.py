@@ -39,7 +39,7 @@ def declared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_a_look_declares_nothing(make_app: MakeApp, declared: list[str]) -> None:
     app = make_app()
     app.queue("tasks", max_length=5)
-    async with app.reading():
+    async with app._runtime.reading():
         with pytest.raises(QueueNotFoundError):
             await app.queue("tasks").info()
     assert declared == []
@@ -85,7 +85,7 @@ async def test_a_broker_that_shows_no_options_is_not_asked_for_them(
 async def test_so_it_is_by_one_that_began_without_the_broker(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A publish until then reports that the broker is away, also while the queues are inspected."""
+    """A publish until then reports that the broker is unavailable, also while the queues are inspected."""
     open_driver, declare, away, declared = MemoryDriver.open, MemoryDriver.declare, [BrokerUnavailableError("away")], []
 
     async def sometimes(self: MemoryDriver) -> None:

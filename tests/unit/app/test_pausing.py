@@ -43,12 +43,12 @@ def app(make_app: MakeApp) -> App:
 async def test_names_are_ids_names_and_handles(app: App) -> None:
     async with app:
         for name in ("mails", "app:mails"):
-            await app.pause(name, reason="x", actor="kana")
-            assert (await app.live_queue("mails").info())["paused"]["reason"] == "x"
-            assert present(await app.resume(name)).actor == "kana"
-        assert await app.resume("mails") is None
-        await app.pause("sender", "10m")
-        assert "paused" not in await app.live_queue("mails").info()
+            await app.workers.pause(name, reason="x", actor="kana")
+            assert (await app._runtime.queue("mails").info())["paused"]["reason"] == "x"
+            assert present(await app.workers.resume(name)).actor == "kana"
+        assert await app.workers.resume("mails") is None
+        await app.workers.pause("sender", "10m")
+        assert "paused" not in await app._runtime.queue("mails").info()
 
 
 @pytest.mark.parametrize(
@@ -61,9 +61,9 @@ async def test_names_are_ids_names_and_handles(app: App) -> None:
 async def test_unknown_names_are_told_with_near_ones(app: App, name: str, problem: str) -> None:
     async with app:
         with pytest.raises(ConfigError, match=problem):
-            await app.pause(name)
+            await app.workers.pause(name)
         with pytest.raises(ConfigError, match="consumer 'mails' is not defined"):
-            await app.scale("mails", 3)
+            await app.workers.scale("mails", 3)
 
 
 TWO = """\
@@ -80,23 +80,23 @@ async def test_a_name_of_two_is_refused(tmp_path: Path) -> None:
         (tmp_path / f"{namespace}.yaml").write_text(TWO.replace("NAMESPACE", namespace))
     async with App.load(tmp_path) as app:
         with pytest.raises(ConfigError, match=r"several .* called 'mails': blog:mails, shop:mails"):
-            await app.pause("mails")
-        await app.pause("shop:mails")
-        assert "paused" not in await app.live_queue("blog:mails").info()
+            await app.workers.pause("mails")
+        await app.workers.pause("shop:mails")
+        assert "paused" not in await app._runtime.queue("blog:mails").info()
 
 
 @pytest.mark.parametrize("concurrency", [-1, 1001])
 async def test_scale_has_bounds(app: App, concurrency: int) -> None:
     async with app:
         with pytest.raises(ValueError, match=f"concurrency must be 0 \\(paused\\) to 1000, not {concurrency}"):
-            await app.scale("sender", concurrency)
+            await app.workers.scale("sender", concurrency)
 
 
 async def test_workers_obey_and_say_so_in_health(app: App, tmp_path: Path) -> None:
     file = tmp_path / "health"
     async with pulsing(app, file):
-        await app.pause("mails", reason="429", actor="kana")
-        await app.scale("other-one", 7, actor="kana")
+        await app.workers.pause("mails", reason="429", actor="kana")
+        await app.workers.scale("other-one", 7, actor="kana")
         await app.publish("mails", 1)
         await asyncio.sleep(PERIOD * 10)
         found = document(file)
@@ -105,7 +105,7 @@ async def test_workers_obey_and_say_so_in_health(app: App, tmp_path: Path) -> No
         assert found["consumers"]["app:sender"]["paused"]["actor"] == "kana"
         assert found["consumers"]["app:other-one"]["concurrency"] == 7
         assert not handled
-        await app.resume("mails")
+        await app.workers.resume("mails")
         await asyncio.sleep(PERIOD * 2)
         assert not any("paused" in text for text in texts(document(file), "ok"))
         assert handled == [1]
@@ -115,7 +115,7 @@ async def test_until_empty_leaves_a_paused_queue_and_says_so(app: App, caplog: p
     async with app:
         await app.publish("mails", 1)
         await app.publish("other", 2)
-        await app.pause("mails", actor="kana")
+        await app.workers.pause("mails", actor="kana")
         await _run(app)
     assert handled == [2]
     assert "queue app:mails keeps 1 messages: it is paused until it is resumed, by kana" in caplog.text
@@ -123,12 +123,12 @@ async def test_until_empty_leaves_a_paused_queue_and_says_so(app: App, caplog: p
 
 async def _run(app: App) -> None:
     await app.start()
-    await until_empty(lambda: app.assembly)
+    await until_empty(lambda: app._runtime.assembly)
 
 
 async def test_until_empty_waits_for_a_pause_that_ends(app: App) -> None:
     async with app:
         await app.publish("mails", 1)
-        await app.pause("mails", "10m")
+        await app.workers.pause("mails", "10m")
         await _run(app)
     assert handled == [1]

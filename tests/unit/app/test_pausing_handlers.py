@@ -102,7 +102,7 @@ async def test_a_lua_handler_pauses_and_resumes(tmp_path: Path, isolated: bool) 
         assert await app.call("work", {"duration": "1h"}) == {"value": True}
         assert (await app.call("work", "info"))["value"]["paused"]["reason"] == "429"
         assert await app.call("work", "until") == {"value": True}
-        paused = (await app.live_queue("mails").info())["paused"]
+        paused = (await app._runtime.queue("mails").info())["paused"]
         assert (paused["until"], paused["actor"]) == (4102444800, "app:work")
         assert await app.call("work", "resume") == {"value": True}
         assert await app.call("work", "resume") == {"value": False}
@@ -114,15 +114,15 @@ async def test_a_lua_handler_pauses_and_resumes(tmp_path: Path, isolated: bool) 
         ]:
             refused = await app.call("work", body)
             assert problem in refused["message"]
-        assert "paused" not in await app.live_queue("mails").info()
+        assert "paused" not in await app._runtime.queue("mails").info()
 
 
 async def test_policies_decide(tmp_path: Path) -> None:
     async with load(tmp_path, "python", policies=True) as app:
-        assert (await app.pause("mails", actor="kana")).actor == "ops"
-        assert await app.resume("mails") is not None
-        await app.pause("sender")
-        for acting in (app.resume("sender"), app.scale("sender", 3)):
+        assert (await app.workers.pause("mails", actor="kana")).actor == "ops"
+        assert await app.workers.resume("mails") is not None
+        await app.workers.pause("sender")
+        for acting in (app.workers.resume("sender"), app.workers.scale("sender", 3)):
             with pytest.raises(PolicyDeniedError, match=r"not allowed to (resume|scale) consumer: app:sender"):
                 await acting
         await app.call("work", {"duration": 1})
@@ -132,7 +132,7 @@ async def test_policies_decide(tmp_path: Path) -> None:
         with pytest.raises(PolicyDeniedError, match="not allowed to pause queue: app:secret"):
             await app.call("work", {"queue": "secret"})
         with pytest.raises(PolicyDeniedError, match="not allowed to pause queue: app:secret"):
-            await app.pause("secret")
+            await app.workers.pause("secret")
 
 
 async def test_without_a_running_handler_there_is_nothing_to_pause_with(tmp_path: Path) -> None:

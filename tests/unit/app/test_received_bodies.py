@@ -24,12 +24,12 @@ PACKED = {"content_type": "json/plain+gzip"}
 
 async def put(app: App, queue: str, *messages: Outgoing) -> None:
     """Straight into the broker, as another program would do it."""
-    live = app.live_queue(queue)
+    live = app._runtime.queue(queue)
     assert not any(await live.driver.publish(live.spec.name, list(messages)) or ())
 
 
 async def reasons(app: App, queue: str = "dead") -> dict[str, Any]:
-    return {each.id: each.headers["x_dead_letter_reason"] for each in await app.live_queue(queue).peek(100)}
+    return {each.id: each.headers["x_dead_letter_reason"] for each in await app._runtime.queue(queue).peek(100)}
 
 
 def alone(app: App, seen: list[Any], **options: Any) -> None:
@@ -65,7 +65,7 @@ async def test_a_body_larger_than_its_queue_takes_never_reaches_the_handler(
         while len(await reasons(app)) < 2 or len(seen) < 2:
             await asyncio.sleep(0.1)
         assert await reasons(app) == {"large": "invalid", "packed": "invalid"}
-        letter = (await app.live_queue("dead").peek())[0]
+        letter = (await app._runtime.queue("dead").peek())[0]
         assert "the max_message_size of its queue: raise that to have it handled" in str(letter.headers["x_last_error"])
         assert (letter.body, letter.headers["attempts"]) == (LARGE, 1)
     assert sorted(seen) == ["good", "small"]
@@ -79,7 +79,7 @@ async def test_without_dead_letters_it_is_kept(make_app: Callable[..., App], cap
         while "larger than 1024 bytes" not in caplog.text:
             await asyncio.sleep(0.1)
         await asyncio.sleep(1)
-        depth = await app.live_queue("tasks").depth()
+        depth = await app._runtime.queue("tasks").depth()
         assert depth.message_count == 1
     assert not seen
 

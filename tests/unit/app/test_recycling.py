@@ -55,11 +55,11 @@ async def test_what_a_replaced_consumer_has_handled_counts(make_app: Make) -> No
     async def handle(body: int) -> None: ...
 
     async with app.worker():
-        app.stop_requested = asyncio.Event()
-        running = asyncio.create_task(recycle(app, Limits(messages=3), never))
+        app._runtime.stop_requested = asyncio.Event()
+        running = asyncio.create_task(recycle(app._runtime, Limits(messages=3), never))
         await queue.publish_many([1, 2])
         await asyncio.sleep(5)
-        app.overrides.append("app:handle.consumer:concurrency=4")
+        app._runtime.overrides.append("app:handle.consumer:concurrency=4")
         assert await app.reload()
         await queue.publish(3)
         assert await running == "it has handled 3 messages (at most 3)"
@@ -68,12 +68,12 @@ async def test_what_a_replaced_consumer_has_handled_counts(make_app: Make) -> No
 async def test_age_and_memory(make_app: Make) -> None:
     app = make_app()
     async with app.worker():
-        app.stop_requested = asyncio.Event()
-        started = app.clock.monotonic()
-        assert await recycle(app, Limits(age=100), never) == "it has run for 1m30s (at most about 1m40s)" or (
-            90 <= app.clock.monotonic() - started <= 101
+        app._runtime.stop_requested = asyncio.Event()
+        started = app._runtime.clock.monotonic()
+        assert await recycle(app._runtime, Limits(age=100), never) == "it has run for 1m30s (at most about 1m40s)" or (
+            90 <= app._runtime.clock.monotonic() - started <= 101
         )
-        assert (await recycle(app, Limits(memory=MIB), lambda: 2 * MIB)).startswith("it holds 2 MiB")
+        assert (await recycle(app._runtime, Limits(memory=MIB), lambda: 2 * MIB)).startswith("it holds 2 MiB")
 
 
 def test_the_memory_of_a_process() -> None:

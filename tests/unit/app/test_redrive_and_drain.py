@@ -42,21 +42,21 @@ async def bury(app: App, count: int, queue: str = "app:tasks", start: int = 0) -
     """Put dead letters of a queue into the dead-letter queue."""
     headers: dict[str, Any] = {"x_original_queue": queue, "x_dead_letter_reason": "rejected", "attempts": 3, "mine": 1}
     letters = [Outgoing(str(number), str(number).encode(), dict(headers)) for number in range(start, start + count)]
-    assert not any(await app.live_queue("dead").forward(letters))
+    assert not any(await app._runtime.queue("dead").forward(letters))
 
 
 async def ids(app: App, queue: str) -> list[str]:
-    return [message.id for message in await app.live_queue(queue).peek(10_000)]
+    return [message.id for message in await app._runtime.queue(queue).peek(10_000)]
 
 
 async def test_back_to_where_they_came_from_as_they_were(app: App) -> None:
     told: list[int] = []
     async with app:
         await bury(app, 450)
-        assert await app.redrive("dead", progress=told.append) == 450
+        assert await app.dead.redrive("dead", progress=told.append) == 450
         assert await ids(app, "dead") == []
         assert await ids(app, "tasks") == [str(number) for number in range(450)]
-        (message,) = await app.live_queue("tasks").peek(1)
+        (message,) = await app._runtime.queue("tasks").peek(1)
     assert (message.body, set(message.headers)) == (b"0", {"mine", "x_batch", "x_due", "x_redriven"})
     assert told == sorted(told)
     assert told[-1] == 450
@@ -67,47 +67,47 @@ async def test_a_letter_does_not_choose_a_queue_whose_letters_go_elsewhere(app: 
         await bury(app, 2)
         await bury(app, 3, "app:stranger", 2)
         await bury(app, 1, "app:dead", 5)
-        assert await app.redrive("dead", dry_run=True) == 2
-        assert await app.redrive("dead") == 2
+        assert await app.dead.redrive("dead", dry_run=True) == 2
+        assert await app.dead.redrive("dead") == 2
         assert await ids(app, "stranger") == []
         assert await ids(app, "dead") == ["2", "3", "4", "5"]
-        assert await app.redrive("dead", to="stranger", limit=3) == 3
+        assert await app.dead.redrive("dead", to="stranger", limit=3) == 3
         assert await ids(app, "stranger") == ["2", "3", "4"]
 
 
 async def test_to_another_queue(app: App) -> None:
     async with app:
         await bury(app, 3)
-        assert await app.redrive("dead", to="other") == 3
+        assert await app.dead.redrive("dead", to="other") == 3
         assert await ids(app, "other") == ["0", "1", "2"]
         with pytest.raises(QueueNotFoundError):
-            await app.redrive("dead", to="nowhere")
+            await app.dead.redrive("dead", to="nowhere")
 
 
 async def test_no_more_than_the_limit_in_order(app: App) -> None:
     async with app:
         await bury(app, 5)
-        assert await app.redrive("dead", limit=2) == 2
+        assert await app.dead.redrive("dead", limit=2) == 2
         assert await ids(app, "tasks") == ["0", "1"]
         assert await ids(app, "dead") == ["2", "3", "4"]
-        assert await app.redrive("dead", limit=0) == 0
+        assert await app.dead.redrive("dead", limit=0) == 0
 
 
 async def test_those_with_nowhere_to_go_stay_in_order_and_block_nobody(app: App) -> None:
     async with app:
         await bury(app, 300, "app:gone")
         await bury(app, 5, start=300)
-        assert await app.redrive("dead", limit=2) == 2
-        assert await app.redrive("dead") == 3
+        assert await app.dead.redrive("dead", limit=2) == 2
+        assert await app.dead.redrive("dead") == 3
         assert await ids(app, "tasks") == ["300", "301", "302", "303", "304"]
         assert await ids(app, "dead") == [str(number) for number in range(300)]
-        assert (await app.live_queue("dead").depth()).in_flight == 0
+        assert (await app._runtime.queue("dead").depth()).in_flight == 0
 
 
 async def test_a_message_without_an_origin_stays(app: App) -> None:
     async with app:
         await app.publish("dead", 1)
-        assert await app.redrive("dead") == 0
+        assert await app.dead.redrive("dead") == 0
         assert len(await ids(app, "dead")) == 1
 
 
@@ -115,10 +115,10 @@ async def test_a_refused_target_keeps_what_it_did_not_take(app: App) -> None:
     async with app:
         await bury(app, 4, "app:full")
         with pytest.raises(QueueFullError):
-            await app.redrive("dead")
+            await app.dead.redrive("dead")
         assert await ids(app, "full") == ["0", "1"]
         assert await ids(app, "dead") == ["2", "3"]
-        (message,) = await app.live_queue("dead").peek(1)
+        (message,) = await app._runtime.queue("dead").peek(1)
         assert message.headers["attempts"] == 3
 
 
@@ -135,7 +135,7 @@ async def test_cancelled_midway_loses_nothing(app: App, monkeypatch: pytest.Monk
             return result
 
         monkeypatch.setattr(Queue, "forward", slow)
-        task = asyncio.create_task(app.redrive("dead"))
+        task = asyncio.create_task(app.dead.redrive("dead"))
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.wait([task])
@@ -146,7 +146,7 @@ async def test_cancelled_midway_loses_nothing(app: App, monkeypatch: pytest.Monk
             assert len(tasks) + len(dead) == 300
         else:  # a message on its way at the cancellation may be in both queues
             assert dead == [str(number) for number in range(100, 300)]
-        assert (await app.live_queue("dead").depth()).in_flight == 0
+        assert (await app._runtime.queue("dead").depth()).in_flight == 0
 
 
 async def test_what_another_one_takes_away_ends_it(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ async def test_what_another_one_takes_away_ends_it(app: App, monkeypatch: pytest
     async with app:
         await bury(app, 2)
         monkeypatch.setattr(Queue, "depth", depth)
-        assert await app.redrive("dead") == 2
+        assert await app.dead.redrive("dead") == 2
 
 
 async def test_a_broker_that_needs_a_moment_for_the_first_message(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ async def test_a_broker_that_needs_a_moment_for_the_first_message(app: App, monk
     monkeypatch.setattr(MemoryDriver, "receive", slow)
     async with app:
         await bury(app, 3)
-        assert await app.redrive("dead") == 3
+        assert await app.dead.redrive("dead") == 3
 
 
 async def test_a_letter_that_fails_again_is_moved_once(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,14 +183,14 @@ async def test_a_letter_that_fails_again_is_moved_once(app: App, monkeypatch: py
         errors = await forward(self, messages, **options)
         if self.id == "app:tasks":  # a worker is faster than the redrive
             again = [Outgoing(each.id, each.body, each.headers | {"x_original_queue": self.id}) for each in messages]
-            await forward(app.live_queue("dead"), again)
+            await forward(app._runtime.queue("dead"), again)
         return errors
 
     async with app:
         await bury(app, 250)
         monkeypatch.setattr(MemoryDriver, "depth", estimated)
         monkeypatch.setattr(Queue, "forward", forward_and_fail)
-        assert await app.redrive("dead") == 250
+        assert await app.dead.redrive("dead") == 250
         assert len(await ids(app, "dead")) == 250
 
 
@@ -211,7 +211,7 @@ async def test_others_may_take_letters_meanwhile(make_app: MakeApp, monkeypatch:
         await bury(app, 40, "app:gone")
         await bury(app, 300, start=40)
         monkeypatch.setattr(MemoryDriver, "transfer", raced)
-        assert await app.redrive("dead") == 299
+        assert await app.dead.redrive("dead") == 299
         assert await ids(app, "dead") == [str(number) for number in range(2, 40)]
 
 
@@ -225,14 +225,14 @@ async def test_a_full_queue_is_waited_for(make_app: MakeApp) -> None:
         async def drain() -> None:
             while len(await ids(app, "dead")):
                 await asyncio.sleep(1)
-                await app.live_queue("small").purge()
+                await app._runtime.queue("small").purge()
 
-        moved, _ = await asyncio.gather(app.redrive("dead"), drain())
+        moved, _ = await asyncio.gather(app.dead.redrive("dead"), drain())
         assert moved == 10
         await bury(app, 5, "app:small")
-        await app.live_queue("small").purge()
+        await app._runtime.queue("small").purge()
         with pytest.raises(QueueFullError):
-            await app.redrive("dead")
+            await app.dead.redrive("dead")
         assert len(await ids(app, "dead")) == 2
 
 
@@ -246,12 +246,12 @@ async def test_letters_of_a_queue_of_another_driver_go_too(make_app: MakeApp) ->
         for start, queue in ((0, "app:tasks"), (3, "app:far"), (6, "app:gone"), (9, "app:tasks")):
             await bury(app, 3, queue, start)
         told: list[int] = []
-        assert await app.redrive("dead", limit=8, progress=told.append) == 8
+        assert await app.dead.redrive("dead", limit=8, progress=told.append) == 8
         assert told[-1] == 8
         assert await ids(app, "tasks") == ["0", "1", "2", "9", "10"]
         assert await ids(app, "far") == ["3", "4", "5"]
         assert await ids(app, "dead") == ["6", "7", "8", "11"]
-        assert await app.redrive("dead", ids=["6", "11"]) == 1
+        assert await app.dead.redrive("dead", ids=["6", "11"]) == 1
 
 
 async def test_an_estimate_that_was_too_low_leaves_no_dead_letter_behind(
@@ -266,8 +266,8 @@ async def test_an_estimate_that_was_too_low_leaves_no_dead_letter_behind(
     async with app:
         await bury(app, 9)
         monkeypatch.setattr(MemoryDriver, "depth", estimated)
-        assert await app.redrive("dead", limit=8) == 8
-        assert await app.redrive("dead") == 1
+        assert await app.dead.redrive("dead", limit=8) == 8
+        assert await app.dead.redrive("dead") == 1
 
 
 async def test_it_says_how_many_a_limit_holds_back_and_why(make_app: MakeApp) -> None:
@@ -277,15 +277,15 @@ async def test_it_says_how_many_a_limit_holds_back_and_why(make_app: MakeApp) ->
     async with app:
         await bury(app, 5)
         with pytest.raises(HeldBackError) as info:
-            await app.redrive("dead")
+            await app.dead.redrive("dead")
         assert str(info.value) == (
             "the limit of queue 'app:dead' (1/h, 2 in a burst, 3 at once) hands out no more messages now: 2 sent back, "
             "3 left; do it again later, or take the limit off the queue for this time"
         )
         assert await ids(app, "tasks") == ["0", "1"]
-        assert await app.redrive("dead", ids=["4"], limit=1) == 1, "one letter is no stream"
+        assert await app.dead.redrive("dead", ids=["4"], limit=1) == 1, "one letter is no stream"
         await asyncio.sleep(3600)
-        assert await app.redrive("dead", limit=1) == 1, "a letter that was not asked for is not missed"
+        assert await app.dead.redrive("dead", limit=1) == 1, "a letter that was not asked for is not missed"
 
 
 async def test_it_waits_for_the_next_one_of_a_low_rate(make_app: MakeApp) -> None:
@@ -294,7 +294,7 @@ async def test_it_waits_for_the_next_one_of_a_low_rate(make_app: MakeApp) -> Non
     app.queue("dead", limit={"rate": "2/m", "key": "header.mine"})
     async with app:
         await bury(app, 4)
-        assert await app.redrive("dead") == 4
+        assert await app.dead.redrive("dead") == 4
 
 
 async def test_it_says_who_has_the_places(make_app: MakeApp) -> None:
@@ -307,10 +307,10 @@ async def test_it_says_who_has_the_places(make_app: MakeApp) -> None:
         with pytest.raises(
             HeldBackError, match="0 sent back, 4 left, 2 from no queue of this project, which take part"
         ):
-            await app.redrive("dead")
-        assert len(await app.live_queue("dead").driver.receive("dead", 2, 0.0)) == 2
+            await app.dead.redrive("dead")
+        assert len(await app._runtime.queue("dead").driver.receive("dead", 2, 0.0)) == 2
         with pytest.raises(HeldBackError, match="0 sent back, 4 left, 2 held by consumers; do"):
-            await app.redrive("dead", to="tasks")
+            await app.dead.redrive("dead", to="tasks")
 
 
 async def test_until_empty_asks_again_while_the_broker_is_away(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,12 +327,12 @@ async def test_until_empty_asks_again_while_the_broker_is_away(app: App, monkeyp
 
     monkeypatch.setattr(MemoryDriver, "depth", away)
     async with app:
-        await until_empty(lambda: app.assembly)
+        await until_empty(lambda: app._runtime.assembly)
         assert not errors
         errors.append(AccessDeniedError("no"))
         with pytest.raises(AccessDeniedError):
-            await until_empty(lambda: app.assembly)
-    await until_empty(lambda: app.assembly)
+            await until_empty(lambda: app._runtime.assembly)
+    await until_empty(lambda: app._runtime.assembly)
 
 
 async def test_until_empty_is_not_fooled_by_a_message_that_moves_between_two_looks(
@@ -357,5 +357,5 @@ async def test_until_empty_is_not_fooled_by_a_message_that_moves_between_two_loo
 
     monkeypatch.setattr(Queue, "occupancy", moving)
     async with app:
-        await until_empty(lambda: app.assembly)
+        await until_empty(lambda: app._runtime.assembly)
         assert len(looks) >= 10

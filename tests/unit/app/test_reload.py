@@ -94,7 +94,7 @@ async def test_an_option_of_a_queue_keeps_its_messages(app: App, yaml: Yaml, opt
     assert live(app).drivers["app:driver"] is before.drivers["app:driver"]
     await asyncio.sleep(20)
     assert sorted(DONE) == [("v1", "a"), ("v1", "b"), ("v1", "slow")]
-    assert (await app.live_queue("tasks").info())["message_count"] == 0
+    assert (await app._runtime.queue("tasks").info())["message_count"] == 0
 
 
 async def test_what_a_driver_declares_when_it_comes_back_is_the_new_version(app: App, yaml: Yaml) -> None:
@@ -117,7 +117,7 @@ async def test_another_dead_letter_queue(app: App, yaml: Yaml) -> None:
     await reload(app, yaml)
     await app.publish("tasks", 1)
     await asyncio.sleep(1)
-    assert len(await app.live_queue("other").peek()) == 1
+    assert len(await app._runtime.queue("other").peek()) == 1
 
 
 async def test_an_option_of_the_dead_letter_queue_reaches_its_users(app: App, yaml: Yaml) -> None:
@@ -144,7 +144,7 @@ async def test_consumers_added_and_removed(app: App, yaml: Yaml) -> None:
     yaml.more = ""
     changes = await reload(app, yaml)
     assert changes.removed == {"app:second"}
-    assert "app:second" not in app.supervisor.states()
+    assert "app:second" not in app._runtime.supervisor.states()
     await app.publish("dead", "d")
     await asyncio.sleep(1)
     assert len(DONE) == 1
@@ -153,12 +153,12 @@ async def test_consumers_added_and_removed(app: App, yaml: Yaml) -> None:
 async def test_a_consumer_that_is_to_start_by_itself_now(app: App, yaml: Yaml) -> None:
     yaml.more = "{name: second, kind: queue.consumer, queue: dead, func: handle}"
     await reload(app, yaml)
-    assert app.supervisor.states()["app:second"].state is State.UNKNOWN
+    assert app._runtime.supervisor.states()["app:second"].state is State.UNKNOWN
     yaml.version("v2")
     await reload(app, yaml)  # its handler changes while it is not running
     yaml.more = yaml.more.replace("func: handle", "func: handle, lifecycle: {auto_start: true}")
     await reload(app, yaml)
-    assert app.supervisor.states()["app:second"].state is State.RUNNING
+    assert app._runtime.supervisor.states()["app:second"].state is State.RUNNING
     await app.publish("dead", "d")
     await asyncio.sleep(1)
     assert DONE == [("v2", "d")]
@@ -177,9 +177,9 @@ async def test_a_removed_consumer_whose_handler_is_late_is_gone_all_the_same(
     yaml.more = ""
     await reload(app, yaml)
     assert "app:second" not in live(app).consumers
-    assert "app:second" not in app.supervisor.states()
+    assert "app:second" not in app._runtime.supervisor.states()
     assert "still ran after stop_timeout" in caplog.text
-    assert (await app.live_queue("dead").depth()).ready == 1
+    assert (await app._runtime.queue("dead").depth()).ready == 1
 
 
 async def test_what_only_refers_to_something_that_changed_goes_on(app: App, yaml: Yaml) -> None:
@@ -240,7 +240,7 @@ async def test_a_close_during_a_reload_closes_all(app: App, yaml: Yaml) -> None:
     with pytest.raises(LifecycleError):
         await reloading
     assert not app.is_open
-    assert State.RUNNING not in {status.state for status in app.supervisor.states().values()}
+    assert State.RUNNING not in {status.state for status in app._runtime.supervisor.states().values()}
     with pytest.raises(LifecycleError, match="not open"):
         await app.reload()
 

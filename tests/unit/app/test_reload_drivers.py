@@ -70,12 +70,12 @@ class Project:
             await self.app.publish("app:tasks", number)
 
     async def count(self) -> int:
-        return int((await self.app.live_queue("app:tasks").info())["message_count"])
+        return int((await self.app._runtime.queue("app:tasks").info())["message_count"])
 
     @property
     def driver(self) -> Any:
-        assert self.app.assembly is not None
-        return self.app.assembly.drivers["app:driver"]
+        assert self.app._runtime.assembly is not None
+        return self.app._runtime.assembly.drivers["app:driver"]
 
 
 @pytest.fixture
@@ -107,7 +107,9 @@ async def test_a_driver_keeps_waiting_and_held_messages(project: Project, driver
     await project.start(driver, consumes=True, more=OTHER)
     before = project.driver
     await project.publish(30)
-    await wait_for(lambda: bool(project.app.assembly and project.app.assembly.consumers["app:consumer"].now.held))
+    await wait_for(
+        lambda: bool(project.app._runtime.assembly and project.app._runtime.assembly.consumers["app:consumer"].now.held)
+    )
     changes = await project.change(f"{driver}, {field}", consumes=True, more=OTHER)
     assert changes.changed == {"app:driver"}
     assert project.driver is before
@@ -115,14 +117,18 @@ async def test_a_driver_keeps_waiting_and_held_messages(project: Project, driver
     GATE.set()
     await wait_for(lambda: len(DONE) == 30)
     assert sorted(DONE) == list(range(30))
-    await wait_for(lambda: bool(project.app.assembly and not project.app.assembly.consumers["app:consumer"].now.held))
+    await wait_for(
+        lambda: bool(
+            project.app._runtime.assembly and not project.app._runtime.assembly.consumers["app:consumer"].now.held
+        )
+    )
     assert await project.count() == 0
 
 
 async def test_changed_limits_of_a_driver_that_goes_on_hold(project: Project) -> None:
     await project.start("memory")
     await project.change("memory, lifecycle: {stop_timeout: 3s}")
-    controller = project.app.supervisor._controllers["app:driver"]
+    controller = project.app._runtime.supervisor._controllers["app:driver"]
     assert controller.spec.stop_timeout == 3.0
     assert controller.status.state is State.RUNNING
     (project.folder / "text.db").write_text("no database " * 100)
@@ -168,7 +174,7 @@ async def test_a_driver_that_keeps_messages_elsewhere_is_refused_while_some_wait
     assert "let them be handled first" in str(caught.value)
     assert project.driver is before
     assert await project.count() == 7
-    await project.app.live_queue("app:tasks").purge()
+    await project.app._runtime.queue("app:tasks").purge()
     await project.change(other)
     assert project.driver is not before
     await project.publish(1)
@@ -205,7 +211,7 @@ async def test_a_removed_driver_that_drops_its_messages_is_refused_while_some_wa
         await project.change("memory")
     await project.change("memory", more=OTHER)  # without the queue alone, the messages stay
     await project.change("memory", more=more)
-    assert len(await project.app.live_queue("app:extra").peek()) == 1
+    assert len(await project.app._runtime.queue("app:extra").peek()) == 1
 
 
 async def test_what_is_published_after_the_question_is_not_dropped(
@@ -222,7 +228,7 @@ async def test_what_is_published_after_the_question_is_not_dropped(
     with pytest.raises(LifecycleError, match=r"\(1 in queue 'app:tasks'\): its messages end with it"):
         await project.change("sqlite")
     assert project.driver is before
-    await project.app.supervisor.until(lambda states: states["app:driver"] is State.RUNNING)
+    await project.app._runtime.supervisor.until(lambda states: states["app:driver"] is State.RUNNING)
     assert await project.count() == 1
 
 
@@ -235,12 +241,12 @@ async def test_a_new_driver_that_cannot_be_asked_is_refused_while_messages_wait(
 
     async def refuse(self: SQLiteDriver) -> None:
         if self is not before:
-            raise BrokerUnavailableError("broker is away")
+            raise BrokerUnavailableError("broker is unavailable")
         await open_driver(self)
 
     before = project.driver
     monkeypatch.setattr(SQLiteDriver, "open", refuse)
-    with pytest.raises(LifecycleError, match="cannot find out whether the new driver holds them: broker is away"):
+    with pytest.raises(LifecycleError, match="find out whether the new driver holds them: broker is unavailable"):
         await project.change("sqlite, path: b.db")
     assert await project.count() == 1
 
@@ -251,12 +257,12 @@ async def test_an_old_driver_that_cannot_be_asked_is_replaced_with_a_warning(
     await project.start("sqlite, path: a.db")
 
     async def refuse(self: SQLiteDriver, queue: str) -> None:
-        raise BrokerUnavailableError("broker is away")
+        raise BrokerUnavailableError("broker is unavailable")
 
     monkeypatch.setattr(SQLiteDriver, "depth", refuse)
     await project.change("memory")
     assert isinstance(project.driver, MemoryDriver)
-    assert "queue app:tasks: its old driver cannot count the waiting messages: broker is away" in caplog.text
+    assert "queue app:tasks: its old driver cannot count the waiting messages: broker is unavailable" in caplog.text
 
 
 async def test_more_durability_than_a_driver_that_goes_on_gives_refuses_what_is_published(project: Project) -> None:

@@ -43,8 +43,8 @@ async def goes_on(app: App, yaml: Yaml, before: Any) -> None:
     assert before.consumers["app:consumer"].host is before
     assert before.queues["app:tasks"].consumer_count == 1
     assert [queue.spec.name for queue in before.services["app:driver"].queues] == ["dead", "tasks"]
-    assert {status.state for status in app.supervisor.states().values()} == {State.RUNNING}
-    assert set(app.supervisor.states()) == {"app:driver", "app:consumer"}
+    assert {status.state for status in app._runtime.supervisor.states().values()} == {State.RUNNING}
+    assert set(app._runtime.supervisor.states()) == {"app:driver", "app:consumer"}
     DONE.clear()
     await app.publish("tasks", "after")
     await asyncio.sleep(1)

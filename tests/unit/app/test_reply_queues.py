@@ -26,7 +26,7 @@ def foreign_id(number: int) -> str:
 
 async def ask_as(app: App, number: int) -> None:
     """Publish a request as another process does, and wait until it is handled."""
-    consumer = app.assembly.consumers["app:handle_tasks.consumer"]  # type: ignore[union-attr]
+    consumer = app._runtime.assembly.consumers["app:handle_tasks.consumer"]  # type: ignore[union-attr]
     before = consumer.metrics.acked
     await app.publish("tasks", number, {"reply_to": foreign_id(number), "correlation_id": "c"})
     while consumer.metrics.acked == before:
@@ -39,8 +39,8 @@ async def test_a_reply_never_makes_the_queue_of_a_requester_that_is_gone(
     app = make_app()
     double(app)
     async with app.worker():
-        driver: Any = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
-        metrics = app.assembly.consumers["app:handle_tasks.consumer"].metrics  # type: ignore[union-attr]
+        driver: Any = next(iter(app._runtime.assembly.drivers.values()))  # type: ignore[union-attr]
+        metrics = app._runtime.assembly.consumers["app:handle_tasks.consumer"].metrics  # type: ignore[union-attr]
         name = foreign_id(7).replace(":", ".")
         await driver.declare(QueueSpec(name, temporary=True))
         await ask_as(app, 7)
@@ -57,7 +57,7 @@ async def test_a_responder_remembers_few_requesters(make_app: Make, monkeypatch:
     app = make_app()
     double(app)
     async with app.worker():
-        driver: Any = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+        driver: Any = next(iter(app._runtime.assembly.drivers.values()))  # type: ignore[union-attr]
         known: set[str] = set()
         inspect, undeclare = driver.inspect, driver.undeclare
 
@@ -74,8 +74,8 @@ async def test_a_responder_remembers_few_requesters(make_app: Make, monkeypatch:
         for number in range(300):
             await driver.declare(QueueSpec(foreign_id(number).replace(":", "."), temporary=True))
             await ask_as(app, number)
-        assert len(known) == len(app.assembly.reply_queues._known) == 100  # type: ignore[union-attr]
-        metrics = app.assembly.consumers["app:handle_tasks.consumer"].metrics  # type: ignore[union-attr]
+        assert len(known) == len(app._runtime.assembly.reply_queues._known) == 100  # type: ignore[union-attr]
+        metrics = app._runtime.assembly.consumers["app:handle_tasks.consumer"].metrics  # type: ignore[union-attr]
         assert (metrics.replied, metrics.requesters_gone) == (300, 0)
 
 
@@ -93,7 +93,7 @@ async def test_the_reply_queue_goes_with_the_app(make_app: Make) -> None:
     app = make_app()
     double(app)
     await app.start()
-    driver = instance(next(iter(app.assembly.drivers.values())), MemoryDriver)  # type: ignore[union-attr]
+    driver = instance(next(iter(app._runtime.assembly.drivers.values())), MemoryDriver)  # type: ignore[union-attr]
     await app.request("tasks", 1)
     assert [name for name in driver._queues if name.startswith("reply.")]
     waiting = asyncio.create_task(app.request("tasks", {"sleep": 50}))
@@ -111,7 +111,7 @@ async def test_a_driver_that_cannot_delete_is_purged(make_app: Make, monkeypatch
     app = make_app()
     double(app)
     await app.start()
-    driver = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+    driver = next(iter(app._runtime.assembly.drivers.values()))  # type: ignore[union-attr]
     purged: list[str] = []
 
     async def delete(queue: str) -> None:
@@ -176,4 +176,4 @@ async def test_a_reload_makes_no_more_reply_queues(tmp_path: Path) -> None:
         file.write_text(f"{head}  - {{name: tasks, kind: queue.queue, driver: d, lease: 9s, {keys}}}{tail}")
         assert (await app.reload()).affected
         assert await app.request("app:tasks", 2) == 2
-        assert len(app.assembly.requests._own) == 1  # type: ignore[union-attr]
+        assert len(app._runtime.assembly.requests._own) == 1  # type: ignore[union-attr]

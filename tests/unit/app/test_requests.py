@@ -48,7 +48,7 @@ async def test_each_gets_its_own(make_app: Make) -> None:
         waits = [{"sleep": wait} for wait in (3, 1, 2, 5)]
         results = await asyncio.gather(*(app.request("tasks", body) for body in waits))
         assert results == [3, 1, 2, 5]
-        inboxes = app.assembly.requests._own  # type: ignore[union-attr]
+        inboxes = app._runtime.assembly.requests._own  # type: ignore[union-attr]
         assert len(inboxes) == 1
 
 
@@ -74,7 +74,7 @@ async def test_a_reply_that_is_too_large_says_so(make_app: Make) -> None:
     async with app.worker():
         request = asyncio.create_task(app.request("tasks", {"sleep": 5}))
         await asyncio.sleep(1)
-        inboxes = app.assembly.requests._own  # type: ignore[union-attr]
+        inboxes = app._runtime.assembly.requests._own  # type: ignore[union-attr]
         (inbox,) = inboxes.values()
         (correlation_id,) = inbox._waiting
         large = Outgoing("large", b'"' + b"x" * 2000 + b'"', {"correlation_id": correlation_id})
@@ -93,7 +93,7 @@ async def test_no_reply_in_time(make_app: Make, caplog: pytest.LogCaptureFixture
         assert isinstance(caught.value, TimeoutError)
         await asyncio.sleep(10)
         assert seen == [{"sleep": 5}]
-        assert app.assembly.queues["app:tasks"].metrics.late_replies == 1  # type: ignore[union-attr]
+        assert app._runtime.assembly.queues["app:tasks"].metrics.late_replies == 1  # type: ignore[union-attr]
         assert "queue app:tasks: a reply came 3.0 s after its request had timed out" in caplog.text
         assert await app.request("tasks", 1) == 2
 
@@ -109,7 +109,7 @@ async def test_the_clocks_of_requester_and_responder_need_not_agree(make_app: Ma
     app = make_app()
     double(app)
     async with app.worker():
-        app.assembly.requests._clock = BehindClock()  # type: ignore[union-attr]
+        app._runtime.assembly.requests._clock = BehindClock()  # type: ignore[union-attr]
         assert await app.request("tasks", 21, reply_timeout=2) == 42
 
 
@@ -139,7 +139,7 @@ async def test_signed_requests_have_signed_replies(make_app: Make, caplog: pytes
     async with app.worker():
         assert await app.request("tasks", 1) == 2
         assert await app.request("plain", 2) == 4
-        signed, plain = app.assembly.requests._own.values()  # type: ignore[union-attr]
+        signed, plain = app._runtime.assembly.requests._own.values()  # type: ignore[union-attr]
         assert plain.queue.signer is None
         waiting = asyncio.create_task(app.request("tasks", {"sleep": 9}))
         await asyncio.sleep(1)
@@ -155,7 +155,7 @@ async def test_a_reply_queue_that_cannot_be_made_at_once(make_app: Make, monkeyp
     app = make_app()
     seen = double(app)
     async with app.worker():
-        driver = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+        driver = next(iter(app._runtime.assembly.drivers.values()))  # type: ignore[union-attr]
         declare = driver.declare
         errors: list[DriverError] = [BrokerUnavailableError("deadlock detected")]
 
@@ -167,7 +167,7 @@ async def test_a_reply_queue_that_cannot_be_made_at_once(make_app: Make, monkeyp
         monkeypatch.setattr(driver, "declare", sometimes)
         assert await app.request("tasks", 1) == 2
         assert errors == []
-        await app.assembly.requests.close(driver)  # type: ignore[union-attr]
+        await app._runtime.assembly.requests.close(driver)  # type: ignore[union-attr]
         errors[:] = [BrokerUnavailableError("away", driver="d")] * 1000
         with pytest.raises(BrokerUnavailableError, match="away"):
             await app.request("tasks", 2, reply_timeout="3s")
@@ -182,7 +182,7 @@ async def test_a_broker_that_is_away_for_a_while(make_app: Make, monkeypatch: py
     double(app)
     async with app.worker():
         await app.request("tasks", 1)
-        driver = next(iter(app.assembly.drivers.values()))  # type: ignore[union-attr]
+        driver = next(iter(app._runtime.assembly.drivers.values()))  # type: ignore[union-attr]
         receive = driver.receive
         errors: list[Exception] = [
             RuntimeError("a defect"),

@@ -47,7 +47,7 @@ async def test_what_a_handler_returns_is_kept(make_app: Callable[..., App]) -> N
         assert await job.result() == {"total": 3}
         assert await job.result(returns=Sum) == Sum(3)
         assert await job.status() == "done"
-        assert await app.job(job.id, queue=jobs).result() == {"total": 3}
+        assert await app.jobs.get(job.id, queue=jobs).result() == {"total": 3}
         await asyncio.sleep(3605)
         assert await job.status() == "unknown"
 
@@ -359,7 +359,7 @@ async def test_a_queue_that_keeps_no_results(make_app: Callable[..., App]) -> No
             await job.result()
         await job.cancel()
         assert await job.status() == "cancelled"
-        assert await app.job("other", queue=jobs).status() == "unknown"
+        assert await app.jobs.get("other", queue=jobs).status() == "unknown"
 
 
 async def test_results_need_a_state(make_app: Callable[..., App]) -> None:
@@ -397,7 +397,7 @@ async def test_a_result_is_waited_for_by_the_watch_of_the_store(
         assert await waiting == 7
         assert len(reads) == 1
         with pytest.raises(RequestTimeoutError):
-            await app.job("never", queue=jobs).result("1m")
+            await app.jobs.get("never", queue=jobs).result("1m")
 
 
 async def test_the_result_of_a_task_is_of_the_type_that_it_says(make_app: Callable[..., App]) -> None:

@@ -31,12 +31,12 @@ def version(folder: Path, number: int, seen: list[tuple[int, str]]) -> App:
         def added(to: int) -> None:
             seen.append((to, "added"))
 
-    jobs.workers(retry={"initial_delay": "20ms", "max_delay": "50ms"})
+    jobs.task_consumer(retry={"initial_delay": "20ms", "max_delay": "50ms"})
     return app
 
 
 async def until_failed(app: App, least: int) -> None:
-    consumer = app.live_assembly().consumers["app:jobs.workers"]
+    consumer = app._runtime.live().consumers["app:jobs.workers"]
     async with asyncio.timeout(60):
         while consumer.metrics.failed < least:
             await asyncio.sleep(0.01)
@@ -72,7 +72,7 @@ async def test_an_old_worker_retries_what_a_new_one_knows(
         async with asyncio.timeout(60):
             while not seen:
                 await asyncio.sleep(0.01)
-        assert (await new.live_queue("jobs.dead").depth()).ready == 0
+        assert (await new._runtime.queue("jobs.dead").depth()).ready == 0
     assert seen == [handled]
 
 
@@ -82,7 +82,7 @@ async def test_an_old_worker_retries_what_a_new_one_knows(
 async def test_other_arguments_that_do_not_fit_are_given_up_at_once(body: object, tmp_path: Path) -> None:
     async with version(tmp_path, 1, []).worker() as app:
         await app.publish("jobs", body, {"message_type": "send"})
-        dead = app.live_queue("jobs.dead")
+        dead = app._runtime.queue("jobs.dead")
         async with asyncio.timeout(60):
             while not (letters := await dead.peek()):
                 await asyncio.sleep(0.01)

@@ -157,7 +157,7 @@ def test_handled_messages_that_are_not_settled() -> None:
     series(rule, lambda now: replace(left, unsettled=0), 2)
     assert first(rule, lambda now: left, "not_live", 4) <= 15
     assert series(rule, lambda now: left, 20, start=20).text == "3 handled messages are not settled"
-    assert rule.judge(42, replace(left, problem="the broker is away")).level == "not_ready"
+    assert rule.judge(42, replace(left, problem="the broker is unavailable")).level == "not_ready"
     assert rule.judge(44, replace(left, settled=5)).level == "ok"
 
 

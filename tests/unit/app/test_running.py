@@ -53,7 +53,7 @@ async def running(busy: App) -> AsyncIterator[Callable[..., Any]]:
         tasks.append(asyncio.create_task(busy.run(**options)))
         while not busy.is_open:
             await asyncio.sleep(0.01)
-        await busy.supervisor.until(lambda states: set(states.values()) == {State.RUNNING})
+        await busy._runtime.supervisor.until(lambda states: set(states.values()) == {State.RUNNING})
         return tasks[0]
 
     yield run
@@ -71,7 +71,7 @@ async def test_a_signal_drains(busy: App, running: Any, number: int) -> None:
     await task
     assert seen == [5]
     assert not busy.is_open
-    assert busy.cut_short_by is None
+    assert busy._runtime.cut_short_by is None
 
 
 async def test_a_second_signal_cancels_and_hands_back(busy: App, running: Any) -> None:
@@ -86,7 +86,7 @@ async def test_a_second_signal_cancels_and_hands_back(busy: App, running: Any) -
     with pytest.raises(StopTimeoutError, match="handlers that still ran after stop_timeout: 1;"):
         await task
     assert asyncio.get_running_loop().time() < 10
-    assert busy.cut_short_by == signal.SIGINT
+    assert busy._runtime.cut_short_by == signal.SIGINT
     assert seen == []
 
 
@@ -161,7 +161,7 @@ async def test_hup_reloads_or_says_why_not(
         def broken() -> Any:
             raise ImportError("driver needs: pip install")
 
-        monkeypatch.setattr(app, "check", broken)
+        monkeypatch.setattr(app._runtime, "check", broken)
         await send(signal.SIGHUP)
         assert "driver needs: pip install" in caplog.text
         await app.publish("tasks", 2)

@@ -75,7 +75,9 @@ async def test_a_body_and_headers_by_the_hundred() -> None:
     app = App(Memory())
     reports = app.queue("reports")
     for tenant in range(100):
-        app.schedule(f"report-{tenant}", reports, every="1h", body={"tenant": tenant}, headers={"tenant": f"t{tenant}"})
+        app.schedules.add(
+            f"report-{tenant}", reports, every="1h", body={"tenant": tenant}, headers={"tenant": f"t{tenant}"}
+        )
     async with TestApp(app, now=MORNING) as t:
         await t.advance("1h")
         assert sorted(body["tenant"] for body in t.published(reports)) == list(range(100))
@@ -86,7 +88,7 @@ async def test_jitter_comes_after_the_tick_and_is_always_the_same() -> None:
     app = App(Memory())
     reports = app.queue("reports")
     for tenant in range(20):
-        app.schedule(f"r{tenant}", reports, every="1h", jitter="10m")
+        app.schedules.add(f"r{tenant}", reports, every="1h", jitter="10m")
     async with TestApp(app, now=MORNING) as t:
         await t.advance("1h")
         first = {sent.id: sent.delay for sent in t.messages(reports)}
@@ -99,7 +101,7 @@ async def test_jitter_comes_after_the_tick_and_is_always_the_same() -> None:
 
 async def test_ticks_for_a_queue_without_a_consumer_are_bounded_too() -> None:
     app = App(Memory())
-    app.schedule("s", app.queue("elsewhere"), every="1s")
+    app.schedules.add("s", app.queue("elsewhere"), every="1s")
     async with TestApp(app, now=MORNING) as t:
         await t.advance("10s", steps=10)
         with pytest.raises(NotSettled, match="schedules ticked 1000 times: let less time pass at once, or give steps="):
@@ -109,9 +111,9 @@ async def test_ticks_for_a_queue_without_a_consumer_are_bounded_too() -> None:
 async def test_the_rule_of_the_queue_holds_for_ticks_too() -> None:
     app = App(Memory())
     rule = app.queue("rule", unique={"key": "body.tenant", "for": "pending"})
-    app.schedule("by_tenant", rule, every="10s", body={"tenant": 7})
-    app.schedule("without", rule, every="10s", body={})
-    app.schedule("no_key", rule, every="10s", body={"tenant": {"a": 1}})
+    app.schedules.add("by_tenant", rule, every="10s", body={"tenant": 7})
+    app.schedules.add("without", rule, every="10s", body={})
+    app.schedules.add("no_key", rule, every="10s", body={"tenant": {"a": 1}})
     async with TestApp(app, now=MORNING) as t:
         await t.advance("1m")
         assert sorted(map(str, t.published(rule))) == ["{'tenant': 7}", *["{}"] * 6]
@@ -119,7 +121,7 @@ async def test_the_rule_of_the_queue_holds_for_ticks_too() -> None:
 
 def test_an_id_that_is_too_long_for_its_messages_is_refused() -> None:
     app = App(Memory())
-    app.schedule("s" * 240, app.queue("jobs"), every="1h")
+    app.schedules.add("s" * 240, app.queue("jobs"), every="1h")
     with pytest.raises(ProjectError, match=r"its id has 244 characters, .*; write at most 230 with the namespace"):
         app.check()
 
@@ -128,7 +130,7 @@ async def test_ticks_wait_for_a_broker_that_is_away_and_for_room() -> None:
     app = App(Memory())
     done = made(app)
     small = app.queue("small", max_length=2, overflow="reject")
-    app.schedule("s", small, every="10s")
+    app.schedules.add("s", small, every="10s")
     async with TestApp(app, now=MORNING) as t:
         t.broker_away("65s")
         await t.advance("1m")
@@ -142,12 +144,12 @@ async def test_a_paused_schedule_publishes_nothing_until_it_is_resumed() -> None
     app = App(Memory())
     done = made(app)
     async with TestApp(app, now=MORNING) as t:
-        await app.pause("beat.schedule")
+        await app.workers.pause("beat.schedule")
         await t.advance("5m")
         assert done == []
-        (status,) = [each for each in await app.schedules() if each.id == "app:beat.schedule"]
+        (status,) = [each for each in await app.schedules.list() if each.id == "app:beat.schedule"]
         assert status.pause is not None
-        await app.resume("beat.schedule")
+        await app.workers.resume("beat.schedule")
         await t.advance("1m")
     assert done == ["beat"] * 2
 
@@ -156,20 +158,20 @@ async def test_run_now_publishes_at_once() -> None:
     app = App(Memory())
     done = made(app)
     async with TestApp(app, now=MORNING) as t:
-        id = await app.run_now("greet.schedule")
+        id = await app.schedules.run_now("greet.schedule")
         await t.drain()
         assert done == ["ada 2026-03-28T08:00:00Z"]
         assert id.startswith("schedule:app:greet.schedule:now:")
         with pytest.raises(ConfigError, match=r"did you mean 'greet\.schedule'"):
-            await app.run_now("greet.schedul")
+            await app.schedules.run_now("greet.schedul")
 
 
 async def test_a_random_time_is_the_one_that_the_list_of_schedules_says() -> None:
     app = App(Memory())
     jobs = app.queue("jobs")
-    app.schedule("sync", jobs, cron="random random * * *", body={}, jitter="5s")
+    app.schedules.add("sync", jobs, cron="random random * * *", body={}, jitter="5s")
     async with TestApp(app, now=MORNING) as t:
-        (sync,) = await app.schedules()
+        (sync,) = await app.schedules.list()
         assert sync.next is not None
         assert sync.timing == f"{sync.next.minute} {sync.next.hour} * * *"
         await t.advance("1d")
@@ -181,18 +183,18 @@ async def test_two_installations_have_other_random_times_and_two_workers_of_one_
     def made(folder: str) -> App:
         app = App(f"sqlite:///{tmp_path / folder}/queue.db")
         for number in range(5):
-            app.schedule(f"sync-{number}", app.queue("jobs"), cron="random random * * *")
+            app.schedules.add(f"sync-{number}", app.queue("jobs"), cron="random random * * *")
         return app
 
     async def times(app: App) -> list[Any]:
         async with app.worker():
-            return [(each.timing, each.next) for each in await app.schedules()]
+            return [(each.timing, each.next) for each in await app.schedules.list()]
 
     for folder in ("one", "other"):
         (tmp_path / folder).mkdir()
     unseen = made("one")
     async with unseen:
-        assert {(each.timing, each.next) for each in await unseen.schedules()} == {("random random * * *", None)}
+        assert {(each.timing, each.next) for each in await unseen.schedules.list()} == {("random random * * *", None)}
     first, second, other = [await times(made(folder)) for folder in ("one", "one", "other")]
     assert first == second
     assert first != other
@@ -202,15 +204,15 @@ async def test_an_app_has_a_time_zone_for_expressions_without_one() -> None:
     app = App(Memory())
     app.timezone = "Asia/Tokyo"
     jobs = app.queue("jobs")
-    app.schedule("a", jobs, cron="0 9 * * *", body={})
-    app.schedule("b", jobs, cron="0 9 * * *", timezone="UTC", body={})
-    app.schedule("c", jobs, every="1h", body={})
+    app.schedules.add("a", jobs, cron="0 9 * * *", body={})
+    app.schedules.add("b", jobs, cron="0 9 * * *", timezone="UTC", body={})
+    app.schedules.add("c", jobs, every="1h", body={})
 
     @app.cron("30 9 * * *")
     def d() -> None: ...
 
     async with TestApp(app, now=MORNING):
-        assert [each.timing for each in await app.schedules()] == [
+        assert [each.timing for each in await app.schedules.list()] == [
             "0 9 * * * (Asia/Tokyo)",
             "0 9 * * *",
             "every 1h",
@@ -221,9 +223,9 @@ async def test_an_app_has_a_time_zone_for_expressions_without_one() -> None:
 async def test_schedules_say_when_they_publish() -> None:
     app = App(Memory())
     made(app)
-    app.schedule("off", "jobs", cron="@hourly", enabled=False)
+    app.schedules.add("off", "jobs", cron="@hourly", enabled=False)
     async with TestApp(app, now=MORNING) as t:
-        beat, greet, off = await app.schedules()
+        beat, greet, off = await app.schedules.list()
         await t.advance("1m")
     assert (beat.id, beat.timing, beat.queue) == ("app:beat.schedule", "every 30s", "app:jobs")
     assert (beat.next, beat.last) == (MORNING + timedelta(seconds=30), None)
@@ -305,8 +307,8 @@ def test_a_message_that_its_handler_or_queue_would_refuse_is_found_by_the_check(
     def take(number: int) -> None: ...
 
     app.entry("s", "queue.schedule", {"queue": jobs.id, "every": "1h", **fields})
-    app.schedule("good", "typed", every="1h", body=[1, 2], jitter="1d")
-    app.schedule("better", "read", every="1h", body=3)
+    app.schedules.add("good", "typed", every="1h", body=[1, 2], jitter="1d")
+    app.schedules.add("better", "read", every="1h", body=3)
     with pytest.raises(ProjectError, match=problem) as refused:
         app.check()
     assert len(refused.value.errors) == 1, refused.value
@@ -328,13 +330,13 @@ def test_a_method_and_a_decorator_without_a_time_are_refused() -> None:
 
 def test_a_queue_without_a_state_has_no_schedules() -> None:
     app = App("amqp://localhost/")
-    app.schedule("s", app.queue("jobs"), every="1h")
+    app.schedules.add("s", app.queue("jobs"), every="1h")
     with pytest.raises(ProjectError, match="queue 'app:jobs' has no state in which to note the last tick"):
         app.check()
     app.entry("db", "queue.driver.sqlite", {})
     app.entry("state", "store.sqlite", {"driver": "db"})
     app.queue("others", state="state")
-    app.schedule("t", "others", every="1h")
+    app.schedules.add("t", "others", every="1h")
     with pytest.raises(ProjectError) as refused:
         app.check()
     assert "others" not in str(refused.value)
@@ -366,7 +368,7 @@ def test_overlap_skip_is_refused_where_the_driver_cannot() -> None:
     app.entry("state", "store.sqlite", {"driver": "db"})
     app.entry("sqs", "queue.driver.sqs", {})
     app.queue("jobs", driver="sqs", state="state")
-    app.schedule("s", "jobs", every="1h", overlap="skip")
+    app.schedules.add("s", "jobs", every="1h", overlap="skip")
     with pytest.raises(
         ProjectError, match=r"overlap: skip needs a driver .* 'app:sqs' \(sqs\) cannot; these can: .*sqlite"
     ):
@@ -378,21 +380,21 @@ async def test_a_schedule_without_a_worker_is_told(tmp_path: Path, monkeypatch: 
 
     app = App(SQLite("queue.db"), root=tmp_path)
     jobs, done = app.queue("jobs"), asyncio.Event()
-    app.schedule("off", jobs, every="1s", enabled=False)
+    app.schedules.add("off", jobs, every="1s", enabled=False)
 
     @jobs.every("1s")
     async def beat() -> None:
         done.set()
 
     async with app:
-        assert [(status.is_known, status.is_late) for status in await app.schedules()] == [(False, False)] * 2
+        assert [(status.is_known, status.is_late) for status in await app.schedules.list()] == [(False, False)] * 2
     async with app.worker():
         await done.wait()
     async with app:
-        off, beating = await app.schedules()
+        off, beating = await app.schedules.list()
         assert (beating.is_known, beating.is_late, off.is_known, off.is_late) == (True, False, False, False)
         monkeypatch.setattr("tasuki.app.schedules.statuses._LATE", -60)  # as a minute later
-        off, beating = await app.schedules()
+        off, beating = await app.schedules.list()
         assert (beating.is_late, off.is_late) == (True, False)
-        assert await app.pause("beat.schedule")
-        assert not (await app.schedules())[1].is_late
+        assert await app.workers.pause("beat.schedule")
+        assert not (await app.schedules.list())[1].is_late

@@ -27,7 +27,7 @@ async def test_two_interrupts_leave_no_letter_held(
     jobs = app.queue("jobs")
     async with app:
         await jobs.publish_many(list(range(95)))
-        queue = app.live_queue("jobs")
+        queue = app._runtime.queue("jobs")
         held = [each for _ in range(10) for each in await queue.driver.receive("jobs", 10, 0)]
         assert len(held) == 95
         settle, begun = queue.driver.settle, asyncio.Event()
@@ -56,7 +56,7 @@ async def test_the_error_of_the_broker_is_raised_unless_it_was_interrupted(
     app = make_app()
     app.queue("jobs")
     async with app:
-        queue = app.live_queue("jobs")
+        queue = app._runtime.queue("jobs")
 
         async def fail(name: str, batch: Any) -> Any:
             await asyncio.sleep(1)

@@ -51,7 +51,7 @@ def busy(make_app: Callable[..., App]) -> App:
 
     mails.consumer(handle)
     reports.consumer(handle)
-    assert app.worker_pool("pool", [mails, "reports"], concurrency=2, weights={"mails": 3}, order="weighted")
+    assert app.workers.pool("pool", [mails, "reports"], concurrency=2, weights={"mails": 3}, order="weighted")
     return app
 
 
@@ -99,10 +99,10 @@ async def test_status_and_dump_show_them(busy: App, capsys: pytest.CaptureFixtur
     async with busy.worker():
         await publish(busy)
         await asyncio.sleep(0.5)
-        status = status_of(busy.assembly)
+        status = status_of(busy._runtime.assembly)
         assert status["workers"] == {"app:pool": {"concurrency": 2, "running": 2, "queues": ["app:mails"]}}
         assert list(status["consumers"]) == ["app:handle.consumer"]
-        dump(busy, None)
+        dump(busy._runtime, None)
     assert "app:pool: 2 of 2 shared workers are busy" in capsys.readouterr().err
 
 
@@ -207,6 +207,6 @@ async def test_threads_for_all_shared_workers(tmp_path: Path) -> None:
     def handle(body: Any) -> None:
         """Runs in a thread."""
 
-    app.worker_pool("pool", [queue], concurrency=9)
-    assembly = Assembly(app.check(), clock=app.clock, keeper=app.keeper)
+    app.workers.pool("pool", [queue], concurrency=9)
+    assembly = Assembly(app.check(), clock=app._runtime.clock, keeper=app._runtime.keeper)
     assert assembly._threads("app:handle") == 9

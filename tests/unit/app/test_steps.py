@@ -99,7 +99,7 @@ async def test_a_stopped_worker_is_followed_by_another_one(make_app: Callable[..
 
     async with app:
         await jobs.publish(1)
-        consumer = next(iter(app.live_assembly().consumers.values()))
+        consumer = next(iter(app._runtime.live().consumers.values()))
         await consumer.start()
         await until(lambda: effects.done == [1])
         await asyncio.sleep(1)
@@ -128,7 +128,7 @@ async def test_a_redriven_message_goes_on(make_app: Callable[..., App]) -> None:
         while not (await dead.depth()).ready:
             await asyncio.sleep(0.01)
         is_broken = False
-        await app.redrive(dead)
+        await app.dead.redrive(dead)
         await until(lambda: effects.done == [1, 2])
 
 

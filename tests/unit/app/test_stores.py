@@ -163,7 +163,7 @@ async def test_a_twin_has_stores_in_memory(tmp_path: Path) -> None:
         assert await app.call("plain") is None
         await app.store("counts").set("n", 1)
         t.broker_away("30s")
-        with pytest.raises(HandlerError, match="the broker is away") as raised:
+        with pytest.raises(HandlerError, match="the broker is unavailable") as raised:
             await app.store("counts").get("n")
         assert raised.value.kind == "Unavailable"
         await t.advance("31s")

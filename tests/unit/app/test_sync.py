@@ -15,10 +15,14 @@ import pytest
 
 from tasuki import App, Job, QueueHandle, SyncJob
 from tasuki.app.batches import Batches
-from tasuki.app.edit_and_dry_run import Changes
-from tasuki.app.sync.batches import SyncBatches
+from tasuki.app.dead import AppDead
+from tasuki.app.jobs import AppJobs
+from tasuki.app.runtime import Runtime
+from tasuki.app.schedules.verbs import AppSchedules
+from tasuki.app.sync.faces import SyncBatches, SyncDead, SyncJobs, SyncQueue, SyncSchedules, SyncWorkers
 from tasuki.app.sync.running import SyncApp
-from tasuki.app.sync.verbs import RedriveOptions
+from tasuki.app.workers import AppWorkers
+from tasuki.contracts.state.store_handle import StoreHandle, SyncStoreHandle
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, LifecycleError, QueueNotFoundError, RequestTimeoutError
 from tasuki.queues.result import Confirmed
@@ -51,7 +55,7 @@ def in_thread(work: Callable[[], Any]) -> Any:
 def test_publishes_looks_and_calls_without_a_loop(app: App) -> None:
     assert isinstance(app.sync.publish("tasks", 1, {"h": 1}, delay=5), Confirmed)
     assert [type(result) for result in app.sync.publish_many("tasks", [1, 2], publish_timeout=5)] == [Confirmed] * 2
-    assert app.sync.info("tasks")["message_count"] == 3
+    assert app.sync.queue("tasks").info()["message_count"] == 3
     assert app.sync.call("double", 4) == 8
     with pytest.raises(QueueNotFoundError):
         app.sync.publish("nowhere", 1)
@@ -63,7 +67,7 @@ def test_many_threads_share_one_loop(app: App) -> None:
         thread.start()
     for thread in threads:
         thread.join(20)
-    assert app.sync.info("tasks")["ready"] == 20
+    assert app.sync.queue("tasks").info()["ready"] == 20
     assert sum(thread.name == "tasuki sync" for thread in threading.enumerate()) == 1
 
 
@@ -80,13 +84,13 @@ async def test_in_the_thread_of_a_loop_it_says_what_to_do(app: App) -> None:
         app.sync.publish("tasks", 1)
     async with app:
         with pytest.raises(LifecycleError, match="would block the event loop"):
-            app.sync.info("tasks")
+            app.sync.queue("tasks").info()
 
 
 async def test_from_a_thread_beside_the_app(app: App) -> None:
     async with app:
         assert await asyncio.to_thread(app.sync.publish, "tasks", 1)
-        assert (await app.live_queue("tasks").depth()).ready == 1
+        assert (await app._runtime.queue("tasks").depth()).ready == 1
 
 
 async def test_from_the_thread_of_a_sync_handler(app: App) -> None:
@@ -104,7 +108,7 @@ async def test_from_the_thread_of_a_sync_handler(app: App) -> None:
         await app.publish("other", "passed on")
         async with asyncio.timeout(60):
             await done.wait()
-        (message,) = await app.live_queue("tasks").peek()
+        (message,) = await app._runtime.queue("tasks").peek()
     assert message.body == b'"passed on"'
     assert threads != [threading.get_ident()]
 
@@ -141,7 +145,7 @@ def test_an_open_that_fails_leaves_no_thread(app: App, monkeypatch: pytest.Monke
         def broken(*args: Any) -> Any:
             raise error
 
-        patch.setattr(App, "check", broken)
+        patch.setattr(Runtime, "check", broken)
         with pytest.raises(type(error)):
             app.sync.publish("tasks", 1)
         assert not [thread for thread in threading.enumerate() if thread.name == "tasuki sync"]
@@ -208,7 +212,7 @@ app = App("memory://")
 app.queue("tasks")
 
 
-@app.on_publish
+@app.on.publish
 def heard(moment: Moment) -> None:
     while not thread._shutdown:  # the end of the script
         time.sleep(0.001)
@@ -227,30 +231,28 @@ def test_plain_hooks_hear_of_what_a_script_has_published_last(tmp_path: Path) ->
     assert (done.stdout.splitlines(), done.stderr) == (["heard 0", "heard 1", "heard 2"], "")
 
 
-OWN_LIFE = {"open", "start", "run", "close", "reload", "use_store", "ready_queue"}
-"""Coroutines of an App without a counterpart: ``app.sync`` opens the app itself, and runs no consumers."""
-OF_QUEUES = {"publish", "publish_many", "request", "depth", "info", "peek", "purge", "remove"}
+FACES: list[tuple[type, type]] = [
+    (App, SyncApp),
+    (AppDead, SyncDead),
+    (AppJobs, SyncJobs),
+    (AppSchedules, SyncSchedules),
+    (AppWorkers, SyncWorkers),
+    (Batches, SyncBatches),
+    (Job, SyncJob),
+    (QueueHandle, SyncQueue),
+    (StoreHandle, SyncStoreHandle),
+]
+ELSEWHERE = {"open", "start", "run", "close", "reload", "publish", "publish_many", "request"}
+"""Coroutines without a counterpart there: ``app.sync`` opens the app itself, and publishes for all queues."""
 
 
-def verbs_of(face: type) -> set[str]:
-    return {name for name in dir(face) if not name.startswith("_") and iscoroutinefunction(getattr(face, name))}
-
-
-def test_the_sync_face_has_the_verbs_of_the_other_one() -> None:
-    found = {name for name in dir(SyncApp) if not name.startswith("_")} - {"abandon_parent", "close", "remedy", "run"}
-    assert verbs_of(QueueHandle) == OF_QUEUES
-    assert (verbs_of(App) - OWN_LIFE) | OF_QUEUES | {"job", "store", "batches"} == found
-
-
-@pytest.mark.parametrize("face", [(App, SyncApp), (Job, SyncJob), (Batches, SyncBatches)])
-def test_both_faces_take_the_same_arguments(face: tuple[type, type]) -> None:
-    awaited, blocking = ({name: signature(getattr(one, name)) for name in verbs_of(face[0]) - OWN_LIFE} for one in face)
-    typed_as_one = {"redrive": RedriveOptions, "edit": Changes}
-    for name, takes in awaited.items():
-        given = list(blocking[name].parameters)
-        if name in typed_as_one:
-            given = [*given[:-1], *typed_as_one[name].__annotations__]
-        assert sorted(given) == sorted(takes.parameters), name
+@pytest.mark.parametrize(("awaited", "blocking"), FACES)
+def test_the_sync_face_has_each_verb_with_the_same_arguments(awaited: type, blocking: type) -> None:
+    verbs = {name for name in dir(awaited) if not name.startswith("_") and iscoroutinefunction(getattr(awaited, name))}
+    for name in verbs - ELSEWHERE:
+        given, takes = getattr(blocking, name), getattr(awaited, name)
+        assert not iscoroutinefunction(given)
+        assert sorted(signature(given).parameters) == sorted(signature(takes).parameters), name
 
 
 def test_a_sync_job_has_the_verbs_without_await(app: App) -> None:
@@ -265,14 +267,14 @@ def test_a_sync_job_has_the_verbs_without_await(app: App) -> None:
     with pytest.raises(RequestTimeoutError, match="has not started after 10ms"):
         job.result("10ms")
     assert job.cancel() == "waiting"
-    assert app.sync.job(job.id, queue="results").status() == "cancelled"
+    assert app.sync.jobs.get(job.id, queue="results").status() == "cancelled"
     with pytest.raises(HandlerError, match="the message was cancelled"):
         job.result()
     assert repr(job) == f"SyncJob(id='{job.id}', queue='app:results', outcome='stored')"
-    assert app.sync.depth("results").ready == 0
+    assert app.sync.queue("results").depth().ready == 0
     kept = app.sync.publish("results", 2)
-    assert [message.id for message in app.sync.peek("results")] == [kept.id]
-    assert app.sync.remove("results", [kept.id]) == 1
-    assert (app.sync.purge("results"), app.sync.redrive("dead", limit=5)) == (0, 0)
-    assert (app.sync.schedules(), app.sync.dead_letters("dead").groups) == ([], [])
-    assert len(app.sync.history("results")) == 60
+    assert [message.id for message in app.sync.queue("results").peek()] == [kept.id]
+    assert app.sync.queue("results").remove([kept.id]) == 1
+    assert (app.sync.queue("results").purge(), app.sync.dead.redrive("dead", limit=5)) == (0, 0)
+    assert (app.sync.schedules.list(), app.sync.dead.letters("dead").groups) == ([], [])
+    assert len(app.sync.queue("results").history()) == 60

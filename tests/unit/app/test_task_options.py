@@ -25,7 +25,7 @@ def test_an_unknown_option_of_a_task_is_refused() -> None:
     jobs = App("memory://").queue("jobs")
     for wrong, hint in (
         ({"max_retries": 3}, r"task\(…\) has no option 'max_retries'; write retry=Retries\(attempts\)"),
-        ({"concurrency": 3}, r"task\(…\) has no option 'concurrency'; give it to queue.workers\(…\)"),
+        ({"concurrency": 3}, r"task\(…\) has no option 'concurrency'; give it to queue.task_consumer\(…\)"),
         ({"acks_late": True}, "remove it: a message is acked after its handler"),
         ({"retrys": 3}, r"task\(…\) has no option 'retrys'; there are: name, retry, handler_timeout, on_give_up"),
     ):

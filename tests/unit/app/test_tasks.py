@@ -63,7 +63,7 @@ async def shop(make_app: Make) -> Shop:
 
 
 async def test_one_consumer_has_all_tasks_of_a_queue(shop: Shop) -> None:
-    shop.app.queue("jobs").workers(concurrency=4, lifecycle={"stop_timeout": "1m"})
+    shop.app.queue("jobs").task_consumer(concurrency=4, lifecycle={"stop_timeout": "1m"})
     (config,) = shop.app.check().of(ConsumerConfig).values()
     assert shop.app.check().of(ConsumerConfig).keys() == {"app:jobs.workers"}
     assert {name: task.func for name, task in config.funcs.items()} == {
@@ -206,9 +206,9 @@ async def test_two_tasks_of_one_name_are_refused(make_app: Make) -> None:
 
 async def test_workers_have_their_options_once(make_app: Make) -> None:
     jobs = make_app().queue("jobs")
-    assert jobs.workers(concurrency=4) == "app:jobs.workers"
+    assert jobs.task_consumer(concurrency=4) == "app:jobs.workers"
     with pytest.raises(InvalidEntryError, match="the workers of this queue have their options already"):
-        jobs.workers(prefetch=4)
+        jobs.task_consumer(prefetch=4)
 
 
 def problems(app: App) -> list[str]:
@@ -302,7 +302,7 @@ def test_from_sync_code(tmp_path: Path) -> None:
     echo.send("sent")
     with pytest.raises(BodyTypeError, match=r"^echo.send\(…\) lacks parameter 'text'"):
         echo.send()  # type: ignore[call-arg]
-    assert app.sync.info(jobs)["ready"] == 1
+    assert app.sync.queue(jobs).info()["ready"] == 1
     app.sync.close()
 
 

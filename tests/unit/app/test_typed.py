@@ -134,8 +134,8 @@ async def test_without_a_type_nothing_is_checked_and_nothing_is_paid(make_app: M
     app = make_app()
     plain, typed = app.queue("plain"), app.queue("typed", Mail)
     async with app:
-        assert type(app.live_queue(plain)._builder) is MessageBuilder
-        assert type(app.live_queue(typed)._builder) is TypedMessageBuilder
+        assert type(app._runtime.queue(plain)._builder) is MessageBuilder
+        assert type(app._runtime.queue(typed)._builder) is TypedMessageBuilder
         await plain.publish(Mail("ada"))
         await plain.publish({"anything": 1})
 
@@ -177,7 +177,7 @@ async def test_bodies_that_need_no_check_are_made_without_a_call_for_each(
         assert [body for body in _BODIES if body not in built] == made_at_once
         confirmed = [body for body, result in zip(_BODIES, results, strict=True) if isinstance(result, Confirmed)]
         assert [body for body in confirmed if body in made_at_once] == made_at_once
-        live = app.live_queue(queue)
+        live = app._runtime.queue(queue)
         read = [make_decoder(live.codec, Any if type_ is None else type_)(m.body) for m in await live.peek(10)]
     assert len(read) == len(confirmed)
 
@@ -262,7 +262,7 @@ async def test_durations_may_be_timedeltas(make_app: Make) -> None:
     app = make_app()
     queue = app.queue("mails", message_ttl=timedelta(hours=1), on_expire="drop", lease=timedelta(seconds=5))
     async with app:
-        assert app.live_queue(queue).spec.lease == 5
+        assert app._runtime.queue(queue).spec.lease == 5
         await queue.publish(
             1, delay=timedelta(seconds=3), ttl=timedelta(minutes=1), publish_timeout=timedelta(seconds=9)
         )

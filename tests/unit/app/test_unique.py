@@ -115,5 +115,5 @@ async def test_lua_gives_the_same_options(tmp_path: Path) -> None:
         await test.drain()
         await app.publish("tasks", "second")
         await test.drain()
-        (waiting,) = await app.live_queue("next").peek()
+        (waiting,) = await app._runtime.queue("next").peek()
         assert waiting.body == b'"second"'

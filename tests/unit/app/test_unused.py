@@ -73,7 +73,7 @@ async def test_not_where_another_process_consumes(
 ) -> None:
     url = f"sqlite:///{tmp_path}/queue.db"
     async with with_consumer(url).worker() as worker:
-        while not await worker.workers():
+        while not await worker.workers.list():
             await asyncio.sleep(0.01)
         noted.clear()
         async with with_consumer(url) as publisher:
@@ -92,7 +92,7 @@ async def test_not_where_the_store_does_not_answer(
     noted.clear()
     async with with_consumer(f"sqlite:///{tmp_path}/queue.db") as publisher:
         monkeypatch.setattr(SQLiteStore, "list", refuse)
-        assert (await publisher.live_queue("jobs").info())["consumer_count"] is None
+        assert (await publisher._runtime.queue("jobs").info())["consumer_count"] is None
     end()
     assert caplog.records == []
 

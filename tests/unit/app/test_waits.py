@@ -201,7 +201,7 @@ async def test_a_waiting_message_is_cancelled(make_app: Callable[..., App]) -> N
         job = await jobs.publish(7)
         await until(lambda: bool(ends))
         await asyncio.sleep(100)
-        assert await app.cancel(job.id, queue="jobs") == "waiting"
+        assert await app.jobs.cancel(job.id, queue="jobs") == "waiting"
         assert await app.signal("approved", 7)
         await asyncio.sleep(100)
         assert not (await jobs.info())["message_count"]
@@ -271,7 +271,7 @@ async def test_who_may_signal(make_app: Callable[..., App], caplog: pytest.LogCa
         assert record.getMessage() == "signal approved for 7: given, 0 waiting"
         assert record.__dict__["actor"] == "kana"
         rules = policy(actions="queue.signal", resources="appr*")
-        app.live_assembly().rights.application = Guard(Actor("me"), Scope([rules]))
+        app._runtime.live().rights.application = Guard(Actor("me"), Scope([rules]))
         assert not await app.signal("approved", 7)
         with pytest.raises(PolicyDeniedError, match="not allowed to signal: paid"):
             await app.signal("paid", 7)

@@ -1,4 +1,4 @@
-"""Commands whose broker is away, or whose output has no room: one clear error, the exit code, nothing on stdout."""
+"""Commands without their broker, or without room for their output: one clear error, the exit code, no stdout."""
 
 from __future__ import annotations
 

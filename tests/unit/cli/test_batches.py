@@ -25,7 +25,7 @@ def buried(tasuki: CommandLine, project: Path) -> CommandLine:
                 Outgoing(f"m-{n}", b"1", {**headers, "x_last_error": f"{'Key' if n < 2 else 'Value'}Error: {n}"})
                 for n in range(5)
             ]
-            assert not any(await app.live_queue("app:dead").forward(letters))
+            assert not any(await app._runtime.queue("app:dead").forward(letters))
 
     asyncio.run(bury())
     return tasuki
@@ -54,8 +54,8 @@ def _audit(project: Path) -> list[dict[str, Any]]:
 
     async def read() -> list[dict[str, Any]]:
         app = App.load(project)
-        async with app.reading():
-            [state] = app.live_assembly().states_of_queues()
+        async with app._runtime.reading():
+            [state] = app._runtime.live().states_of_queues()
             found = await audit.read(await state.store())
             return [{"act": each.act, "batch": each.batch} for each in found]
 
@@ -124,8 +124,8 @@ def test_an_undo_that_was_interrupted_goes_on(
 
     async def interrupted() -> None:
         app = App.load(project)
-        async with app.reading():
-            task = asyncio.ensure_future(shown.follow(app, await app.batches.get(batch["id"]), "undoing"))
+        async with app._runtime.reading():
+            task = asyncio.ensure_future(shown.follow(app, await app.dead.batches.get(batch["id"]), "undoing"))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -157,15 +157,15 @@ def test_an_interrupt_pauses_the_batch_and_says_how_to_go_on(
 ) -> None:
     async def interrupted() -> str:
         app = App.load(project)
-        async with app.reading():
-            batch = await app.batches.begin("retry", "app:dead", rate=0.5, canary=None)
+        async with app._runtime.reading():
+            batch = await app.dead.batches.begin("retry", "app:dead", rate=0.5, canary=None)
             task = asyncio.ensure_future(shown.follow(app, batch, "redriving"))
-            while not (await app.batches.get(batch.id)).done:
+            while not (await app.dead.batches.get(batch.id)).done:
                 await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert (await app.batches.get(batch.id)).state == "paused"
+            assert (await app.dead.batches.get(batch.id)).state == "paused"
             return batch.id
 
     id = asyncio.run(interrupted())

@@ -1,4 +1,4 @@
-"""Apps in Python modules as targets; memory queues; brokers that are away."""
+"""Apps in Python modules as targets; memory queues; brokers that are unavailable."""
 
 from __future__ import annotations
 

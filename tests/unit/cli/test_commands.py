@@ -95,8 +95,9 @@ def test_the_last_error_is_shown(tasuki: CommandLine, project: Path) -> None:
     tasuki.json("publish", "tasks", "1", "--id", "m-1")
 
     async def fail() -> None:
-        async with App.load(project).reading() as app:
-            queue = app.live_queue("app:tasks")
+        app = App.load(project)
+        async with app._runtime.reading():
+            queue = app._runtime.queue("app:tasks")
             await queue.depth()
             (got,) = await queue.driver.receive(queue.spec.name, 1, 1.0)
             await queue.driver.settle(queue.spec.name, [Nack(got.receipt, 3600.0, "ValueError: no\ngood")])

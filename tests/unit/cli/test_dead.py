@@ -76,7 +76,7 @@ def test_letters_of_an_older_version_are_shown_though_its_index_lacks_them(burie
 def test_letters_that_a_redrive_holds_are_named(buried: CommandLine, project: Path) -> None:
     async def look() -> str:
         async with App.load(project) as app:
-            dead = app.live_queue("app:dead")
+            dead = app._runtime.queue("app:dead")
             [held] = await dead.driver.receive(dead.spec.name, 1, 5.0)
             done = await asyncio.to_thread(buried, "dead")
             await dead.driver.settle(dead.spec.name, [Release(held.receipt)])

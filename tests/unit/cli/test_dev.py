@@ -13,7 +13,7 @@ from tasuki import App
 from tasuki.cli.commands.work import dev
 from tasuki.cli.exits import CommandError
 from tasuki.cli.worker.admin import Admin
-from tasuki.desk import extra
+from tasuki.system import extras
 from tests.unit.cli.conftest import CommandLine
 
 
@@ -50,11 +50,11 @@ def test_without_a_free_port_it_works_all_the_same(app: App, monkeypatch: pytest
 
 
 def test_without_the_extra_it_works_all_the_same(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(extra.PACKAGES, "desk", ("no_such_package",))
+    monkeypatch.setitem(extras.PACKAGES, "desk", ("tasuki.no_such_package", "no_such_package"))
 
     with dev._desk(app, Admin(), is_wanted=True) as (begin, line):
         assert begin is None
-    assert line == "none: the desk needs no_such_package: pip install 'tasuki[desk]'"
+    assert line == "none: the desk needs tasuki-desk, no_such_package: pip install 'tasuki[desk]'"
 
 
 def test_what_is_asked_for_is_done_or_refused(app: App, tasuki: CommandLine, tmp_path: Path) -> None:

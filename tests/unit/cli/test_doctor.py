@@ -79,10 +79,12 @@ def test_versions_and_extras(monkeypatch: pytest.MonkeyPatch) -> None:
         "click>=8.2",
         "hiredis>=3.0; extra == 'redis'",
         'no-such-package>=1; extra == "sqs"',
-        "x; extra == 'all'",
+        "textual>=8; extra == 'top'",
+        "tasuki-desk==0.1.0; extra == 'top'",
+        "tasuki[redis,sqs]; extra == 'all'",
     ]
     monkeypatch.setattr(metadata, "requires", lambda name: requires)
-    assert extras() == {"redis": "hiredis", "sqs": "no-such-package"}
+    assert extras() == {"redis": "hiredis", "sqs": "no-such-package", "top": "textual"}
     found = {each.what: each.detail for each in installation()}
     assert set(found) == {"tasuki", "python", "sqlite", "extras"}
     assert found["extras"].startswith("installed: redis (hiredis ")

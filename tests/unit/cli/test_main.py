@@ -57,6 +57,13 @@ def test_exit_codes(error: Exception, code: int) -> None:
     assert exit_code_of(error) == code
 
 
+def test_an_error_that_is_its_own_cause_ends_the_command() -> None:
+    error = LifecycleError("x")
+    error.__cause__ = cause = TasukiError("y")
+    cause.__cause__ = error
+    assert exit_code_of(error) == 1
+
+
 def failing(error: BaseException) -> click.Command:
     def fail(**_: Any) -> None:
         raise error
@@ -67,7 +74,7 @@ def failing(error: BaseException) -> click.Command:
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (TasukiError("amqp://user:secret@host is away"), 1, "error: amqp://user:***@host is away\n"),
+        (TasukiError("amqp://user:secret@host is unavailable"), 1, "error: amqp://user:***@host is unavailable\n"),
         (KeyboardInterrupt(), 130, "\n"),
         (click.Abort(), 130, ""),
         (BrokenPipeError(), 141, ""),
@@ -199,12 +206,12 @@ def test_workers_of_another_project_on_the_store_are_not_listed(tasuki: CommandL
 
     async def sign() -> None:
         async with App.load(tasuki.folder) as app:
-            state = app.live_assembly().state_of("app:tasks")
+            state = app._runtime.live().state_of("app:tasks")
             assert state is not None
             store = await state.store()
             now = await store.time()
             for pid, queue, ago in ((1, "app:tasks", 1), (2, "others", 1), (3, "app:tasks", 60), (4, "others", 60)):
-                name = app.live_assembly().queues[queue].spec.name if queue == "app:tasks" else queue
+                name = app._runtime.live().queues[queue].spec.name if queue == "app:tasks" else queue
                 consumers = [PresentConsumer("app:consumer", name, "app:driver", 1)]
                 worker = Presence("web", pid, "1", now - 90, now - ago, consumers)
                 await store.put(worker.key, encode(worker))

@@ -15,8 +15,9 @@ import httpx
 import yaml
 
 from tasuki import App
+from tasuki.app.app import reader_of
 from tasuki.app.state.pausing import Steering, Target
-from tasuki.desk.site import Site, reader_of
+from tasuki.desk.site import Site
 from tests.support.narrow import present
 from tests.unit.cli.conftest import CommandLine
 from tests.unit.desk.letters import bury
@@ -113,7 +114,7 @@ class Doors:
         found = {"desk": await self._post("redrive", fields)}
         found["api"] = await self._api("/messages/app:dead/b/retry")
         found["mcp"] = await self._tool("retry", queue="app:dead", id="c")
-        left = {message.id for message in await present(self.app.assembly).queues["app:dead"].peek(10)}
+        left = {message.id for message in await present(self.app._runtime.assembly).queues["app:dead"].peek(10)}
         assert found == {door: id not in left for door, id in zip(found, "abc", strict=True)}
         return found
 
@@ -151,7 +152,7 @@ class Doors:
         return not is_denied
 
     async def _empties(self, act: Any) -> bool:
-        queue = present(self.app.assembly).queues["app:mails"]
+        queue = present(self.app._runtime.assembly).queues["app:mails"]
         await queue.publish({"n": 1})
         done = bool(await act)
         depth = await queue.driver.depth(queue.spec.name)
@@ -159,7 +160,7 @@ class Doors:
         return done
 
     async def _pauses(self, act: Any) -> bool:
-        done, live = bool(await act), present(self.app.assembly)
+        done, live = bool(await act), present(self.app._runtime.assembly)
         was_paused = await Steering(live, None, "").resume(Target("queue", "app:mails"))
         assert (was_paused is not None) == done
         return done
@@ -182,8 +183,8 @@ async def fill(folder: Path) -> None:
     """A message to look at, and four letters."""
     (folder / "_index.yaml").write_text(yaml.safe_dump({"version": "1.0", "namespace": "app", "entries": ENTRIES}))
     async with App.load(folder) as app:
-        await app.live_queue("mails").purge()
-        await app.live_queue("dead").purge()
+        await app._runtime.queue("mails").purge()
+        await app._runtime.queue("dead").purge()
         await app.publish("mails", {"text": SECRET}, id="m")
         await bury(app, "a", "b", "c", "d")
 
@@ -192,7 +193,7 @@ async def through_doors(folder: Path) -> tuple[dict[str, dict[str, bool]], bool]
     """What happened, by act and door; and whether a policy says who may act, which MCP asks for besides."""
     async with opened(folder) as doors:
         found = {act: await getattr(doors, act)() for act in ACTS}
-        return found, present(doors.app.assembly).rights.admin.are_declared
+        return found, present(doors.app._runtime.assembly).rights.admin.are_declared
 
 
 def explains(tasuki: CommandLine, act: str, *options: str) -> bool:

@@ -199,7 +199,7 @@ def test_progress_of_emptying(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         await asyncio.sleep(0.03)
         async with app.worker():
             await app.publish("tasks", 1)
-            while app.assembly is None or not app.assembly.consumers["app:consumer"].metrics.acked:
+            while app._runtime.assembly is None or not app._runtime.assembly.consumers["app:consumer"].metrics.acked:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.05)
         following.cancel()

@@ -40,7 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def app_that_notes(asked: list[str]) -> Any:
-    return SimpleNamespace(is_open=True, drain=lambda: asked.append("drain"))
+    return SimpleNamespace(is_open=True, _runtime=None, drain=lambda: asked.append("drain"))
 
 
 async def change(path: Path, text: str, done: Any, asked: list[str]) -> Watcher:

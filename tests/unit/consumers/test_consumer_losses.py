@@ -1,4 +1,4 @@
-"""The consumer where leases end, sessions are lost, queues are full and dead-letter queues are away."""
+"""The consumer where leases end, sessions are lost, queues are full and dead-letter queues are unavailable."""
 
 from __future__ import annotations
 

@@ -129,13 +129,13 @@ async def test_without_its_store_it_receives_nothing_and_says_why(monkeypatch: p
 
     async def maybe() -> Any:
         if away:
-            raise BrokerUnavailableError("the store is away")
+            raise BrokerUnavailableError("the store is unavailable")
         return await follow()
 
     monkeypatch.setattr(state, "follow", maybe)
     async with bench:
         await asyncio.sleep(20)
-        assert bench.consumer.now.problem == "it cannot receive: the store is away"
+        assert bench.consumer.now.problem == "it cannot receive: the store is unavailable"
         assert bench.consumer.metrics.delivered == 0
         away = False
         await bench.empty()

@@ -53,7 +53,7 @@ async def cost_of(messages: int, root: Path) -> Count:
         await queue.publish_many([{"tries": 3}] * messages)
         with counting("/src/tasuki/") as count:
             await app.start()
-            (consumer,) = app.live_assembly().consumers.values()
+            (consumer,) = app._runtime.live().consumers.values()
             while consumer.metrics.nacked < messages or consumer.now.held:
                 await asyncio.sleep(0.002)
     return count

@@ -93,7 +93,7 @@ class Shop:
         async def counted(*args: Any, **options: Any) -> Any:
             self.calls.append(verb)
             if self.away:
-                raise BrokerUnavailableError("the store is away")
+                raise BrokerUnavailableError("the store is unavailable")
             return await call(*args, **options)
 
         return counted
@@ -231,9 +231,9 @@ async def test_without_its_store_it_receives_nothing_says_so_and_goes_on(caplog:
     consumer = shop.benches[0].consumer
     assert not shop.starts
     assert consumer.now.problem == (
-        "it cannot receive: the limit of queue 'app:tasks' cannot be read from its store: the store is away"
+        "it cannot receive: the limit of queue 'app:tasks' cannot be read from its store: the store is unavailable"
     )
-    assert [record.getMessage() for record in caplog.records if "the store is away" in record.getMessage()]
+    assert [record.getMessage() for record in caplog.records if "the store is unavailable" in record.getMessage()]
     shop.away = False
     await shop.handled(5)
     assert not consumer.now.problem

@@ -88,14 +88,14 @@ def test_teardown_gets_the_error_of_the_handler() -> None:
 
 
 def test_the_app_is_made_from_the_configuration_or_given(tmp_path: Path) -> None:
-    assert Tasuki(Flask("web", root_path=str(tmp_path))).app.root == tmp_path
+    assert Tasuki(Flask("web", root_path=str(tmp_path))).app._runtime.root == tmp_path
     own = App("memory://")
     extension = Tasuki(app=own)
     assert extension.app is own
     web = web_of("factory")
     extension.init_app(web)
     assert app_of(web) is own
-    assert own.around is not None
+    assert own._runtime.around is not None
 
 
 def test_mistakes_say_what_to_write() -> None:

@@ -38,6 +38,6 @@ async def test_what_is_held_until_it_comes_keeps_its_leases(app: App, monkeypatc
             patch.setattr(MemoryDriver, "capabilities", less)
             patch.setattr(MemoryDriver, "receive", slow)
             patch.setattr(MemoryDriver, "extend", extend)
-            assert (await letter_of(app.live_queue("dead"), "x", app.clock)).id == "x"
+            assert (await letter_of(app._runtime.queue("dead"), "x", app._runtime.clock)).id == "x"
         assert renewed == [30, 60, 90]
         assert await ids(app, "dead") == [*many(100), "x"]

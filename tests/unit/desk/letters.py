@@ -12,13 +12,13 @@ async def bury(app: App, *ids: str, error: str = "KeyError: 'a'", body: str | by
     """Put letters of ``app:mails`` into ``app:dead``, as a worker would."""
     about: dict[str, Any] = {
         "x_original_queue": "app:mails", "x_dead_letter_reason": "max_attempts", "x_last_error": error, "attempts": 3,
-        "x_dead_letter_time": app.clock.time() - 60, "content_type": "json/plain",
+        "x_dead_letter_time": app._runtime.clock.time() - 60, "content_type": "json/plain",
     }  # fmt: skip
     letters = [Outgoing(id, body.encode() if isinstance(body, str) else body, about | headers) for id in ids]
     for start in range(0, len(letters), 500):
-        assert not any(await app.live_queue("dead").forward(letters[start : start + 500]))
+        assert not any(await app._runtime.queue("dead").forward(letters[start : start + 500]))
 
 
 async def ids_in(app: App, queue: str) -> list[str]:
     """The ids of the waiting messages of a queue."""
-    return [message.id for message in await app.live_queue(queue).peek(1000)]
+    return [message.id for message in await app._runtime.queue(queue).peek(1000)]

@@ -22,7 +22,7 @@ PURGE = "/confirm?act=purge&kind=queue&id=app:mails"
 
 
 async def ready(app: App, queue: str) -> int:
-    return (await app.live_queue(queue).depth()).ready
+    return (await app._runtime.queue(queue).depth()).ready
 
 
 async def test_a_queue_is_paused_and_resumed(app: App, browse: MakeBrowser) -> None:
@@ -76,8 +76,8 @@ async def test_one_dead_letter_is_retried(app: App, browse: MakeBrowser) -> None
     done = await browse().act(f"/confirm?act=redrive&kind=queue&id=app:dead&message={second}&at=1")
 
     assert f"Message {second} is back in app:mails." in words(done.text)
-    [letter] = await app.live_queue("dead").peek()
-    [message] = await app.live_queue("mails").peek()
+    [letter] = await app._runtime.queue("dead").peek()
+    [message] = await app._runtime.queue("mails").peek()
     assert letter.id == first
     assert message.id == second
     assert {name for name in message.headers if name.startswith("x_")} == {"x_batch", "x_due", "x_redriven"}
@@ -96,13 +96,13 @@ async def test_a_letter_that_fails_again_at_once_is_not_lost(
             again = dead_letter(
                 message, queue=self.id, reason="rejected", error="", attempts=1, now=2e9, content_type="json"
             )
-            await forward(app.live_queue("dead"), [again])
+            await forward(app._runtime.queue("dead"), [again])
         return errors
 
     monkeypatch.setattr(Queue, "forward", forward_and_fail)
     await browse().act(f"/confirm?act=redrive&kind=queue&id=app:dead&message={id}&at=0")
 
-    [letter] = await app.live_queue("dead").peek()
+    [letter] = await app._runtime.queue("dead").peek()
     assert (letter.id, letter.headers["x_dead_letter_time"]) == (id, 2e9)
 
 

@@ -41,7 +41,7 @@ def program(browse: MakeBrowser) -> Program:
 
 
 async def ready(app: App, queue: str) -> int:
-    return (await app.live_queue(queue).depth()).ready
+    return (await app._runtime.queue(queue).depth()).ready
 
 
 async def test_the_overview(app: App, program: Program) -> None:
@@ -102,7 +102,7 @@ async def test_numbers_keep_their_digits(app: App, program: Program) -> None:
     )
 
     assert answer.status_code == 200, answer.text
-    [message] = await app.live_queue("dead").peek()
+    [message] = await app._runtime.queue("dead").peek()
     shown = await program.client.get(f"{V1}/messages/app:dead/{answer.json()['message']}")
     for each in digits:
         assert each in message.body.decode()
@@ -233,8 +233,8 @@ async def test_no_message_is_published_that_a_consumer_cannot_read(app: App, pro
     for name in ("application/msgpack", "application/json", "text/plain"):
         body = {"body": {"n": 1}, "headers": {"content_type": name}}
         answer = await program.client.post(url, content=json.dumps(body).encode(), headers=kind)
-        for message in await app.live_queue("dead").peek(10):
-            assert app.live_queue("dead").decode(message) == {"n": 1}, (name, answer.text)
+        for message in await app._runtime.queue("dead").peek(10):
+            assert app._runtime.queue("dead").decode(message) == {"n": 1}, (name, answer.text)
     assert await ready(app, "dead") > 0
 
 

@@ -117,7 +117,7 @@ async def test_a_method_of_another_path_is_405(app: App, browse: MakeBrowser, me
 
     assert answer.status_code == 405
     assert answer.headers["allow"]
-    assert (await app.live_queue("mails").depth()).ready == 0
+    assert (await app._runtime.queue("mails").depth()).ready == 0
 
 
 async def test_a_header_does_not_change_the_method(app: App, browse: MakeBrowser) -> None:
@@ -196,7 +196,7 @@ async def test_a_message_of_a_mebibyte_and_one_too_large(app: App, browse: MakeB
     assert is_problem(await client.post(path, content=twice, headers=JSON), 400)
     deep = b'{"body": ' + b"[" * 900_000 + b"]" * 900_000 + b"}"  # Pythons differ in how deep JSON may be
     assert is_problem(await client.post(path, content=deep, headers=JSON), 400)
-    assert (await app.live_queue("dead").depth()).ready == 1
+    assert (await app._runtime.queue("dead").depth()).ready == 1
 
 
 @pytest.mark.parametrize("depth", [900, 5_000, 20_000, 100_000])
@@ -208,7 +208,7 @@ async def test_a_deep_message_is_refused_or_can_be_looked_at(app: App, browse: M
     answer = await client.post(f"{path}/publish", content=content, headers=JSON)
     if answer.status_code != 200:
         assert is_problem(answer, 400)
-        assert (await app.live_queue("images").depth()).ready == 0
+        assert (await app._runtime.queue("images").depth()).ready == 0
         return
     message = answer.json()["message"]
     shown = f"messages/app:images/{message}"
@@ -283,7 +283,7 @@ async def test_an_act_without_its_right_is_403_and_not_in_the_audit(tmp_path: An
             assert is_problem(await client.request("DELETE", f"{V1}/queues/app:mails", headers=JSON), 403)
             assert is_problem(await client.get(f"{V1}/queues/app:mails/messages"), 403)
             assert is_problem(await client.get(f"{V1}/messages/app:mails/x"), 403)
-            assert [each.act for each in await acts_of(app.live_assembly())] == ["pause"]
+            assert [each.act for each in await acts_of(app._runtime.live())] == ["pause"]
 
 
 async def test_a_mistake_of_ours_shows_an_id_and_no_trace(
@@ -313,4 +313,4 @@ async def test_an_act_for_programs_is_no_form(app: App, browse: MakeBrowser, act
     answer = await browser.post(f"/acts/{act}", fields | {"act": act, "kind": kind, "id": id})
 
     assert answer.status_code == 404
-    assert (await app.live_queue("mails").depth()).ready == 0
+    assert (await app._runtime.queue("mails").depth()).ready == 0

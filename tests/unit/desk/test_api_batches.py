@@ -24,7 +24,7 @@ def program(browse: MakeBrowser) -> Program:
 async def begin(app: App, program: Program, **body: Any) -> dict[str, Any]:
     """Begin a batch, wait for its end, and return its record."""
     done = await program.post("/batches", queue="app:dead", rate=0, **body)
-    await app.batches.wait(done["batch"])
+    await app.dead.batches.wait(done["batch"])
     found: dict[str, Any] = await program.get(f"/batches/{done['batch']}")
     return found
 
@@ -40,7 +40,7 @@ async def test_letters_are_retried_and_brought_back(app: App, program: Program) 
     assert [each["id"] for each in (await program.get("/batches"))["items"]] == [batch["id"]]
     undone = await program.post(f"/batches/{batch['id']}/undo")
     assert (undone["act"], undone["result"], undone["batch"]) == ("batch", "undo", batch["id"])
-    await app.batches.wait(batch["id"])
+    await app.dead.batches.wait(batch["id"])
     assert (await program.get(f"/batches/{batch['id']}"))["undone"] == 4
     assert await ready(app, "dead") == 5
     acts = (await program.get("/audit"))["items"]

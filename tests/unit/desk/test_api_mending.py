@@ -74,12 +74,12 @@ async def test_a_letter_is_edited_and_that_is_undone(app: App, program: Program)
     assert (wrong["code"], wrong["problems"][0]["field"]) == ("not_valid", "body")
     assert (await program.post(path, 400, headers={"x_cause": "1"}))["code"] == "not_valid"
     done = await program.post(path, body={"to": "b"}, headers={"tenant": "acme"})
-    [message] = await app.live_queue("mails").peek()
+    [message] = await app._runtime.queue("mails").peek()
     assert (done["message"], message.body, message.headers["tenant"]) == (message.id, b'{"to":"b"}', "acme")
     assert message.headers["x_edited_by"] == "kana"
     back = await program.post(f"/messages/app:dead/{done['message']}/undo-edit")
     assert back["message"] == id
-    assert (await app.live_queue("mails").depth()).ready == 0
+    assert (await app._runtime.queue("mails").depth()).ready == 0
     assert (await program.post("/messages/app:dead/gone/edit", 404, body=1))["code"] == "not_found"
     assert [each["act"] for each in (await program.get("/audit?limit=2&q=undo"))["items"]] == ["undo_edit"]
 
@@ -106,4 +106,4 @@ async def test_a_dry_run_says_what_would_happen(tmp_path: Path) -> None:
         found: dict[str, Any] = answer.json()
         assert (found["outcome"], found["function"], found["message"]) == ("ack", "app:send", job.id)
         assert missing.status_code == 404
-        assert (await app.live_queue("mails").depth()).ready == 1
+        assert (await app._runtime.queue("mails").depth()).ready == 1

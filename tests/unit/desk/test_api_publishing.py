@@ -34,7 +34,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
     handled = app.queue("handled")
     sums = app.queue("sums", result="1h", dead_letter={"queue": "dead", "max_attempts": 1})
     app.queue("dead")
-    tasks.workers(lifecycle={"auto_start": False})
+    tasks.task_consumer(lifecycle={"auto_start": False})
 
     @tasks.task
     async def fetch(url: str) -> None: ...
@@ -73,7 +73,7 @@ async def test_publishing_has_a_rate_of_its_own(
 
     assert statuses == [200] * burst + [429] * 5
     assert paused.status_code == 200  # the other acts have theirs
-    assert (await app.live_queue("typed").depth()).ready == burst
+    assert (await app._runtime.queue("typed").depth()).ready == burst
 
 
 @pytest.mark.parametrize("rate", [0, -1, 2_000_000, float("nan")])
@@ -96,7 +96,7 @@ async def test_a_body_of_another_type_is_refused(app: App, program: Program) -> 
     assert "did you mean" in unknown["detail"]
     assert "it must be one of fetch" in none["detail"]
     for queue in ("typed", "handled", "tasks"):
-        assert (await app.live_queue(queue).depth()).ready == 0
+        assert (await app._runtime.queue(queue).depth()).ready == 0
     await program.post("/queues/app:typed/publish", body={"to": "ada"})
     await program.post("/queues/app:handled/publish", body={"to": "ada"})
     await program.post("/queues/app:tasks/publish", body={"url": "u"}, headers={"message_type": "fetch"})
@@ -104,7 +104,7 @@ async def test_a_body_of_another_type_is_refused(app: App, program: Program) -> 
 
 async def test_the_result_of_a_message_is_fetched_by_its_id(app: App, program: Program) -> None:
     sent = await program.post("/queues/app:sums/publish", body=[1, 2], id="a")
-    await app.job("a", queue="sums").result("30s")
+    await app.jobs.get("a", queue="sums").result("30s")
     done = await program.get("/messages/app:sums/a/result")
 
     assert sent["message"] == "a"
@@ -117,8 +117,8 @@ async def test_a_result_that_is_not_there_says_why(app: App, program: Program) -
     await program.post("/queues/app:sums/publish", body=[], id="bad")
     await program.post("/queues/app:sums/publish", body=[1], id="late", delay="1h")
     with pytest.raises(Exception, match="nothing to add"):
-        await app.job("bad", queue="sums").result("30s")
-    while (await app.live_queue("dead").depth()).ready == 0:
+        await app.jobs.get("bad", queue="sums").result("30s")
+    while (await app._runtime.queue("dead").depth()).ready == 0:
         await asyncio.sleep(0)
 
     failed = await program.get("/messages/app:sums/bad/result")

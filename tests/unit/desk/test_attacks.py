@@ -26,7 +26,7 @@ XSS = [
 
 
 async def is_paused(app: App) -> bool:
-    return "paused" in await app.live_queue("mails").info()
+    return "paused" in await app._runtime.queue("mails").info()
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -227,7 +227,7 @@ async def test_hostile_messages_are_text(app: App, browse: MakeBrowser, text: st
     await app.publish(
         "mails", {text: text}, {"tenant": text.replace("\x00", ""), "message_type": text.replace("\x00", "")}
     )
-    [message] = await app.live_queue("mails").peek()
+    [message] = await app._runtime.queue("mails").peek()
     browser = browse()
 
     for path in ("/queues/app:mails", f"/messages/app:mails/{message.id}"):

@@ -187,8 +187,8 @@ async def test_events_of_a_worker_are_for_those_who_may_see_its_messages(
     from tasuki.state.worker_record import Presence, PresentConsumer, encode
 
     app, client = strict
-    assert app.assembly is not None
-    state = app.assembly.state_of("app:mails")
+    assert app._runtime.assembly is not None
+    state = app._runtime.assembly.state_of("app:mails")
     assert state is not None
     store = await state.store()
     now = await store.time()

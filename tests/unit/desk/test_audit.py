@@ -1,4 +1,4 @@
-"""Every act of the desk is in the audit, which its page shows; a store that is away stops no act."""
+"""Every act of the desk is in the audit, which its page shows; an unavailable store stops no act."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAUSE = "/confirm?act=pause&kind=queue&id=app:mails"
 
 
 async def acts(app: App) -> list[AuditRecord]:
-    return await acts_of(app.live_assembly())
+    return await acts_of(app._runtime.live())
 
 
 async def test_each_act_is_kept_with_who_and_what(app: App, browse: MakeBrowser) -> None:
@@ -101,7 +101,7 @@ async def test_a_store_that_is_away_stops_no_act(
         answer = await browse().act(PAUSE)
 
     assert answer.status_code == 200
-    assert "paused" in await app.live_queue("mails").info()
+    assert "paused" in await app._runtime.queue("mails").info()
     assert "the audit lacks pause app:mails" in caplog.text
     assert "desk: pause app:mails done" in caplog.text
 
@@ -117,7 +117,7 @@ async def test_a_store_that_is_silent_delays_an_act_by_a_bound(
     monkeypatch.setattr(audit, "write", silent)
     monkeypatch.setattr(audited, "PATIENCE", 0.01)
 
-    kept = await audited.note(app.live_assembly(), "app:mails", AuditRecord(0.0, "kana", "", "pause", "app:mails"))
+    kept = await audited.note(app._runtime.live(), "app:mails", AuditRecord(0.0, "kana", "", "pause", "app:mails"))
 
     assert not kept
     assert "no answer within" in caplog.text
@@ -134,12 +134,12 @@ async def test_a_secret_in_a_filter_is_not_kept(app: App, browse: MakeBrowser) -
 
 
 async def test_secrets_are_not_kept(app: App) -> None:
-    live = app.live_assembly()
+    live = app._runtime.live()
 
     async def fail() -> None:
         async with audited.audited(live, "app:mails", "purge", "app:mails", actor="kana", client="here") as outcome:
             outcome.filter = "password=hunter2"
-            raise RuntimeError("redis://kana:hunter2@cache is away\nand more")
+            raise RuntimeError("redis://kana:hunter2@cache is unavailable\nand more")
 
     with pytest.raises(RuntimeError):
         await fail()

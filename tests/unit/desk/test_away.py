@@ -34,7 +34,7 @@ async def away(*_: object, **__: object) -> Any:
 
 
 def driver_of(app: App) -> Any:
-    return app.live_queue("mails").driver
+    return app._runtime.queue("mails").driver
 
 
 @pytest.mark.parametrize("question", ["0197-none", "body.n == 1"])
@@ -143,7 +143,7 @@ async def test_a_page_that_cannot_be_made_loads_again_by_itself(
     gone = await browser.get("/nothing")
 
     assert answer.status_code == 503
-    assert "the page is loaded again by itself" in words(answer.text)
+    assert "the page reloads automatically" in words(answer.text)
     assert answer.headers["refresh"] == "5"
     assert "refresh" not in gone.headers
 
@@ -184,7 +184,7 @@ async def test_what_is_known_of_a_thousand_queues_is_shown_although_their_broker
         await silent()
 
     monkeypatch.setattr(driver_of(app), "depth", depth)
-    live = app.live_assembly()
+    live = app._runtime.live()
     found = await counts.count(live, ["app:mails"] * 200)
 
     assert found.problems == {"app:mails": "no answer within 5 s"}

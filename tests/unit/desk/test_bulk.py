@@ -23,7 +23,7 @@ FAST = {"fast": "1"}
 
 async def ended(app: App, answer: httpx.Response) -> str:
     """Wait for the end of the batch whose page this is; its text then."""
-    batch = await app.batches.wait(answer.url.path.rpartition("/")[2])
+    batch = await app.dead.batches.wait(answer.url.path.rpartition("/")[2])
     return batch.state
 
 
@@ -148,7 +148,7 @@ async def test_a_wrong_field_is_named_and_nothing_begins(
     page = await begin(browser, await pick(browser, "redrive", "1"), **fields)
     assert page.status_code == 400
     assert problem in words(page.text)
-    assert await app.batches.list() == []
+    assert await app.dead.batches.list() == []
 
 
 async def test_a_batch_is_paused_resumed_and_cancelled(app: App, browse: MakeBrowser) -> None:

@@ -30,7 +30,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
     (tmp_path / "_index.yaml").write_text(PROJECT)
     async with App.load(tmp_path) as app:
         headers = {"x_original_queue": "app:mails", "x_last_error": "KeyError: 'secret cause'"}
-        assert not any(await app.live_queue("app:dead").forward([Outgoing("1", b"{}", dict(headers))]))
+        assert not any(await app._runtime.queue("app:dead").forward([Outgoing("1", b"{}", dict(headers))]))
         yield app
 
 
@@ -57,7 +57,7 @@ async def test_a_reader_sees_letters_and_no_button_and_can_begin_nothing(app: Ap
     for act in ("redrive", "move", "remove"):
         assert (await mika.get(f"{DEAD}/confirm?act={act}")).status_code == 403
         assert await begin(mika, act, "app:mails" if act == "move" else "") == 403
-    assert await app.batches.list() == []
+    assert await app.dead.batches.list() == []
 
 
 async def test_a_mover_moves_only_to_where_he_may(app: App) -> None:
@@ -65,10 +65,10 @@ async def test_a_mover_moves_only_to_where_he_may(app: App) -> None:
     assert await begin(kana, "move", "app:payments") == 403
     assert await begin(kana, "redrive", "app:payments") == 403
     assert await begin(kana, "remove") == 403
-    assert await app.batches.list() == []
+    assert await app.dead.batches.list() == []
     assert await begin(kana, "move", "app:mails") == 303
-    [batch] = await app.batches.list()
-    assert (await app.batches.wait(batch.id)).state == "done"
+    [batch] = await app.dead.batches.list()
+    assert (await app.dead.batches.wait(batch.id)).state == "done"
     assert batch.actor == "kana"
     page = await kana.text(f"/batches/{batch.id}")
     assert "Cancel" not in page
@@ -84,7 +84,7 @@ async def test_who_may_not_see_letters_sees_none_anywhere(app: App) -> None:
         assert "secret cause" not in page
         assert "no policy allows queue.admin.peek" in page
     assert (await ren.get(f"{DEAD}/export")).status_code == 403
-    batch = await app.batches.begin("retry", "app:dead", rate=0.001)
+    batch = await app.dead.batches.begin("retry", "app:dead", rate=0.001)
     assert (await ren.get(f"/batches/{batch.id}")).status_code == 403
     assert "Last batches" not in await ren.text("/dead")
 

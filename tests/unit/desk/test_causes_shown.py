@@ -83,12 +83,12 @@ async def test_a_batch_and_the_audit_name_a_cause_by_its_words(app: App, browse:
     browser = browse()
     action, fields = form_of((await browser.get(f"{DEAD}/confirm?act=redrive&group={CAUSE}")).text)
     answer = await browser.post(action, fields | {"name": "app:dead", "fast": "1"})
-    batch = await app.batches.wait(answer.url.path.rpartition("/")[2])
+    batch = await app.dead.batches.wait(answer.url.path.rpartition("/")[2])
 
     assert batch.words == REFUSED
     assert f"Cause: {REFUSED}" in await browser.text(answer.url.path)
     assert REFUSED in await browser.text("/dead"), "among the last batches"
-    assert [each.filter for each in await acts_of(app.live_assembly())] == [f'cause:"{REFUSED}"']
+    assert [each.filter for each in await acts_of(app._runtime.live())] == [f'cause:"{REFUSED}"']
     assert f'cause:"{REFUSED}"' in await browser.text("/audit")
     assert CAUSE not in await browser.text("/audit")
 

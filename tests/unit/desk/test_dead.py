@@ -229,7 +229,7 @@ async def test_letters_of_a_broker_that_cannot_show_them_are_borrowed(
     assert "newest" not in page
     answer = (await browser.get("/api/v1/dead/groups")).json()
     assert (answer["count"], answer["unread"], answer["is_all"]) == (2, 0, False), "as the page has it"
-    depth = await app.live_queue("dead").depth()
+    depth = await app._runtime.queue("dead").depth()
     assert (depth.ready, depth.in_flight) == (3, 0)
     monkeypatch.undo()
     action = f"{DEAD}/borrow"

@@ -53,7 +53,7 @@ async def test_letters_are_read_to_the_end_of_a_queue_that_is_estimated(
     about = {"x_original_queue": "app:mails", "x_dead_letter_reason": "rejected", "x_last_error": "KeyError: 'a'"}
     for start in range(0, 3000, 500):
         letters = [Outgoing(f"{number:04}", b"{}", dict(about)) for number in range(start, start + 500)]
-        assert not any(await app.live_queue("dead").forward(letters))
+        assert not any(await app._runtime.queue("dead").forward(letters))
     exactly = MemoryDriver.depth
 
     async def depth(self: MemoryDriver, queue: str) -> Depth:
@@ -65,7 +65,7 @@ async def test_letters_are_read_to_the_end_of_a_queue_that_is_estimated(
         monkeypatch.setattr(module, "NEWEST", 100)
     newest = [f"{number:04}" for number in range(2900, 3000)]
 
-    found = await app.dead_letters("dead")
+    found = await app.dead.letters("dead")
     assert [letter.id for letter in found.letters] == newest
     desk = app.desk(is_open=True)
     window = await windows.read_window(desk.site, "app:dead", "", 100, None, lambda _: None)

@@ -84,9 +84,9 @@ async def test_an_act_needs_its_right_and_no_other(
             with pytest.raises(PolicyDeniedError, match=rf"no policy allows queue\.admin\.{right}$"):
                 await carry_out(app, act, kind, actor)
         assert begun not in caplog.text
-        assert app.metrics()["process"]["acts"] == {act: {"denied": 2}}
-        assert await app.batches.list() == []
-        assert [(await app.live_queue(id).depth()).ready for id in ("app:dead", "app:mails")] == [2, 1]
+        assert app.metrics.snapshot()["process"]["acts"] == {act: {"denied": 2}}
+        assert await app.dead.batches.list() == []
+        assert [(await app._runtime.queue(id).depth()).ready for id in ("app:dead", "app:mails")] == [2, 1]
     async with project(tmp_path, {right}) as app:
         await carry_out(app, act, kind, "kana")
         assert begun in caplog.text
@@ -121,4 +121,4 @@ async def test_an_act_on_a_queue_is_none_on_some_letters(act: str, tmp_path: Pat
         for order in (Order(act, "queue", "app:dead", "1"), Order(act, "queue", "app:dead", bulk=bulk)):
             with pytest.raises(ValueError, match="about a whole queue"):
                 await acts.carry_out(order, session)
-        assert (await app.live_queue("app:dead").depth()).ready == 2
+        assert (await app._runtime.queue("app:dead").depth()).ready == 2

@@ -88,7 +88,7 @@ def test_an_id_is_no_expression() -> None:
 
 async def test_bounds_are_told(app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finding, "PER_QUEUE", 500)
-    await app.live_queue("mails").publish_many([{"n": number} for number in range(1200)])
+    await app._runtime.queue("mails").publish_many([{"n": number} for number in range(1200)])
     found = await search(browse, "body.n == 1100")
     assert "No waiting message was found." in found
     assert "Not looked through to the end" in found
@@ -103,7 +103,7 @@ async def test_bodies_that_take_long_end_a_search_in_time(
 ) -> None:
     moments = iter(range(1_000_000))
     monkeypatch.setattr(SystemClock, "monotonic", staticmethod(lambda: float(next(moments))))  # a body takes a second
-    await app.live_queue("mails").publish_many([{"n": number} for number in range(100)])
+    await app._runtime.queue("mails").publish_many([{"n": number} for number in range(100)])
     found = await search(browse, "body.n == 99")
     assert "Not looked through to the end" in found
     assert "No waiting message was found." in found

@@ -31,10 +31,10 @@ pytestmark = pytest.mark.anyio
 
 def remember(app: App, **points: Point) -> int:
     """Let the app have had a busy hour in these queues; the last minute of it."""
-    own, live = app.recent_history(), app.assembly
+    own, live = app._runtime.history, app._runtime.assembly
     assert own is not None
     assert live is not None
-    now = int(app.clock.time() // 60)
+    now = int(app._runtime.clock.time() // 60)
     kept: deque[Kept] = deque()
     for minute in range(now - 59, now):
         [value] = encode(Minute(minute, "h", 1, len(BUCKETS) + 1, {"app:driver": points}, consumes=True), 10**6)
@@ -107,10 +107,10 @@ async def test_each_minute_is_a_line_of_csv(app: App, browse: MakeBrowser) -> No
 
 
 async def test_a_history_that_cannot_be_read_hides_nothing_else(app: App, browse: MakeBrowser) -> None:
-    own, live = app.recent_history(), app.assembly
+    own, live = app._runtime.history, app._runtime.assembly
     assert own is not None
     assert live is not None
-    own._kept[live.state_of("app:mails")] = deque([Kept(int(app.clock.time() // 60) - 1, b"\xff broken")])
+    own._kept[live.state_of("app:mails")] = deque([Kept(int(app._runtime.clock.time() // 60) - 1, b"\xff broken")])
 
     assert "app:mails" in await browse().text("/queues")
 
@@ -131,7 +131,7 @@ async def test_the_api_has_each_minute(app: App, browse: MakeBrowser) -> None:
     now = remember(app, mails=BUSY)
     client = browse().client
     found = (await client.get("/api/v1/queues/app:mails/history")).json()["items"]
-    own = [each for each in await app.history("mails") if each.published]
+    own = [each for each in await app.queue("mails").history() if each.published]
 
     assert len(found) == 60
     starts = [unix(each["at"]) for each in found]
@@ -239,9 +239,9 @@ async def test_the_first_minutes_of_a_system_do_not_say_that_nothing_happened(tm
         desk = app.desk(is_open=True)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
             browser = Browser(client, desk)
-            await app.live_queue("mails").publish_many([1, 2, 3])
+            await app._runtime.queue("mails").publish_many([1, 2, 3])
             await handled.wait()
-            while app.live_assembly().consumers["app:sender"].metrics.acked < 2:
+            while app._runtime.live().consumers["app:sender"].metrics.acked < 2:
                 await asyncio.sleep(0)
             text = await browser.text("/")
             assert "No full minute is known yet. Since the workers started: 2 done, 1 failed." in text, text

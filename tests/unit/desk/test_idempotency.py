@@ -42,7 +42,7 @@ def client_of(app: App, actor: str = "kana") -> httpx.AsyncClient:
 
 
 async def ready(app: App) -> int:
-    return (await app.live_queue("mails").depth()).ready
+    return (await app._runtime.queue("mails").depth()).ready
 
 
 async def test_of_several_at_once_one_is_carried_out(app: App, client: httpx.AsyncClient) -> None:

@@ -23,13 +23,13 @@ async def names(app: App) -> list[str]:
     await bury(app, "twin", body='{"n":1}')
     await bury(app, "alone")
     await bury(app, "twin", body='{"n":2}')
-    found = await app.live_queue("dead").find(["twin"])
+    found = await app._runtime.queue("dead").find(["twin"])
     assert [each.body for each in found] == [b'{"n":1}', b'{"n":2}']
     return [name_of(each) for each in found]
 
 
 async def bodies(app: App, queue: str) -> list[bytes]:
-    return [each.body for each in await app.live_queue(queue).peek(100)]
+    return [each.body for each in await app._runtime.queue(queue).peek(100)]
 
 
 async def test_the_list_has_both_and_their_pages_too(app: App, browse: MakeBrowser, names: list[str]) -> None:
@@ -60,8 +60,8 @@ async def test_a_selected_one_is_deleted_alone(app: App, browse: MakeBrowser, na
     assert asked.status_code == 200, asked.text
     action, values = form_of(asked.text)
     begun = await browser.post(action, {**values, "ids": names[1]})
-    [batch] = await app.batches.list()
-    ended = await app.batches.wait(batch.id)
+    [batch] = await app.dead.batches.list()
+    ended = await app.dead.batches.wait(batch.id)
     assert (begun.status_code, ended.state, ended.moved) == (200, "done", 1)
     assert await bodies(app, "dead") == [b'{"n":1}', b"{}"]
 
@@ -70,7 +70,7 @@ async def test_a_form_changes_the_letter_that_it_has_shown(app: App, browse: Mak
     """The other one is not changed in its place when it has left meanwhile."""
     browser = browse()
     forms = [await browser.form(f"/messages/app:dead/{name}/edit") for name in ("twin", names[1])]
-    assert await app.redrive("dead", ids=[names[0]]) == 1
+    assert await app.dead.redrive("dead", ids=[names[0]]) == 1
     sent = {"body": '{"n":3}', "keep": "", "do": "send"}
     gone = await browser.post(forms[0][0], {**forms[0][1], **sent})
     assert gone.status_code == 404, gone.text
@@ -107,8 +107,8 @@ async def test_the_page_of_one_removes_that_one(app: App, browse: MakeBrowser, n
     asked = await browser.post("/dead/app:dead/confirm", {**fields, "act": "remove"})
     action, values = form_of(asked.text)
     await browser.post(action, values)
-    [batch] = await app.batches.list()
-    await app.batches.wait(batch.id)
+    [batch] = await app.dead.batches.list()
+    await app.dead.batches.wait(batch.id)
     assert await bodies(app, "dead") == [b'{"n":1}', b"{}"]
 
 

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.desk.desk import Desk, mounted
+from tasuki.desk.desk import Desk
 from tasuki.desk.security.access import Access
+from tasuki.desk.site import Site
 from tests.unit.desk.browser import Browser
 from tests.unit.desk.conftest import MakeBrowser
 
@@ -23,7 +24,7 @@ LINK = f"/?token={TOKEN}"
 
 @pytest.fixture
 async def browser(app: App) -> AsyncIterator[Browser]:
-    desk: Desk = mounted(app, Access(token=TOKEN, actor="kana", takes_links=True))
+    desk: Desk = Desk(Site(app, app, opens=False), Access(token=TOKEN, actor="kana", takes_links=True))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(desk), base_url="http://localhost") as client:
         yield Browser(client, desk)
 

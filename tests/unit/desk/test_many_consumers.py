@@ -91,9 +91,9 @@ async def test_what_an_entry_hides_is_unknown_and_never_zero_or_an_alarm(
                 for body in (1, 2, -1):
                     await reader.publish(queue, body)
             worker = await until_handled(client, 4, 2)
-            await reader.pause(last)
+            await reader.workers.pause(last)
             await reader.publish(last, 3)  # it waits, and no listed worker would handle it
-            await reader.resume(last)
+            await reader.workers.resume(last)
             await desk.tools.sampler.latest(now=True)
             overview = await seen(client, "/overview")
             known, hidden = [await seen(client, f"/queues/{id}") for id in ("app:orders-000", last)]

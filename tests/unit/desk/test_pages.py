@@ -29,15 +29,15 @@ async def fail(app: App, **mail: Any) -> str:
     from tasuki.message import DEAD_LETTER_REASON, DEAD_LETTER_TIME, LAST_ERROR, ORIGINAL_QUEUE
     from tasuki.queues.dead_letter import dead_letter
 
-    assert app.assembly is not None
+    assert app._runtime.assembly is not None
     job = await app.publish("mails", mail)
-    queue = app.assembly.queues["app:mails"]
+    queue = app._runtime.assembly.queues["app:mails"]
     [message] = await queue.driver.peek("mails", 1)
     letter = dead_letter(
         message, queue="app:mails", reason="max_attempts", error=str(mail), attempts=1, now=1e9, content_type="json"
     )
     assert {DEAD_LETTER_REASON, DEAD_LETTER_TIME, LAST_ERROR, ORIGINAL_QUEUE} <= letter.headers.keys()
-    await app.assembly.queues["app:dead"].forward([letter])
+    await app._runtime.assembly.queues["app:dead"].forward([letter])
     await queue.driver.remove("mails", [job.id])
     return job.id
 
@@ -126,9 +126,9 @@ async def causes(browse: MakeBrowser, queue: str, id: str, **headers: str) -> li
 
 async def test_the_causes_are_those_of_the_command(app: App, browse: MakeBrowser) -> None:
     first, second = await app.publish("mails", {"n": 1}), await app.publish("mails", {"n": 2})
-    await app.pause("mails", reason="provider is down")
+    await app.workers.pause("mails", reason="provider is down")
 
-    told = (await app.explain("mails", second.id)).causes
+    told = (await app.jobs.explain("mails", second.id)).causes
 
     assert [cause.code for cause in told] == ["paused", "no worker", "behind"]
     for text, cause in zip(await causes(browse, "app:mails", second.id), told, strict=True):
@@ -192,8 +192,8 @@ async def test_attention_is_for_messages_without_a_worker(app: App, browse: Make
 
 
 async def test_a_worker_in_memory_is_seen(app: App, browse: MakeBrowser) -> None:
-    assert app.assembly is not None
-    await app.supervisor.start(["app:sender"])
+    assert app._runtime.assembly is not None
+    await app._runtime.supervisor.start(["app:sender"])
 
     text = await browse().text("/workers")
 

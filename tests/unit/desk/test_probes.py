@@ -33,7 +33,7 @@ class Watched:
     [("ok", 200, 200), ("warning", 200, 200), ("not_ready", 200, 503), ("not_live", 503, 503)],
 )
 def test_a_probe_says_its_status_and_no_name(status: str, livez: int, readyz: int) -> None:
-    watched = Watched(Check("app:secret", status, 0.0, "redis://inner:6379 is away"))  # type: ignore[arg-type]
+    watched = Watched(Check("app:secret", status, 0.0, "redis://inner:6379 is unavailable"))  # type: ignore[arg-type]
     probes = probes_of(watched)  # type: ignore[arg-type]
     answers = {name: probe(None) for name, probe in probes.items()}  # type: ignore[arg-type]
     assert {name: answer.status_code for name, answer in answers.items()} == {"livez": livez, "readyz": readyz}
@@ -87,7 +87,7 @@ async def test_health_has_all_checks(browse: MakeBrowser) -> None:
 async def test_the_probes_of_a_worker_are_about_it_and_not_about_the_desks_own_connections(app: App) -> None:
     desk = beside(app, Access(is_open=True))
     assert isinstance(desk.tools.watched, WatchedApp)
-    assert desk.tools.watched.report().of("ok") == app.health_watch.report().of("ok")
+    assert desk.tools.watched.report().of("ok") == app.health.report().of("ok")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.desk.site import reader_of
+from tasuki.app.app import reader_of
 from tasuki.errors import QueueNotFoundError
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +25,7 @@ async def test_it_reads_what_the_app_writes_on_another_loop(tmp_path: Path) -> N
 
     async def count() -> int:
         async with reader_of(app) as reader:
-            return (await reader.live_queue("mails").depth()).ready
+            return (await reader._runtime.queue("mails").depth()).ready
 
     async with app:
         await app.publish("mails", 1)
@@ -38,7 +38,7 @@ async def test_it_reads_what_the_app_writes_on_another_loop(tmp_path: Path) -> N
 async def test_it_makes_nothing(tmp_path: Path) -> None:
     async with reader_of(app_in(tmp_path)) as reader:
         with pytest.raises(QueueNotFoundError):
-            await reader.live_queue("mails").depth()
+            await reader._runtime.queue("mails").depth()
 
     assert list(tmp_path.iterdir()) == []
 
@@ -51,17 +51,17 @@ async def test_it_is_open_and_closed_by_itself(tmp_path: Path) -> None:
         assert not app.is_open
     async with app:
         assert not reader.is_open
-        assert reader.supervisor is not app.supervisor
-        assert reader.keeper is not app.keeper
+        assert reader._runtime.supervisor is not app._runtime.supervisor
+        assert reader._runtime.keeper is not app._runtime.keeper
 
 
 async def test_its_end_does_not_end_what_watches_and_measures_the_app(tmp_path: Path) -> None:
     app = app_in(tmp_path)
     async with app:
-        watch, meter = app.health_watch, app._meter
+        watch, meter = app.health, app._runtime._meter
         async with reader_of(app) as reader:
-            assert reader._health is None
-            assert reader._meter is None
+            assert reader._runtime._health is None
+            assert reader._runtime._meter is None
 
-        assert app.health_watch is watch
-        assert app._meter is meter
+        assert app.health is watch
+        assert app._runtime._meter is meter

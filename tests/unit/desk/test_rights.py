@@ -67,7 +67,7 @@ def browser(
 
 
 async def is_paused(app: App) -> bool:
-    return "paused" in await app.live_queue("app:mails").info()
+    return "paused" in await app._runtime.queue("app:mails").info()
 
 
 @pytest.mark.parametrize("opened", [KANA_PAUSES], indirect=True)
@@ -90,7 +90,7 @@ async def test_an_actor_without_a_right_is_refused_at_the_server(opened: App) ->
     assert "act=pause" not in page
     assert "kana" not in page
     assert "no policy allows queue.admin.peek" in words(page)
-    [message] = await opened.live_queue("app:mails").peek()
+    [message] = await opened._runtime.queue("app:mails").peek()
     assert (await rin.get(f"/messages/app:mails/{message.id}")).status_code == 403
     _, fields = await kana.form(PAUSE)
     token = rin.desk.tools.sessions.form_token(str(rin.desk.tools.sessions.read(rin.client.cookies["tasuki"])))

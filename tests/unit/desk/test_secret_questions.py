@@ -37,7 +37,7 @@ async def browser(app: App, browse: MakeBrowser) -> Browser:
 @pytest.mark.parametrize("question", RIGHT)
 async def test_no_page_answers_a_question_about_a_secret(app: App, browser: Browser, question: str) -> None:
     asked = {"where": question}
-    assert len((await app.dead_letters("dead", where=question)).letters) == 1, "code sees the values"
+    assert len((await app.dead.letters("dead", where=question)).letters) == 1, "code sees the values"
     assert "No dead letter matches" in words((await browser.get(DEAD, params=asked)).text)
     assert "in groups: 0" in words((await browser.get("/dead", params=asked)).text)
     assert (await browser.get(f"{DEAD}/export", params=asked)).text == ""
@@ -53,7 +53,7 @@ async def test_a_batch_is_no_answer_either(app: App, browser: Browser, question:
     answer = await browser.client.post("/api/v1/batches", json=body)
     begun = answer.json()
     assert (answer.status_code, begun["count"]) == (200, 0), begun
-    batch = await app.batches.wait(begun["batch"])
+    batch = await app.dead.batches.wait(begun["batch"])
     assert (batch.state, batch.total, batch.done, batch.unclear) == ("done", 0, 0, 0)
     assert await ids_in(app, "dead") == ["1"]
 
@@ -61,10 +61,10 @@ async def test_a_batch_is_no_answer_either(app: App, browser: Browser, question:
 async def test_a_batch_of_the_page_compares_masks_and_one_of_code_does_not(app: App, browser: Browser) -> None:
     action, fields = form_of((await browser.get(f"{DEAD}/confirm", params={"act": "remove", "where": RIGHT[0]})).text)
     page = await browser.client.post(action, data=fields | {"name": "app:dead", "fast": "1"}, follow_redirects=True)
-    batch = await app.batches.wait(page.url.path.rpartition("/")[2])
+    batch = await app.dead.batches.wait(page.url.path.rpartition("/")[2])
     assert (batch.masks, batch.done) == (True, 0)
 
-    own = await app.batches.wait((await app.batches.begin("delete", "dead", where=RIGHT[0], rate=0)).id)
+    own = await app.dead.batches.wait((await app.dead.batches.begin("delete", "dead", where=RIGHT[0], rate=0)).id)
     assert (own.masks, own.done) == (False, 1)
 
 

@@ -61,7 +61,7 @@ async def test_messages_are_cancelled_together(app: App, browse: MakeBrowser) ->
     said = await confirm(browser, asks)
 
     assert "Cancelled: 3 waiting, 0 running; not found: 0." in said
-    assert (await app.live_queue("mails").depth()).ready == 1
+    assert (await app._runtime.queue("mails").depth()).ready == 1
 
 
 async def test_delays_end(app: App, browse: MakeBrowser) -> None:
@@ -77,7 +77,7 @@ async def test_delays_end(app: App, browse: MakeBrowser) -> None:
     asks = await choose(browser, "reschedule", [job.id for job in jobs], "app:mails")
     assert "2 messages of app:mails are ready now." in await confirm(browser, asks)
 
-    assert (await app.live_queue("mails").depth()).ready == 3
+    assert (await app._runtime.queue("mails").depth()).ready == 3
     answer = await browser.act(f"/confirm?act=reschedule&kind=queue&id=app:mails&message={jobs[0].id}")
     assert answer.status_code == 409
     assert "is delayed" in words(answer.text)
@@ -91,12 +91,12 @@ async def test_a_message_becomes_due_later(app: App, browse: MakeBrowser) -> Non
 
     said = words((await browser.act(path, **{"in": "3h"})).text)
     assert "1 message of app:mails is due in 3h." in said
-    [first, second] = await app.live_queue("mails").driver.peek("mails", 10)
+    [first, second] = await app._runtime.queue("mails").driver.peek("mails", 10)
     assert {first.id, second.id} == {job.id, other.id}
     moved = first if first.id == job.id else second
     assert moved.headers["tenant"] == "acme"
-    assert app.live_queue("mails").decode(moved) == {"n": 1}
-    assert (await app.live_queue("mails").depth()).delayed == 2
+    assert app._runtime.queue("mails").decode(moved) == {"n": 1}
+    assert (await app._runtime.queue("mails").depth()).delayed == 2
     assert re.search(r"2 h 59 m|3 h 00 m", await browser.text("/queues/app:mails?tab=delayed"))
 
     assert "app:mails is ready now" in words((await browser.act(path)).text)
@@ -107,7 +107,7 @@ async def test_a_message_becomes_due_later(app: App, browse: MakeBrowser) -> Non
 
 
 async def test_a_message_that_has_failed_can_only_run_now(app: App, browse: MakeBrowser) -> None:
-    queue = app.live_queue("images")
+    queue = app._runtime.queue("images")
     await app.publish("images", 1, HOURLY)
     [one] = await queue.driver.receive("images", 1, 1)
     await queue.driver.settle("images", [Nack(one.receipt, delay=3600, error="ValueError: no")])

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from tasuki import App
+from tasuki.app.app import reader_of
 from tasuki.app.schedules.statuses import statuses_seen
 from tasuki.clock import SystemClock
 from tasuki.desk.dead.board import Board
 from tasuki.desk.reading.attention import is_failed, notices_of
 from tasuki.desk.reading.counts import count
 from tasuki.desk.reading.sampler import Sampler
-from tasuki.desk.site import Site, reader_of
+from tasuki.desk.site import Site
 from tasuki.errors import BrokerTimeoutError
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +58,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 
 
 async def test_the_queues_of_other_drivers_are_counted(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    live, loop = app.live_assembly(), asyncio.get_running_loop()
+    live, loop = app._runtime.live(), asyncio.get_running_loop()
     monkeypatch.setattr(live.queues["app:far_0"].driver, "depth", silence)
     began = loop.time()
 
@@ -74,7 +75,7 @@ async def test_the_queues_of_other_drivers_are_counted(app: App, monkeypatch: py
 async def test_a_broker_that_is_away_is_not_asked_for_each_of_its_queues(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live, asked = app.live_assembly(), 0
+    live, asked = app._runtime.live(), 0
     driver = live.queues["app:far_0"].driver
 
     async def depth(_: str) -> Any:
@@ -91,7 +92,7 @@ async def test_a_broker_that_is_away_is_not_asked_for_each_of_its_queues(
 
 
 async def test_a_store_that_is_silent_is_named(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    live = app.live_assembly()
+    live = app._runtime.live()
     state = live.state_of("app:far_0")
     assert state is not None
     monkeypatch.setattr(await state.store(), "list", silence)
@@ -109,7 +110,7 @@ async def test_its_return_is_seen_in_the_next_snapshot(app: App, monkeypatch: py
     await site.open()
     try:
         sampler = Sampler(site, LoopClock())
-        driver = app.live_assembly().queues["app:far_0"].driver
+        driver = app._runtime.live().queues["app:far_0"].driver
         with monkeypatch.context() as broken:
             broken.setattr(driver, "depth", silence)
             snapshot = await sampler.latest(now=True)
@@ -149,10 +150,10 @@ async def test_batches_that_cannot_be_read_are_not_none(app: App, monkeypatch: p
     site = Site(reader_of(app), app, opens=True)
     await site.open()
     try:
-        board = Board(site, app.clock)
+        board = Board(site, app._runtime.clock)
         assert await board.latest() == []
         assert not board.problem
-        state = app.live_assembly().state_of("app:far_0")
+        state = app._runtime.live().state_of("app:far_0")
         assert state is not None
         with monkeypatch.context() as broken:
             broken.setattr(await state.store(), "list", silence)

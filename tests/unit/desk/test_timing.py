@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Depth
+from tasuki.contracts.values import Waiting
 from tasuki.desk.reading.listed.timing import Due, due_of, held_back, place_of
 from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow
 from tasuki.message import DUE, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, Message
@@ -30,6 +31,18 @@ def test_when_it_is_due() -> None:
     assert due_of(failed, POLICY, 3) == Due("retry", 104.0, is_about=True)
     assert due_of(failed, POLICY, 10**6) == Due("retry", 190.0, is_about=True)
     assert due_of(message(**{LAST_ERROR: "no", LAST_ERROR_TIME: True}), POLICY, 1) == Due("retry")
+
+
+def test_the_broker_knows_best_when_it_is_due() -> None:
+    def waiting(**headers: Any) -> Waiting:
+        return Waiting("1", b"", headers, delay=30.0)
+
+    failed = {LAST_ERROR: "no", LAST_ERROR_TIME: 100.0}
+    assert due_of(waiting(**failed), POLICY, 3, now=100.0) == Due("retry", 130.0)
+    assert due_of(waiting(**failed), POLICY, 3) == Due("retry", 104.0, is_about=True)
+    assert due_of(waiting(**{DUE: 50.0}), POLICY, now=100.0) == Due("delay", 130.0)
+    assert due_of(waiting(), POLICY, now=100.0) == Due("postponed", 130.0)
+    assert due_of(message(**failed), POLICY, 3, now=100.0) == Due("retry", 104.0, is_about=True)
 
 
 def test_where_its_error_was_raised() -> None:

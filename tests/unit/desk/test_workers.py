@@ -61,8 +61,8 @@ def test_a_silent_entry_is_of_a_lost_worker_unless_another_store_or_its_history_
 
 
 async def test_a_worker_has_a_page(app: App, browse: MakeBrowser) -> None:
-    assert app.assembly is not None
-    consumer = app.assembly.consumers["app:sender"]
+    assert app._runtime.assembly is not None
+    consumer = app._runtime.assembly.consumers["app:sender"]
     await consumer.start()
     try:
         await app.publish("mails", {"n": 1})
@@ -88,8 +88,8 @@ async def test_a_worker_has_a_page(app: App, browse: MakeBrowser) -> None:
 
 
 async def test_events_are_for_those_who_may_see_messages(app: App, browse: MakeBrowser) -> None:
-    assert app.assembly is not None
-    consumer = app.assembly.consumers["app:sender"]
+    assert app._runtime.assembly is not None
+    consumer = app._runtime.assembly.consumers["app:sender"]
     await consumer.start()
     try:
         browser = browse()
@@ -106,7 +106,7 @@ async def test_a_lost_worker_stays_on_its_page_until_it_is_acknowledged(tmp_path
     app.queue("mails").consumer(name="sender", lifecycle={"auto_start": False})(nothing)
     async with app:
         await app.publish("mails", 1)
-        state = app.live_assembly().state_of("app:mails")
+        state = app._runtime.live().state_of("app:mails")
         assert state is not None
         store = await state.store()
         now = await store.time()
@@ -142,7 +142,7 @@ async def test_each_live_worker_of_the_project_counts_once(tmp_path: Path) -> No
     app.queue("mails").consumer(name="sender", lifecycle={"auto_start": False})(nothing)
     async with app:
         await app.publish("mails", 1)
-        state = app.live_assembly().state_of("app:mails")
+        state = app._runtime.live().state_of("app:mails")
         assert state is not None
         store = await state.store()
         now = await store.time()
@@ -173,7 +173,7 @@ async def test_a_store_that_is_back_has_lost_no_worker_before_their_next_signs(
     app.queue("mails").consumer(name="sender")(nothing)
     async with app:
         await app.publish("mails", 1)
-        state = app.live_assembly().state_of("app:mails")
+        state = app._runtime.live().state_of("app:mails")
         assert state is not None
         store = await state.store()
         now = await store.time()
@@ -235,8 +235,8 @@ async def test_a_message_page_does_not_wait_for_a_worker_that_is_silent(tmp_path
 
     async with app:
         job = await app.publish("mails", 1)
-        assert app.assembly is not None
-        state = app.assembly.state_of("app:mails")
+        assert app._runtime.assembly is not None
+        state = app._runtime.assembly.state_of("app:mails")
         assert state is not None
         store = await state.store()
         now = await store.time()

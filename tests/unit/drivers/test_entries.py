@@ -23,7 +23,7 @@ CLASSES: list[type[Any]] = [Memory, SQLite, RabbitMQ, Redis, SQS, PostgreSQL, NA
 
 def entry_of(driver: DriverEntry) -> tuple[str, Any]:
     """Kind and fields of the entry that an app's driver becomes."""
-    registry = App(driver).load_entries().registry
+    registry = App(driver)._runtime.load_entries().registry
     return registry.entries["app:driver"].kind, registry.entries["app:driver"].data
 
 

@@ -30,7 +30,7 @@ def test_it_runs_in_the_thread_of_the_function_and_changes_neither_body_nor_inje
 
         return run_async if inspect.iscoroutinefunction(function) else run
 
-    app.around = around
+    app._runtime.around = around
     bodies, jobs = app.queue("bodies", int), app.queue("jobs")
 
     @bodies.consumer
@@ -81,7 +81,7 @@ def test_it_encloses_the_objects_that_are_made_for_one_run(kind: str) -> None:
 
         return run_async if inspect.iscoroutinefunction(function) else run
 
-    app.around = around
+    app._runtime.around = around
 
     @app.provide(scope="message")
     def session() -> Iterator[Session]:

@@ -41,7 +41,7 @@ def shop() -> App:
     @jobs.task
     async def bill(number: int, mail: Mail | None = None) -> None: ...
 
-    app.schedule("nightly", jobs, cron="0 9 * * *", task="bill", body={"number": 1})
+    app.schedules.add("nightly", jobs, cron="0 9 * * *", task="bill", body={"number": 1})
     return app
 
 

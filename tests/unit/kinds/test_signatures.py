@@ -100,7 +100,7 @@ def test_each_says_what_is_wrong_and_what_to_write(name: str, reported: dict[int
 def test_a_mistake_of_the_consumer_is_not_one_of_its_tasks() -> None:
     app = App("memory://")
     queue = app.queue("mails", dead_letter="dead")
-    queue.workers(concurency=4)  # type: ignore[call-arg]
+    queue.task_consumer(concurency=4)  # type: ignore[call-arg]
 
     def gone(url: str, error: BaseException) -> None: ...
 

@@ -238,14 +238,14 @@ def not_async(body: Any, context: Context, handle: Any) -> Any: ...
 async def too_many(body: Any, context: Context, handle: Any, more: Any) -> Any: ...
 
 
-@app.on_failed  # type: ignore[type-var]
+@app.on.failed  # type: ignore[type-var]
 def hook(queue: str, error: Exception) -> None: ...
 
 
-@app.on_done(task="generatr")
+@app.on.done(task="generatr")
 def hook_of_no_task() -> None: ...
 
 
-@app.on_begin
+@app.on.begin
 def hook_that_yields(moment: Moment) -> Iterator[None]:
     yield

@@ -12,7 +12,8 @@ import pytest
 from mcp import Client
 
 from tasuki import App
-from tasuki.desk.site import Site, reader_of
+from tasuki.app.app import reader_of
+from tasuki.desk.site import Site
 from tasuki.mcp.passages import Passages
 from tasuki.mcp.serving import Serving
 from tasuki.mcp.source import Source
@@ -67,7 +68,7 @@ Connect = Callable[..., AbstractAsyncContextManager[Caller]]
 async def connected(
     app: App, *, actor: str = "mcp:kana", allows_acts: bool = False, site: Site | None = None
 ) -> AsyncIterator[Caller]:
-    source = Source(site or Site(reader_of(app), app, opens=True), actor, app.clock, ["false"], Passages(list))
+    source = Source(site or Site(reader_of(app), app, opens=True), actor, app._runtime.clock, ["false"], Passages(list))
     try:
         async with Client(Serving(source, allows_acts=allows_acts).server(), mode="legacy") as client:
             yield Caller(client)

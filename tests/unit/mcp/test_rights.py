@@ -96,7 +96,7 @@ async def test_every_act_of_an_allowed_actor_is_done_and_in_the_audit(app: App, 
         assert await ids_in(app, "mails") == ["a"]
         await call("run_schedule", schedule="app:hourly")
         assert len(await ids_in(app, "mails")) == 2
-    records = await acts_of(present(app.assembly))
+    records = await acts_of(present(app._runtime.assembly))
     assert {(record.actor, record.client) for record in records} == {("mcp:kana", "mcp")}
     assert [record.act for record in records] == ["run", "redrive", "cancel", "resume", "resume", "pause"]
 

@@ -10,7 +10,8 @@ import pytest
 from mcp import MCPError
 
 from tasuki import App
-from tasuki.desk.site import Site, reader_of
+from tasuki.app.app import reader_of
+from tasuki.desk.site import Site
 from tests.unit.desk.letters import bury, ids_in
 from tests.unit.mcp.conftest import POLICY, Connect
 

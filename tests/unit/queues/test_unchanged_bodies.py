@@ -70,7 +70,7 @@ async def test_message_pack_keeps_numbers_as_keys_and_bytes_and_times(body: Any)
     async with app:
         await jobs.publish(body)
         (message,) = await jobs.peek()
-        assert app.live_queue(jobs).decode(message) == body
+        assert app._runtime.queue(jobs).decode(message) == body
         with pytest.raises(CodecError, match=r"body\['n'\] is a Decimal, which MessagePack carries as a text"):
             await jobs.publish({"n": Decimal(1)})
 

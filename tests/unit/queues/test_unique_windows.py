@@ -125,7 +125,7 @@ async def test_without_a_store_it_is_refused() -> None:
 
 async def test_a_store_that_is_away_rejects(rig: Rig) -> None:
     async def find() -> Store:
-        raise BrokerUnavailableError("the store is away")
+        raise BrokerUnavailableError("the store is unavailable")
 
     rig.queue.use_store(find)
     with pytest.raises(

@@ -55,7 +55,7 @@ async def test_each_failure_tells_why_and_when_next(make_spec: MakeSpec, caplog:
         watched.controller.launch()
         await asyncio.sleep(2)
     assert [record.getMessage() for record in caplog.records] == [
-        "service 's' cannot start: broker is away; next attempt in 1s",
+        "service 's' cannot start: broker is unavailable; next attempt in 1s",
         "service 's' is running (failures before: 1)",
     ]
     assert caplog.records[0].exc_info is None
@@ -157,7 +157,7 @@ async def test_the_restart_limit(make_spec: MakeSpec) -> None:
     await asyncio.sleep(100)
     error = watched.controller.status.error
     assert isinstance(error, RestartLimitError)
-    assert "failed 3 times in a row (restart.max_attempts: 2): broker is away" in str(error)
+    assert "failed 3 times in a row (restart.max_attempts: 2): broker is unavailable" in str(error)
     assert watched.service.log.count("start s") == 3
 
 

@@ -146,8 +146,8 @@ class TestAbsentBroker:
             await world.supervisor.start()
         assert world.now == 1 + 7 * 2
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-            "service 'driver' cannot start: broker is away; next attempt in 1s",
-            "service 'driver' cannot start: broker is away; next attempt in 2s",
+            "service 'driver' cannot start: broker is unavailable; next attempt in 1s",
+            "service 'driver' cannot start: broker is unavailable; next attempt in 2s",
         ], "a line for each attempt would hide what else happens"
         assert world.log.count("start consumer") == 1
         await world.supervisor.stop()

@@ -10,7 +10,7 @@ from tasuki.supervisor import ServiceSpec, State
 from tasuki.supervisor.controller import Controller
 from tests.unit.supervisor.conftest import FakeService
 
-AWAY = BrokerUnavailableError("broker is away")
+AWAY = BrokerUnavailableError("broker is unavailable")
 
 MakeSpec = Callable[..., ServiceSpec]
 

@@ -9,7 +9,7 @@ from tasuki.errors import BrokerUnavailableError
 from tasuki.supervisor import ServiceSpec, Supervisor
 from tests.unit.supervisor.conftest import FakeService
 
-AWAY = BrokerUnavailableError("broker is away")
+AWAY = BrokerUnavailableError("broker is unavailable")
 
 MakeSpec = Callable[..., ServiceSpec]
 

@@ -21,7 +21,7 @@ class Session:
 def test_plain_functions_run_in_the_thread_of_the_test() -> None:
     app = App("memory://")
     jobs, seen = app.queue("jobs"), []
-    jobs.workers(concurrency=2)
+    jobs.task_consumer(concurrency=2)
 
     def note(name: str) -> None:
         seen.append((name, threading.get_ident()))

@@ -229,7 +229,7 @@ async def test_a_broker_that_is_away_is_an_error_at_once() -> None:
     with pytest.raises(BrokerUnavailableError):
         async with TestApp(app, real=True):
             pass
-    assert app.owner is None
+    assert app._runtime.owner is None
     assert not app.is_open
 
 

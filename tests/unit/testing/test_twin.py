@@ -92,7 +92,7 @@ async def test_a_dead_letter_goes_back_and_is_done(t: TestApp) -> None:
     await mails.publish(Mail("ada"))
     with t.patch(shop.smtp, "send", ConnectionError):
         await t.advance("1h")
-    assert await shop.app.redrive("mails.dead") == 1
+    assert await shop.app.dead.redrive("mails.dead") == 1
     assert (t.dead, (await t.drain()).done) == ([], 1)
     assert t.settled(mails) == ["nack", "nack", "dead_letter", "ack"]
 
@@ -145,7 +145,7 @@ async def test_idle_says_why_each_message_waits(t: TestApp) -> None:
     assert [line.partition(": ")[2] for line in lines[1:]] == [
         "it is due in 1m: advance the time",
         "it is ready: drain",
-        "no consumer of this queue starts by itself",
+        "no consumer of this queue starts automatically",
     ]
     assert "app:mails: published [Mail(to='ada')]; settled nothing" in t.summary()
 
@@ -161,13 +161,14 @@ async def test_the_clock_may_begin_where_the_test_says() -> None:
 
 async def test_everything_is_put_back() -> None:
     app = App("memory://")
-    before = dict(vars(app))
+    before = dict(vars(app._runtime))
     async with TestApp(app):
         assert app.is_open
         async with app:  # such as the lifespan of a web application
             pass
         assert app.is_open
-    assert vars(app) | before == vars(app) | {"assembly": None, "owner": None}
+    now = vars(app._runtime)
+    assert now | before == now | {"assembly": None, "owner": None}
     assert not app.is_open
     async with app:
         pass
@@ -201,7 +202,7 @@ async def test_a_twin_is_for_one_block() -> None:
     with pytest.raises(LifecycleError, match="for one block"):
         async with t:
             pass
-    assert shop.app.owner is None
+    assert shop.app._runtime.owner is None
 
 
 async def test_an_open_app_is_refused() -> None:
@@ -282,7 +283,7 @@ async def test_a_publish_in_a_transaction_is_stored_at_once(t: TestApp) -> None:
 
 async def test_bodies_that_do_not_fit_are_shown_as_they_are(t: TestApp) -> None:
     foreign = [Outgoing("a", b'{"to": 1}', {}), Outgoing("b", b"{", {})]
-    await shop.app.live_queue(mails).forward(foreign)
+    await shop.app._runtime.queue(mails).forward(foreign)
     assert [each.body for each in t.waiting("mails")] == [{"to": 1}, b"{"]
     await t.drain()
     assert {letter.reason: letter.body for letter in t.dead} == {"invalid": {"to": 1}, "undecodable": b"{"}

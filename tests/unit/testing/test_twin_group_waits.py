@@ -35,7 +35,7 @@ def site() -> tuple[App, Any, Any, list[Any]]:
 
 
 async def records(app: App) -> list[str]:
-    state = app.assembly.state_of("app:jobs")  # type: ignore[union-attr]
+    state = app._runtime.assembly.state_of("app:jobs")  # type: ignore[union-attr]
     assert state is not None
     store = await state.store()
     return [entry.key for prefix in (GROUPS, MEMBERS) for entry in (await store.list(prefix)).entries]
@@ -75,7 +75,7 @@ async def test_a_member_with_an_id_of_its_own_is_cancelled_in_its_sleep() -> Non
     async with TestApp(app) as t:
         await app.group([rest.with_options(id="mine").message(70)], then=end, on_error=end)
         await t.advance("40d")
-        assert await app.cancel("mine") == "waiting"
+        assert await app.jobs.cancel("mine") == "waiting"
         await t.drain()
         assert [each["kind"] for each in done] == ["Canceled"]
 

@@ -34,13 +34,13 @@ def app(handled: list[Any]) -> App:
 async def test_a_drain_leaves_what_is_paused(app: App, handled: list[Any]) -> None:
     async with TestApp(app) as t:
         await t.publish("mails", 1)
-        await app.pause("mails", reason="maintenance", actor="kana")
+        await app.workers.pause("mails", reason="maintenance", actor="kana")
         assert (await t.drain()).done == 0
         assert [each.body for each in t.waiting("mails")] == [1]
         with pytest.raises(AssertionError, match="it is paused until it is resumed, by kana: maintenance"):
             t.idle()
-        assert (await app.live_queue("mails").info())["paused"]["actor"] == "kana"
-        await app.resume("mails")
+        assert (await app._runtime.queue("mails").info())["paused"]["actor"] == "kana"
+        await app.workers.resume("mails")
         with pytest.raises(AssertionError, match="it is ready: drain"):
             t.idle()
         assert (await t.drain()).done == 1
@@ -62,28 +62,28 @@ async def test_time_ends_a_pause_that_a_handler_made(app: App, handled: list[Any
 
 async def test_scaled_to_0(app: App, handled: list[Any]) -> None:
     async with TestApp(app) as t:
-        await app.scale("sender", 0)
+        await app.workers.scale("sender", 0)
         await t.publish("mails", 1)
         assert (await t.drain()).done == 0
         with pytest.raises(AssertionError, match="scaled to 0"):
             t.idle()
-        await app.scale("sender", None)
+        await app.workers.scale("sender", None)
         assert (await t.drain()).done == 1
 
 
 async def test_with_real_drivers(app: App, handled: list[Any]) -> None:
     async with TestApp(app, real=True) as t:
-        await app.pause("mails")
+        await app.workers.pause("mails")
         await t.publish("mails", 1)
         assert (await t.drain()).done == 0
-        await app.resume("mails")
+        await app.workers.resume("mails")
         assert (await t.drain()).done == 1
 
 
 def test_without_an_event_loop(app: App, handled: list[Any]) -> None:
     with TestApp(app) as t:
-        app.sync.pause("mails", "5m")
+        app.sync.workers.pause("mails", "5m")
         app.sync.publish("mails", 1)
         assert t.sync.drain().done == 0
-        assert app.sync.resume("mails") is not None
+        assert app.sync.workers.resume("mails") is not None
         assert t.sync.drain().done == 1

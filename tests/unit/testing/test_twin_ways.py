@@ -43,7 +43,7 @@ def test_read_errors_without_an_event_loop() -> None:
         t.sync.publish(jobs, "break")
         t.sync.drain()
         assert len(t.errors) == 1
-    assert shop.app.owner is None
+    assert shop.app._runtime.owner is None
 
 
 def test_a_project_with_mistakes_is_left_alone() -> None:
@@ -51,7 +51,7 @@ def test_a_project_with_mistakes_is_left_alone() -> None:
     app.queue("queue", driver="none")
     with pytest.raises(ProjectError, match="none"), TestApp(app):
         pass
-    assert app.owner is None
+    assert app._runtime.owner is None
 
 
 def test_sync_handlers_publish_from_their_threads() -> None:
@@ -154,7 +154,7 @@ def test_a_dead_letter_on_another_driver_and_shared_workers() -> None:
     other = app.entry("other", "queue.driver.sqlite")
     dead = app.queue("dead", driver=other)
     queues = [app.queue(name, dead_letter=dead.id) for name in ("a", "b")]
-    app.worker_pool("workers", queues, concurrency=2)
+    app.workers.pool("workers", queues, concurrency=2)
     seen: list[str] = []
 
     async def refuse(body: str) -> None:
@@ -219,7 +219,7 @@ def test_the_time_of_a_task_is_its_own_where_it_has_one() -> None:
     """Shorter than its consumer's, or longer: as a worker keeps it."""
     app = App("memory://")
     jobs = app.queue("jobs", dead_letter={"queue": "dead", "max_attempts": 1})
-    jobs.workers(handler_timeout="30s")
+    jobs.task_consumer(handler_timeout="30s")
     app.queue("dead")
 
     @jobs.task(handler_timeout="5s")

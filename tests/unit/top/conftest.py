@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tasuki import App
+from tasuki.app.app import reader_of
 from tasuki.desk.security.sessions import Session
-from tasuki.desk.site import Site, reader_of
+from tasuki.desk.site import Site
 from tasuki.desk.viewer import Viewer
 from tasuki.system.process import user_and_host
 from tasuki.top.frame.scene import Scene
@@ -48,9 +49,9 @@ async def sit_before(
     app: App, *, size: tuple[int, int] = (80, 24), actor: str = "", is_ascii: bool = False, site: Site | None = None
 ) -> AsyncIterator[Seat]:
     session = Session("top", actor or user_and_host(), "", "terminal")
-    reading = Viewer(site or Site(reader_of(app), app, opens=True), session, app.clock)
+    reading = Viewer(site or Site(reader_of(app), app, opens=True), session, app._runtime.clock)
     scene = Scene("shop", "memory", ASCII if is_ascii else UNICODE, [])
-    top = WatchedTop(reading, scene, app.clock)
+    top = WatchedTop(reading, scene, app._runtime.clock)
     try:
         async with top.run_test(size=size) as pilot:
             seat = Seat(top, pilot)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def depth(app: App, queue: str) -> int:
-    return (await app.live_queue(queue).depth()).ready
+    return (await app._runtime.queue(queue).depth()).ready
 
 
 async def until_done(seat: Seat) -> str:

@@ -124,7 +124,7 @@ async def test_a_group_that_has_grown_is_asked_about_again(app: App, sit: Sit) -
             await seat.refresh()
         assert "There are more now. Delete 3 letters" in await seat.press("enter")
         await seat.press("escape")
-        assert (await app.live_queue("dead").depth()).ready == 3
+        assert (await app._runtime.queue("dead").depth()).ready == 3
 
 
 async def test_a_page_turns_while_frozen_and_one_at_a_time(app: App, sit: Sit) -> None:

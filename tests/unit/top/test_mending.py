@@ -39,8 +39,8 @@ async def test_an_edited_letter_is_sent_as_a_new_message(app: App, sit: Sit) -> 
         await seat.press("2", "enter")
         assert "E edit" in seat.foot
         assert id in await seat.press("E")
-        assert (await app.live_queue("dead").depth()).ready == 0
-        [message] = await app.live_queue("mails").driver.peek("mails", 10)
+        assert (await app._runtime.queue("dead").depth()).ready == 0
+        [message] = await app._runtime.queue("mails").driver.peek("mails", 10)
         assert b"a route" in message.body
         assert message.headers["x_edited_from"] == id
 
@@ -55,7 +55,7 @@ async def test_an_unchanged_or_empty_text_sends_nothing(app: App, sit: Sit) -> N
             assert "Nothing was sent" in await seat.press("E")
         seat.top.editor = str
         assert "Nothing was sent" in await seat.press("E")
-        assert (await app.live_queue("dead").depth()).ready == 1
+        assert (await app._runtime.queue("dead").depth()).ready == 1
 
 
 async def test_a_text_with_mistakes_comes_back_with_them(app: App, sit: Sit) -> None:
@@ -71,7 +71,7 @@ async def test_a_text_with_mistakes_comes_back_with_them(app: App, sit: Sit) -> 
         await seat.press("G", "enter", "E")
         assert len(opened) == 2
         assert "no JSON" in opened[1]
-        assert (await app.live_queue("dead").depth()).ready == 0
+        assert (await app._runtime.queue("dead").depth()).ready == 0
 
 
 async def test_a_letter_that_has_gone_is_not_edited(app: App, sit: Sit) -> None:
@@ -79,7 +79,7 @@ async def test_a_letter_that_has_gone_is_not_edited(app: App, sit: Sit) -> None:
 
     async with sit(app) as seat:
         await seat.press("G", "enter")
-        await app.live_queue("dead").purge()
+        await app._runtime.queue("dead").purge()
         assert "does not wait in app:dead any more" in " ".join((await seat.press("E")).split())
 
 
@@ -104,7 +104,7 @@ async def test_a_dry_run_shows_what_the_handler_would_do(tmp_path: Path, sit: Si
         report = await seat.press("enter")
         assert "Dry run: retry" in report
         assert "no [red]way[/red]" in report
-        assert (await app.live_queue("mails").depth()).ready == 1
+        assert (await app._runtime.queue("mails").depth()).ready == 1
         await seat.press("y", "escape")
         assert "app:mails" in seat.lines[2]
 

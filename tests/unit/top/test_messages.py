@@ -113,12 +113,12 @@ async def test_a_dead_letter_shows_its_error_first_and_is_retried(app: App, sit:
         text = await seat.press("enter")
         assert text.index("Last error") < text.index("Why it does not run now") < text.index("Body")
         assert "Retry 1 letter of app:dead?  Enter: yes" in await seat.press("r")
-        assert (await app.live_queue("dead").depth()).ready == 1
+        assert (await app._runtime.queue("dead").depth()).ready == 1
         said = await seat.press("enter")
 
         assert id in said
-        assert (await app.live_queue("dead").depth()).ready == 0
-        assert (await app.live_queue("mails").depth()).ready == 1
+        assert (await app._runtime.queue("dead").depth()).ready == 0
+        assert (await app._runtime.queue("mails").depth()).ready == 1
 
 
 async def test_messages_are_cancelled_after_a_question(app: App, sit: Sit) -> None:
@@ -129,9 +129,9 @@ async def test_messages_are_cancelled_after_a_question(app: App, sit: Sit) -> No
         await seat.press("enter", "x", "x")
         assert "Cancel 2 messages of app:images?" in await seat.press("K")
         await seat.press("escape")
-        assert (await app.live_queue("images").depth()).ready == 3
+        assert (await app._runtime.queue("images").depth()).ready == 3
         assert "cancel: all 2 done." in await seat.press("K", "enter")
-        assert (await app.live_queue("images").depth()).ready == 1
+        assert (await app._runtime.queue("images").depth()).ready == 1
         assert len(seat.rows) == 1
 
 
@@ -140,7 +140,7 @@ async def test_what_fails_is_said_with_its_number(app: App, sit: Sit, monkeypatc
 
     async with sit(app) as seat:
         await seat.press("G", "enter", "r")
-        await app.live_queue("dead").purge()
+        await app._runtime.queue("dead").purge()
         assert "waits in app:dead: it was sent back" in " ".join((await seat.press("enter")).split())
 
 

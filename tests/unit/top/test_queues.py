@@ -94,12 +94,12 @@ async def test_a_purge_asks_for_the_name_and_says_how_many(app: App, sit: Sit) -
         asked = await seat.press("P")
         assert "Remove the 3 messages that wait in app:images, forever? Type app:images:" in " ".join(asked.split())
         assert "That is not app:images: nothing was removed." in await seat.press("a", "enter")
-        assert (await app.live_queue("images").depth()).ready == 3
+        assert (await app._runtime.queue("images").depth()).ready == 3
 
         await seat.press("P")
         await seat.type("app:images")
         assert "Removed 3 messages from app:images." in await seat.press("enter")
-        assert (await app.live_queue("images").depth()).ready == 0
+        assert (await app._runtime.queue("images").depth()).ready == 0
 
 
 async def test_a_purge_asks_again_if_there_are_many_more_by_now(app: App, sit: Sit) -> None:
@@ -113,9 +113,9 @@ async def test_a_purge_asks_again_if_there_are_many_more_by_now(app: App, sit: S
         asked = await seat.press("enter")
 
         assert "There are more now. Remove the 10 messages" in asked
-        assert (await app.live_queue("images").depth()).ready == 10
+        assert (await app._runtime.queue("images").depth()).ready == 10
         await seat.press("escape")
-        assert (await app.live_queue("images").depth()).ready == 10
+        assert (await app._runtime.queue("images").depth()).ready == 10
 
 
 async def test_a_project_without_a_queue_says_how_to_declare_one(tmp_path: object, sit: Sit) -> None:

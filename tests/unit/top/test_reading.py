@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.desk.site import Site, reader_of
+from tasuki.app.app import reader_of
+from tasuki.desk.site import Site
 from tests.unit.desk.test_pages import fail
 from tests.unit.top.conftest import HOURLY, Sit
 
@@ -58,7 +59,7 @@ async def test_a_reader_sees_no_key_that_acts_and_can_press_none(tmp_path: Path,
                 assert "No policy allows you queue.admin.p" in await seat.press(key)
             assert "cancel" not in (await seat.press("enter")).splitlines()[-1]
             assert "No policy allows you queue.admin.cancel on shop:mails." in await seat.press("K")
-            assert (await app.live_queue("shop:mails").depth()).ready == 1
+            assert (await app._runtime.queue("shop:mails").depth()).ready == 1
 
 
 async def test_who_may_see_no_message_sees_none(tmp_path: Path, sit: Sit) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.desk.site import Site, reader_of
+from tasuki.app.app import reader_of
+from tasuki.desk.site import Site
 from tasuki.state.worker_record import Presence, PresentConsumer, encode
 from tests.unit.top.conftest import Sit
 from tests.unit.top.seat import Seat
@@ -109,7 +110,7 @@ async def test_schedules_stand_with_their_times_and_are_paused_and_run(app: App,
         await seat.press("p")
         assert "Publish now the message of schedule app:hourly?" in await seat.press("n")
         await seat.press("enter")
-        assert (await app.live_queue("images").depth()).ready == 1
+        assert (await app._runtime.queue("images").depth()).ready == 1
         for _ in range(7):
             await seat.press("s")
         assert "app:images" in await seat.press("enter")
@@ -127,7 +128,7 @@ async def test_a_lost_worker_is_shown_until_it_is_acknowledged(tmp_path: Path, s
     app.queue("mails").consumer(name="sender")(send)
     async with app:
         await app.publish("mails", 1)
-        state = app.live_assembly().state_of("app:mails")
+        state = app._runtime.live().state_of("app:mails")
         assert state is not None
         store = await state.store()
         now = await store.time()

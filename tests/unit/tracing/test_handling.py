@@ -322,7 +322,7 @@ async def test_nothing_is_kept_of_messages_that_are_over(auto_ack: bool) -> None
         for body in bodies:
             await app.publish("jobs", body)
         await recorded.until(*[PROCESS] * len(bodies))
-        consumer = app.live_assembly().consumers["app:worker"]
+        consumer = app._runtime.live().consumers["app:worker"]
         await recorded.wait(lambda: not consumer.now.held)
         assert consumer.tracing is not None
         assert consumer.tracing._open == {}

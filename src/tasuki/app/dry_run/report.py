@@ -25,7 +25,7 @@ class DryRun:
     queue: str
     """The id of the queue whose consumer got it."""
     outcome: Ending
-    """``ack``: it is done; ``retry``: it failed, and would come again; ``dead_letter``, ``snooze``, ``release``;
+    """``ack``: it is done; ``retry``: it failed, and would be retried; ``dead_letter``, ``snooze``, ``release``;
     ``timeout``: it took longer than the limit; ``died``: its process ended; ``problem``: it could not be called."""
     seconds: float | None = None
     """How long the handler took; None: it did not end."""
@@ -38,7 +38,7 @@ class DryRun:
     place: str = ""
     traceback: str = ""
     delay: float = 0.0
-    """Seconds until it would come again."""
+    """Seconds until it would be retried."""
     effects: list[dict[str, Any]] = field(default_factory=list)
     """The recorded acts, in order; ``do`` says what, see ``EFFECTS``."""
     logs: list[dict[str, Any]] = field(default_factory=list)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tasuki.errors import LifecycleError
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
+    from tasuki.app.runtime import Runtime
     from tasuki.app.source import Source
 
 
@@ -24,12 +24,13 @@ class Loading(NamedTuple):
     """Where modules are found."""
 
 
-def loading_of(app: App, source: Source) -> Loading:
+def loading_of(runtime: Runtime) -> Loading:
     """How to load the app.
 
     Raises:
         LifecycleError: it is neither in a module nor a folder, so no other process can find it.
     """
+    source = runtime.source
     environ = None if source.environ is None else dict(source.environ)
     path = [os.path.abspath(each) for each in sys.path]
     target = _name_of(source)
@@ -40,7 +41,7 @@ def loading_of(app: App, source: Source) -> Loading:
             "a dry run loads the app in its own process, and this one is made within a function: make it at the "
             "top level of a module (app = App(…))"
         )
-    return Loading(target, list(app.overrides), environ, path)
+    return Loading(target, list(runtime.overrides), environ, path)
 
 
 def _name_of(source: Source) -> str | None:
@@ -49,7 +50,7 @@ def _name_of(source: Source) -> str | None:
     The desk reads through a copy of an app, which has its entries.
     """
     for name, module in list(sys.modules.items()):
-        found = next((key for key, value in _apps(module) if vars(value).get("_source") is source), None)
+        found = next((key for key, value in _apps(module) if vars(value)["_runtime"].source is source), None)
         if found is not None and (importable := _importable(name, module)):
             return f"{importable}:{found}"
     return None

@@ -129,6 +129,8 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         (work, message) for work in facts.workers for message in work.consumer.messages if message.id == facts.id
     ]
     cancel = f"cancel it: tasuki cancel {_word(facts.id)}"
+    if facts.is_cancelled:
+        cancel = "its handler is interrupted: a plain function at its next step of Python code"
     if life is not None and life.stage != "started" and (cause := _of_life(facts, life)) is not None:
         yield cause
         return
@@ -137,7 +139,7 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
         if life is None and facts.now - work.seen > late_after(work.consumer.running):
             text = (
                 f"{work.worker} ran it, and gave no sign for {ago(facts, work.seen)}: if that worker died, the message "
-                f"comes again when its death is seen or its lease of {format_duration(facts.lease)} ends"
+                f"is redelivered when its death is seen or its lease of {format_duration(facts.lease)} ends"
             )
             yield Cause("held", text)
             return

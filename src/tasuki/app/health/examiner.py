@@ -28,8 +28,8 @@ from tasuki.system import helper_threads
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
+    from tasuki.app.runtime import Runtime
 
 
 class Examiner:
@@ -40,11 +40,11 @@ class Examiner:
         is_starting: whether the app starts its consumers now.
     """
 
-    def __init__(self, app: App, is_starting: Callable[[], bool]) -> None:
-        self._app = app
+    def __init__(self, runtime: Runtime, is_starting: Callable[[], bool]) -> None:
+        self._runtime = runtime
         self._is_starting = is_starting
         self._rules: dict[str, ConsumerRule] = {}
-        self.questions = Questions(app.clock)
+        self.questions = Questions(runtime.clock)
         self.asks = False
         """Ask the brokers whether messages wait: only for a worker whose health someone reads."""
         self.watch: LoopWatch | None = None
@@ -54,11 +54,11 @@ class Examiner:
 
     def findings(self) -> Iterator[tuple[str, Finding]]:
         """Observe once; by the name of the check."""
-        app, assembly = self._app, self._app.assembly
+        runtime, assembly = self._runtime, self._runtime.assembly
         if assembly is None:
             yield from findings_of(ProcessFacts("closed"))
             return
-        states = app.supervisor.states()
+        states = runtime.supervisor.states()
         process = self._process(assembly, states)
         yield from findings_of(process)
         yield from self._refused(assembly)
@@ -72,15 +72,15 @@ class Examiner:
             yield f"consumer {id}", self._judge(id, consumer, states.get(id), is_blocked=process.blocked_for > 0)
 
     def _process(self, assembly: Assembly, states: dict[str, Status]) -> ProcessFacts:
-        app, watch = self._app, self.watch
-        phase = "stopping" if app.supervisor.is_stopping else "starting" if self._is_starting() else "running"
+        runtime, watch = self._runtime, self.watch
+        phase = "stopping" if runtime.supervisor.is_stopping else "starting" if self._is_starting() else "running"
         drivers = {id: states[id] for id in assembly.drivers if id in states}
         return ProcessFacts(
             phase=phase,  # type: ignore[arg-type]
             running=sum(consumer.now.running for consumer in assembly.consumers.values()),
             blocked_for=0.0 if watch is None else watch.blocked_for,
             blocked_by="" if watch is None else watch.blocked_by,
-            keeper_silent_for=app.keeper.silent_for(),
+            keeper_silent_for=runtime.keeper.silent_for(),
             services=drivers,
             refusals={id: why for id in drivers if (why := assembly.drivers[id].refusal) is not None},
             threads=helper_threads.problems(),
@@ -88,7 +88,7 @@ class Examiner:
 
     def _refused(self, assembly: Assembly) -> Iterator[tuple[str, Finding]]:
         """The queues to which publishing is refused."""
-        now = self._app.clock.monotonic()
+        now = self._runtime.clock.monotonic()
         for id, queue in assembly.queues.items():
             if refusal := queue.metrics.refusal_of(now, REFUSED):
                 yield f"queue {id}", Finding("not_ready", f"publishing is refused: {refusal}")
@@ -99,16 +99,16 @@ class Examiner:
                 yield f"queue {id}", Finding("warning", text)
 
     def _judge(self, id: str, consumer: Consumer, status: Status | None, *, is_blocked: bool) -> Finding:
-        rule, now = self._rules[id], self._app.clock.monotonic()
+        rule, now = self._rules[id], self._runtime.clock.monotonic()
         if moved := (delivered := consumer.metrics.delivered) > self._delivered.get(id, 0):
-            self.moved_at[id] = self._app.clock.time()
+            self.moved_at[id] = self._runtime.clock.time()
         self._delivered[id] = delivered
         if is_blocked:
             rule.forget(now)
             return OK
         present = consumer.now
         facts = self._facts(consumer, present, problem_of(status))
-        if self.asks and not moved and present.is_consuming and (loop := self._app.loop) is not None:
+        if self.asks and not moved and present.is_consuming and (loop := self._runtime.loop) is not None:
             self.questions.ask(consumer.queue, loop, is_urgent=_is_odd(facts))
         return rule.judge(now, facts)
 
@@ -116,7 +116,7 @@ class Examiner:
         if not present.troubles:
             return NONE_KEPT
         first = min(present.troubles, key=lambda each: each.since)
-        seconds = self._app.clock.monotonic() - first.since
+        seconds = self._runtime.clock.monotonic() - first.since
         return Kept(len(present.troubles), seconds, f"cannot be {first.what}: {first.error}", present.is_filled_by_kept)
 
     def _facts(self, consumer: Consumer, present: Activity, problem: str) -> ConsumerFacts:

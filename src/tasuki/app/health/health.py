@@ -18,7 +18,7 @@ from tasuki.app.health.blocked import LoopWatch
 from tasuki.app.health.examiner import Examiner
 from tasuki.app.health.health_file import PERIOD, write
 from tasuki.app.health.recorded import recorded
-from tasuki.app.health.report import Report, Sheet, stale
+from tasuki.app.health.report import Probe, Report, Sheet, respond, stale
 from tasuki.app.health.rules import Finding
 from tasuki.app.health.status import status_of
 from tasuki.clock import SystemClock
@@ -30,7 +30,7 @@ from tasuki.system.replacing import touch
 from tasuki.system.stopping import StopSignals
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
+    from tasuki.app.runtime import Runtime
 
 _log = logging.getLogger("tasuki.app")
 
@@ -44,12 +44,12 @@ _TRIES = 5
 
 
 class Health:
-    """Of one app; it lives from the first ``start`` or reading to the end of the process."""
+    """``app.health``: of one app; it lives from the first ``start`` or reading to the end of the process."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._has_started = False
-        self.examiner = Examiner(app, lambda: app.is_starting)
+        self.examiner = Examiner(runtime, lambda: runtime.is_starting)
         self._sheet = Sheet()
         self._report: Report | None = None
         self._looked_at = 0.0
@@ -84,11 +84,11 @@ class Health:
 
     def begin(self) -> None:
         """The app starts in the running loop: look at it from a thread, unless its clock is not the machine's."""
-        if self._helper is not None or not isinstance(self._app.clock, SystemClock):
+        if self._helper is not None or not isinstance(self._runtime.clock, SystemClock):
             return
-        app = self._app
+        runtime = self._runtime
         self.examiner.watch = LoopWatch(
-            lambda: app.assembly.consumers.values() if app.assembly else (), stops=self.stops, limit=self.limit
+            lambda: runtime.assembly.consumers.values() if runtime.assembly else (), stops=self.stops, limit=self.limit
         )
         self._ended = threading.Event()
         self._helper = HelperThread("tasuki health", self._watch)
@@ -112,7 +112,7 @@ class Health:
 
     def _watch(self, helper: HelperThread) -> None:
         helper.works()
-        ended, watch, clock = self._ended, self.examiner.watch, self._app.clock
+        ended, watch, clock = self._ended, self.examiner.watch, self._runtime.clock
         assert watch is not None
         looked_at = -LOOK
         while not ended.wait(watch.period):
@@ -123,16 +123,24 @@ class Health:
                 self.look()
 
     def report(self) -> Report:
-        """The last report; from any thread."""
+        """Whether messages move in this process; from any thread, without waiting.
+
+        From the first call on, brokers are asked every few seconds whether messages wait. ``docs/how-to/health.md`` has
+        the table of all checks; ``as_dict`` of the report gives plain data.
+        """
         self.examiner.asks = True
         return self._last() or self.look()
+
+    def response(self, probe: Probe, *, verbose: bool = False) -> tuple[int, bytes]:
+        """The HTTP status and the JSON body for ``livez`` or ``readyz``; the verbose body has all checks."""
+        return respond(self.report(), probe, verbose=verbose)
 
     def _last(self) -> Report | None:
         """What the thread has found last; None: nothing yet, or there is no thread."""
         report = self._report
         if self._helper is None or report is None:
             return None
-        age = self._app.clock.monotonic() - self._looked_at  # whatever the wall clock was set to since
+        age = self._runtime.clock.monotonic() - self._looked_at  # whatever the wall clock was set to since
         return stale(report, report.time + age)
 
     def sign(self) -> WorkerHealth | None:
@@ -149,12 +157,12 @@ class Health:
         with self._looking:
             self.looks += 1
             before = self._report
-            report = self._sheet.report(self._findings(), self._app.clock.time())
+            report = self._sheet.report(self._findings(), self._runtime.clock.time())
             self._tell(report)  # first: who reads that it is not live finds in the log why
-            self._report, self._looked_at = report, self._app.clock.monotonic()
+            self._report, self._looked_at = report, self._runtime.clock.monotonic()
             is_new = before is None or before.status != report.status
-            if is_new and self._app.assembly is not None:
-                self._app.assembly.attendance.look()
+            if is_new and self._runtime.assembly is not None:
+                self._runtime.assembly.attendance.look()
             self._write(report, is_new=is_new)
         return report
 
@@ -168,7 +176,7 @@ class Health:
         """Log when messages stop moving, with what happened before, and when they move again."""
         stuck = frozenset(check.name for check in report.checks if check.status == "not_live")
         if news := stuck - self._reported:
-            assembly = self._app.assembly
+            assembly = self._runtime.assembly
             consumers = assembly.consumers.items() if assembly else ()
             events = [recorded(consumer) for id, consumer in consumers if f"consumer {id}" in news]
             _log.error("messages do not move: %s", "\n".join(["; ".join(report.of("not_live")), *events]))
@@ -203,5 +211,5 @@ class Health:
     def _status(self) -> dict[str, Any]:
         for _ in range(_TRIES):
             with suppress(RuntimeError):  # a handler has counted something new meanwhile
-                return status_of(self._app.assembly)
-        return status_of(self._app.assembly)
+                return status_of(self._runtime.assembly)
+        return status_of(self._runtime.assembly)

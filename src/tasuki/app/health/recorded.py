@@ -8,7 +8,7 @@ from tasuki.consumers.consumer import Consumer
 from tasuki.observe.events import NEWEST, as_dicts, as_lines
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
+    from tasuki.app.runtime import Runtime
 
 
 def recorded(consumer: Consumer | None, newest: int = NEWEST) -> str:
@@ -20,8 +20,8 @@ def recorded(consumer: Consumer | None, newest: int = NEWEST) -> str:
     return "\n".join([f"the newest events of {consumer.id}:", *lines, ""])
 
 
-def events_of(app: App, newest: int = NEWEST) -> dict[str, list[dict[str, Any]]]:
+def events_of(runtime: Runtime, newest: int = NEWEST) -> dict[str, list[dict[str, Any]]]:
     """The newest events of each consumer of this process, by its id; from any thread."""
-    assembly = app.assembly
+    assembly = runtime.assembly
     consumers = assembly.consumers.items() if assembly else ()
     return {id: as_dicts(consumer.recent()[-newest:], consumer.clock) for id, consumer in consumers}

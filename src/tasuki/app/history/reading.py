@@ -7,16 +7,19 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from tasuki.app.history.keys import PREFIX, WANTED, WANTED_TTL, before, process_of
 from tasuki.app.history.writing import History
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError
-from tasuki.observe.history import MINUTE, RING, Hour, Hours, Minute, decode
+from tasuki.observe.history import MINUTE, MINUTES, RING, Hour, Hours, Minute, decode
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
+    from tasuki.app.runtime import Runtime
 
 LATE = 3
 """Minutes that are read again, since processes write late, and by their own clocks."""
@@ -105,3 +108,38 @@ async def _listed(store: Store, first: int, left_out: str) -> list[Minute]:
         if not cursor:
             return found
         await asyncio.sleep(0)  # an hour of many processes is long
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """One minute of a queue, over all processes; times in seconds."""
+
+    at: float
+    """Unix time of its start."""
+    published: int
+    done: int
+    failed: int
+    dead: int
+    """Messages that became dead letters."""
+    ready: int | None
+    """Ready messages at its end; None: no process read them."""
+    wait_p95: float | None
+    """Within which 95 % of the messages started after they were due; None: unknown, or there was none."""
+    run_p95: float | None
+    """Within which 95 % of the handlers ended; None: there was none."""
+
+
+async def past_of(runtime: Runtime, queue: str) -> list[Passed]:
+    """See :meth:`tasuki.QueueHandle.history`."""
+    live = runtime.live()
+    found = live.queue_of_application(runtime.full_id(queue))
+    reader, state = HistoryReader(), live.state_of(found.id)
+    if state is not None and state.opened is None:
+        await found.depth()  # a store is made by opening it: not for a queue that does not exist
+    await reader.apply(await reader.fetch([state], runtime.history, runtime.clock))
+    hour = reader.of(live, found.id) or Hour()
+    newest = max((hours.newest for hours in reader.hours()), default=int(runtime.clock.time() // MINUTE))
+    spans = (hour.span(minute, minute) for minute in range(newest - MINUTES + 1, newest + 1))
+    return [
+        Passed(each.at, each.published, each.done, each.failed, each.dead, each.ready, each.wait.p95, each.run.p95)
+        for each in spans
+    ]

@@ -25,8 +25,8 @@ from tasuki.observe.recorder import Gauges, Name, Recorder
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
+    from tasuki.app.runtime import Runtime
 
 _LARGEST = 256 * 1024
 """Bytes of one key."""
@@ -52,8 +52,8 @@ class Kept(NamedTuple):
 class History:
     """One per app; for its loop. ``kept`` may be read from any thread."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self.process = uuid4().hex[:12]
         """Its part of the keys."""
         self._recorder = Recorder()
@@ -89,7 +89,7 @@ class History:
         loop = asyncio.get_running_loop()
         if self._timer is None or self._loop is not loop:
             self._minute, self._loop = self._now(), loop
-            self._timer = loop.call_later(next_step_in(self._app.clock.time()), self._tick)
+            self._timer = loop.call_later(next_step_in(self._runtime.clock.time()), self._tick)
 
     async def stop(self) -> None:
         """Write the unfinished minute where the stores are open and answer; then end. It can begin again."""
@@ -99,7 +99,7 @@ class History:
         self._timer = None
         for task in self._writes:
             task.cancel()
-        self._recorder.step(STEPS if self._now() > self._minute else step_at(self._app.clock.time()))
+        self._recorder.step(STEPS if self._now() > self._minute else step_at(self._runtime.clock.time()))
         last = self._close_minute()
         self._pending += [
             (state, self._minute_of(queues, has_ended=True))
@@ -114,14 +114,14 @@ class History:
         self._pending.clear()
 
     def _now(self) -> int:
-        return int(self._app.clock.time() // MINUTE)
+        return int(self._runtime.clock.time() // MINUTE)
 
     def _tick(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._app.assembly is None or self._loop is not loop:
+        if self._runtime.assembly is None or self._loop is not loop:
             self._timer = None  # it has ended without being closed
             return
-        at = self._app.clock.time()
+        at = self._runtime.clock.time()
         self._timer = loop.call_later(next_step_in(at), self._tick)
         now = int(at // MINUTE)
         if now == self._minute:
@@ -163,8 +163,8 @@ class History:
         return {state: mine for state, mine in found.items() if state is not None}
 
     def _gauges(self) -> Gauges:
-        assembly = self._app.assembly
-        readings = self._app.known_depths()
+        assembly = self._runtime.assembly
+        readings = self._runtime.known_depths()
         ids = {} if assembly is None else {(q.driver.name, q.spec.name): q.id for q in assembly.queues.values()}
         busy: dict[str, int] = {}
         for consumer in () if assembly is None else assembly.consumers.values():
@@ -177,13 +177,13 @@ class History:
         return gauges
 
     def _minute_of(self, queues: Queues, *, has_ended: bool = False) -> Minute:
-        assembly = self._app.assembly
+        assembly = self._runtime.assembly
         consumes = assembly is not None and any(each.now.is_consuming for each in assembly.consumers.values())
         return Minute(self._minute, socket.gethostname(), os.getpid(), len(BUCKETS) + 1, queues, consumes, has_ended)
 
     async def _write(self, state: SharedState, minute: Minute) -> None:
         """Write a minute; an unavailable store misses it."""
-        clock = self._app.clock
+        clock = self._runtime.clock
         if state.opened is None and self._locked.get(state, 0.0) > clock.monotonic():
             return
         try:
@@ -199,16 +199,16 @@ class History:
             _log.debug("a minute is missing in the history of the queues: %s", error)
 
     async def _put(self, store: Store, minute: Minute) -> None:
-        ahead = round((await store.time() - self._app.clock.time()) / MINUTE)  # a wrong clock of this machine
+        ahead = round((await store.time() - self._runtime.clock.time()) / MINUTE)  # a wrong clock of this machine
         minute.minute += ahead
         most = min(_LARGEST, store.facts.max_value_bytes)
         for part, value in enumerate(encode(minute, most)):
             await store.put(key_of(minute.minute, self.process, part), value, ttl=TTL)
-        assembly = self._app.assembly
+        assembly = self._runtime.assembly
         if assembly is None or minute.has_ended or all(each.metrics.waits for each in assembly.consumers.values()):
             return
         if await store.get(WANTED) is not None:
-            measure_waits(assembly, self._app.clock)
+            measure_waits(assembly, self._runtime.clock)
 
 
 def measure_waits(assembly: Assembly, clock: Clock) -> None:

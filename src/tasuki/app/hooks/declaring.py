@@ -62,45 +62,46 @@ class MomentDecorator:
         return declare if function is None else declare(function)
 
 
-class DeclaringHooks:
-    """The half of an App that declares hooks."""
+class Moments:
+    """``app.on``: one decorator for each moment."""
 
-    _source: Source
+    def __init__(self, source: Source) -> None:
+        self._source = source
 
-    def on_start(self, function: S) -> S:
+    def start(self, function: S) -> S:
         """Call the decorated function when a worker starts, before it receives. It takes nothing, or the moment."""
         return MomentDecorator(self._source, "start")(function)
 
-    def on_stop(self, function: S) -> S:
-        """Call the decorated function when a worker has stopped, after its last message; see ``on_start``."""
+    def stop(self, function: S) -> S:
+        """Call the decorated function when a worker has stopped, after its last message; see ``start``."""
         return MomentDecorator(self._source, "stop")(function)
 
     @property
-    def on_publish(self) -> MomentDecorator:
+    def publish(self) -> MomentDecorator:
         """Call the decorated function when a broker has answered for a message: with ``error`` if it refused it."""
         return MomentDecorator(self._source, "publish")
 
     @property
-    def on_begin(self) -> MomentDecorator:
+    def begin(self) -> MomentDecorator:
         """Call the decorated function when the handler of a message starts."""
         return MomentDecorator(self._source, "begin")
 
     @property
-    def on_done(self) -> MomentDecorator:
+    def done(self) -> MomentDecorator:
         """Call the decorated function when a message was handled, with ``seconds``."""
         return MomentDecorator(self._source, "done")
 
     @property
-    def on_failed(self) -> MomentDecorator:
+    def failed(self) -> MomentDecorator:
         """Call the decorated function when a message failed and is redelivered after ``delay``, with its ``error``."""
         return MomentDecorator(self._source, "failed")
 
     @property
-    def on_give_up(self) -> MomentDecorator:
+    def give_up(self) -> MomentDecorator:
         """Call the decorated function when a message goes to its dead-letter queue, with ``error`` and ``reason``."""
         return MomentDecorator(self._source, "give_up")
 
     @property
-    def on_discard(self) -> MomentDecorator:
+    def discard(self) -> MomentDecorator:
         """Call the decorated function when a message expired, with ``reason``."""
         return MomentDecorator(self._source, "discard")

@@ -12,7 +12,7 @@ from tasuki.errors import LifecycleError, QueueNotFoundError
 from tasuki.handlers.threads import tell
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
+    from tasuki.app.runtime import Runtime
 
 _log = logging.getLogger("tasuki.app")
 _APPLYING = contextvars.ContextVar("tasuki_applying", default=False)
@@ -24,8 +24,8 @@ _PATIENCE = 10.0
 class Additions:
     """Of one app. Declarations of one moment are applied together, in the loop of the app."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._is_noted = False
         self._task: asyncio.Task[None] | None = None
         self.problem: Exception | None = None
@@ -42,15 +42,15 @@ class Additions:
         Raises:
             LifecycleError: a TestApp holds the app, and would not see it.
         """
-        app = self._app
-        if app.assembly is None or app.reads_only:
+        runtime = self._runtime
+        if runtime.assembly is None or runtime.reads_only:
             return  # it is read when the app opens
-        if app.owner is not None:
-            problem = f"{app.owner.name} holds the app, with the entries that were declared before"
-            raise LifecycleError(f"{problem}: declare this one before the {app.owner.name.split()[-1]} opens")
-        if not self._is_noted and app.loop is not None:
+        if runtime.owner is not None:
+            problem = f"{runtime.owner.name} holds the app, with the entries that were declared before"
+            raise LifecycleError(f"{problem}: declare this one before the {runtime.owner.name.split()[-1]} opens")
+        if not self._is_noted and runtime.loop is not None:
             self._is_noted = True
-            contextvars.Context().run(tell, app.loop, self._begin)
+            contextvars.Context().run(tell, runtime.loop, self._begin)
 
     def _begin(self) -> None:
         if self._task is None:
@@ -62,9 +62,9 @@ class Additions:
             while self._is_noted:
                 self._is_noted = False
                 try:
-                    await self._app.reload()
+                    await self._runtime.reload()
                 except Exception as error:  # also what the user's code raises when a handler starts
-                    if self._app.assembly is None:  # it was closed meanwhile
+                    if self._runtime.assembly is None:  # it was closed meanwhile
                         return
                     self.problem = error
                     say = "the latest declarations are not in force: %s. Correct them, then await app.reload()"

@@ -16,12 +16,12 @@ from tasuki.queues.queue import Queue
 from tasuki.registry.changes import Changes, compare
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
+    from tasuki.app.runtime import Runtime
 
 _log = logging.getLogger("tasuki.app")
 
 
-async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
+async def apply_changes(runtime: Runtime, old: Assembly, project: Project) -> Changes:
     """Bring a running app from ``old`` to a new version; all or nothing. For one task at a time.
 
     New handlers are compiled and new queues declared before any running service is touched. A consumer goes on if only
@@ -34,16 +34,16 @@ async def apply_changes(app: App, old: Assembly, project: Project) -> Changes:
     changes = compare(old.project.registry, project.registry, project.edges)
     if not changes:
         return changes
-    new = Assembly(project, clock=app.clock, keeper=app.keeper, old=old, changes=changes)
+    new = Assembly(project, clock=runtime.clock, keeper=runtime.keeper, old=old, changes=changes)
     _keep_counting(new, old)
     try:
         await _prepare(new, old)
-        app.begin_measuring(new)
-        app.assembly = new
+        runtime.begin_measuring(new)
+        runtime.assembly = new
         new.take_charge()
-        await _swap_services(app, new, old)
+        await _swap_services(runtime, new, old)
     except BaseException:
-        app.assembly = old
+        runtime.assembly = old
         old.take_charge()
         await _declare_again(new, old)
         await new.stop_handlers(but=[*old.handlers.values(), *([old.providers] if old.providers else [])])
@@ -121,9 +121,9 @@ async def _declare_again(new: Assembly, old: Assembly) -> None:
                 _log.warning("queue %s keeps the options of the refused version: %s", queue.id, error)
 
 
-async def _swap_services(app: App, new: Assembly, old: Assembly) -> None:
+async def _swap_services(runtime: Runtime, new: Assembly, old: Assembly) -> None:
     """Replace changed services as one step, add and start new ones; then, past the point of return, remove old ones."""
-    supervisor = app.supervisor
+    supervisor = runtime.supervisor
     before, after = old.supervised, new.supervised
     specs, old_specs = new.specs(), old.specs()
     added = [id for id in after if id not in before]
@@ -137,7 +137,7 @@ async def _swap_services(app: App, new: Assembly, old: Assembly) -> None:
         await supervisor.replace(*(specs[id] for id in changed), check=lambda: refuse_dropping(old, new))
         is_replaced = True
         # An app that only publishes has drivers, and no consumer or scheduler that runs.
-        starting = [id for id in (*added, *changed) if app.works or id in new.drivers]
+        starting = [id for id in (*added, *changed) if runtime.works or id in new.drivers]
         await supervisor.start([id for id in starting if specs[id].auto_start])
     except BaseException:
         supervisor.update(*(old_specs[id] for id in kept))

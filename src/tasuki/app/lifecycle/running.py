@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from tasuki.system.forks import signals_on_loop
 from tasuki.system.stopping import Meaning, StopSignals
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
+    from tasuki.app.runtime import Runtime
     from tasuki.kinds.check.project import Project
 
 _log = logging.getLogger("tasuki.app")
@@ -33,41 +34,41 @@ _SPARE = 3.0
 of several processes kills one after 5 s, so this process can still end by itself."""
 
 
-async def run_until_stopped(app: App, *, until_empty: bool, signals: bool) -> None:
+async def run_until_stopped(runtime: Runtime, *, until_empty: bool, signals: bool) -> None:
     """See :meth:`tasuki.App.run`."""
-    app.stop_requested = stop = asyncio.Event()
-    health = app.health_watch
+    runtime.stop_requested = stop = asyncio.Event()
+    health = runtime.health
     heard_at_once = health.stops = StopSignals()
-    health.limit = lambda: app.supervisor.stop_timeout + _SPARE
-    with _signals(app, heard_at_once) if signals else nullcontext():
-        app.blocks += 1
+    health.limit = lambda: runtime.supervisor.stop_timeout + _SPARE
+    with _signals(runtime, heard_at_once) if signals else nullcontext():
+        runtime.blocks += 1
         try:
-            if app.stop_signals.first is not None or await _first_of(app.start(), stop.wait()):
+            if runtime.stop_signals.first is not None or await _first_of(runtime.start(), stop.wait()):
                 return
             _log.info("running; stop with Ctrl-C")
-            for warning in _warnings(app):
+            for warning in _warnings(runtime):
                 _log.warning("%s", warning)
-            works: list[Coroutine[Any, Any, object]] = [app.supervisor.wait(), stop.wait()]
+            works: list[Coroutine[Any, Any, object]] = [runtime.supervisor.wait(), stop.wait()]
             if until_empty:
-                works.append(drain.until_empty(lambda: app.assembly, lambda id: _has_started(app, id)))
+                works.append(drain.until_empty(lambda: runtime.assembly, lambda id: _has_started(runtime, id)))
             await _first_of(*works)
         finally:
-            app.stop_requested = None
-            app.blocks -= 1
+            runtime.stop_requested = None
+            runtime.blocks -= 1
             try:
-                await app.close()
+                await runtime.close()
             finally:
-                heard, app.stop_signals = app.stop_signals, StopSignals()
-                app.stopped_by, app.cut_short_by = heard.first, heard.second
+                heard, runtime.stop_signals = runtime.stop_signals, StopSignals()
+                runtime.stopped_by, runtime.cut_short_by = heard.first, heard.second
 
 
-def _warnings(app: App) -> list[str]:
+def _warnings(runtime: Runtime) -> list[str]:
     """The warnings of ``tasuki check``, and why no message will be handled if no consumer starts."""
     from tasuki.kinds.check.warnings import warnings_of
 
-    if app.assembly is None:
+    if runtime.assembly is None:
         return []
-    project = app.assembly.project
+    project = runtime.assembly.project
     missing = _what_is_missing(project)
     return [*map(str, warnings_of(project)), *([f"nothing will be handled: {missing}"] if missing else [])]
 
@@ -80,15 +81,15 @@ def _what_is_missing(project: Project) -> str:
     if any(config.lifecycle.auto_start for config in consumers.values()):
         return ""
     if consumers:
-        return f"no consumer starts by itself; give {next(iter(consumers))} lifecycle: {{auto_start: true}}"
+        return f"no consumer starts automatically; give {next(iter(consumers))} lifecycle: {{auto_start: true}}"
     files = {place.file for entry in project.registry if (place := entry.position()) is not None}
     if code := sorted(file for file in files if file.endswith(".py")):
         return f"there is no consumer; write '@queue.consumer()' above a function, and import its module in {code[0]}"
     return "there is no consumer; declare a queue.consumer" if project.configs else ""
 
 
-def _has_started(app: App, consumer: str) -> bool:
-    status = app.supervisor.states().get(consumer)
+def _has_started(runtime: Runtime, consumer: str) -> bool:
+    status = runtime.supervisor.states().get(consumer)
     return status is not None and status.state is not State.UNKNOWN
 
 
@@ -108,7 +109,7 @@ async def _first_of(*works: Coroutine[Any, Any, object]) -> int:
 
 
 @contextmanager
-def _signals(app: App, heard_at_once: StopSignals) -> Iterator[None]:
+def _signals(runtime: Runtime, heard_at_once: StopSignals) -> Iterator[None]:
     """TERM and INT: drain, then cancel. HUP: reload. QUIT: print the stack of every worker.
 
     The loop handles them; ``heard_at_once`` notes the stop signals even while a handler blocks the loop.
@@ -121,23 +122,23 @@ def _signals(app: App, heard_at_once: StopSignals) -> Iterator[None]:
         task.add_done_callback(background.discard)
 
     def end(number: int) -> None:
-        meaning = app.stop_signals.hear(number, app.clock.monotonic())
+        meaning = runtime.stop_signals.hear(number, runtime.clock.monotonic())
         if meaning is Meaning.CANCEL:
             _log.warning("stopping now: cancelling the running handlers and releasing their messages")
-            spawn(lambda: _hurry(app))
+            spawn(lambda: _hurry(runtime))
         elif meaning is Meaning.DRAIN:
             _log.info("stopping: waiting for running handlers; signal again to cancel them")
-            app.drain()
+            runtime.drain()
 
     handlers: dict[signal.Signals, Callable[[], object]] = {
         signal.SIGTERM: lambda: end(signal.SIGTERM),
         signal.SIGINT: lambda: end(signal.SIGINT),
-        signal.SIGHUP: lambda: spawn(lambda: (app.on_hangup or reload)(app)),
+        signal.SIGHUP: lambda: spawn(runtime.on_hangup or partial(reload, runtime)),
         signal.SIGQUIT: lambda: None,
     }
     with signals_on_loop(handlers):
         # Not on the loop: the stacks are most useful when a handler blocks it.
-        signal.signal(signal.SIGQUIT, lambda number, frame: dump(app, frame))
+        signal.signal(signal.SIGQUIT, lambda number, frame: dump(runtime, frame))
         for number in (signal.SIGTERM, signal.SIGINT):
             _hear_at_once(number, heard_at_once)
         yield
@@ -156,17 +157,17 @@ def _hear_at_once(number: signal.Signals, heard: StopSignals) -> None:
     signal.siginterrupt(number, False)  # as the loop has it
 
 
-async def _hurry(app: App) -> None:
+async def _hurry(runtime: Runtime) -> None:
     try:
-        await app.supervisor.stop(0.0)
+        await runtime.supervisor.stop(0.0)
     except TasukiError:
         pass  # the first stop, which this one shortens, reports it
 
 
-async def reload(app: App) -> None:
+async def reload(runtime: Runtime) -> None:
     """Reload the app and log the result; never raises TasukiError."""
     try:
-        changes = await app.reload()
+        changes = await runtime.reload()
     except TasukiError as error:
         _log.error("reload refused, the old version goes on: %s", "; ".join(str(error).splitlines()))
     except Exception:  # a client that is not installed, a file that cannot be read
@@ -174,19 +175,19 @@ async def reload(app: App) -> None:
     else:
         _log.info("reloaded: %d added, %d removed, %d changed", len(changes.added), len(changes.removed),
                   len(changes.changed))  # fmt: skip
-        if app.is_code:
+        if runtime.is_code:
             _log.warning("a running process keeps the Python code it has imported: restart it to take new code, "
                          "or run the app with 'tasuki run', which replaces it")  # fmt: skip
 
 
-def dump(app: App, here: FrameType | None) -> None:
+def dump(runtime: Runtime, here: FrameType | None) -> None:
     """Write the state of every service and worker to stderr; ``here``: this thread's frame."""
     out = sys.stderr
-    for id, status in app.supervisor.states().items():
+    for id, status in runtime.supervisor.states().items():
         print(f"{id}: {status.state.value}", file=out)
-    for id, workers in app.assembly.workers.items() if app.assembly else ():
+    for id, workers in runtime.assembly.workers.items() if runtime.assembly else ():
         print(f"{id}: {workers.running} of {workers.concurrency} shared workers are busy", file=out)
-    for consumer in app.assembly.consumers.values() if app.assembly else ():
+    for consumer in runtime.assembly.consumers.values() if runtime.assembly else ():
         now = consumer.now
         paused = f", paused {now.pause}" if now.pause is not None else ""
         print(f"{consumer.id}: {now.running} running, {now.held} held{paused}", file=out)

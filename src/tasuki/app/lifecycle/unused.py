@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tasuki.errors import TasukiError
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
+    from tasuki.app.runtime import Runtime
 
 _log = logging.getLogger("tasuki.app")
 
@@ -28,8 +28,8 @@ class UnusedConsumers:
     Only for an App that the program's own file makes: a module that is imported has other users.
     """
 
-    def __init__(self, app: App, file: str) -> None:
-        self._app = weakref.ref(app)
+    def __init__(self, runtime: Runtime, file: str) -> None:
+        self._runtime = weakref.ref(runtime)
         self._file = file
         self.is_certain = True
         """False once a consumer has run, here or in another process, or where no store reports them."""
@@ -40,23 +40,23 @@ class UnusedConsumers:
 
     async def look_for_workers(self) -> None:
         """Before the app closes: ask the stores whether another process consumes."""
-        app = self._app()
-        if not self.is_certain or app is None or app.assembly is None:
+        runtime = self._runtime()
+        if not self.is_certain or runtime is None or runtime.assembly is None:
             return
         from tasuki.app.state.workers import Census
 
-        census = Census(app.assembly)
-        queues = {consumer.queue.id for consumer in app.assembly.consumers.values()}
+        census = Census(runtime.assembly)
+        queues = {consumer.queue.id for consumer in runtime.assembly.consumers.values()}
         self.is_certain = False
         with suppress(TasukiError, TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 self.is_certain = any([await census.count(queue) == 0 for queue in queues])
 
     def _note(self) -> None:
-        app = self._app()
-        if not self.is_certain or app is None or app.owner is not None or hasattr(sys, "last_type"):
+        runtime = self._runtime()
+        if not self.is_certain or runtime is None or runtime.owner is not None or hasattr(sys, "last_type"):
             return  # ``last_type``: an error ended the program
-        if consumer := app.first_consumer():
+        if consumer := runtime.source.declared.first_consumer():
             _log.warning(
                 "%s ends, and consumer %s never ran in it: messages wait for a worker; start one: tasuki run %s, "
                 "or asyncio.run(app.run()) in the program, or consume within 'async with app.worker()'",

@@ -22,7 +22,7 @@ from tasuki.queues.queue import Queue
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
+    from tasuki.app.runtime import Runtime
 
 PERIOD = 5.0
 """Seconds between two readings."""
@@ -44,8 +44,8 @@ class Reading(NamedTuple):
 class DepthReader:
     """Reads in the background until it is stopped; for the loop of the app."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
         self._holder = uuid4().hex
         self._depths: dict[str, tuple[float, Reading]] = {}
         """By the id of the queue, with the monotonic time of the reading."""
@@ -59,12 +59,12 @@ class DepthReader:
 
     def known(self) -> dict[str, Reading]:
         """The readings of this process that are not old; for any thread."""
-        oldest = self._app.clock.monotonic() - 3 * PERIOD
+        oldest = self._runtime.clock.monotonic() - 3 * PERIOD
         return {id: reading for id, (at, reading) in self._depths.copy().items() if at >= oldest}
 
     def start(self) -> None:
         """Begin to read, unless it does."""
-        if not self.is_running and self._app.assembly is not None:
+        if not self.is_running and self._runtime.assembly is not None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="queue depths")
 
     async def stop(self) -> None:
@@ -83,7 +83,7 @@ class DepthReader:
         self._held.clear()
 
     async def _run(self) -> None:
-        while self._app.assembly is not None:
+        while self._runtime.assembly is not None:
             try:
                 await self.read()
             except Exception:  # a defect of a driver must not end the reading of the others
@@ -92,7 +92,7 @@ class DepthReader:
 
     async def read(self) -> None:
         """Read once all queues that it is this process's turn to read."""
-        if (assembly := self._app.assembly) is None:
+        if (assembly := self._runtime.assembly) is None:
             return
         census = Census(assembly)
         by_state: dict[SharedState | None, list[Queue]] = {}
@@ -131,7 +131,7 @@ class DepthReader:
                 except DriverError:  # the old one is left out soon
                     continue
                 reading = Reading(depth, await census.count(queue.id))
-                self._depths[queue.id] = self._app.clock.monotonic(), reading
+                self._depths[queue.id] = self._runtime.clock.monotonic(), reading
 
         async with asyncio.TaskGroup() as group:
             for _ in range(_AT_ONCE):

@@ -9,12 +9,12 @@ from tasuki.errors import UnsupportedError
 from tasuki.kinds.entries.telemetry.metrics import MetricsConfig
 
 if TYPE_CHECKING:
-    from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
+    from tasuki.app.runtime import Runtime
     from tasuki.observe.exposition.telemetry import Telemetry
 
 
-def make_telemetry(app: App, assembly: Assembly) -> Telemetry | None:
+def make_telemetry(runtime: Runtime, assembly: Assembly) -> Telemetry | None:
     """The instruments that the project asks for; None: it asks for none.
 
     Raises:
@@ -29,7 +29,7 @@ def make_telemetry(app: App, assembly: Assembly) -> Telemetry | None:
                     f"{id!r} asks for OpenTelemetry: {error}; pip install 'tasuki[metrics]'"
                 ) from error
             target = assembly.project.registry.entries[id].target
-            return Telemetry(app.metrics, target, __version__)
+            return Telemetry(runtime.metrics.snapshot, target, __version__)
     return None
 
 

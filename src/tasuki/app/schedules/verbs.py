@@ -1,22 +1,41 @@
-"""Scheduling: the half of an App that shows its schedules, and publishes the message of one now."""
+"""``app.schedules``: declare schedules, list them, and publish the message of one now."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import builtins
+from typing import TYPE_CHECKING, Any
+
+from tasuki.app.handle import QueueHandle, id_of
 
 if TYPE_CHECKING:
-    from tasuki.app.assembly import Assembly
-    from tasuki.app.lifecycle.additions import Additions
+    from typing import Unpack
+
+    from tasuki.app.app import App
     from tasuki.app.schedules.status import ScheduleStatus
+    from tasuki.app.typed.entries import ScheduleFields
 
 
-class Scheduling:
+class AppSchedules:
     """Acts for all processes of the app, whether or not they run now."""
 
-    additions: Additions
-    assembly: Assembly | None
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._runtime = app._runtime
 
-    async def schedules(self) -> list[ScheduleStatus]:
+    def add(self, name: str, queue: str | QueueHandle[Any], **fields: Unpack[ScheduleFields]) -> str:
+        """Declare a ``queue.schedule``: a message for a queue at each tick. Returns its id.
+
+        Args:
+            name: of the entry.
+            queue: by name, id or handle.
+            fields: the fields of ``queue.schedule``: cron or every, timezone, body, headers, task, catch_up, overlap,
+                jitter, enabled.
+        """
+        if self._app.timezone is not None and "cron" in fields:
+            fields.setdefault("timezone", self._app.timezone)
+        return self._app.entry(name, "queue.schedule", {**fields, "queue": id_of(queue)})
+
+    async def list(self) -> builtins.list[ScheduleStatus]:
         """All schedules of the app, in the order of declaration.
 
         Raises:
@@ -24,8 +43,8 @@ class Scheduling:
         """
         from tasuki.app.schedules.statuses import statuses_of
 
-        await self.additions.applied()
-        return await statuses_of(self._live())
+        await self._runtime.additions.applied()
+        return await statuses_of(self._runtime.live())
 
     async def run_now(self, schedule: str) -> str:
         """Publish the message of a schedule now, also of one that is paused or off; returns the id of the message.
@@ -40,9 +59,6 @@ class Scheduling:
         """
         from tasuki.app.schedules.statuses import find_schedule, publish_now
 
-        await self.additions.applied()
-        live = self._live()
+        await self._runtime.additions.applied()
+        live = self._runtime.live()
         return await publish_now(live, find_schedule(live.project, schedule), live.rights.application)
-
-    def _live(self) -> Assembly:
-        raise NotImplementedError

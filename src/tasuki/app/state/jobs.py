@@ -20,13 +20,14 @@ from tasuki.queues.queue import Queue
 from tasuki.queues.result import Confirmed
 from tasuki.state.job_records import JobRecord, decode, result_key
 from tasuki.state.job_status import status_of
+from tasuki.system.run_sync import Run, blocking
 from tasuki.units import Duration, format_duration, parse_duration
 
 if TYPE_CHECKING:
     from types import UnionType
 
+    from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
-    from tasuki.app.messaging import Messaging
     from tasuki.app.typed.options import Named
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ def _told(confirmed: Confirmed) -> tuple[object, ...]:
 class _OfQueue(Guessed, Confirmed, Generic[T], frozen=True, eq=False, gc=True):
     """A published message by its id; equal to another result of a publish that says the same."""
 
-    guesses: ClassVar[Mapping[str, str]] = OF_JOB
+    _guesses: ClassVar[Mapping[str, str]] = OF_JOB
 
     queue: str = ""
     """Id of its queue."""
@@ -63,9 +64,9 @@ class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
     """A published message by its id, and what becomes of it; ``T``: what its handler returns."""
 
     async def cancel(self) -> CancelOutcome:
-        """Cancel the message; see :meth:`tasuki.App.cancel`."""
-        app: Messaging = self._app
-        return await app.cancel(self.id, queue=self.queue)
+        """Cancel the message; see :meth:`tasuki.app.jobs.AppJobs.cancel`."""
+        app: App = self._app
+        return await app.jobs.cancel(self.id, queue=self.queue)
 
     async def status(self) -> JobStatus:
         """What has become of the message; see :data:`tasuki.contracts.state.jobs.JobStatus`.
@@ -137,8 +138,8 @@ class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
         return await _last_record(store, result_key(queue.spec.name, self.id))
 
     def _live(self) -> tuple[Assembly, Queue]:
-        app: Messaging = self._app
-        live = app.live_assembly()
+        app: App = self._app
+        live = app._runtime.live()
         guard = live.rights.application
         if guard is not None:
             guard.require("queue.result.queue", self.queue, f"not allowed to see jobs of queue: {self.queue}")
@@ -148,20 +149,18 @@ class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
 class SyncJob(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
     """A :class:`Job` for code without an event loop: the same verbs, which block until they are done."""
 
-    def cancel(self) -> CancelOutcome:
-        """See :meth:`Job.cancel`."""
-        outcome: CancelOutcome = self._app.sync.run(self._job().cancel())
-        return outcome
+    @property
+    def _awaited(self) -> Job[T]:
+        return Job(*_fields(self))
 
-    def status(self) -> JobStatus:
-        """See :meth:`Job.status`."""
-        status: JobStatus = self._app.sync.run(self._job().status())
-        return status
+    @property
+    def _run(self) -> Run:
+        run: Run = self._app.sync.run
+        return run
 
-    def progress(self) -> Progress | None:
-        """See :meth:`Job.progress`."""
-        progress: Progress | None = self._app.sync.run(self._job().progress())
-        return progress
+    cancel = blocking(Job[Any].cancel)
+    status = blocking(Job[Any].status)
+    progress = blocking(Job[Any].progress)
 
     @overload
     def result(self, timeout: Duration = 30.0) -> T: ...
@@ -169,10 +168,7 @@ class SyncJob(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
     def result(self, timeout: Duration = 30.0, *, returns: type[Named] | UnionType) -> Named: ...
     def result(self, timeout: Duration = 30.0, *, returns: Any = None) -> Any:
         """See :meth:`Job.result`."""
-        return self._app.sync.run(self._job().result(timeout, returns=returns))
-
-    def _job(self) -> Job[T]:
-        return Job(*_fields(self))
+        return self._run(self._awaited.result(timeout, returns=returns))
 
 
 J = TypeVar("J", bound=_OfQueue[Any])

@@ -7,13 +7,13 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.app.sync.verbs import SyncVerbs
+from tasuki.contracts.state.store_handle import SyncStoreHandle
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.observe.tracebacks import cause_for_user, for_user
 from tasuki.queues.result import PublishResult
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
-    from tasuki.app.owner import Owner
+    from tasuki.app.runtime import Owner
     from tasuki.app.state.jobs import SyncJob
+    from tasuki.app.sync.faces import SyncDead, SyncJobs, SyncQueue, SyncSchedules, SyncWorkers
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
+    from tasuki.contracts.state.following import Follower, Later, StartedGroup
     from tasuki.queues.queue import Envelope
 
 T = TypeVar("T")
@@ -46,7 +48,7 @@ def _abandon_parent() -> None:
 os.register_at_fork(after_in_child=_abandon_parent)
 
 
-class SyncApp(SyncVerbs):
+class SyncApp:
     """Runs each call on the loop of the open app, else on a loop in a thread, where it opens the app."""
 
     remedy = ""
@@ -98,6 +100,63 @@ class SyncApp(SyncVerbs):
         publishing = QueueHandle[T](self._app, id_of(queue)).publish_many(items, **options)
         return self._publish(publishing, options.get("connection"))
 
+    def queue(self, queue: str | QueueHandle[Any]) -> SyncQueue:
+        """A queue by id, name or handle; it is not declared."""
+        from tasuki.app.sync.faces import SyncQueue
+
+        return SyncQueue(QueueHandle[Any](self._app, id_of(queue)), self.run)
+
+    @property
+    def jobs(self) -> SyncJobs:
+        """See :attr:`tasuki.App.jobs`."""
+        from tasuki.app.sync.faces import SyncJobs
+
+        return SyncJobs(self._app.jobs, self.run)
+
+    @property
+    def dead(self) -> SyncDead:
+        """See :attr:`tasuki.App.dead`; ``progress`` is called in the thread of the app's loop."""
+        from tasuki.app.sync.faces import SyncDead
+
+        return SyncDead(self._app.dead, self.run)
+
+    @property
+    def schedules(self) -> SyncSchedules:
+        """See :attr:`tasuki.App.schedules`."""
+        from tasuki.app.sync.faces import SyncSchedules
+
+        return SyncSchedules(self._app.schedules, self.run)
+
+    @property
+    def workers(self) -> SyncWorkers:
+        """See :attr:`tasuki.App.workers`."""
+        from tasuki.app.sync.faces import SyncWorkers
+
+        return SyncWorkers(self._app.workers, self.run)
+
+    def group(
+        self,
+        members: Iterable[Later],
+        *,
+        then: Follower | None = None,
+        on_error: Follower | None = None,
+        id: str | None = None,
+    ) -> StartedGroup:
+        """See :meth:`tasuki.App.group`."""
+        return self.run(self._app.group(members, then=then, on_error=on_error, id=id))
+
+    def signal(self, event: str, key: str | int, value: Any = True, *, actor: str | None = None) -> bool:
+        """See :meth:`tasuki.App.signal`."""
+        return self.run(self._app.signal(event, key, value, actor=actor))
+
+    def call(self, function: str, *args: object) -> Any:
+        """See :meth:`tasuki.App.call`."""
+        return self.run(self._app.call(function, *args))
+
+    def store(self, id: str) -> SyncStoreHandle:
+        """See :meth:`tasuki.App.store`."""
+        return SyncStoreHandle(self._app.store(id), self.run)
+
     def _publish(self, work: Coroutine[Any, Any, T], connection: object) -> T:
         if connection is None:
             return self.run(work)
@@ -135,14 +194,14 @@ class SyncApp(SyncVerbs):
         with suppress(RuntimeError):  # there is none
             asyncio.get_running_loop()
             raise LifecycleError(f"app.sync would block the event loop: {self.remedy or _AWAITED}")
-        if self._app.owner is not None:
-            return self._app.owner
+        if self._app._runtime.owner is not None:
+            return self._app._runtime.owner
         with self._lock:
             if self._thread is not None and self._thread.failure is not None:
                 _end(self._thread)
                 self._forget()
             if self._thread is None:
-                loop = self._app.loop
+                loop = self._app._runtime.loop
                 if loop is not None and not loop.is_closed():
                     _refuse_idle(loop)
                     return loop  # open elsewhere: a worker whose sync handler publishes
@@ -160,7 +219,7 @@ class SyncApp(SyncVerbs):
     def _forget(self) -> None:
         if self._thread is not None:
             atexit.unregister(self.close)
-        _inherited.append((self._thread, self._app.forget()))
+        _inherited.append((self._thread, self._app._runtime.forget()))
         self._thread = None
 
 

@@ -14,7 +14,7 @@ from tasuki.message import Message
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from tasuki.app.declaring import Declaring
+    from tasuki.app.app import App
     from tasuki.app.tasks.options import TaskRules
 
 P = ParamSpec("P")
@@ -33,7 +33,7 @@ class TaskDecorator:
     the app provides: ``inject`` tells it the types of these parameters.
     """
 
-    def __init__(self, app: Declaring, queue: str, rules: TaskRules, inject: tuple[object, ...] = ()) -> None:
+    def __init__(self, app: App, queue: str, rules: TaskRules, inject: tuple[object, ...] = ()) -> None:
         self._app = app
         self._inject = inject
         self._queue = queue
@@ -87,7 +87,7 @@ class TaskDecorator:
             return TaskDecorator(self._app, self._queue, {**self._rules, **rules}, types or self._inject)
         if not callable(function):
             raise TypeError(f"task() takes options by name only, as in task(name={function!r})")
-        name = self._app.declare_task(self._queue, function, self._rules, self._inject)
+        name = self._app._runtime.source.tasks.add(self._queue, function, self._rules, self._inject)
         return Task(self._app, self._queue, name, function)
 
 

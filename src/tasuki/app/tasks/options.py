@@ -36,7 +36,7 @@ _ELSEWHERE = {
     "job_timeout": "write handler_timeout",
     "acks_late": "remove it: a message is acked after its handler",
     "bind": "annotate a parameter as Context",
-    **dict.fromkeys(("concurrency", "prefetch", "middleware"), "give it to queue.workers(…)"),
+    **dict.fromkeys(("concurrency", "prefetch", "middleware"), "give it to queue.task_consumer(…)"),
 }
 """Options of other libraries, and of consumers → the remedy."""
 

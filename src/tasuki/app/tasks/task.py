@@ -20,7 +20,7 @@ from tasuki.observe.tracebacks import for_user
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from tasuki.app.declaring import Declaring
+    from tasuki.app.app import App
     from tasuki.app.flow.planned import Planned
     from tasuki.app.state.jobs import Job, SyncJob
     from tasuki.app.tasks.options import TaskOptions
@@ -43,7 +43,7 @@ class Sender(Guessed, Generic[P, T]):
         BodyTypeError: an argument is missing, unknown or of another type; the text names it, and the call.
     """
 
-    guesses = OF_TASK
+    _guesses = OF_TASK
 
     def __init__(self, task: _Declared, options: TaskOptions) -> None:
         self._task = task
@@ -157,7 +157,7 @@ class Sender(Guessed, Generic[P, T]):
 class _Declared:
     """What a task is, for all senders of it."""
 
-    def __init__(self, app: Declaring, queue: str, name: str, function: Callable[..., object]) -> None:
+    def __init__(self, app: App, queue: str, name: str, function: Callable[..., object]) -> None:
         self.app = app
         self.queue = queue
         self.name = name
@@ -168,7 +168,7 @@ class _Declared:
         """Read when it is first needed: annotations may name what the module defines later."""
         from tasuki.handlers.arguments import Arguments
 
-        return Arguments(self.function, self.app.provided_types())
+        return Arguments(self.function, self.app._runtime.source.declared.provided())
 
     @functools.cached_property
     def returns(self) -> Any:
@@ -180,7 +180,7 @@ class _Declared:
 class Task(Sender[P, T], Generic[P, Q, R, T]):
     """A function declared on a queue. Calling it calls the function here and now, as before it was decorated."""
 
-    def __init__(self, app: Declaring, queue: str, name: str, function: Callable[Q, R]) -> None:
+    def __init__(self, app: App, queue: str, name: str, function: Callable[Q, R]) -> None:
         super().__init__(_Declared(app, queue, name, function), {})
         functools.update_wrapper(self, function)
         self.function = function

@@ -35,16 +35,16 @@ async def events_of(app: App, id: str, newest: int) -> Found:
     """
     from tasuki.state.recorder_requests import PATIENCE, Worker, ask
 
-    async with app.reading():
-        assert app.assembly is not None
-        workers = [worker for worker in await app.workers() if is_named(worker, id)]
+    async with app._runtime.reading():
+        assert app._runtime.assembly is not None
+        workers = [worker for worker in await app.workers.list() if is_named(worker, id)]
         names = {(worker.host, worker.pid) for worker in workers}
         if len(names) != 1:
             problem = "no worker" if not names else f"{len(names)} workers"
             raise CommandError(f"{problem} with the id {id!r}; 'tasuki workers' lists host and pid: give HOST:PID")
         consumers = {consumer.id for worker in workers for consumer in worker.consumers}
         found: Found = {}
-        for state in app.assembly.states_of_queues():
+        for state in app._runtime.assembly.states_of_queues():
             left = consumers - found.keys()
             mine = {id for id in left if _is_in(app, id, state)}
             if mine:
@@ -59,7 +59,7 @@ async def events_of(app: App, id: str, newest: int) -> Found:
 
 def _is_in(app: App, consumer: str, state: object) -> bool:
     """Whether a consumer of this project has its state there; unknown ones may have it anywhere."""
-    known = None if app.assembly is None else app.assembly.consumers.get(consumer)
+    known = None if app._runtime.assembly is None else app._runtime.assembly.consumers.get(consumer)
     return known is None or known.state is state
 
 

@@ -56,13 +56,13 @@ def _version(package: str) -> str:
 
 
 def extras() -> dict[str, str]:
-    """Extra → the package behind it; empty where Tasuki runs from a folder that was never installed."""
+    """Extra → the package of others behind it; empty where Tasuki runs from a folder that was never installed."""
     try:
         required = metadata.requires("tasuki") or []
     except metadata.PackageNotFoundError:
         return {}
-    found = {match[2]: match[1] for text in required if (match := _EXTRA.match(text))}
-    return {extra: package for extra, package in found.items() if extra != "all"}
+    found = ((match[2], match[1]) for text in required if (match := _EXTRA.match(text)))
+    return {extra: package for extra, package in found if not package.startswith("tasuki")}
 
 
 def warnings(project: Project) -> Iterator[Finding]:
@@ -83,7 +83,7 @@ async def drivers(app: App, project: Project) -> list[Finding]:
     files = {id: database_file.file(id, Path(path)) for id, path in paths.items() if path}
     found = list(files.values())
     try:
-        assembly = Assembly(project, clock=app.clock, keeper=app.keeper)
+        assembly = Assembly(project, clock=app._runtime.clock, keeper=app._runtime.keeper)
     except TasukiError as error:
         return [*found, failure("drivers", error)]
     assembly.take_charge()

@@ -81,7 +81,7 @@ async def measure(app: App, messages: int) -> list[dict[str, Any]]:
     rows = [await _timed("bare loop", lambda: _bare_loop(messages))]
     try:
         await app.open()
-        queue = app.live_queue(QUEUE)
+        queue = app._runtime.queue(QUEUE)
         await queue.purge()
         rows.append(await _timed("publish one by one", lambda: _publish_singly(queue, messages)))
         await queue.purge()

@@ -25,9 +25,9 @@ def on_queue(target: Target, name: str, work: Callable[[Queue], Awaitable[T]]) -
     id = find_queue(app.check(), name)
 
     async def run() -> T:
-        async with app.reading():
+        async with app._runtime.reading():
             with looking_at(id):
-                return await work(app.live_queue(id))
+                return await work(app._runtime.queue(id))
 
     return loop.run(run())
 
@@ -38,10 +38,10 @@ def act_on_queue(target: Target, name: str, act: str, work: Callable[[Queue, Out
     id = find_queue(app.check(), name)
 
     async def run() -> T:
-        async with app.reading():
+        async with app._runtime.reading():
             with looking_at(id):
                 async with acting(app, act, id, id) as outcome:
-                    return await work(app.live_queue(id), outcome)
+                    return await work(app._runtime.queue(id), outcome)
 
     return loop.run(run())
 

@@ -84,7 +84,7 @@ class Admin:
         if not self.address:
             yield Beside(_nothing, None)
             return
-        door = self.listen(app.root)
+        door = self.listen(app._runtime.root)
         from functools import partial
 
         from tasuki.desk.desk import beside
@@ -103,7 +103,7 @@ class Admin:
         Raises:
             CommandError: they cannot be. TasukiError: the extra is missing.
         """
-        from tasuki.desk.extra import require_extra
+        from tasuki.system.extras import require_extra
 
         require_extra()
         from tasuki.desk.server.server import listen

@@ -78,7 +78,7 @@ class Recycling:
         """Drain the app when a limit is reached."""
         from tasuki.app.lifecycle.recycling import recycle
 
-        await recycle(self._app, self.limits)
+        await recycle(self._app._runtime, self.limits)
         self._is_due = True
 
     def exit_code(self, code: int) -> int:

@@ -86,9 +86,9 @@ async def follow_emptying(app: App, pause: float = 0.2) -> None:
     with bar(1, "handling") as show:
         while True:
             await asyncio.sleep(pause)
-            if app.assembly is None:
+            if app._runtime.assembly is None:
                 continue
-            consumers = list(app.assembly.consumers.values())
+            consumers = list(app._runtime.assembly.consumers.values())
             counts = [consumer.metrics for consumer in consumers]
             handled = sum(each.acked + each.cancelled + each.dead_lettered for each in counts)
             try:

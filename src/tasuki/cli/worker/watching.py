@@ -82,7 +82,7 @@ class Watcher:
     async def _follow(self, app: App, stale: set[str], *, replaces: bool) -> None:
         """Reload here, or drain this process for a new one, if that could start."""
         if not replaces:
-            await reload(app)
+            await reload(app._runtime)
             return
         names = sorted(stale)
         if problem := await asyncio.to_thread(self._check, names):

@@ -95,7 +95,7 @@ class Fetcher:
         self._stopped = False
 
     def answered(self) -> None:
-        """The broker has answered: if it was away, it is back."""
+        """The broker has answered: if it was unavailable, it is back."""
         if self.failures:
             self.failures, self.failure = 0, None
             self._consumer.metrics.reconnects += 1

@@ -150,10 +150,6 @@ class HostReach:
     def store(self, id: str) -> Use:
         return user_of(checked_store(self.resource(id), id))
 
-    def sync_store(self, id: str) -> Use:
-        use, wait_for = self.store(id), self._site.host.wait_for
-        return lambda verb, *args, **options: wait_for(use(verb, *args, **options))
-
     def env(self, name: str) -> str | None:
         self._require_env("env.get", name, "access")
         return self._site.host.settings.get(name, self._namespace)

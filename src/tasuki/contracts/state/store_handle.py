@@ -20,7 +20,7 @@ Where the actor may not use the store or the key, they raise PolicyDeniedError.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
 from typing import Any, Protocol, TypedDict
@@ -28,6 +28,7 @@ from typing import Any, Protocol, TypedDict
 from tasuki.contracts.state.holding import holding
 from tasuki.contracts.state.store import Grant
 from tasuki.errors import HandlerError
+from tasuki.system.run_sync import Blocking, blocking
 from tasuki.units import Duration, parse_duration
 
 REQUIRED = ("get", "set", "has", "delete", "entry", "list", "put", "info")
@@ -197,77 +198,26 @@ class StoreHandle:
         return holding(self, key, places=places, lease=parse_duration(lease), wait=parse_duration(wait))
 
 
-class SyncStoreHandle:
+class SyncStoreHandle(Blocking[StoreHandle]):
     """A store for plain functions: the verbs of :class:`StoreHandle`, which block their thread until they are done."""
 
-    def __init__(self, id: str, use: Use) -> None:
-        self.id = id
-        self._use = use
+    @property
+    def id(self) -> str:
+        """Id of its entry."""
+        return self._awaited.id
 
-    def get(self, key: str, default: Any = _NO_DEFAULT) -> Any:
-        """See :meth:`StoreHandle.get`."""
-        try:
-            return self._use("get", key)
-        except HandlerError as error:
-            return _default(error, default)
-
-    def entry(self, key: str) -> StoreEntry:
-        """See :meth:`StoreHandle.entry`."""
-        found: StoreEntry = self._use("entry", key)
-        return found
-
-    def has(self, key: str) -> bool:
-        """See :meth:`StoreHandle.has`."""
-        return bool(self._use("has", key))
-
-    def set(self, key: str, value: Any, *, ttl: Duration | None = None) -> None:
-        """See :meth:`StoreHandle.set`."""
-        self._use("set", key, value, ttl=_seconds(ttl))
-
-    def put(
-        self,
-        key: str,
-        value: Any,
-        *,
-        ttl: Duration | None = None,
-        only_if_absent: bool = False,
-        if_version: str | int | None = None,
-    ) -> StoreEntry:
-        """See :meth:`StoreHandle.put`."""
-        options = {"ttl": _seconds(ttl), "only_if_absent": only_if_absent, "if_version": if_version}
-        written: StoreEntry = self._use("put", key, value, **options)
-        return written
-
-    def delete(self, key: str) -> bool:
-        """See :meth:`StoreHandle.delete`."""
-        return bool(self._use("delete", key))
-
-    def list(self, prefix: str = "", *, after: str = "", limit: int = 100) -> StorePage:
-        """See :meth:`StoreHandle.list`."""
-        page: StorePage = self._use("list", prefix, after=after, limit=limit)
-        return page
-
-    def info(self) -> StoreInfo:
-        """See :meth:`StoreHandle.info`."""
-        found: StoreInfo = self._use("info")
-        return found
-
-    def take(self, key: str, tokens: int = 1, *, rate: float, burst: int) -> Grant:
-        """See :meth:`StoreHandle.take`."""
-        return Grant(*self._use("take", key, tokens, rate=rate, burst=burst))
-
-    def give(self, key: str, tokens: int, *, rate: float, burst: int) -> None:
-        """See :meth:`StoreHandle.give`."""
-        self._use("give", key, tokens, rate=rate, burst=burst)
-
-    def hold(self, key: str, holder: str, *, places: int = 1, lease: Duration) -> float | None:
-        """See :meth:`StoreHandle.hold`."""
-        until: float | None = self._use("hold", key, holder, places=places, lease=parse_duration(lease))
-        return until
-
-    def release(self, key: str, holder: str) -> None:
-        """See :meth:`StoreHandle.release`."""
-        self._use("release", key, holder)
+    get = blocking(StoreHandle.get)
+    entry = blocking(StoreHandle.entry)
+    has = blocking(StoreHandle.has)
+    set = blocking(StoreHandle.set)
+    put = blocking(StoreHandle.put)
+    delete = blocking(StoreHandle.delete)
+    list = blocking(StoreHandle.list)
+    info = blocking(StoreHandle.info)
+    take = blocking(StoreHandle.take)
+    give = blocking(StoreHandle.give)
+    hold = blocking(StoreHandle.hold)
+    release = blocking(StoreHandle.release)
 
 
 class StoreReach(Protocol):
@@ -276,8 +226,8 @@ class StoreReach(Protocol):
     def store(self, id: str) -> Use:
         """Calls verbs whose results are awaited, on the event loop."""
 
-    def sync_store(self, id: str) -> Use:
-        """Calls verbs from a thread without an event loop."""
+    def wait_for(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """The result of one of these, in a thread without an event loop."""
 
 
 class SyncStores:
@@ -290,7 +240,7 @@ class SyncStores:
         """As :meth:`Storing.store`, for plain functions. Raises HandlerError (Invalid) on an event loop."""
         if has_loop():
             raise misplaced(f"context.sync would block the event loop: write 'await context.store({id!r}).get(…)'")
-        return SyncStoreHandle(id, self._reach.sync_store(id))
+        return SyncStoreHandle(StoreHandle(id, self._reach.store(id)), self._reach.wait_for)
 
 
 class Storing:

@@ -43,8 +43,8 @@ def make_app(config: Config) -> App:
     app = App(config.url, root=_root()) if config.app is None else _load(config.app)
     app.sync = DjangoSync(app, config.database)
     app.timezone = settings.TIME_ZONE
-    app.around = closing_connections
-    app.prepare_child = "tasuki.contrib.django.project:prepare"
+    app._runtime.around = closing_connections
+    app._runtime.prepare_child = "tasuki.contrib.django.project:prepare"
     return app
 
 

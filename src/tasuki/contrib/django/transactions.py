@@ -159,10 +159,10 @@ class DjangoSync(SyncApp):
         return str(connections[self._alias].settings_dict["NAME"])
 
     def _way(self, queue: str | QueueHandle[Any], connection: object) -> Way:
-        if self._app.owner is None and self._name_now() != self._name:
+        if self._app._runtime.owner is None and self._name_now() != self._name:
             self._leaves_test()
         database = connections[self._alias]
-        if self._app.owner is not None and is_of_test_case(database):  # no transaction of the code under test
+        if self._app._runtime.owner is not None and is_of_test_case(database):  # no transaction of the code under test
             return "now"
         is_manual = database.connection is not None and not database.autocommit  # set_autocommit(False)
         in_transaction = bool(database.in_atomic_block or is_manual)
@@ -185,7 +185,7 @@ class DjangoSync(SyncApp):
     def _live(self, queue: str | QueueHandle[Any]) -> Queue:
         """The open queue. Raises LifecycleError, QueueNotFoundError."""
         self._open_loop()
-        return self._app.live_queue(queue)
+        return self._app._runtime.queue(queue)
 
 
 def _named(item: Any) -> Envelope[Any]:

@@ -27,7 +27,7 @@ _log = logging.getLogger("tasuki.batches")
 OTHERS = -1.0
 _LONGEST_PAUSE = 30.0
 _TRIES = 20
-"""Failures in a row after which a batch has failed: about eight minutes of a broker that is away."""
+"""Failures in a row after which a batch has failed: about eight minutes of an unavailable broker."""
 
 
 async def run(host: Host, batches: BatchStore, id: str, holder: str, clock: Clock, lease: float = LEASE) -> float:
@@ -37,7 +37,7 @@ async def run(host: Host, batches: BatchStore, id: str, holder: str, clock: Cloc
     ``OTHERS`` where only another project can.
 
     Raises:
-        DriverError: its store is away.
+        DriverError: its store is unavailable.
     """
     found = await batches.get(id)
     if found is None:
@@ -65,7 +65,7 @@ def is_here(host: Host, batch: Batch) -> bool:
 
 
 async def _drive(host: Host, leased: LeasedBatch) -> None:
-    """Until its end; a broker that is away is tried again."""
+    """Until its end; an unavailable broker is tried again."""
     failures = 0
     while True:
         before = leased.batch.moved + leased.batch.undone

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tasuki.batches")
 CONTROLS = "batch/"
 _PAUSE = 5.0
-"""Seconds before another try where a store is away, or a defect ended one."""
+"""Seconds before another try where a store is unavailable, or a defect ended one."""
 _GRACE = 5.0
 """Seconds that the letters which are being moved have at a stop."""
 
@@ -58,7 +58,7 @@ class BatchService:
         self._deaf[state] = state.controls.listen(CONTROLS, heard)
 
     def follow(self, is_there: Callable[[SharedState], Awaitable[bool]]) -> None:
-        """Follow the states of all queues, in a process without consumers; one that is away as soon as it is there."""
+        """Follow the states of all queues, in a process without consumers; an unavailable one when it is back."""
         loop = asyncio.get_running_loop()
         self._following = [loop.create_task(_follow(state, is_there)) for state in self._deaf]
 

@@ -56,7 +56,7 @@ def edit_key(dead: str, id: str) -> str:
 async def remember(live: Host, dead: str, letter: Message, to: str, id: str, at: float, *, keeps: bool) -> bool:
     """Note an edit before its new message is sent, and keep the letter if ``keeps``; whether it can be undone.
 
-    False also where there is no store, or it has no room or is away.
+    False also where there is no store, or it has no room or is unavailable.
     """
     state = live.state_of(dead)
     if state is None:

@@ -211,7 +211,7 @@ async def _acknowledge(acts: Acts, order: Order, session: Session) -> Done:
 async def _reschedule(acts: Acts, order: Order, session: Session) -> Done:
     text = order.options.get("in", "").strip()
     seconds = parse_duration(text) if text else 0.0
-    clock = acts.site.reader.clock
+    clock = acts.site.reader._runtime.clock
     count = await acts.site.at(order.id, lambda live: reschedule(live, order.id, order.messages, seconds, clock))
     return Done("done.reschedule" if seconds else "done.run_now", {"id": order.id, "n": count, "in": text})
 
@@ -232,7 +232,7 @@ async def _scale(acts: Acts, order: Order, session: Session) -> Done:
 async def _redrive(acts: Acts, order: Order, session: Session) -> Done:
     if order.bulk is not None:
         return await _begin(acts, order, session)
-    clock = acts.site.reader.clock
+    clock = acts.site.reader._runtime.clock
     to = await acts.site.at(order.id, lambda live: retry(live, order.id, order.message, clock))
     return Done("done.redrive", {"message": order.message, "id": to})
 

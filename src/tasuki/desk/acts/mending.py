@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.dry_run.report import DryRun
 from tasuki.app.dry_run.run import dry_run, entries, trial_of
+from tasuki.app.dry_run.target import loading_of
 from tasuki.dead.editing.building import Made, Wanted
 from tasuki.dead.editing.edit import Draft, Edited, Editor
 from tasuki.dead.editing.undo import Record, edit_of
@@ -28,7 +29,7 @@ _busy = asyncio.Semaphore(1)
 
 
 def _editor(site: Site, live: Assembly, dead: str, session: Session) -> Editor:
-    return Editor(live, dead, clock=site.reader.clock, actor=session.actor, is_permitted=True)
+    return Editor(live, dead, clock=site.reader._runtime.clock, actor=session.actor, is_permitted=True)
 
 
 def other_queues(draft: Draft, wanted: Wanted, known: Collection[str]) -> list[str]:
@@ -89,7 +90,7 @@ async def try_out(site: Site, message: Message, queue: str, session: Session) ->
             cannot be loaded by another process.
     """
     app = site.app_for(queue)
-    trial = trial_of(site.live, app.loading(), message, queue, app.clock.time())
+    trial = trial_of(site.live, loading_of(app._runtime), message, queue, app._runtime.clock.time())
 
     async def answer(wanted: dict[str, Any]) -> Mapping[str, Any]:
         return await site.on(app, lambda live: entries(live, wanted))

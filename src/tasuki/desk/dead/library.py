@@ -147,7 +147,7 @@ class Library:
         if shelf.task.done():
             return shelf.task.result()
         if shelf.window is None:
-            raise AwayError("the letters are still being read; the page is loaded again by itself")
+            raise AwayError("the letters are still being read; the page reloads automatically")
         return shelf.window
 
     def age_of(self, window: Window) -> float | None:

@@ -88,7 +88,7 @@ async def read_window(
 
     Raises: AwayError, DriverError, UnsupportedError: the broker cannot show messages; ValueError: see ``Choice``.
     """
-    choice, clock = Choice(where, masks=True), site.reader.clock
+    choice, clock = Choice(where, masks=True), site.reader._runtime.clock
     source = site.live.queues[queue]
     depth = await site.at(queue, partial(_depth, queue))
     total = await _total(site, queue, depth, 0 if before is None else before.total)
@@ -134,7 +134,7 @@ async def count_window(site: Site, queue: str) -> Window:
     async def peek(cause: str, most: int) -> Sequence[Message]:
         return await site.at(queue, partial(cause_page, queue, cause, True, 0, most))
 
-    counted = _counted(queue, causes, site.reader.clock.monotonic())
+    counted = _counted(queue, causes, site.reader._runtime.clock.monotonic())
     return replace(counted, texts=await texts_in(causes, peek))
 
 
@@ -157,7 +157,7 @@ async def read_cause(
 
     ``told`` gets what has been read so far. Raises: as ``read_window``.
     """
-    source, clock = site.live.queues[queue], site.reader.clock
+    source, clock = site.live.queues[queue], site.reader._runtime.clock
     causes = replace(await site.at(queue, partial(count_page, queue, 0, (cause,))), rest=None)
     if causes.unmarked:
         return _counted(queue, causes, clock.monotonic())
@@ -186,7 +186,7 @@ async def borrow_window(site: Site, queue: str, where: str) -> Window:
 
     Raises: AwayError, DriverError, HeldBackError: another reader borrows from it now.
     """
-    clock = site.reader.clock
+    clock = site.reader._runtime.clock
     source = site.live.queues[queue]
 
     async def work(live: Assembly) -> tuple[Sequence[Message], bool]:

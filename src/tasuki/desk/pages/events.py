@@ -53,7 +53,7 @@ async def _ticks(view: View) -> AsyncIterator[str]:
     number = 0
     while True:
         number += 1
-        with suppress(TasukiError):  # the page says which broker is away
+        with suppress(TasukiError):  # the page says which broker is unavailable
             await view.tools.sampler.latest()  # so that pages that come for it need not wait
         yield f"data: {number}\n\n"
         await asyncio.sleep(PERIOD)

@@ -69,7 +69,7 @@ async def queue(view: View) -> Response:
         page=page,
         problem=problem,
         rows=[
-            row_of(live, message, at, failed.get(message.id))
+            row_of(live, message, at, failed.get(message.id), now=snapshot.now)
             for at, message in zip(page.places, page.messages, strict=True)
         ],
         searched=SEARCHED,
@@ -145,7 +145,7 @@ async def message(view: View) -> Response:
         running=running,
         cancel=await cancelled(site, id, message_id) if running else None,
         state=state_of(row, found.message, found.place, bool(running), found.status),
-        **_content(live, found, held, failures[-1] if failures else None, is_letter=row.is_dead_letters),
+        **_content(live, found, held, failures, is_letter=row.is_dead_letters, now=snapshot.now),
         attempts=[attempt_of(record) for record in reversed(failures)],
         why=[each for each in told.causes if not (edited and each.code == "no such message")],
         unseen=unseen,
@@ -176,11 +176,11 @@ async def _edit(view: View, row: QueueRow, id: str) -> tuple[str, Record | None]
 
 
 def _content(
-    live: Queue, found: Found, held: Held | None, last: AttemptRecord | None, *, is_letter: bool
+    live: Queue, found: Found, held: Held | None, failures: list[AttemptRecord], *, is_letter: bool, now: float
 ) -> dict[str, Any]:
     """The message itself, as its page shows it, and the name by which acts on it take no other one of its id.
 
-    ``held``: what the worker of a running one tells; ``last``: its last failed attempt, as the lists read it.
+    ``held``: what the worker of a running one tells; ``failures``: its failed attempts, the last one as lists read it.
     """
     seen = {"held": held, "stack": folded(lines(held.stack)) if held is not None else []}
     shown = found.message if held is None else held.message
@@ -190,7 +190,7 @@ def _content(
     headers = shown.headers
     return {
         **seen,
-        "shown": row_of(live, shown, found.place, None if is_letter else last),
+        "shown": row_of(live, shown, found.place, failures[-1] if failures and not is_letter else None, now=now),
         "name": name_of(shown) if is_letter else found.id,
         "failed": number(headers.get(LAST_ERROR_TIME, headers.get(DEAD_LETTER_TIME))),
         "origin": str(headers.get(ORIGINAL_QUEUE, "")),

@@ -181,7 +181,7 @@ class View:
     def may_audit(self) -> bool:
         """Whether the page of the acts shows anything to who asks; False before there is a session."""
         site, session = self.tools.site, self.request.scope.get(SESSION)
-        if session is None or site.reader.assembly is None:
+        if session is None or site.reader._runtime.assembly is None:
             return False
         rights = self.tools.acts.rights()
         return rights.may_any(session.actor, RIGHT, targets_of(site.project))

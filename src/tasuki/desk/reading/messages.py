@@ -138,7 +138,7 @@ async def _fate(site: Site, queue: str, id: str) -> tuple[str, Progress | None]:
     try:
         known = await site.at(queue, lambda live: know(live, queue, id), patience=BESIDE)
     except TasukiError:
-        return "", None  # why it does not run is asked next, and says that the store is away
+        return "", None  # why it does not run is asked next, and says that the store is unavailable
     status = status_of(known)
     is_known = status is not None and status != "unknown"
     return (status if status and is_known else ""), None if known.record is None else known.record.progress

@@ -71,7 +71,7 @@ class Sampler:
         if self._task.done():
             return self._task.result()
         if is_first:
-            raise AwayError("the brokers have not answered yet; the page is loaded again by itself")
+            raise AwayError("the brokers have not answered yet; the page reloads automatically")
         age = self._clock.monotonic() - self._last.taken
         return replace(self._last, age=age) if age >= STALE else self._last
 
@@ -98,7 +98,7 @@ class Sampler:
                 is_waiting = True
                 unread |= dict.fromkeys(ids, problems[-1])
                 continue
-            statuses = app.supervisor.states()
+            statuses = app._runtime.supervisor.states()
             name_causes(found, {id: each.error for id, each in statuses.items() if each.error is not None})
             counts.update(dict.fromkeys(ids, found))
             here += present
@@ -119,7 +119,7 @@ class Sampler:
         lost = lost_of(_merged(silent), workers, self.past.processes)
         lost = [each for each in lost if queue_in(each, names) not in doubtful]
         self._last = Snapshot(taken, now, rows, workers, list(dict.fromkeys(problems)), lost, self.past.ends)
-        # To wait for a broker that is away costs it nothing, and its return is to be seen soon.
+        # To wait for an unavailable broker costs it nothing, and its return is to be seen soon.
         self._took = 0.0 if is_waiting else self._clock.monotonic() - began
         return self._last
 

@@ -23,7 +23,7 @@ from tasuki.drivers.postgres.publishing import publish_in_parts
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.toolkit.given import behind_proxy, check_sqlalchemy, ended_within, opened_by
-from tasuki.errors import ConflictError, UnsupportedError
+from tasuki.errors import ConflictError, DriverError, UnsupportedError
 from tasuki.system import forks
 from tasuki.system.tasks import OnFailure
 
@@ -253,6 +253,8 @@ class Opening:
     async def _own(self) -> AsyncIterator[Any]:
         try:
             connection, transaction = await self._begun()
+        except DriverError:
+            raise
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
         spare, is_over = self._spare, False
@@ -268,6 +270,8 @@ class Opening:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await transaction.commit()
+            except DriverError:
+                raise
             except Exception as problem:
                 raise translated(problem, self._where, self._driver, "", sent=True) from problem
             is_over = True
@@ -310,6 +314,8 @@ class Opening:
     async def _own_sync(self) -> AsyncIterator[Any]:
         try:
             connection = self._sync_taken()
+        except DriverError:
+            raise
         except Exception as problem:
             raise translated(problem, self._where, self._driver, "", sent=False) from problem
         spare, is_over = self._sync_spare, False
@@ -477,6 +483,8 @@ class WithinPostgres(Driver):
     async def _call(self, connection: Any, queue: str, function: str, types: Mapping[str, str], *values: Any) -> Any:
         try:
             return await call_on(connection, f"{self._schema}.{function}", types, values)
+        except DriverError:
+            raise
         except Exception as problem:
             if sql_state(problem) == STALE:
                 raise settled_too_late(self.name, queue) from problem

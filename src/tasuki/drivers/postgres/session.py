@@ -147,6 +147,8 @@ class Session:
 
         try:
             await self._pool.use(look)
+        except DriverError:
+            raise
         except Exception as problem:
             raise self._translated(problem, "") from problem
         for spec in self._known.declared():
@@ -205,6 +207,8 @@ class Session:
     async def _inspect(self, queue: str) -> list[Any]:
         try:
             return await self._pool.run(lambda link: link.fetch(INSPECT.format(self.schema), queue))
+        except DriverError:
+            raise
         except Exception as problem:
             if sql_state(problem) in MISSING:
                 return []  # not even the tables are there
@@ -240,6 +244,8 @@ class Session:
                 if not await self._healing.mends(problem, queue):
                     raise
             return await self._pool.run(lambda link: link.fetch(statement, *arguments))
+        except DriverError:
+            raise
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
@@ -248,6 +254,8 @@ class Session:
         statement = sql.format(self.schema)
         try:
             return await self._leases.run(lambda pool: pool.run(lambda link: link.fetch(statement, *arguments)))
+        except DriverError:
+            raise
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 
@@ -258,6 +266,8 @@ class Session:
     async def _told(self, queue: str, work: Coroutine[Any, Any, T]) -> T:
         try:
             return await work
+        except DriverError:
+            raise
         except Exception as problem:
             raise self._translated(problem, queue) from problem
 

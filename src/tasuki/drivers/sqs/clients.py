@@ -18,6 +18,7 @@ from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.drivers.sqs.translate import translated
 from tasuki.drivers.toolkit.guard import not_open
+from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 
 _MOST_CONNECTIONS = 1000
@@ -55,6 +56,8 @@ class Clients:
         """Make the client of this loop."""
         try:
             await self._client()
+        except DriverError:
+            raise
         except Exception as error:
             raise translated(error, self._driver) from error
 
@@ -64,6 +67,8 @@ class Clients:
             async with asyncio.timeout(self._settings.request_timeout + wait):
                 client = await self._client()
                 answer: dict[str, Any] = await getattr(client, operation)(**parameters)
+        except DriverError:
+            raise
         except Exception as error:
             raise translated(error, self._driver, queue) from error
         self._compare(answer)

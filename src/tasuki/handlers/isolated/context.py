@@ -178,18 +178,12 @@ class _AskedReach:
         return _Resource(id, self._ask)
 
     def store(self, id: str) -> Use:
-        return self._use(id, self._wait_for)
-
-    def sync_store(self, id: str) -> Use:
-        return self._use(id, self._ask)
-
-    def _use(self, id: str, ask: Ask) -> Use:
         self._ask("store", id)
 
         def use(verb: str, *args: Any, **options: Any) -> Any:
             if verb in _WRITES:
                 check_value(*args[:2])  # here: on its way to the worker a tuple would become a list
-            return ask("store.use", id, verb, args, options)
+            return self._wait_for("store.use", id, verb, args, options)
 
         return use
 

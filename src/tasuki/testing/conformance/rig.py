@@ -35,7 +35,7 @@ BRIEF = 0.05
 FAR = 300.0
 """Seconds of a lease or a delay that does not end during a case, however busy the machine is."""
 GONE = (BrokerUnavailableError, BrokerTimeoutError)
-"""What a verb may raise while the broker is away."""
+"""What a verb may raise while the broker is unavailable."""
 
 T = TypeVar("T")
 

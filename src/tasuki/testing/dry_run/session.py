@@ -155,7 +155,7 @@ class DrySession(Session):
         assembly = DryAssembly(
             self._real, recorder, self.faults, self.run,
             project=project, clock=clock, keeper=Keeper(clock), observers=observers,
-            around=app.around, prepare_child=app.prepare_child,
+            around=app._runtime.around, prepare_child=app._runtime.prepare_child,
         )  # fmt: skip
         queues.update(assembly.queues)
         self._take(assembly, project, DryRequests(clock, recorder))

@@ -28,8 +28,8 @@ class RealSession(Session):
 
     def __init__(self, app: App, patience: float) -> None:
         super().__init__(app, FakeClock(), patience)
-        self.ledger = Ledger(app.clock, self.journal)
-        self.real_work = RealWork(self.faults, self.ledger, app.clock, patience)
+        self.ledger = Ledger(app._runtime.clock, self.journal)
+        self.real_work = RealWork(self.faults, self.ledger, app._runtime.clock, patience)
         self.work = self.real_work
         self._home: asyncio.AbstractEventLoop | None = None
         self._thread: LoopThread | None = None
@@ -41,22 +41,22 @@ class RealSession(Session):
         assembly = RealAssembly(
             self.ledger,
             project=project,
-            clock=app.clock,
-            keeper=Keeper(app.clock),
+            clock=app._runtime.clock,
+            keeper=Keeper(app._runtime.clock),
             observers=[*app.observers, self.journal],
-            around=app.around,
-            prepare_child=app.prepare_child,
+            around=app._runtime.around,
+            prepare_child=app._runtime.prepare_child,
         )
         self._home = asyncio.get_running_loop()
-        self._take(assembly, project, TwinRequests(self.work, app.clock))
+        self._take(assembly, project, TwinRequests(self.work, app._runtime.clock))
         await assembly.open()
         await self._begin(assembly)
 
     async def leave(self) -> None:
         """Close the drivers, and leave the app as it was."""
-        if self.app.owner is not self:
+        if self.app._runtime.owner is not self:
             return
-        self.app.assembly = self.app.owner = None
+        self.app._runtime.assembly = self.app._runtime.owner = None
         self.work.is_over = True
         assembly = self.work.assembly
         assert isinstance(assembly, RealAssembly)

@@ -176,7 +176,7 @@ class RealWork(Work):
             if slot.due and left > 0:
                 why = f"it is due in {format_duration(round(left, 3))}: advance the time"
             else:
-                why = "it is ready: drain" if is_consumed else "no consumer of this queue starts by itself"
+                why = "it is ready: drain" if is_consumed else "no consumer of this queue starts automatically"
                 if is_consumed and (queue.spec.limit or queue.spec.lane_limit):
                     why = "it is ready, as soon as the limit of its queue allows"
             failed = f"; failed {slot.failures} times" if slot.failures else ""

@@ -42,7 +42,7 @@ class Faults:
         self.journal = journal
         self.drivers: list[TwinDriver] = []
         self.away_until = 0.0
-        """Monotonic time until which the broker is away."""
+        """Monotonic time until which the broker is unavailable."""
         self.kills_left: dict[tuple[TwinDriver, str] | None, int] = {}
         """How many workers still die, by the queue whose message they handle; None: any queue."""
         self.is_killed = False
@@ -51,7 +51,7 @@ class Faults:
 
     @property
     def is_away(self) -> bool:
-        """Whether the broker is away now."""
+        """Whether the broker is unavailable now."""
         return self.clock.monotonic() < self.away_until
 
     async def until_back(self) -> None:
@@ -68,7 +68,7 @@ class Faults:
                 driver.wake()
 
     def lose_connections(self) -> None:
-        """The worker stops while the broker is away: its messages come back when their leases end."""
+        """The worker stops while the broker is unavailable: its messages come back when their leases end."""
         for driver in self.drivers:
             driver.lose_deliveries()
         self._go_on()
@@ -102,10 +102,10 @@ class Faults:
 
 
 class TwinDriver(TwinTransactions):
-    """Differs from the memory driver by what its faults do.
+    """Differs from the memory driver by its faults.
 
-    While the broker is away, publishing, inspecting and stores raise BrokerUnavailableError; receiving and settling
-    wait until it is back, as virtual time does not pass while a driver retries.
+    While the broker is unavailable, publishing, inspecting and stores raise BrokerUnavailableError; receiving and
+    settling wait until it is back, as virtual time does not pass while a driver retries.
     """
 
     capabilities = MemoryDriver.capabilities
@@ -131,7 +131,7 @@ class TwinDriver(TwinTransactions):
 
     def _queue(self, name: str) -> MemoryQueue:
         if self._faults.is_away:
-            problem = f"driver {self.name!r}: the broker is away, as the test says"
+            problem = f"driver {self.name!r}: the broker is unavailable, as the test says"
             raise BrokerUnavailableError(problem, driver=self.name, queue=name)
         return super()._queue(name)
 
@@ -244,6 +244,6 @@ class TwinStore(MemoryStore):
 
     def _ready(self, key: str = "x", value: bytes = b"") -> Shelf:
         if self._faults.is_away:
-            problem = f"store {self.name!r} of driver {self.driver!r}: the broker is away, as the test says"
+            problem = f"store {self.name!r} of driver {self.driver!r}: the broker is unavailable, as the test says"
             raise BrokerUnavailableError(problem, driver=self.driver)
         return super()._ready(key, value)

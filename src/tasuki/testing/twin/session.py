@@ -32,7 +32,7 @@ LEAVE = 1.0
 
 
 class Session:
-    """The owner of the app from ``enter`` to ``leave``; see :class:`tasuki.app.owner.Owner`."""
+    """The owner of the app from ``enter`` to ``leave``; see :class:`tasuki.app.runtime.Owner`."""
 
     name = "a TestApp"
     is_real = False
@@ -60,8 +60,8 @@ class Session:
             "project": project,
             "clock": clock,
             "observers": observers,
-            "around": app.around,
-            "prepare_child": app.prepare_child,
+            "around": app._runtime.around,
+            "prepare_child": app._runtime.prepare_child,
         }
         assembly = TwinAssembly(self.faults, self.run, keeper=Keeper(clock), **parts)
         self._take(assembly, project, TwinRequests(self.work, clock))
@@ -74,9 +74,10 @@ class Session:
         app = self.app
         if self.work.entered is not None:
             raise LifecycleError("a TestApp is for one block: make another one with TestApp(app)")
-        if app.owner is not None:
+        if app._runtime.owner is not None:
+            name = app._runtime.owner.name
             raise LifecycleError(
-                f"{app.owner.name} holds the app already: a test takes one TestApp at a time; leave the other one first"
+                f"{name} holds the app already: a test takes one TestApp at a time; leave the other one first"
             )
         if app.is_open:
             raise LifecycleError("the app is open: close it before a TestApp takes it (app.close, app.sync.close)")
@@ -93,7 +94,7 @@ class Session:
 
     async def _begin(self, assembly: Assembly) -> None:
         """Let the code under test use these objects, once they are open."""
-        self.app.assembly, self.app.owner = assembly, self
+        self.app._runtime.assembly, self.app._runtime.owner = assembly, self
         if assembly.hooks is not None:
             await assembly.hooks.start()
 
@@ -109,7 +110,7 @@ class Session:
         if isinstance(handler, Sender):
             call = call_of_task(assembly, handler, args, named)
         elif isinstance(handler, str):
-            call = Call(self.app.full_id(handler), *args, **named)
+            call = Call(self.app._runtime.full_id(handler), *args, **named)
         else:
             call = Call(find_function(assembly, handler), *args, **named)
         before, self._calling = self._calling, asyncio.get_running_loop()
@@ -130,9 +131,9 @@ class Session:
 
     async def leave(self) -> None:
         """Leave the app as it was: closed, with its own drivers."""
-        if self.app.owner is not self:
+        if self.app._runtime.owner is not self:
             return
-        self.app.assembly = self.app.owner = None
+        self.app._runtime.assembly = self.app._runtime.owner = None
         self.work.is_over = True
         if self.work.assembly.hooks is not None:
             await self.work.assembly.hooks.stop()

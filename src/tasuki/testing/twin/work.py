@@ -281,7 +281,7 @@ class Work:
         return kept > 0 and kept == sum(consumer.now.held for consumer in self.selected)
 
     def _is_cut_off(self) -> bool:
-        """Whether handlers have ended whose broker is away, and none runs."""
+        """Whether handlers have ended whose broker is unavailable, and none runs."""
         held = any(consumer.now.held for consumer in self.selected)
         return held and self.faults.is_away and not any(consumer.now.running for consumer in self.selected)
 

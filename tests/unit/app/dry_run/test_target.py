@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from tasuki import App
+from tasuki.app.dry_run.target import loading_of
 from tasuki.errors import LifecycleError
 
 
@@ -17,7 +18,7 @@ def test_an_app_of_a_module_has_its_name(monkeypatch: pytest.MonkeyPatch) -> Non
     module = ModuleType("some_shop")
     app = module.app = App("memory://", overrides=["app:a:b=c"])  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "some_shop", module)
-    found = app.loading()
+    found = loading_of(app._runtime)
     assert (found.target, found.overrides, found.environ) == ("some_shop:app", ["app:a:b=c"], None)
     assert all(map(Path.is_absolute, map(Path, found.path)))
 
@@ -43,16 +44,16 @@ def test_an_app_of_a_script_has_the_name_of_its_file(
     app = module.app = App("memory://")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "__main__", module)
     if target is not None:
-        assert app.loading().target == target
+        assert loading_of(app._runtime).target == target
         return
     with pytest.raises(LifecycleError, match="at the top level of a module"):
-        app.loading()
+        loading_of(app._runtime)
 
 
 def test_an_app_of_a_folder_is_that_folder_unless_code_adds_to_it(tmp_path: Path) -> None:
     app = App.load(tmp_path, environ={"A": "b"})
-    found = app.loading()
+    found = loading_of(app._runtime)
     assert (found.target, found.environ) == (str(tmp_path), {"A": "b"})
     app.queue("more", driver="app:driver")
     with pytest.raises(LifecycleError, match="at the top level of a module"):
-        app.loading()
+        loading_of(app._runtime)

@@ -82,6 +82,7 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(message=LETTER, consumers=()), ["dead"], "dead (rejected), in app:mail"),
     (facts(work(), message=LETTER), ["next"], ""),
     (facts(is_cancelled=True), ["cancelled"], "nothing brings it back"),
+    (facts(work(running=(RUNS,)), is_cancelled=True), ["cancelled", "running"], "nothing brings it back"),
     (facts(known=recorded("done")), ["settled"], "settled 3s ago: done"),
     (facts(known=recorded("failed", error=JobError("no"))), ["settled"], "given up (no)"),
     (facts(work(message := event("received", 998.0))), ["prefetched"], "by worker web:7 2s ago, not started"),
@@ -91,8 +92,8 @@ ROWS: list[tuple[Facts, list[str], str]] = [
     (facts(work(running=(RUNS,))), ["running"], "running on web:7 for 9s"),
     (facts(work(event("started", 991.0), running=(RUNS,))), ["running"], "for 9s"),
     (facts(work(running=(RUNS,), seen=988.0)), ["held"],
-     "web:7 ran it, and gave no sign for 12s: if that worker died, the message comes again when its death is seen or "
-     "its lease of 30s ends"),
+     "web:7 ran it, and gave no sign for 12s: if that worker died, the message is redelivered when its death is seen "
+     "or its lease of 30s ends"),
     (facts(work(message, event("ended", 999.0))), ["ended"], "has not confirmed its settlement"),
     (facts(work(event("settled", 997.0, value="ack"))), ["settled"], "settled 3s ago by worker web:7 (ack)"),
     (facts(work(*MOVED), can_look=False), ["dead"], "dead, moved to app:dead by worker web:7 3s ago"),
@@ -238,3 +239,13 @@ def test_an_id_is_one_word_of_a_command() -> None:
     waits = Message(hostile, b"", {DUE: NOW + 90})
     [cause] = explain(Facts(NOW, hostile, "app:mail", consumers=ONE, message=waits)).causes[:1]
     assert cause.act == f"cancel it: tasuki cancel '{hostile}'"
+
+
+def test_a_handler_that_is_asked_to_end_is_not_to_be_cancelled_again() -> None:
+    for worker in (work(running=(RUNS,)), work(event("received", 990.0), event("started", 991.0))):
+        acts = {cause.code: cause.act for cause in explain(facts(worker, is_cancelled=True)).causes}
+        assert acts == {
+            "cancelled": "publish it under a new id",
+            "running": "its handler is interrupted: a plain function at its next step of Python code",
+        }
+        assert "tasuki cancel" in explain(facts(worker)).causes[0].act

@@ -43,14 +43,14 @@ async def pair(tmp_path: Path, clock: FakeClock) -> AsyncIterator[tuple[App, App
 
 
 def history(app: App) -> History:
-    found = app.recent_history()
+    found = app._runtime.history
     assert found is not None
     return found
 
 
 async def entries(app: App) -> list[Entry]:
-    assert app.assembly is not None
-    state = app.assembly.state_of("app:mail")
+    assert app._runtime.assembly is not None
+    state = app._runtime.assembly.state_of("app:mail")
     assert state is not None
     page = await (await state.store()).list(PREFIX)
     return list(page.entries)
@@ -73,10 +73,10 @@ async def test_processes_write_their_minutes_and_are_added_up(pair: tuple[App, A
 
     assert len(await entries(first)) == 2
     for app in pair:
-        minutes = await app.history("mail")
+        minutes = await app.queue("mail").history()
         assert len(minutes) == 60
         assert sum(each.published for each in minutes) == 2
-    assert sum(each.published for each in await first.history("other")) == 0
+    assert sum(each.published for each in await first.queue("other").history()) == 0
 
 
 async def test_a_quiet_process_writes_nothing(pair: tuple[App, App], clock: FakeClock) -> None:
@@ -84,7 +84,7 @@ async def test_a_quiet_process_writes_nothing(pair: tuple[App, App], clock: Fake
         await pass_a_minute(pair[0], clock)
 
     assert await entries(pair[0]) == []
-    assert history(pair[0]).kept(pair[0].assembly.state_of("app:mail")) == []  # type: ignore[union-attr]
+    assert history(pair[0]).kept(pair[0]._runtime.assembly.state_of("app:mail")) == []  # type: ignore[union-attr]
 
 
 async def test_a_process_that_closes_writes_what_is_left(tmp_path: Path, clock: FakeClock) -> None:
@@ -93,15 +93,15 @@ async def test_a_process_that_closes_writes_what_is_left(tmp_path: Path, clock: 
         await entries(app)  # its store is open, as a worker's is
         await app.publish("mail", 1)
     async with make(tmp_path, clock) as other:
-        assert sum(each.published for each in await other.history("mail")) == 1
+        assert sum(each.published for each in await other.queue("mail").history()) == 1
 
 
 async def test_a_process_that_only_publishes_for_a_moment_opens_no_store(tmp_path: Path, clock: FakeClock) -> None:
     app = make(tmp_path, clock)
     async with app:
         await app.publish("mail", 1)
-        assert app.assembly is not None
-        state = app.assembly.state_of("app:mail")
+        assert app._runtime.assembly is not None
+        state = app._runtime.assembly.state_of("app:mail")
     assert state is not None
     assert state.opened is None
     async with make(tmp_path, clock) as other:
@@ -110,22 +110,22 @@ async def test_a_process_that_only_publishes_for_a_moment_opens_no_store(tmp_pat
 
 async def test_a_script_that_publishes_many_says_so(tmp_path: Path, clock: FakeClock) -> None:
     async with make(tmp_path, clock) as app:
-        await app.live_queue("mail").publish_many(list(range(50)))
+        await app._runtime.queue("mail").publish_many(list(range(50)))
     async with make(tmp_path, clock) as other:
-        assert sum(each.published for each in await other.history("mail")) == 50
+        assert sum(each.published for each in await other.queue("mail").history()) == 50
 
 
 async def test_waits_are_counted_once_they_are_wanted(pair: tuple[App, App], clock: FakeClock) -> None:
     worker, reader = pair
-    assert worker.assembly is not None
-    consumer = worker.assembly.consumers["app:sender"]
+    assert worker._runtime.assembly is not None
+    consumer = worker._runtime.assembly.consumers["app:sender"]
     await worker.publish("mail", 1)
     await pass_a_minute(worker, clock)
     assert consumer.metrics.waits is None
 
-    await reader.history("mail")
-    assert reader.assembly is not None
-    state = reader.assembly.state_of("app:mail")
+    await reader.queue("mail").history()
+    assert reader._runtime.assembly is not None
+    state = reader._runtime.assembly.state_of("app:mail")
     assert state is not None
     assert await (await state.store()).get(WANTED) is not None
     await worker.publish("mail", 1)
@@ -141,9 +141,9 @@ async def test_a_process_keeps_an_hour(tmp_path: Path, clock: FakeClock) -> None
         for _ in range(70):
             await app.publish("mail", 1)
             await pass_a_minute(app, clock)
-        assert app.assembly is not None
-        assert len(history(app).kept(app.assembly.state_of("app:mail"))) == 64
-        assert sum(each.published for each in await app.history("mail")) == 59  # the last minute is not over
+        assert app._runtime.assembly is not None
+        assert len(history(app).kept(app._runtime.assembly.state_of("app:mail"))) == 64
+        assert sum(each.published for each in await app.queue("mail").history()) == 59  # the last minute is not over
 
 
 async def test_a_thousand_queues_are_few_keys(tmp_path: Path, clock: FakeClock) -> None:
@@ -152,8 +152,8 @@ async def test_a_thousand_queues_are_few_keys(tmp_path: Path, clock: FakeClock) 
     for number in range(1000):
         app.queue(f"queue-{number:04}")
     async with app:
-        assert app.assembly is not None
-        for queue in app.assembly.queues.values():
+        assert app._runtime.assembly is not None
+        for queue in app._runtime.assembly.queues.values():
             queue.metrics.published += 5
         await pass_a_minute(app, clock)
 
@@ -187,9 +187,9 @@ def test_a_minute_has_what_happened_in_it(tmp_path: Path) -> None:
         async with app:
             await app.publish("mail", 1)
             await asyncio.sleep(3.5)  # the next minute is a second old
-            await app.live_queue("mail").publish_many([2, 3])
+            await app._runtime.queue("mail").publish_many([2, 3])
             await asyncio.sleep(60)
-            return [each.published for each in (await app.history("mail"))[-3:-1]]
+            return [each.published for each in (await app.queue("mail").history())[-3:-1]]
 
     with virtual_time() as runner:
         assert runner.run(main()) == [1, 2]

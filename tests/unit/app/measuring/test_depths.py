@@ -25,7 +25,7 @@ async def pair(tmp_path: Path) -> AsyncIterator[tuple[App, App]]:
 
 
 async def test_one_of_two_processes_reads(pair: tuple[App, App]) -> None:
-    first, second = DepthReader(pair[0]), DepthReader(pair[1])
+    first, second = DepthReader(pair[0]._runtime), DepthReader(pair[1]._runtime)
     await pair[0].publish("mail", 1)
     await first.read()
     await second.read()
@@ -39,20 +39,20 @@ async def test_one_of_two_processes_reads(pair: tuple[App, App]) -> None:
 
 
 async def test_another_project_on_the_same_store_reads_its_own(pair: tuple[App, App], tmp_path: Path) -> None:
-    first = DepthReader(pair[0])
+    first = DepthReader(pair[0]._runtime)
     await first.read()
     other = App(f"sqlite:///{tmp_path / 'queue.db'}", root=tmp_path)
     other.queue("images")
     async with other:
-        reader = DepthReader(other)
+        reader = DepthReader(other._runtime)
         await reader.read()
         assert list(reader.known()) == ["app:images"]
 
 
 async def test_a_broken_queue_does_not_hide_the_others(pair: tuple[App, App]) -> None:
     app = pair[0]
-    await app.live_queue("mail").driver.undeclare("mail")
-    reader = DepthReader(app)
+    await app._runtime.queue("mail").driver.undeclare("mail")
+    reader = DepthReader(app._runtime)
     await reader.read()
     assert reader.known() == {}
     reader.start()

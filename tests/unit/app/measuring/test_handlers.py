@@ -69,7 +69,7 @@ async def test_a_handler_counts(flavour: str, registry: CustomMetrics, tmp_path:
     (tmp_path / "_index.yaml").write_text(text)
     async with App.load(tmp_path) as app:
         await app.call("app:work", "jp")
-        found = parsed(exposition(app.metrics()))
+        found = parsed(exposition(app.metrics.snapshot()))
     assert value(found, "orders_total", country="jp") == 3
     assert found["depth", ()] == 5
     assert value(found, "size_bucket", le="0.5") == 1

@@ -1,4 +1,4 @@
-"""``app.metrics()``: what a process has counted, as Prometheus reads it."""
+"""``app.metrics.snapshot()``: what a process has counted, as Prometheus reads it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ async def test_what_became_of_each_message(make_app: Make) -> None:
 
     seen: list[str] = []
     async with app.worker():
-        app.metrics()
+        app.metrics.snapshot()
         for body in ("good", "fails", "rejected", "snoozed"):
             await queue.publish(body)
         await queue.publish("late", delay="10s")
         await queue.publish("expired", ttl="1ms", delay="10ms")
         await asyncio.sleep(30)
-        found = parsed(exposition(app.metrics()))
+        found = parsed(exposition(app.metrics.snapshot()))
 
     def settled(result: str) -> float:
         return value(found, "tasuki_messages_settled_total", queue="app:mail", result=result)
@@ -71,12 +71,12 @@ async def test_the_snapshot_is_plain_data_and_is_there_after_the_app_has_closed(
     app = make_app()
     queue = app.queue("mail")
     queue.consumer()(_ignore)
-    assert app.metrics()["queues"] == {}, "not open yet"
+    assert app.metrics.snapshot()["queues"] == {}, "not open yet"
     async with app.worker():
         await queue.publish(1)
         await asyncio.sleep(1)
-        app.metrics()
-    closed = app.metrics()
+        app.metrics.snapshot()
+    closed = app.metrics.snapshot()
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(closed)) == closed
     [consumer] = closed["consumers"].values()
     assert (consumer["acked"], consumer["running"]) == (1, 0)
@@ -89,14 +89,14 @@ async def test_depths_are_read_in_the_background(make_app: Make) -> None:
     async with app:
         await queue.publish(1)
         await queue.publish(2, delay="1h")
-        assert "ready" not in app.metrics()["queues"]["app:mail"], "a snapshot asks no broker"
+        assert "ready" not in app.metrics.snapshot()["queues"]["app:mail"], "a snapshot asks no broker"
         await asyncio.sleep(1)
-        first = app.metrics()["queues"]["app:mail"]
+        first = app.metrics.snapshot()["queues"]["app:mail"]
         assert (first["ready"], first["delayed"], first["in_flight"], first["consumers"]) == (1, 1, 0, 0)
         await queue.publish(3)
         await asyncio.sleep(5)
-        assert app.metrics()["queues"]["app:mail"]["ready"] == 2
-    assert "ready" not in app.metrics()["queues"]["app:mail"], "what is no more read is not shown"
+        assert app.metrics.snapshot()["queues"]["app:mail"]["ready"] == 2
+    assert "ready" not in app.metrics.snapshot()["queues"]["app:mail"], "what is no more read is not shown"
 
 
 async def test_a_pause_is_shown(make_app: Make) -> None:
@@ -105,10 +105,10 @@ async def test_a_pause_is_shown(make_app: Make) -> None:
     queue.consumer()(_ignore)
     async with app.worker():
         await asyncio.sleep(1)
-        assert app.metrics()["queues"]["app:mail"]["paused"] == 0
-        await app.pause(queue)
+        assert app.metrics.snapshot()["queues"]["app:mail"]["paused"] == 0
+        await app.workers.pause(queue)
         await asyncio.sleep(3)
-        found = app.metrics()
+        found = app.metrics.snapshot()
         assert found["queues"]["app:mail"]["paused"] == 1
         assert [each["concurrency"] for each in found["consumers"].values()] == [0]
 
@@ -124,9 +124,9 @@ async def test_messages_that_wait_here_are_buffered_and_returned_at_a_stop(make_
     async with app.worker():
         await queue.publish_many([1, 2, 3, 4])
         await asyncio.sleep(1)
-        [consumer] = app.metrics()["consumers"].values()
+        [consumer] = app.metrics.snapshot()["consumers"].values()
         assert (consumer["running"], consumer["buffered"]) == (1, 3)
-    [consumer] = app.metrics()["consumers"].values()
+    [consumer] = app.metrics.snapshot()["consumers"].values()
     assert (consumer["unstarted"], consumer["released"], consumer["acked"]) == (3, 3, 1)
 
 
@@ -136,12 +136,12 @@ async def test_a_unique_message_that_was_suppressed_is_counted(make_app: Make) -
     async with app:
         await queue.publish(1, unique="invoice-7")
         await queue.publish(2, unique="invoice-7")
-        found = app.metrics()["queues"]["app:mail"]
+        found = app.metrics.snapshot()["queues"]["app:mail"]
         assert (found["published"], found["suppressed"]) == (1, 1)
 
 
 async def test_counters_go_on_over_a_reload(app: App, yaml: Yaml) -> None:
-    app.metrics()
+    app.metrics.snapshot()
     await app.publish("tasks", "a")
     await asyncio.sleep(1)
     before = live(app).consumers["app:consumer"]
@@ -150,7 +150,7 @@ async def test_counters_go_on_over_a_reload(app: App, yaml: Yaml) -> None:
     assert live(app).consumers["app:consumer"] is not before
     await app.publish("tasks", "b")
     await asyncio.sleep(1)
-    found = app.metrics()
+    found = app.metrics.snapshot()
     assert found["consumers"]["app:consumer"]["acked"] == 2
     assert found["queues"]["app:tasks"]["published"] == 2
     assert sum(found["consumers"]["app:consumer"]["wait_seconds"]["counts"]) == 2
@@ -161,7 +161,7 @@ async def test_acts_at_the_desk_are_counted(make_app: Make, monkeypatch: pytest.
     PROCESS.act("retry", "ok")
     PROCESS.act("retry", "ok")
     PROCESS.act("retry", "denied")
-    assert make_app().metrics()["process"]["acts"] == {"retry": {"ok": 2, "denied": 1}}
+    assert make_app().metrics.snapshot()["process"]["acts"] == {"retry": {"ok": 2, "denied": 1}}
 
 
 async def test_ticks_of_schedules_are_counted(make_app: Make) -> None:
@@ -173,12 +173,12 @@ async def test_ticks_of_schedules_are_counted(make_app: Make) -> None:
         """Nothing."""
 
     async with app.worker():
-        app.metrics()
+        app.metrics.snapshot()
         await asyncio.sleep(35)
-        [(_, schedule)] = app.metrics()["schedules"].items()
+        [(_, schedule)] = app.metrics.snapshot()["schedules"].items()
         assert schedule["published"] >= 3
         assert schedule["late"] == schedule["skipped"] == 0
-        assert schedule["last_success"] <= app.clock.time()
+        assert schedule["last_success"] <= app._runtime.clock.time()
 
 
 async def _ignore(body: int) -> None:
@@ -196,13 +196,13 @@ async def test_a_redriven_message_waits_from_its_redrive(make_app: Make) -> None
             raise ValueError(body)
 
     async with app.worker():
-        app.metrics()
+        app.metrics.snapshot()
         await queue.publish(1)
         await asyncio.sleep(3600)
         fails.clear()
-        assert await app.redrive("dead") == 1
+        assert await app.dead.redrive("dead") == 1
         await asyncio.sleep(1)
-        [consumer] = app.metrics()["consumers"].values()
+        [consumer] = app.metrics.snapshot()["consumers"].values()
         assert consumer["acked"] == 1
         assert consumer["wait_seconds"]["sum"] < 2
 
@@ -214,7 +214,7 @@ async def test_what_is_published_through_a_queue_that_a_reload_replaces_is_count
     assert live(app).queues["app:tasks"] is not replaced
     await replaced.publish("by a handler that runs still")
     await app.publish("tasks", "a")
-    found = app.metrics()["queues"]["app:tasks"]
+    found = app.metrics.snapshot()["queues"]["app:tasks"]
     assert (found["published"], sum(found["publish_seconds"]["counts"])) == (2, 2)
 
 
@@ -225,10 +225,10 @@ async def test_what_a_removed_consumer_counted_for_its_queue_and_driver_stays(ap
     metrics.expired, metrics.limit_waits, metrics.reconnects = 3, 2, 5
     metrics.bury("invalid")
     live(app).consumers["app:consumer"].metrics.expired = 1
-    before = app.metrics()
+    before = app.metrics.snapshot()
     yaml.more = ""
     await reload(app, yaml)
-    after = app.metrics()
+    after = app.metrics.snapshot()
     assert "app:second" not in after["consumers"]
     queue = after["queues"]["app:tasks"]
     dead = {reason: count for reason, count in queue["dead"].items() if count}
@@ -240,8 +240,8 @@ async def test_ticks_are_counted_on_over_a_reload(app: App, yaml: Yaml) -> None:
     yaml.more = "{name: tick, kind: queue.schedule, queue: tasks, every: 10s}"
     await reload(app, yaml)
     await asyncio.sleep(25)
-    before = app.metrics()["schedules"]["app:tick"]
+    before = app.metrics.snapshot()["schedules"]["app:tick"]
     assert before["published"] >= 2
     yaml.more = "{name: tick, kind: queue.schedule, queue: tasks, every: 20s}"
     await reload(app, yaml)
-    assert app.metrics()["schedules"]["app:tick"] == before
+    assert app.metrics.snapshot()["schedules"]["app:tick"] == before

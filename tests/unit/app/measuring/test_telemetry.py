@@ -59,7 +59,7 @@ async def test_every_metric_of_a_running_app_is_collected(
 ) -> None:
     monkeypatch.setattr(snapshot, "OF_HANDLERS", CustomMetrics())
     app = make_app()
-    app.meters(reader.provider)
+    app.metrics.to_opentelemetry(reader.provider)
     queue = app.queue("mail", dead_letter="dead", retry={"initial_delay": 1})
 
     @queue.consumer()
@@ -110,7 +110,7 @@ async def test_what_handlers_count_is_collected(
     registry.set("depth", 5)
     registry.observe("size", 0.3, {"kind": "old"})
     app = make_app()
-    app.meters(reader.provider)
+    app.metrics.to_opentelemetry(reader.provider)
     app.queue("mail")
     async with app:
         registry.observe("size", 0.3, {"kind": "a"})
@@ -133,7 +133,7 @@ async def test_a_name_that_opentelemetry_does_not_take_fails_no_handler(
     monkeypatch.setattr(snapshot, "OF_HANDLERS", registry)
     monkeypatch.setattr(telemetry, "OF_HANDLERS", registry)
     app = make_app()
-    app.meters(reader.provider)
+    app.metrics.to_opentelemetry(reader.provider)
     async with app:
         registry.observe("2nd:size", 0.3)
         registry.observe("x" * 300, 0.3)
@@ -165,7 +165,7 @@ async def test_what_opentelemetry_raises_fails_no_message(
     monkeypatch.setattr(telemetry, "OF_HANDLERS", registry)
     monkeypatch.setattr(telemetry, "_told", set())
     app = make_app()
-    app.meters(View())
+    app.metrics.to_opentelemetry(View())
     queue = app.queue("mail")
 
     @queue.consumer()
@@ -176,7 +176,7 @@ async def test_what_opentelemetry_raises_fails_no_message(
         await queue.publish("a")
         await queue.publish("b")
         await asyncio.sleep(1)
-        [consumer] = app.metrics()["consumers"].values()
+        [consumer] = app.metrics.snapshot()["consumers"].values()
     assert (consumer["acked"], consumer["failed"]) == (2, 0)
     said = [line for line in caplog.messages if line.startswith("metrics: OpenTelemetry has failed")]
     assert said == [
@@ -187,7 +187,7 @@ async def test_what_opentelemetry_raises_fails_no_message(
 async def test_it_goes_on_over_a_reload(yaml: Yaml, reader: Reader) -> None:
     yaml.write()
     async with App.load(yaml.folder, clock=asyncio.get_running_loop().clock) as app:  # type: ignore[attr-defined]
-        app._source.declared.add("metrics", "metrics.config", {"opentelemetry": True}, target=reader.provider)
+        app._runtime.source.declared.add("metrics", "metrics.config", {"opentelemetry": True}, target=reader.provider)
         await app.reload()
         yaml.queue = "dead_letter: dead, retry: {initial_delay: 2s, max_delay: 2s, jitter: 0}"
         await reload(app, yaml)
@@ -203,7 +203,7 @@ async def test_without_the_package_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "opentelemetry.metrics", None)
     monkeypatch.delitem(sys.modules, "tasuki.observe.exposition.telemetry", raising=False)
     app = make_app()
-    app.meters()
+    app.metrics.to_opentelemetry()
     app.queue("mail")
     with pytest.raises(
         UnsupportedError, match=r"'app:metrics' asks for OpenTelemetry: .*pip install 'tasuki\[metrics\]'"

@@ -1,4 +1,4 @@
-"""What goes wrong is counted: a broker that is away, a blocked loop, ticks that are late or skipped."""
+"""What goes wrong is counted: an unavailable broker, a blocked loop, ticks that are late or skipped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_broker_that_is_away_is_down_and_comes_back(make_app: Make, monk
         """Nothing."""
 
     async with app.worker():
-        assert app.metrics()["drivers"]["app:driver"] == {"system": "memory", "up": 1, "reconnects": 0}
+        assert app.metrics.snapshot()["drivers"]["app:driver"] == {"system": "memory", "up": 1, "reconnects": 0}
         driver = live(app).drivers["app:driver"]
         receive, is_away = driver.receive, True
 
@@ -51,10 +51,10 @@ async def test_a_broker_that_is_away_is_down_and_comes_back(make_app: Make, monk
         monkeypatch.setattr(driver, "receive", unreliable)
         await queue.publish(1)  # ends the receive that waits
         await asyncio.sleep(3)
-        assert app.metrics()["drivers"]["app:driver"]["up"] == 0
+        assert app.metrics.snapshot()["drivers"]["app:driver"]["up"] == 0
         is_away = False
         await asyncio.sleep(60)
-        assert app.metrics()["drivers"]["app:driver"] == {"system": "memory", "up": 1, "reconnects": 1}
+        assert app.metrics.snapshot()["drivers"]["app:driver"] == {"system": "memory", "up": 1, "reconnects": 1}
 
 
 async def test_a_blocked_loop_is_measured() -> None:
@@ -82,10 +82,10 @@ async def test_a_late_tick_is_counted_as_late(make_app: Make) -> None:
     app = make_app()
     scheduler = await scheduler_of(app)
     [schedule] = identified(scheduler.schedules, "").values()
-    now = int(app.clock.time())
+    now = int(app._runtime.clock.time())
     await scheduler.publish([Tick(schedule, now - 60)])
     await scheduler.publish([Tick(schedule, now - 1)])
-    found = app.metrics()["schedules"][schedule.id]
+    found = app.metrics.snapshot()["schedules"][schedule.id]
     assert (found["published"], found["late"], found["skipped"]) == (1, 1, 0)
     assert found["last_success"] == pytest.approx(now, abs=1)
 
@@ -94,8 +94,8 @@ async def test_a_tick_whose_predecessor_still_runs_is_skipped(make_app: Make) ->
     app = make_app()
     scheduler = await scheduler_of(app, overlap="skip")
     [schedule] = identified(scheduler.schedules, "").values()
-    now = int(app.clock.time())
+    now = int(app._runtime.clock.time())
     await scheduler.publish([Tick(schedule, now - 1)])
     await scheduler.publish([Tick(schedule, now)])
-    found = app.metrics()["schedules"][schedule.id]
+    found = app.metrics.snapshot()["schedules"][schedule.id]
     assert (found["published"], found["skipped"]) == (1, 1)

@@ -194,7 +194,7 @@ def test_the_beat_schedule_is_declared() -> None:
     with override_settings(CELERY_BEAT_SCHEDULE=BEAT_SCHEDULE):
         declare_schedules()
         declare_schedules()
-    entries = project_app().load_entries().registry.entries
+    entries = project_app()._runtime.load_entries().registry.entries
     data: Any = entries[f"app:{name_for('New year')}.schedule"].data
     assert data["task"] == "tests.support.django_site.shared.note"
     assert (data["cron"], data["timezone"], data["body"]) == ("0 0 1 1 *", "America/Chicago", {"text": "year"})
@@ -222,7 +222,7 @@ def test_ping_finds_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     async def run() -> None:
         async with app.worker(), asyncio.timeout(60):
-            while not await app.workers():
+            while not await app.workers.list():
                 await asyncio.sleep(0.05)
             (answer,) = (await asyncio.to_thread(ping)).items()
             assert answer[0].endswith(f":{os.getpid()}")

@@ -196,7 +196,7 @@ def test_options_may_be_attributes_of_the_base_class_and_settings() -> None:
 
 
 def entry_of(schedule: str) -> Any:
-    return project_app().load_entries().registry.entries[f"app:{name_for(schedule)}.schedule"]
+    return project_app()._runtime.load_entries().registry.entries[f"app:{name_for(schedule)}.schedule"]
 
 
 def test_a_periodic_task_of_the_app_is_a_schedule() -> None:
@@ -215,7 +215,7 @@ def test_periodic_tasks_without_names_get_the_same_in_every_process(monkeypatch:
         assert sender.add_periodic_task(timedelta(minutes=1), bridged.fetch, kwargs={"kind": "b"})[-2:] == "-2"
         sender.add_periodic_task(90.0, bridged.told.s(), args=("c",))
 
-    entries = [entry for entry in made.load_entries().registry if entry.kind == "queue.schedule"]
+    entries = [entry for entry in made._runtime.load_entries().registry if entry.kind == "queue.schedule"]
     assert [entry.data["body"] for entry in entries] == [{"kind": "a"}, {"kind": "b"}, {"text": "c"}]
     with pytest.raises(ImproperlyConfigured, match=r"has the time None; write crontab\(…\)"):
         app.add_periodic_task(None, bridged.mail.s("ada"))
@@ -227,7 +227,7 @@ def test_schedules_of_any_name_are_apart_and_have_the_options_of_their_task(monk
     for name in ("毎晩の掃除", "毎朝の掃除", "a b", "a-b"):
         app.add_periodic_task(timedelta(hours=1), bridged.mail.s("ada"), name=name)
     app.add_periodic_task(60, bridged.mail.s("ada"), name="soon", expires=timedelta(seconds=5), queue="post")
-    loaded = made.load_entries()
+    loaded = made._runtime.load_entries()
     assert not loaded.errors
     found = {entry.id: entry.data for entry in loaded.registry if entry.kind == "queue.schedule"}
     assert [data["headers"] for data in found.values()] == [{"expires_after": 60.0}] * 4 + [{"expires_after": 5.0}]

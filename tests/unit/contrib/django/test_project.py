@@ -43,14 +43,14 @@ def test_the_users_own_app_takes_part_in_transactions_too(jobs: ModuleType) -> N
     app = make_app(Config(app="shop_jobs:app"))
     assert app is jobs.app
     assert isinstance(app.sync, DjangoSync)
-    assert app.around is closing_connections
+    assert app._runtime.around is closing_connections
     with pytest.raises(ImproperlyConfigured, match=r"TASUKI\['APP'\]: .* did you mean shop_jobs:app"):
         make_app(Config(app="shop_jobs:ap"))
 
 
 def test_relative_paths_start_at_base_dir(tmp_path: Path) -> None:
     with override_settings(BASE_DIR=tmp_path):
-        assert make_app(Config()).root == tmp_path
+        assert make_app(Config())._runtime.root == tmp_path
 
 
 @pytest.fixture
@@ -73,14 +73,14 @@ def test_a_good_project_passes_the_checks() -> None:
 def test_the_time_zone_of_django_is_the_zone_of_cron_expressions(other: App, monkeypatch: pytest.MonkeyPatch) -> None:
     with override_settings(TIME_ZONE="Asia/Tokyo"):
         own = make_app(Config("memory://"))
-        own.schedule("nightly", own.queue("jobs"), cron="30 2 * * *", body={})
+        own.schedules.add("nightly", own.queue("jobs"), cron="30 2 * * *", body={})
         monkeypatch.setattr(project, "_app", own)
         assert checks.check_project() == []
-        nightly: Any = own.load_entries().registry.entries["app:nightly"].data
+        nightly: Any = own._runtime.load_entries().registry.entries["app:nightly"].data
         assert nightly["timezone"] == "Asia/Tokyo"
         # An App of its own, as of TASUKI["APP"], declares its schedules before Django knows it.
-        other.schedule("nightly", other.queue("jobs"), cron="30 2 * * *", body={})
-        other.schedule("named", "jobs", cron="30 2 * * *", timezone="UTC", body={})
+        other.schedules.add("nightly", other.queue("jobs"), cron="30 2 * * *", body={})
+        other.schedules.add("named", "jobs", cron="30 2 * * *", timezone="UTC", body={})
         monkeypatch.setattr(project, "_app", other)
         (warning,) = checks.check_project()
         assert (warning.id, warning.msg) == (

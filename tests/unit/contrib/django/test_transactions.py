@@ -199,7 +199,7 @@ def test_a_test_without_a_twin_does_not_reach_the_real_queues(twin: TestApp, mon
     sync = DjangoSync(project_app(), "default")
     monkeypatch.setitem(connection.settings_dict, "NAME", "test_shop")
     sync.publish("mails", {"to": "ada"}, SEND)  # the twin's
-    monkeypatch.setattr(project_app(), "owner", None)
+    monkeypatch.setattr(project_app()._runtime, "owner", None)
     with pytest.raises(LifecycleError, match="'default' is 'test_shop' now, as in a test of Django"):
         sync.publish("mails", {"to": "ada"}, SEND)
     with pytest.raises(LifecycleError, match="with TestApp"):

@@ -39,15 +39,15 @@ async def test_more_than_ten_of_the_first_fifty(app: App, queues: Queues) -> Non
     consuming(queues["jobs"], 3)
     async with app.worker():
         await bury_numbers(app, 200)
-        batch = await app.batches.wait((await app.batches.begin("retry", "dead", rate=0)).id)
+        batch = await app.dead.batches.wait((await app.dead.batches.begin("retry", "dead", rate=0)).id)
         assert (batch.state, batch.done, batch.returned_first) == ("stopped", 50, 15)
         assert "15 of the first 50 letters failed again, more than 10" in batch.problem
         assert batch.as_dict()["left"] == 150
-        await app.batches.resume(batch.id)
-        batch = await app.batches.wait(batch.id)
+        await app.dead.batches.resume(batch.id)
+        batch = await app.dead.batches.wait(batch.id)
         assert (batch.state, batch.done, batch.canary) == ("done", 200, None)
         with pytest.raises(BatchStateError):
-            await app.batches.resume(batch.id)
+            await app.dead.batches.resume(batch.id)
         await asyncio.sleep(5)
         assert len(HANDLED) == 140
         assert len(await ids(app, "dead")) == 60, "none of those that came back is tried again"
@@ -57,31 +57,31 @@ async def test_less_than_that_goes_on_at_once(app: App, queues: Queues) -> None:
     consuming(queues["jobs"], 1)
     async with app.worker():
         await bury_numbers(app, 200)
-        began = app.clock.monotonic()
-        batch = await app.batches.wait((await app.batches.begin("retry", "dead", rate=0, canary=5)).id)
-        assert app.clock.monotonic() - began < 5.0
+        began = app._runtime.clock.monotonic()
+        batch = await app.dead.batches.wait((await app.dead.batches.begin("retry", "dead", rate=0, canary=5)).id)
+        assert app._runtime.clock.monotonic() - began < 5.0
         assert (batch.state, batch.done) == ("done", 200)
-        [again] = [each for each in await app.live_queue("dead").peek(1) if each.id == "m0000"]
+        [again] = [each for each in await app._runtime.queue("dead").peek(1) if each.id == "m0000"]
         assert again.headers["x_batch"] == batch.id
 
 
 async def test_letters_that_nobody_handles_are_waited_for_a_while(app: App) -> None:
     async with app:
         await bury(app, *many(60))
-        began = app.clock.monotonic()
-        batch = await app.batches.wait((await app.batches.begin("retry", "dead", rate=0)).id)
+        began = app._runtime.clock.monotonic()
+        batch = await app.dead.batches.wait((await app.dead.batches.begin("retry", "dead", rate=0)).id)
         assert (batch.state, batch.done) == ("done", 60)
-        assert 10.0 <= app.clock.monotonic() - began < 12.0
-        began = app.clock.monotonic()
-        await app.batches.wait((await app.batches.begin("move", "jobs", to="dead", rate=0)).id)
-        await app.batches.wait((await app.batches.begin("retry", "dead", rate=0, canary=None)).id)
-        assert app.clock.monotonic() - began < 2.0
+        assert 10.0 <= app._runtime.clock.monotonic() - began < 12.0
+        began = app._runtime.clock.monotonic()
+        await app.dead.batches.wait((await app.dead.batches.begin("move", "jobs", to="dead", rate=0)).id)
+        await app.dead.batches.wait((await app.dead.batches.begin("retry", "dead", rate=0, canary=None)).id)
+        assert app._runtime.clock.monotonic() - began < 2.0
 
 
 async def test_those_that_fail_later_are_counted_while_it_runs(app: App, queues: Queues) -> None:
     consuming(queues["jobs"], 1)
     async with app.worker():
         await bury_numbers(app, 300)
-        batch = await app.batches.wait((await app.batches.begin("retry", "dead", rate=50)).id)
+        batch = await app.dead.batches.wait((await app.dead.batches.begin("retry", "dead", rate=50)).id)
         assert (batch.done, batch.state) == (300, "done")
         assert 25 <= batch.returned <= 30

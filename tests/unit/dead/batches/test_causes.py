@@ -36,8 +36,8 @@ def peeks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 async def bury_marked(app: App, cause: str, *names: str) -> None:
     headers: dict[str, Any] = {"x_original_queue": "app:jobs", "x_dead_letter_reason": "rejected", "x_cause": cause}
-    headers |= {"x_dead_letter_time": app.clock.time(), "content_type": "json/plain"}
-    assert not any(await app.live_queue("dead").forward([Outgoing(name, b"{}", dict(headers)) for name in names]))
+    headers |= {"x_dead_letter_time": app._runtime.clock.time(), "content_type": "json/plain"}
+    assert not any(await app._runtime.queue("dead").forward([Outgoing(name, b"{}", dict(headers)) for name in names]))
 
 
 @pytest.mark.parametrize(
@@ -58,25 +58,29 @@ async def test_a_batch_of_one_cause_moves_its_letters(
         for start in range(0, 60, 10):
             await bury_marked(app, B, *many(60, "b")[start : start + 10])
             await bury_marked(app, A, *many(60, "a")[start : start + 10])
-        begun = await app.batches.begin("move", "dead", to="other", rate=0, **which)
+        begun = await app.dead.batches.begin("move", "dead", to="other", rate=0, **which)
         assert (begun.total, begun.among, begun.there) == (total, len(many(60)) if moved else 0, 120)
-        done = await app.batches.wait(begun.id)
+        done = await app.dead.batches.wait(begun.id)
         assert (done.state, done.done, done.left) == ("done", len(moved), 0)
         assert peeks == []
         assert await ids(app, "other") == moved
-        assert (await app.batches.wait((await app.batches.undo(done.id)).id)).state == "undone" if moved else True
+        assert (
+            (await app.dead.batches.wait((await app.dead.batches.undo(done.id)).id)).state == "undone"
+            if moved
+            else True
+        )
         assert sorted(await ids(app, "dead")) == sorted(many(60, "a") + many(60, "b"))
 
 
 async def test_letters_that_do_not_say_their_cause_are_moved_too(app: App) -> None:
     async with app:
         await bury(app, "old")
-        cause = (await app.dead_letters()).groups[0].key
+        cause = (await app.dead.letters()).groups[0].key
         await bury_marked(app, cause, "new")
         await bury_marked(app, B, "b")
-        done = await app.batches.begin("move", "dead", to="other", rate=0, group=("cause", cause))
+        done = await app.dead.batches.begin("move", "dead", to="other", rate=0, group=("cause", cause))
         assert (done.total, done.among) == (2, None)
-        await app.batches.wait(done.id)
+        await app.dead.batches.wait(done.id)
         assert await ids(app, "other") == ["old", "new"]
 
 
@@ -85,11 +89,11 @@ async def test_the_number_of_one_cause_is_known_among_any_number(app: App, monke
     async with app:
         await bury_marked(app, A, *many(7, "a"))
         await bury_marked(app, B, *many(4, "b"))
-        source = app.live_queue("dead")
+        source = app._runtime.queue("dead")
         counts = [
-            (await preview(source, app.clock, "delete", group=("cause", A))).count,
-            (await preview(source, app.clock, "delete", where=f"cause == '{B}' && id != 'b0001'")).count,
-            (await preview(source, app.clock, "delete", where=f"cause == '{A}' && id != 'a0001'")).count,
+            (await preview(source, app._runtime.clock, "delete", group=("cause", A))).count,
+            (await preview(source, app._runtime.clock, "delete", where=f"cause == '{B}' && id != 'b0001'")).count,
+            (await preview(source, app._runtime.clock, "delete", where=f"cause == '{A}' && id != 'a0001'")).count,
         ]
         assert counts == [7, 3, None]
 
@@ -97,7 +101,7 @@ async def test_the_number_of_one_cause_is_known_among_any_number(app: App, monke
 async def test_newer_letters_of_the_cause_stay(app: App) -> None:
     async with app:
         await bury_marked(app, A, *many(30, "a"))
-        begun = await app.batches.begin("move", "dead", to="other", rate=1, group=("cause", A))
+        begun = await app.dead.batches.begin("move", "dead", to="other", rate=1, group=("cause", A))
         await bury_marked(app, A, "newer")
-        await app.batches.wait(begun.id)
+        await app.dead.batches.wait(begun.id)
         assert await ids(app, "dead") == ["newer"]

@@ -29,11 +29,11 @@ class Slow:
 
 async def slow_batch(app: App) -> Slow:
     await bury(app, *many(60))
-    batch = await app.batches.begin("retry", "dead", rate=1, canary=None)
+    batch = await app.dead.batches.begin("retry", "dead", rate=1, canary=None)
     await asyncio.sleep(3)
-    state = app.live_assembly().state_of("app:dead")
+    state = app._runtime.live().state_of("app:dead")
     assert state is not None
-    running = await app.batches.get(batch.id)
+    running = await app.dead.batches.get(batch.id)
     assert running.state == "running"
     return Slow(batch.id, await state.store(), running.runner)
 
@@ -44,7 +44,7 @@ async def test_a_running_batch_keeps_its_lease_however_long_it_takes(app: App) -
         for _ in range(40):
             assert await batch.store.hold(PLACE + batch.id, "another", places=1, lease=1.0) is None
             await asyncio.sleep(1)
-        assert (await app.batches.get(batch.id)).state == "running"
+        assert (await app.dead.batches.get(batch.id)).state == "running"
 
 
 async def test_a_batch_whose_lease_another_process_has_moves_no_more_letters(app: App) -> None:
@@ -61,11 +61,11 @@ async def test_a_batch_whose_lease_another_process_has_moves_no_more_letters(app
 
 async def _two(app: App) -> tuple[LeasedBatch, LeasedBatch]:
     """A batch whose first process was stopped for longer than its lease, so that a second one has taken over."""
-    batch = await app.batches.begin("retry", "dead", rate=0, canary=None, drive=False)
-    state = app.live_assembly().state_of("app:dead")
+    batch = await app.dead.batches.begin("retry", "dead", rate=0, canary=None, drive=False)
+    state = app._runtime.live().state_of("app:dead")
     assert state is not None
     batches = BatchStore(await state.store())
-    first, second = (LeasedBatch(batch, batches, name, app.clock) for name in ("first", "second"))
+    first, second = (LeasedBatch(batch, batches, name, app._runtime.clock) for name in ("first", "second"))
     assert await first.take()
     assert not await second.take()
     await asyncio.sleep(LEASE + 1)
@@ -95,20 +95,20 @@ async def test_a_process_that_was_stopped_sees_its_successor_while_it_waits(app:
 async def test_an_undo_leaves_letters_that_a_later_batch_has_moved(app: App) -> None:
     async with app:
         await bury(app, "a", "b")
-        first = await app.batches.wait((await app.batches.begin("retry", "dead", rate=0, canary=None)).id)
+        first = await app.dead.batches.wait((await app.dead.batches.begin("retry", "dead", rate=0, canary=None)).id)
         assert await ids(app, "jobs") == ["a", "b"]
-        await app.live_queue("jobs").remove(["a"])  # its handler ran, and failed again
+        await app._runtime.queue("jobs").remove(["a"])  # its handler ran, and failed again
         await bury(app, "a")
-        second = await app.batches.wait((await app.batches.begin("retry", "dead", rate=0, canary=None)).id)
+        second = await app.dead.batches.wait((await app.dead.batches.begin("retry", "dead", rate=0, canary=None)).id)
         assert (first.done, second.done) == (2, 1)
-        undone = await app.batches.wait((await app.batches.undo(first.id)).id)
+        undone = await app.dead.batches.wait((await app.dead.batches.undo(first.id)).id)
         assert (undone.state, undone.undone) == ("undone", 1)
         assert (await ids(app, "jobs"), await ids(app, "dead")) == (["a"], ["b"])
 
 
 async def test_a_word_to_all_processes_that_was_said_again_is_not_taken_back(app: App) -> None:
     async with app:
-        state = app.live_assembly().state_of("app:dead")
+        state = app._runtime.live().state_of("app:dead")
         assert state is not None
         batches = BatchStore(await state.store())
         await batches.tell("x")

@@ -33,7 +33,7 @@ async def test_letters_that_another_process_takes_all_at_once_have_gone(
     async with app:
         await bury(app, *many(350))
         monkeypatch.setattr(MemoryDriver, "transfer", late)
-        done = await app.batches.wait((await app.batches.begin("retry", "dead", rate=0, canary=None)).id)
+        done = await app.dead.batches.wait((await app.dead.batches.begin("retry", "dead", rate=0, canary=None)).id)
         assert (done.state, done.problem) == ("done", "")
         assert (done.done, done.gone, done.unsure, done.left) == (350 - calls[1], calls[1], 0, 0)
         assert len(await ids(app, "jobs")) == done.done
@@ -43,23 +43,23 @@ async def test_an_undo_that_waits_says_for_what(app: App) -> None:
     app.queue("full", max_length=3)
     async with app:
         await bury(app, *many(3), queue="app:jobs")
-        moved = await app.batches.wait((await app.batches.begin("move", "dead", to="full", rate=0)).id)
-        back = await app.batches.wait((await app.batches.begin("move", "full", to="dead", rate=0)).id)
+        moved = await app.dead.batches.wait((await app.dead.batches.begin("move", "dead", to="full", rate=0)).id)
+        back = await app.dead.batches.wait((await app.dead.batches.begin("move", "full", to="dead", rate=0)).id)
         await bury_in_full(app)
         assert (moved.done, back.done) == (3, 3)
-        await app.batches.undo(back.id)
+        await app.dead.batches.undo(back.id)
         await asyncio.sleep(10)
-        waits = await app.batches.get(back.id)
+        waits = await app.dead.batches.get(back.id)
         assert waits.state == "undoing"
         assert "max_length" in waits.problem
-        await app.live_queue("full").purge()
-        undone = await app.batches.wait(back.id)
+        await app._runtime.queue("full").purge()
+        undone = await app.dead.batches.wait(back.id)
         assert (undone.state, undone.undone, undone.problem) == ("undone", 3, "")
 
 
 async def bury_in_full(app: App) -> None:
     """The queue is full again."""
-    assert not any(await app.live_queue("full").forward([Outgoing(f"x{n}", b"1", {}) for n in range(3)]))
+    assert not any(await app._runtime.queue("full").forward([Outgoing(f"x{n}", b"1", {}) for n in range(3)]))
 
 
 async def test_letters_that_all_start_while_they_are_brought_back(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,16 +72,16 @@ async def test_letters_that_all_start_while_they_are_brought_back(app: App, monk
 
     async with app:
         await bury(app, *many(30))
-        batch = await app.batches.wait((await app.batches.begin("retry", "dead", rate=0, canary=None)).id)
+        batch = await app.dead.batches.wait((await app.dead.batches.begin("retry", "dead", rate=0, canary=None)).id)
         monkeypatch.setattr(MemoryDriver, "transfer", late)
-        undone = await app.batches.wait((await app.batches.undo(batch.id)).id)
+        undone = await app.dead.batches.wait((await app.dead.batches.undo(batch.id)).id)
         assert (undone.state, undone.undone, undone.started, undone.problem) == ("undone", 0, 30, "")
 
 
 async def _changed(app: App, **changes: Any) -> str:
     """A batch whose record another process has written so."""
-    batch = await app.batches.begin("retry", "dead", rate=0, canary=None, drive=False)
-    state = app.live_assembly().state_of("app:dead")
+    batch = await app.dead.batches.begin("retry", "dead", rate=0, canary=None, drive=False)
+    state = app._runtime.live().state_of("app:dead")
     assert state is not None
     store = await state.store()
     entry = await store.get(f"batches/{batch.id}")
@@ -93,7 +93,9 @@ async def _changed(app: App, **changes: Any) -> str:
 async def test_a_group_that_this_version_does_not_know_fails_it(app: App) -> None:
     async with app:
         await bury(app, "a")
-        batch = await app.batches.wait((await app.batches.resume(await _changed(app, group=["moon", "full"]))).id)
+        batch = await app.dead.batches.wait(
+            (await app.dead.batches.resume(await _changed(app, group=["moon", "full"]))).id
+        )
         assert batch.state == "failed"
         assert "not by 'moon'" in batch.problem
 
@@ -102,7 +104,7 @@ async def test_a_record_with_the_id_of_another_is_none(app: App) -> None:
     async with app:
         await bury(app, "a")
         with pytest.raises(BatchNotFoundError):
-            await app.batches.resume(await _changed(app, id="../x"))
+            await app.dead.batches.resume(await _changed(app, id="../x"))
 
 
 async def test_an_order_for_a_queue_of_another_project_is_refused_where_it_cannot_be_carried_out(app: App) -> None:
@@ -110,17 +112,17 @@ async def test_an_order_for_a_queue_of_another_project_is_refused_where_it_canno
         await bury(app, "a")
         id = await _changed(app, name="elsewhere")
         with pytest.raises(BatchStateError, match=r"app:dead.*elsewhere.*not one of this project"):
-            await app.batches.resume(id)
-        assert (await app.batches.resume(id, drive=False)).state == "running"
-        assert (await app.batches.cancel(id)).state == "cancelled"
+            await app.dead.batches.resume(id)
+        assert (await app.dead.batches.resume(id, drive=False)).state == "running"
+        assert (await app.dead.batches.cancel(id)).state == "cancelled"
 
 
 async def test_an_undo_whose_process_has_died_goes_on_with_an_undo(app: App) -> None:
     async with app:
         await bury(app, *many(5))
-        batch = await app.batches.wait((await app.batches.begin("retry", "dead", rate=0, canary=None)).id)
-        await app.batches.undo(batch.id, drive=False)
+        batch = await app.dead.batches.wait((await app.dead.batches.begin("retry", "dead", rate=0, canary=None)).id)
+        await app.dead.batches.undo(batch.id, drive=False)
         await asyncio.sleep(60)
-        assert (await app.batches.get(batch.id)).state == "undoing"
-        undone = await app.batches.wait((await app.batches.undo(batch.id)).id)
+        assert (await app.dead.batches.get(batch.id)).state == "undoing"
+        undone = await app.dead.batches.wait((await app.dead.batches.undo(batch.id)).id)
         assert (undone.state, undone.undone) == ("undone", 5)

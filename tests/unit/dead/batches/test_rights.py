@@ -43,11 +43,11 @@ async def test_an_application_with_one_right(tmp_path: Path) -> None:
     async with app:
         for act in ("move", "delete"):
             with pytest.raises(PolicyDeniedError, match=f"not allowed to {act} letters of queue: app:dead"):
-                await app.batches.begin(act, "app:dead", to="app:jobs" if act == "move" else None)
+                await app.dead.batches.begin(act, "app:dead", to="app:jobs" if act == "move" else None)
         with pytest.raises(PolicyDeniedError):
-            await app.batches.begin("retry", "app:dead", to="app:other")
-        batch = await app.batches.begin("retry", "app:dead", drive=False)
+            await app.dead.batches.begin("retry", "app:dead", to="app:other")
+        batch = await app.dead.batches.begin("retry", "app:dead", drive=False)
         for order in ("pause", "cancel", "undo", "resume"):
             with pytest.raises(PolicyDeniedError, match=f"not allowed to {order} batches of queue: app:dead"):
-                await getattr(app.batches, order)(batch.id)
-        assert (await Batches(app.live_assembly, is_permitted=True).cancel(batch.id)).state == "cancelled"
+                await getattr(app.dead.batches, order)(batch.id)
+        assert (await Batches(app._runtime.live, is_permitted=True).cancel(batch.id)).state == "cancelled"

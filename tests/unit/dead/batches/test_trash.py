@@ -32,10 +32,10 @@ class FastClock:
 
 async def test_a_clock_that_is_ahead_keeps_no_letter_longer(app: App) -> None:
     async with app:
-        app.live_assembly().batching.clock = FastClock(app.clock)
+        app._runtime.live().batching.clock = FastClock(app._runtime.clock)
         await bury(app, *many(30))
-        await app.batches.wait((await app.batches.begin("delete", "dead", rate=0)).id)
-        driver = app.live_queue("dead").driver
+        await app.dead.batches.wait((await app.dead.batches.begin("delete", "dead", rate=0)).id)
+        driver = app._runtime.queue("dead").driver
         await asyncio.sleep(890)
         assert (await driver.depth("dead.trash")).ready == 30
         await asyncio.sleep(20)
@@ -44,18 +44,18 @@ async def test_a_clock_that_is_ahead_keeps_no_letter_longer(app: App) -> None:
 
 async def test_a_worker_that_comes_days_later_empties_it(app: App) -> None:
     async with app:
-        live, driver = app.live_assembly(), app.live_queue("dead").driver
+        live, driver = app._runtime.live(), app._runtime.queue("dead").driver
         await bury(app, *many(30))
-        batch = await app.batches.wait((await app.batches.begin("delete", "dead", rate=0)).id)
+        batch = await app.dead.batches.wait((await app.dead.batches.begin("delete", "dead", rate=0)).id)
         await live.batching.close(driver)
         await asyncio.sleep(3 * DAY)
         assert (await driver.depth("dead.trash")).ready == 30
         live.batching.take(live.states.of(driver), batch.id)
         await asyncio.sleep(1)
         assert (await driver.depth("dead.trash")).ready == 0
-        assert (await app.batches.get(batch.id)).is_emptied
+        assert (await app.dead.batches.get(batch.id)).is_emptied
         await asyncio.sleep(2 * DAY)
-        assert list(await app.batches.list()) == []
+        assert list(await app.dead.batches.list()) == []
 
 
 async def test_a_delete_without_trash_counts_what_it_has_removed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ async def test_a_delete_without_trash_counts_what_it_has_removed(app: App, monke
     async with app:
         await bury(app, *many(KEPT + 50))
         monkeypatch.setattr(MemoryDriver, "remove", late)
-        done = await app.batches.wait((await app.batches.begin("delete", "dead", rate=0)).id)
+        done = await app.dead.batches.wait((await app.dead.batches.begin("delete", "dead", rate=0)).id)
         assert (done.state, done.done, done.gone, done.left) == ("done", KEPT + 43, 7, 0)
         assert await ids(app, "dead") == []
 
@@ -79,15 +79,15 @@ async def test_letters_of_a_slow_delete_stay_when_another_one_is_emptied(app: Ap
     """They can be brought back for 15 minutes after the end of their own batch."""
     async with app:
         await bury(app, *many(1210))
-        slow = await app.batches.begin("delete", "dead", rate=1, limit=1200)
+        slow = await app.dead.batches.begin("delete", "dead", rate=1, limit=1200)
         await asyncio.sleep(600)
-        quick = await app.batches.wait((await app.batches.begin("delete", "dead", ids=many(1210)[1200:])).id)
+        quick = await app.dead.batches.wait((await app.dead.batches.begin("delete", "dead", ids=many(1210)[1200:])).id)
         await asyncio.sleep(1000)
-        assert (await app.batches.get(quick.id)).is_emptied
-        assert (await app.batches.get(slow.id)).state == "done"
-        undone = await app.batches.wait((await app.batches.undo(slow.id)).id)
+        assert (await app.dead.batches.get(quick.id)).is_emptied
+        assert (await app.dead.batches.get(slow.id)).state == "done"
+        undone = await app.dead.batches.wait((await app.dead.batches.undo(slow.id)).id)
         assert (undone.undone, undone.started) == (1200, 0)
-        assert (await app.live_queue("dead").driver.depth("dead.trash")).ready == 0
+        assert (await app._runtime.queue("dead").driver.depth("dead.trash")).ready == 0
 
 
 async def test_an_undo_that_was_faster_than_the_trash_loses_no_letter(
@@ -98,29 +98,29 @@ async def test_an_undo_that_was_faster_than_the_trash_loses_no_letter(
     async def late(batches: BatchStore, id: str, step: Step) -> Batch:
         if step is steps.closed:  # the process that empties the trash has read the batch, and a person is faster
             monkeypatch.undo()
-            await app.batches.undo(id)
+            await app.dead.batches.undo(id)
         return await change(batches, id, step)
 
     async with app:
         await bury(app, *many(150))
-        batch = await app.batches.wait((await app.batches.begin("delete", "dead", rate=0)).id)
+        batch = await app.dead.batches.wait((await app.dead.batches.begin("delete", "dead", rate=0)).id)
         monkeypatch.setattr(BatchStore, "change", late)
         await asyncio.sleep(1000)
-        undone = await app.batches.get(batch.id)
+        undone = await app.dead.batches.get(batch.id)
         assert (undone.state, undone.undone, undone.started) == ("undone", 150, 0)
 
 
 async def test_letters_whose_batch_is_forgotten_go_with_those_of_another(app: App) -> None:
     async with app:
-        driver = app.live_queue("dead").driver
+        driver = app._runtime.queue("dead").driver
         await bury(app, *many(40))
-        batch = await app.batches.begin("delete", "dead", limit=30, rate=10)
+        batch = await app.dead.batches.begin("delete", "dead", limit=30, rate=10)
         await asyncio.sleep(1.5)
-        await app.batches.pause(batch.id)
+        await app.dead.batches.pause(batch.id)
         await asyncio.sleep(8 * DAY)
-        assert list(await app.batches.list()) == []
+        assert list(await app.dead.batches.list()) == []
         assert (await driver.depth("dead.trash")).ready > 0
-        await app.batches.wait((await app.batches.begin("delete", "dead", limit=1)).id)
+        await app.dead.batches.wait((await app.dead.batches.begin("delete", "dead", limit=1)).id)
         await asyncio.sleep(1000)
         assert (await driver.depth("dead.trash")).ready == 0
 
@@ -128,13 +128,13 @@ async def test_letters_whose_batch_is_forgotten_go_with_those_of_another(app: Ap
 async def test_delayed_messages_of_a_queue_come_back_delayed(app: App) -> None:
     """The queue of a batch need not be one of dead letters."""
     async with app:
-        jobs = app.live_queue("jobs")
+        jobs = app._runtime.queue("jobs")
         await jobs.publish({"n": 1}, id="late", delay=3600)
         await jobs.publish({"n": 2}, id="now")
-        batch = await app.batches.wait((await app.batches.begin("delete", "jobs", rate=0)).id)
+        batch = await app.dead.batches.wait((await app.dead.batches.begin("delete", "jobs", rate=0)).id)
         assert batch.done == 2
         await asyncio.sleep(600)
-        await app.batches.wait((await app.batches.undo(batch.id)).id)
+        await app.dead.batches.wait((await app.dead.batches.undo(batch.id)).id)
         depth = await jobs.depth()
         assert (depth.ready, depth.delayed) == (1, 1)
         await asyncio.sleep(2900)

@@ -12,10 +12,10 @@ async def bury(
 ) -> None:
     own: dict[str, HeaderValue] = {"x_original_queue": queue, "x_dead_letter_reason": "invalid", "attempts": 1}
     own |= {"content_type": "json/plain", "timestamp": 1_700_000_000, **(headers or {})}
-    assert not any(await app.live_queue("dead").forward([Outgoing(id, body, own)]))
+    assert not any(await app._runtime.queue("dead").forward([Outgoing(id, body, own)]))
 
 
 async def only(app: App, queue: str) -> Message:
     """The one waiting message, wherever it is stored."""
-    [message] = await app.live_queue(queue).peek()
+    [message] = await app._runtime.queue(queue).peek()
     return Message(message.id, message.body, message.headers)

@@ -32,7 +32,7 @@ async def test_json_to_copy(app: App, browse: MakeBrowser) -> None:
     assert "hunter2" not in text
     document = json.loads(text)
     assert (document["id"], document["headers"]["tenant"]) == ("m", "acme")
-    await app.live_queue("dead").purge()
+    await app._runtime.queue("dead").purge()
     await bury(app, b"\xff")
     assert json.loads(text_of((await browse().get("/messages/app:dead/m/json")).text))["body_base64"] == "/w=="
 
@@ -59,11 +59,11 @@ async def test_a_message_that_its_page_does_not_show_whole_is_not_copied(
 ) -> None:
     await bury(app, b'"' + b"x" * 65_000 + b'"')
     assert (await browse().get(f"/messages/app:dead/m/{page}")).status_code == 200
-    await app.live_queue("dead").purge()
+    await app._runtime.queue("dead").purge()
     await bury(app, b'"' + b"x" * 66_000 + b'"')
     answer = await browse().get(f"/messages/app:dead/m/{page}")
     assert (answer.status_code, "Use tasuki show" in words(answer.text)) == (413, True)
-    await app.live_queue("dead").purge()
+    await app._runtime.queue("dead").purge()
     await bury(app, b"[]", note="x" * 140_000)
     assert (await browse().get(f"/messages/app:dead/m/{page}")).status_code == 413
 
@@ -83,7 +83,7 @@ async def test_the_first_headers_are_looked_through_and_of_the_others_the_names_
     assert shown["h00"].startswith("://://")
     assert (shown["h49"], shown["z"]) == ("…", "…")
     assert "hunter2" not in (await browser.get("/messages/app:dead/m")).text
-    await app.live_queue("dead").purge()
+    await app._runtime.queue("dead").purge()
     await bury(app, b"[]", **{long: "hunter2"})
     assert "hunter2" not in (await browser.get("/messages/app:dead/m")).text
 
@@ -95,6 +95,6 @@ async def test_an_export_looks_through_no_more_of_a_letter_than_its_queue_takes(
     assert (letter["body_cut_from"], base64.b64decode(letter["body_base64"])) == (len(body), body[: 2**20])
     assert (len(letter["error"]), letter["headers"]["x_original_queue"]) == (16_000, "app:mails")
     assert len(letter["headers"]["note"]) < 3_000
-    await app.live_queue("dead").purge()
+    await app._runtime.queue("dead").purge()
     await bury(app, b"\xff")
     assert "body_cut_from" not in json.loads((await browse().get("/dead/app:dead/export")).text)

@@ -23,7 +23,7 @@ PAGE = "/messages/app:dead/m/edit"
 async def bury(app: App, body: bytes = b'{"to":"a","n":1.10}', **headers: HeaderValue) -> None:
     own: dict[str, HeaderValue] = {"x_original_queue": "app:mails", "x_dead_letter_reason": "max_attempts"}
     own |= {"x_last_error": "no", "attempts": 1, "content_type": "json/plain", "tenant": "acme", **headers}
-    assert not any(await app.live_queue("dead").forward([Outgoing("m", body, own)]))
+    assert not any(await app._runtime.queue("dead").forward([Outgoing("m", body, own)]))
 
 
 def text_of(page: str) -> str:
@@ -41,7 +41,7 @@ async def sent(browser: Browser, **fields: str) -> Any:
 
 
 async def ids(app: App, queue: str) -> list[str]:
-    return [message.id for message in await app.live_queue(queue).peek()]
+    return [message.id for message in await app._runtime.queue(queue).peek()]
 
 
 async def test_the_changed_message_is_sent_and_the_letter_is_gone(app: App, browse: MakeBrowser) -> None:
@@ -53,7 +53,7 @@ async def test_the_changed_message_is_sent_and_the_letter_is_gone(app: App, brow
     done = await sent(browser, body='{\r\n "to": "b",\r\n "n": 1.20\r\n}', h1="", nn0="new", nv0="7")
     assert re.search(r"Message m went to app:mails as \S+\.", words(done.text))
     assert await ids(app, "dead") == []
-    [message] = await app.live_queue("mails").peek()
+    [message] = await app._runtime.queue("mails").peek()
     assert message.body == b'{"to":"b","n":1.20}'
     assert (message.headers["x_edited_by"], message.headers["x_edited_from"]) == ("kana", "m")
     assert message.headers["new"] == 7
@@ -129,7 +129,7 @@ async def test_secret_headers_are_neither_shown_nor_changed(app: App, browse: Ma
     assert "hunter2" not in page
     done = await sent(browser, keep="1")
     assert done.status_code == 200, done.text
-    [message] = await app.live_queue("mails").peek()
+    [message] = await app._runtime.queue("mails").peek()
     assert message.headers["api_token"] == "hunter2"
     assert await ids(app, "dead") == ["m"]
 
@@ -139,7 +139,7 @@ async def test_text_that_changes_its_direction_is_said_to(app: App, browse: Make
     browser = browse()
     assert "characters that change its direction" in await browser.text(PAGE)
     assert (await sent(browser)).status_code == 200
-    [message] = await app.live_queue("mails").peek()
+    [message] = await app._runtime.queue("mails").peek()
     assert message.body == '{"to":"\u202eabc"}'.encode()
 
 
@@ -191,7 +191,7 @@ async def test_another_queue_needs_the_right_there_too(app: App, browse: MakeBro
         elsewhere = {"to": "app:images", "body": "{}", "nn1": "message_type", "nv1": '"hourly"'}
         for fields in (elsewhere, {"nn0": "reply_to", "nv0": '"app:images"'}):
             assert (await sent(browser, **fields)).status_code == 403
-        assert await app.live_assembly().queue("app:dead").driver.peek("dead", 5) != []
+        assert await app._runtime.live().queue("app:dead").driver.peek("dead", 5) != []
         assert (await sent(browser)).status_code == 200
 
 
@@ -203,7 +203,7 @@ async def test_after_an_edit_the_page_says_what_became_of_it(app: App, browse: M
     assert "An edit of letter m of app:dead, sent" in words(page.text)
     assert "Undo the edit…" in words(page.text)
 
-    await app.live_queue("mails").purge()  # as if it had been handled
+    await app._runtime.queue("mails").purge()  # as if it had been handled
     gone = await browser.get(str(page.url))
     assert gone.status_code == 200
     assert "It does not wait any more, and no handler has it now" in words(gone.text)
@@ -216,9 +216,9 @@ async def test_an_edit_that_fails_again_leads_to_its_letter(app: App, browse: Ma
     await bury(app)
     browser = browse()
     page = await sent(browser, body='{"bad": "1"}')
-    [message] = await app.live_queue("mails").peek()
-    assert app.assembly is not None
-    consumer = app.assembly.consumers["app:sender"]
+    [message] = await app._runtime.queue("mails").peek()
+    assert app._runtime.assembly is not None
+    consumer = app._runtime.assembly.consumers["app:sender"]
     await consumer.start()
     try:
         while not await ids(app, "dead"):
@@ -240,7 +240,7 @@ async def test_an_edit_is_undone_at_the_desk(app: App, browse: MakeBrowser) -> N
     back = await browser.act(html.unescape(link[1]))
     assert "Letter m is back in app:dead." in words(back.text)
     assert (await ids(app, "dead"), await ids(app, "mails")) == (["m"], [])
-    assert (await app.live_queue("dead").peek())[0].body == b'{"to":"a","n":1.10}'
+    assert (await app._runtime.queue("dead").peek())[0].body == b'{"to":"a","n":1.10}'
     assert "編集の取り消し" in await browser.text("/audit?lang=ja")
 
 
@@ -265,6 +265,6 @@ async def test_a_secret_stays_what_it_is_unless_it_is_changed(app: App, browse: 
 
     done = await sent(browser, body='{"to": "b", "n": 1.10, "password": "***"}')
     assert done.status_code == 200
-    [message] = await app.live_queue("mails").peek()
+    [message] = await app._runtime.queue("mails").peek()
     assert message.body == b'{"to":"b","n":1.10,"password":"hunter2"}'
     assert "hunter2" not in done.text

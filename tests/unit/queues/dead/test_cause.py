@@ -12,7 +12,7 @@ from tasuki.queues.dead.cause import MAX_LINE, cause_of, first_line, normalized
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        ("ConnectError: https://user:pw@api.example/v1?q=7 is away", "ConnectError: <url> is away"),
+        ("ConnectError: https://user:pw@api.example/v1?q=7 is unavailable", "ConnectError: <url> is unavailable"),
         ("no mailbox ada.l+x@mail.example.org", "no mailbox <email>"),
         ("FileNotFoundError: /srv/data/2026/a.csv", "FileNotFoundError: <path>"),
         ("cannot read C:\\data\\in\\a.csv now", "cannot read <path> now"),

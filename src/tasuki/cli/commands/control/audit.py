@@ -40,7 +40,7 @@ def _cell(value: object) -> object:
 
 
 @click.command("audit")
-@click.option("-n", "--newest", type=click.IntRange(1, 1000), default=1000, help="So many acts; default: all.")
+@click.option("-n", "--newest", type=click.IntRange(1, 1000), default=1000, help="Most acts to show; default: all.")
 @printing(_show, "time")
 @project_options()
 def command(target: Target, newest: int) -> list[dict[str, Any]]:
@@ -58,8 +58,8 @@ async def _acts(app: App, newest: int) -> list[dict[str, Any]]:
     from tasuki.app.audit.audited import acts_of
     from tasuki.app.audit.seeing import seen
 
-    async with app.reading():
-        live = app.live_assembly()
+    async with app._runtime.reading():
+        live = app._runtime.live()
         if not live.states_of_queues():
             raise UnsupportedError(
                 "no queue of this project has a state that processes share: give the driver, or a queue, a store "

@@ -38,7 +38,7 @@ def command(target: Target, name: str, duration: str | None, until: datetime | N
         raise click.UsageError("give --for or --until, not both")
 
     async def pause(app: App, found: pausing.Target) -> Pause:
-        return await app.pause(found.id, duration, until=until, reason=reason)
+        return await app.workers.pause(found.id, duration, until=until, reason=reason)
 
     asked = {"for": duration, "until": None if until is None else until.isoformat(), "reason:": reason}
     options = ", ".join(f"{name} {value}" for name, value in asked.items() if value)

@@ -30,7 +30,7 @@ def command(target: Target, name: str) -> dict[str, Any]:
     """End the pause of a queue, a consumer or a schedule."""
 
     async def resume(app: App, found: pausing.Target) -> Pause | None:
-        return await app.resume(found.id)
+        return await app.workers.resume(found.id)
 
     found, was = on_target(target, name, resume, "resume")
     return {"kind": found.kind, "id": found.id, "was": None if was is None else was.as_dict()}

@@ -36,7 +36,7 @@ def command(target: Target, schedule: str) -> dict[str, Any]:
 
 
 async def _publish(app: App, schedule: str, queue: str) -> str:
-    async with app.briefly(), acting(app, "run", schedule, queue) as outcome:
-        message = await app.run_now(schedule)
+    async with app._runtime.briefly(), acting(app, "run", schedule, queue) as outcome:
+        message = await app.schedules.run_now(schedule)
         outcome.count, outcome.result = 1, f"published {message}"
         return message

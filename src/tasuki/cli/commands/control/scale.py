@@ -37,7 +37,7 @@ def command(target: Target, consumer: str, number: int | None, *, reset: bool) -
         raise click.UsageError("give N or --reset")
 
     async def scale(app: App, found: pausing.Target) -> Scale | None:
-        return await app.scale(found.id, number)
+        return await app.workers.scale(found.id, number)
 
     told = "reset" if number is None else f"to {number} in each process"
     found, _ = on_target(target, consumer, scale, "scale", told, only_consumers=True)

@@ -51,8 +51,8 @@ def command(target: Target) -> list[dict[str, Any]]:
 
 
 async def _statuses(app: App) -> list[ScheduleStatus]:
-    async with app.reading():
-        return await app.schedules()
+    async with app._runtime.reading():
+        return await app.schedules.list()
 
 
 def _row(status: ScheduleStatus) -> dict[str, Any]:

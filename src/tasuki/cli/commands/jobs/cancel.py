@@ -39,13 +39,13 @@ def command(target: Target, ids: tuple[str, ...], queue: str | None, path: str |
     id = None if queue is None else find_queue(project, queue)
 
     async def cancel() -> dict[str, Any]:
-        async with app.briefly(), acting(app, "cancel", id or "*", id or "") as outcome:
+        async with app._runtime.briefly(), acting(app, "cancel", id or "*", id or "") as outcome:
             outcome.filter, outcome.count = ids_text(wanted), len(wanted)
             if len(wanted) == 1:
-                outcome.result = found = await app.cancel(wanted[0], queue=id)
+                outcome.result = found = await app.jobs.cancel(wanted[0], queue=id)
                 return {"id": wanted[0], "outcome": found}
             assert id is not None
-            counts = dict(msgspec.to_builtins(await app.cancel_many(wanted, queue=id)))
+            counts = dict(msgspec.to_builtins(await app.jobs.cancel_many(wanted, queue=id)))
             outcome.result = ", ".join(_parts(counts))
             return counts
 

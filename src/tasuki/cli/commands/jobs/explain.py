@@ -39,9 +39,13 @@ def command(ctx: click.Context, target: Target, id: str, *, queue: str | None, a
     shared = [each for each in project.of(QueueConfig) if is_shared(project.driver_of(each))]
 
     async def look() -> Explanation:
-        async with app.reading():
-            live = app.live_assembly()
-            return await (search(live, app.clock, shared, id) if one is None else explain_in(live, app.clock, one, id))
+        async with app._runtime.reading():
+            live = app._runtime.live()
+            return await (
+                search(live, app._runtime.clock, shared, id)
+                if one is None
+                else explain_in(live, app._runtime.clock, one, id)
+            )
 
     found = loop.run(look())
     if as_json:

@@ -35,7 +35,7 @@ def command(target: Target, event: str, key: str, value: str | None) -> dict[str
     refuse_all_private(app.check())
 
     async def signal() -> bool:
-        async with app.briefly():
+        async with app._runtime.briefly():
             return await app.signal(event, key, given)
 
     return {"event": event, "key": key, "first": loop.run(signal())}

@@ -59,16 +59,16 @@ def command(target: Target, id: str | None, order: str | None, background: bool)
     refuse_all_private(app.check())
 
     async def work() -> Any:
-        async with app.reading():
+        async with app._runtime.reading():
             if id is None:
-                return [batch.as_dict() for batch in await app.batches.list()]
+                return [batch.as_dict() for batch in await app.dead.batches.list()]
             if order is None:
-                return (await app.batches.get(id)).as_dict()
+                return (await app.dead.batches.get(id)).as_dict()
             options = {"drive": not background} if order in ("resume", "undo") else {}
-            batch = await app.batches.get(id)
+            batch = await app.dead.batches.get(id)
             async with acting(app, "batch", batch.queue, batch.queue) as outcome:
                 outcome.batch, outcome.filter = id, order
-                batch = await getattr(app.batches, order)(id, **options)
+                batch = await getattr(app.dead.batches, order)(id, **options)
                 if background and options:
                     return {"batch": id, "state": batch.state}
                 if options:

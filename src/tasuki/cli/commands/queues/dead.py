@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _INDENT = 8
 _BY = ("cause", "type", "place", "queue", "reason", "task", "consumer", "day")
-_PRIVATE = "it lives in the memory of the process that runs it; app.dead_letters() shows its letters there"
+_PRIVATE = "it lives in the memory of the process that runs it; app.dead.letters() shows its letters there"
 _MOST = 100
 """Letters that are printed, the newest first; --json has all."""
 
@@ -137,8 +137,8 @@ def command(
     async def look() -> dict[str, Any]:
         from tasuki.dead.reading import read
 
-        async with app.reading():
-            found = await read(app.live_assembly(), queues, choice, by, app.clock, shows=is_list)
+        async with app._runtime.reading():
+            found = await read(app._runtime.live(), queues, choice, by, app._runtime.clock, shows=is_list)
             shown = {"by": by, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}
             shown |= {
                 "unseen": found.unseen | private,
@@ -196,5 +196,5 @@ def _letter(app: App, letter: Letter, *, shows_secrets: bool) -> dict[str, Any]:
     names = ("queue", "dead", "reason", "type", "place", "cause", "error", "task", "at", "attempts", "redriven")
     about = {name: getattr(letter, name) for name in names}
     about = about if shows_secrets else masked(about)
-    message = as_dict(app.live_queue(letter.dead), letter.message, shows_secrets=shows_secrets)
+    message = as_dict(app._runtime.queue(letter.dead), letter.message, shows_secrets=shows_secrets)
     return {**about, **message, "records": letter.attempt_records}

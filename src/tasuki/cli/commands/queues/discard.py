@@ -58,16 +58,16 @@ def command(
     async def work() -> dict[str, Any]:
         from tasuki.dead.batches.planning import preview
 
-        async with app.reading():
+        runtime, limit = app._runtime, chosen["limit"]
+        async with runtime.reading():
             if not can_begin(app, source):
                 raise CommandError(
                     f"queue {source!r} has no state, in which a batch is kept: write 'state: <id of a store>' at the "
                     "queue or at its driver"
                 )
             with looking_at(source):
-                seen = await preview(
-                    app.live_queue(source), app.clock, "delete", where=where, ids=ids, limit=chosen["limit"]
-                )
+                queue = runtime.queue(source)
+                seen = await preview(queue, runtime.clock, "delete", where=where, ids=ids, limit=limit)
             if not yes:
                 which = "an unknown number of messages" if seen.count is None else count(seen.count, "message")
                 end = "They can be brought back for 15 minutes." if seen.can_undo else "This cannot be undone."

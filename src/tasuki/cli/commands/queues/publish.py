@@ -93,8 +93,8 @@ def command(
     id = find_queue(app.check(), queue)
 
     async def publish() -> Confirmed | Report:
-        async with app.briefly():
-            live = app.live_queue(id)
+        async with app._runtime.briefly():
+            live = app._runtime.queue(id)
             if path is None:
                 return await live.publish(content, **given)
             return await send_file(live, path, _reader(raw, given, envelopes=envelopes))

@@ -73,11 +73,11 @@ async def _infos(
     from tasuki.app.state.workers import Census
 
     infos = {}
-    async with app.reading():
-        census = Census(app.live_assembly())
+    async with app._runtime.reading():
+        census = Census(app._runtime.live())
         for id in ids:
             with suppress(QueueNotFoundError):  # its broker does not have it yet
-                infos[id] = await app.live_queue(id).info_by(partial(census.count, id), partial(census.depth, id))
+                infos[id] = await app._runtime.queue(id).info_by(partial(census.count, id), partial(census.depth, id))
                 infos[id]["alarms"] = await census.alarms(id)
         return infos, await orders_by_queue(app, project, infos)
 

@@ -64,9 +64,7 @@ def _show(done: dict[str, Any]) -> None:
     metavar="N",
     help=f"At most N messages a second; 0: as fast as possible.  [default: {RATE:g}]",
 )
-@click.option(
-    "--as-is", is_flag=True, help="With --to: keep what they say of their death, as letters for another time."
-)
+@click.option("--as-is", is_flag=True, help="With --to: keep the dead-letter headers.")
 @click.option(
     "--canary",
     type=click.IntRange(0, 49),
@@ -105,13 +103,13 @@ def command(
     about = {"queue": source, "to": destination, "is_chosen": bool(choice), "is_dry_run": chosen["dry_run"]}
 
     async def redrive() -> dict[str, Any]:
-        async with app.reading():
+        async with app._runtime.reading():
             with looking_at(source):
-                await app.live_queue(source).depth()
+                await (queue := app._runtime.queue(source)).depth()
             if chosen["dry_run"]:
                 return about | await _look(app, source, destination, limit, choice)
-            if can_begin(app, source) and not driver_limits(app.live_queue(source).spec):  # a batch has its own rate
-                if chosen["canary"] is not None and not app.live_queue(source).driver.capabilities.has("peek"):
+            if can_begin(app, source) and not driver_limits(queue.spec):  # a batch has its own rate
+                if chosen["canary"] is not None and not queue.driver.capabilities.has("peek"):
                     problem = "is on a broker that shows no messages, so none can be seen to fail again"
                     raise CommandError(f"queue {source!r} {problem}: leave out --canary")
                 return about | await _in_a_batch(app, source, destination, limit, chosen, background)
@@ -136,7 +134,7 @@ async def _in_a_batch(
     batch = await in_a_batch(app, act, source, "redriving", background=background, **options)
     stayed = batch.stayed + batch.seen - batch.returned if batch.total is not None else batch.stayed
     moved = None if background else batch.done
-    delayed = await _delayed(app.live_queue(source))
+    delayed = await _delayed(app._runtime.queue(source))
     return {"moved": moved, "stayed": stayed, "delayed": delayed, "batch": batch.id, "of_batch": batch.as_dict()}
 
 
@@ -152,14 +150,18 @@ async def _at_once(app: App, source: str, to: str | None, limit: int | None, cho
     """Without a batch, where none can be kept."""
     from tasuki.dead.redrive import redrive
 
-    queue, rate, target = app.live_queue(source), chosen["rate"] or None, None if to is None else app.live_queue(to)
+    queue, rate, target = (
+        app._runtime.queue(source),
+        chosen["rate"] or None,
+        None if to is None else app._runtime.queue(to),
+    )
     async with acting(app, "redrive", source, source) as outcome:
         outcome.filter = " ".join(filter(None, (chosen["where"], ids_text(chosen["ids"]))))
         asked = {"to": to, "limit": limit, "rate": rate}
         outcome.options = ", ".join(f"{name} {value}" for name, value in asked.items() if value)
         with bar(limit or (await queue.depth()).ready, "redriving") as advance:
             done = await redrive(
-                app.live_assembly(), queue, target, limit, advance, clock=app.clock,
+                app._runtime.live(), queue, target, limit, advance, clock=app._runtime.clock,
                 where=chosen["where"], ids=chosen["ids"], rate=rate,
             )  # fmt: skip
         outcome.count = done.moved
@@ -170,6 +172,8 @@ async def _look(app: App, source: str, to: str | None, limit: int | None, choice
     """How many messages would be moved, and whether all were asked."""
     from tasuki.dead.redrive import would_move
 
-    target = None if to is None else app.live_queue(to)
-    found = await would_move(app.live_assembly(), app.live_queue(source), target, limit, choice, clock=app.clock)
+    target = None if to is None else app._runtime.queue(to)
+    found = await would_move(
+        app._runtime.live(), app._runtime.queue(source), target, limit, choice, clock=app._runtime.clock
+    )
     return {"moved": found.count, "is_all": found.is_all, "unclear": found.unclear, "problem": found.problem}

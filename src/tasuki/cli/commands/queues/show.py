@@ -42,13 +42,13 @@ def command(target: Target, id: str, *, is_test: bool, shows_secrets: bool, as_j
         raise _absent(places, id)
 
     async def look() -> None:
-        async with app.reading():
+        async with app._runtime.reading():
             queue, message = await _find(app, places.shown, id)
             if message is None:
                 raise _absent(places, id)
-            live = app.live_queue(queue)
+            live = app._runtime.queue(queue)
             pause = None if live.find_pause is None else await live.find_pause() or None
-            records = await attempts_shown(app.live_assembly(), live, message)
+            records = await attempts_shown(app._runtime.live(), live, message)
             shown = {
                 "queue": queue,
                 **({} if pause is None else {"paused": pause}),
@@ -65,9 +65,9 @@ def command(target: Target, id: str, *, is_test: bool, shows_secrets: bool, as_j
                 traceback = headers.pop(LAST_TRACEBACK, "")
                 headers.pop(ATTEMPT_RECORDS, None)
                 paused = {} if pause is None else {"paused": pause_text(pause)}
-                times = readable(headers, app.clock.time())
-                print_pairs({"queue": queue, **paused, "id": id, **times, "body": preview(body)})
-                for text in attempt_texts(records, app.clock.time()) or ([str(traceback)] if traceback else []):
+                now = app._runtime.clock.time()
+                print_pairs({"queue": queue, **paused, "id": id, **readable(headers, now), "body": preview(body)})
+                for text in attempt_texts(records, now) or ([str(traceback)] if traceback else []):
                     print_text(f"\n{text}")
 
     loop.run(look())
@@ -111,7 +111,7 @@ def _places(app: App) -> _Places:
 async def _find(app: App, queues: list[str], id: str) -> tuple[str, Message | None]:
     for queue in queues:
         try:
-            message = await find(app.live_queue(queue), id)
+            message = await find(app._runtime.queue(queue), id)
         except QueueNotFoundError:  # no worker has made it yet
             continue
         if message is not None:

@@ -34,7 +34,7 @@ def command(target: Target, function: str, args: tuple[str, ...]) -> Any:
     id = find_function(app.check(), function)
 
     async def run() -> Any:
-        async with app.briefly():
+        async with app._runtime.briefly():
             return await call(app, id, [_argument(text) for text in args])
 
     return loop.run(run())

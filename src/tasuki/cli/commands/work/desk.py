@@ -30,7 +30,7 @@ def command(target: Target, admin: Admin) -> None:
     """
     app = target.load()
     refuse_all_private(app.check())
-    door = admin.listen(app.root)
+    door = admin.listen(app._runtime.root)
     from tasuki.desk.desk import alone
 
     click.echo(f"desk: {door.link} (stop with Ctrl-C)", err=True)

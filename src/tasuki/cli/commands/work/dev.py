@@ -67,7 +67,7 @@ def _line(beside: Beside) -> str:
 
 def _enter_first_free(app: App, admin: Admin, stack: ExitStack) -> tuple[Begin | None, str]:
     """The same on the first free port; the worker runs without a desk as well."""
-    from tasuki.desk.extra import require_extra
+    from tasuki.system.extras import require_extra
 
     try:
         require_extra()

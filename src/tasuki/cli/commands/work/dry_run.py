@@ -42,10 +42,10 @@ def command(target: Target, queue: str, id: str, *, limit: str, as_json: bool) -
     click.echo(WARNING, err=True)
 
     async def run() -> DryRun:
-        async with app.reading():
+        async with app._runtime.reading():
             try:
                 with looking_at(source):
-                    return await app.dry_run(source, id, limit=seconds)
+                    return await app.jobs.dry_run(source, id, limit=seconds)
             except LookupError as error:
                 raise CommandError(str(error.args[0])) from error
 
@@ -82,7 +82,7 @@ def _verdict(report: DryRun) -> str:
     error = " ".join(report.error.split())
     then = {
         "ack": "the message was acked before (auto_ack)",
-        "retry": f"it would come again in {age(report.delay)}",
+        "retry": f"it would be retried in {age(report.delay)}",
         "dead_letter": f"it would be a dead letter ({report.reason})",
         "snooze": f"it would go on in {age(report.delay)}",
         "release": "it would go back to the queue",

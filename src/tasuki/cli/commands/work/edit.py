@@ -78,9 +78,9 @@ def command(
 async def _edit(
     app: App, source: str, id: str, to: str | None, changes: dict[str, Any], *, is_dry_run: bool
 ) -> dict[str, Any]:
-    async with app.reading():
+    async with app._runtime.reading():
         with looking_at(source):
-            await app.live_assembly().queue(source).depth()
+            await app._runtime.live().queue(source).depth()
         if is_dry_run:
             return await _edit_one(app, source, id, to, changes, is_dry_run=True)
         async with acting(app, "edit", source, source) as outcome:
@@ -98,7 +98,7 @@ async def _edit_one(
     from tasuki.errors import PublishError
     from tasuki.system.process import user_and_host
 
-    editor = Editor(app.live_assembly(), source, clock=app.clock, actor=user_and_host())
+    editor = Editor(app._runtime.live(), source, clock=app._runtime.clock, actor=user_and_host())
     try:
         draft = await editor.draft(id, to)
     except LookupError as error:
@@ -117,10 +117,10 @@ async def _undo(app: App, source: str, id: str) -> dict[str, Any]:
     from tasuki.dead.editing.edit import Editor
     from tasuki.system.process import user_and_host
 
-    async with app.reading(), acting(app, "edit", source, source) as outcome:
+    async with app._runtime.reading(), acting(app, "edit", source, source) as outcome:
         outcome.filter = f"undo {ids_text([id])}"
         try:
-            found = await Editor(app.live_assembly(), source, clock=app.clock, actor=user_and_host()).undo(id)
+            found = await Editor(app._runtime.live(), source, clock=app._runtime.clock, actor=user_and_host()).undo(id)
         except LookupError as error:
             raise CommandError(str(error.args[0])) from error
         outcome.count = 1

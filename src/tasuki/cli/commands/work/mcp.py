@@ -30,7 +30,7 @@ def command(target: Target, actor: str, *, allows_acts: bool) -> None:
     The client starts this command itself. All tools read, unless --allow-acts is given and a policy of the project
     allows the actor queue.admin.…; logs go to stderr. Queues in memory are seen by their own process alone.
     """
-    from tasuki.desk.extra import require_extra
+    from tasuki.system.extras import require_extra
 
     require_extra("mcp")
     if is_terminal(sys.stdin):

@@ -160,32 +160,32 @@ def run_here(
     begin: Callable[[], object] | None = None,
 ) -> int:
     """Run one worker in this process until it is stopped; the exit code. ``begin`` is called on its event loop."""
-    app.on_hangup, app.stop_signals = watcher.hang_up, early.stops
+    app._runtime.on_hangup, app._runtime.stop_signals = partial(watcher.hang_up, app), early.stops
     early.is_starting = False  # what comes now is for the app to see, as soon as it runs
     beside: list[Coroutine[Any, Any, None]] = [watcher.run(app)] if reloads else []
     if early.wants_reload:
         beside.append(watcher.hang_up(app))
     if health_file is not None:
-        app.health_watch.write_into(health_file)
+        app.health.write_into(health_file)
     if parent is not None:
         from tasuki.app.health.recorded import events_of
 
-        parent.answers[STOP_TIMEOUT] = lambda: app.supervisor.stop_timeout
-        parent.answers["health"] = app.health_watch.document
-        parent.answers["events"] = partial(events_of, app)
+        parent.answers[STOP_TIMEOUT] = lambda: app._runtime.supervisor.stop_timeout
+        parent.answers["health"] = app.health.document
+        parent.answers["events"] = partial(events_of, app._runtime)
     # Lines of the log would break a bar, and show the progress as well.
     if until_empty and is_terminal(sys.stderr) and not logging.getLogger().isEnabledFor(logging.INFO):
         beside.append(follow_emptying(app))
     if recycling is not None:
         beside.append(recycling.run())
     if parent is not None:
-        parent.answers[METRICS] = app.metrics
+        parent.answers[METRICS] = app.metrics.snapshot
     try:
         code = loop.run(_run(app, beside, begin, until_empty=until_empty), fast=True)
     finally:
         if parent is not None:
             parent.report(METRICS)
-    if watcher.wants_restart and app.stopped_by is None:
+    if watcher.wants_restart and app._runtime.stopped_by is None:
         if parent is not None:
             parent.stop()  # the new program reads from the same descriptor
         restart()
@@ -207,4 +207,4 @@ async def _run(
     finally:
         for task in tasks:
             task.cancel()
-    return 128 + app.cut_short_by if app.cut_short_by else code
+    return 128 + app._runtime.cut_short_by if app._runtime.cut_short_by else code

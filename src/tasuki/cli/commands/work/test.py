@@ -77,7 +77,7 @@ async def _start(app: App) -> None:
     from tasuki.kinds.entries.queue import QueueConfig
 
     project = app.check()
-    states = app.supervisor.states()
+    states = app._runtime.supervisor.states()
     for consumer in project.of(ConsumerConfig).values():
         driver = states[project.of(QueueConfig)[consumer.queue].driver]
         if consumer.lifecycle.auto_start and driver.error is not None:

@@ -35,14 +35,15 @@ def command(target: Target, actor: str, *, is_ascii: bool, is_once: bool) -> Non
     app = target.load()
     project = app.check()
     refuse_all_private(project)
+    from tasuki.system.extras import require_extra
+
+    is_once = is_once or not is_terminal(sys.stdout)
+    require_extra("top --once" if is_once else "top")
     from tasuki.top.running import follow, look_once
 
-    if is_once or not is_terminal(sys.stdout):
+    if is_once:
         _print(loop.run(look_once(app, actor)))
         return
-    from tasuki.desk.extra import require_extra
-
-    require_extra("top")
     if not is_terminal(sys.stdin) or not is_terminal(sys.stderr):
         raise CommandError("tasuki top reads keys and draws on a terminal, and stdin or stderr is none; use --once")
     with held_logs():

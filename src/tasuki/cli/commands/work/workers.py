@@ -110,16 +110,16 @@ async def _workers(app: App, id: str | None) -> list[dict[str, Any]]:
     from tasuki.app.state.finding import states_there
     from tasuki.app.state.workers import Crew, crew_of
 
-    async with app.reading():
-        assert app.assembly is not None
-        states = app.assembly.states_of_queues()
+    async with app._runtime.reading():
+        assert app._runtime.assembly is not None
+        states = app._runtime.assembly.states_of_queues()
         if not states:
             raise UnsupportedError(
                 "no queue of this project has a state that processes share: give the driver, or a queue, a store "
                 "(state: …)"
             )
-        crews = [await crew_of(state) for state in await states_there(app.assembly) if state in states]
-        names = {(queue.driver.name, queue.spec.name) for queue in app.assembly.queues.values()}
+        crews = [await crew_of(state) for state in await states_there(app._runtime.assembly) if state in states]
+        names = {(queue.driver.name, queue.spec.name) for queue in app._runtime.assembly.queues.values()}
         crews = [Crew(crew.now, _ours(crew.alive, names), _ours(crew.lost, names)) for crew in crews]
         found = [(worker, crew.now) for crew in crews for worker in crew.alive if id is None or is_named(worker, id)]
         if id is not None and not found:

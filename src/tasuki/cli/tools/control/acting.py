@@ -20,7 +20,7 @@ def acting(app: App, act: str, target: str, queue: str = "") -> AbstractAsyncCon
     """Keep the record of the act that the block is; ``queue``: whose store keeps it, else any of the project."""
     from tasuki.app.audit.audited import audited
 
-    live = app.live_assembly()
+    live = app._runtime.live()
     guard = live.rights.application
     actor = guard.actor.id if guard is not None and guard.actor is not None else user_and_host()
     return audited(live, queue, act, target, actor=actor, client=CLIENT)

@@ -27,7 +27,7 @@ BACKGROUND = "Leave it to the workers, which go on without this command."
 
 def can_begin(app: App, queue: str) -> bool:
     """Whether a batch of this queue's letters can be kept where other processes see it; of an open app."""
-    live = app.live_assembly()
+    live = app._runtime.live()
     state = live.state_of(queue)
     return state is not None and is_shared(live.project.driver_of(queue)) and state.driver.capabilities.multi_process
 
@@ -36,7 +36,7 @@ async def in_a_batch(app: App, act: Act, queue: str, label: str, *, background: 
     """Begin a batch, and follow it to its end, unless it is left to the workers. Raises as ``follow``."""
     async with acting(app, RIGHTS[act], queue, queue) as outcome:
         outcome.filter = " ".join(filter(None, (options["where"], ids_text(options["ids"]))))
-        batch = await app.batches.begin(act, queue, drive=not background, **options)
+        batch = await app.dead.batches.begin(act, queue, drive=not background, **options)
         outcome.batch = batch.id
         if not background:
             batch = await follow(app, batch, label)
@@ -52,7 +52,7 @@ async def follow(app: App, batch: Batch, label: str) -> Batch:
     """
     try:
         with bar(batch.total or batch.there or 0, label) as advance:
-            batch = await app.batches.wait(batch.id, lambda now: advance(now.undone if now.is_back else now.done))
+            batch = await app.dead.batches.wait(batch.id, lambda now: advance(now.undone if now.is_back else now.done))
     except asyncio.CancelledError:
         await asyncio.shield(_pause(app, batch.id))
         raise
@@ -62,12 +62,12 @@ async def follow(app: App, batch: Batch, label: str) -> Batch:
 
 
 async def _pause(app: App, id: str) -> None:
-    batch = await app.batches.get(id)
+    batch = await app.dead.batches.get(id)
     if batch.state == "undoing":
         click.echo(f"\nbatch {id}: {_counts(batch)}; the undo is left to the workers. {_next(batch)}", err=True)
         return
     with suppress(BatchStateError):
-        batch = await app.batches.pause(id)
+        batch = await app.dead.batches.pause(id)
         click.echo(f"\npaused batch {id}: {_counts(batch)}. {_next(batch)}", err=True)
 
 

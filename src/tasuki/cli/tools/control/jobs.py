@@ -28,7 +28,7 @@ def on_job(target: Target, id: str, queue: str | None, work: Callable[[Job[Any]]
         places = [each for each in project.of(QueueConfig) if is_shared(project.driver_of(each))]
 
     async def run() -> T:
-        async with app.reading():
+        async with app._runtime.reading():
             return await work(await _find(app, id, places))
 
     return loop.run(run())
@@ -36,12 +36,12 @@ def on_job(target: Target, id: str, queue: str | None, work: Callable[[Job[Any]]
 
 async def _find(app: App, id: str, queues: list[str]) -> Job[Any]:
     if len(queues) == 1:
-        return app.job(id, queue=queues[0])
-    assert app.assembly is not None
+        return app.jobs.get(id, queue=queues[0])
+    assert app._runtime.assembly is not None
     untold: list[str] = []
     for queue in queues:
-        job = app.job(id, queue=queue)
-        if app.assembly.state_of(queue) is None:
+        job = app.jobs.get(id, queue=queue)
+        if app._runtime.assembly.state_of(queue) is None:
             continue
         try:
             if await job.status() != "unknown":

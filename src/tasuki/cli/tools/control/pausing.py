@@ -46,7 +46,7 @@ def on_target(
     refuse_private(project, queue)
 
     async def run() -> T:
-        async with app.reading():
+        async with app._runtime.reading():
             try:
                 async with acting(app, act, found.id, queue) as outcome:
                     outcome.result, outcome.options = told, options
@@ -76,11 +76,11 @@ async def orders_by_queue(app: App, project: Project, queues: Container[str]) ->
     from tasuki.state.shared import SILENT
 
     found: dict[str, dict[str, Any]] = {}
-    if app.assembly is None:
+    if app._runtime.assembly is None:
         return found
     try:
         async with asyncio.timeout(SILENT):
-            orders = await orders_of(app.assembly, queues)
+            orders = await orders_of(app._runtime.assembly, queues)
     except (DriverError, TimeoutError):
         return found
     for target, pause in orders.pauses.items():

@@ -181,7 +181,7 @@ def ping() -> dict[str, dict[str, str]]:
     Raises:
         RuntimeError: there is none. DriverError: the store cannot be read.
     """
-    found = project_app().sync.workers()
+    found = project_app().sync.workers.list()
     if not found:
         raise RuntimeError("no worker is running; start one: manage.py tasuki")
     return {f"{each.host}:{each.pid}": {"ok": "pong"} for each in found}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 _RESULTS = (
     "results are in a queue of Tasuki: declare the task with queue('jobs', result='1h').task, and read "
-    "'app.sync.job(id, queue='jobs').result()' of tasuki.contrib.django.app (docs/how-to/results.md)"
+    "'app.sync.jobs.get(id, queue='jobs').result()' of tasuki.contrib.django.app (docs/how-to/results.md)"
 )
 _CALL = "import the task and write task.s(…)"
 _WORKER = "manage.py tasuki runs the workers and the schedules"
-_INSPECT = "write ping(), 'manage.py tasuki workers', or tasuki.contrib.django.app.sync.cancel(id, queue='celery')"
+_INSPECT = "write ping(), 'manage.py tasuki workers', or tasuki.contrib.django.app.sync.jobs.cancel(id, queue='celery')"
 _STATE = "write task_postrun, whose state is SUCCESS"
 _LOGGING = "remove it: the workers keep Django's LOGGING"
 
@@ -125,7 +125,7 @@ OF_MODULE = {
     **dict.fromkeys(("worker_ready", "worker_init", "celeryd_init", "beat_init"), "write worker_process_init"),
     **dict.fromkeys(
         ("worker_shutdown", "worker_process_shutdown", "worker_shutting_down"),
-        "write @app.on_stop of tasuki.contrib.django.app",
+        "write @app.on.stop of tasuki.contrib.django.app",
     ),
     **dict.fromkeys(("setup_logging", "after_setup_logger", "after_setup_task_logger"), _LOGGING),
 }

@@ -41,7 +41,7 @@ def queue_in(app: App, name: str) -> QueueHandle[Any]:
             with declared_at(settings_place()):
                 known[name] = _declare(app, name)
                 if len(known) == 1:
-                    app.on_start(_process_init)
+                    app.on.start(_process_init)
         return known[name]
 
 
@@ -50,7 +50,7 @@ def _declare(app: App, name: str) -> QueueHandle[Any]:
     # msgpack: arguments may be bytes
     queue: QueueHandle[Any] = app.queue(name, codec="msgpack", compress=COMPRESS, dead_letter=dead_letter)
     if fields := worker_fields():
-        queue.workers(**fields)
+        queue.task_consumer(**fields)
     return queue
 
 

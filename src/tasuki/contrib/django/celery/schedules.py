@@ -103,7 +103,7 @@ def declare_schedule(app: App, name: str, periodic: Periodic) -> None:
     when = {"cron": timing, "timezone": timezone()} if isinstance(timing, str) else {"every": timing}
     body = task.own.message(*periodic.args, **periodic.kwargs).body
     id = f"{name_for(name)}.schedule"
-    app.schedule(id, shared_queue(task.queue), task=task.name, body=body, headers=headers, **when)
+    app.schedules.add(id, shared_queue(task.queue), task=task.name, body=body, headers=headers, **when)
 
 
 def _declare(app: App, name: str, fields: Mapping[str, Any]) -> None:

@@ -53,7 +53,7 @@ class Task(Hooks, Guessed):
     Calling it calls the function here and now, as before it was decorated.
     """
 
-    guesses: ClassVar[Mapping[str, str]] = OF_TASK
+    _guesses: ClassVar[Mapping[str, str]] = OF_TASK
 
     def __init__(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         if inspect.iscoroutinefunction(function):

@@ -93,7 +93,7 @@ def declare_queues(app: App, backend: TasukiBackend) -> None:
                 fields["requires"] = sorted({*fields.get("requires", ()), "priority"})
             handle = app.queue(queue, **fields)
             if options.workers:
-                handle.workers(**options.workers)
+                handle.task_consumer(**options.workers)
             rules = Retries(attempts=options.max_attempts)
             handle.task(name=NAME, retry=rules, on_give_up=give_up)(run_task)
 

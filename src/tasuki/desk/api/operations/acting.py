@@ -83,7 +83,7 @@ async def _waiting(call: Call, act: str) -> Message:
     """The message in the path, for an actor who has the right to the act. Raises ProblemError, PolicyDeniedError."""
     _, row = await call.row()
     call.require(act, row.id)
-    id, clock = call.names["id"], call.site.reader.clock
+    id, clock = call.names["id"], call.site.reader._runtime.clock
     try:
         return await call.site.at(row.id, lambda live: letter_of(live.queues[row.id], id, clock))
     except LookupError as error:

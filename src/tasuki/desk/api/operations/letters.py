@@ -109,7 +109,7 @@ async def batches(call: Call) -> answers.Batches:
     if all(row.is_missing for row in snapshot.queues.values() if row.is_dead_letters):
         return answers.Batches([])  # looking would make the store of a project that has none yet
     found = await call.tools.board.latest()
-    if call.tools.board.problem:  # else a store that is away would look like one without batches
+    if call.tools.board.problem:  # else an unavailable store would look like one without batches
         raise AwayError(call.tools.board.problem)
     return answers.Batches([_batch(each) for each in found if call.may("peek", each.queue)])
 

@@ -41,7 +41,7 @@ async def messages(call: Call) -> answers.Messages:
     if not live.driver.capabilities.has("peek"):
         text = f"the driver of {row.id} shows no messages without giving them to a consumer"
         raise ProblemError(409, text, "unsupported")
-    if row.depth is None and not row.is_missing:  # else a broker that is away would look like an empty queue
+    if row.depth is None and not row.is_missing:  # else an unavailable broker would look like an empty queue
         raise ProblemError(503, row.problem or f"{row.id} could not be read")
     page = await page_of(call.site, row, state, start, limit)
     items = [item_of_message(live, row, message, at) for at, message in zip(page.places, page.messages, strict=True)]

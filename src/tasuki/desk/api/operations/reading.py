@@ -155,7 +155,7 @@ async def schedules(call: Call) -> answers.Schedules:
     """The schedules, with their last and next times."""
     site = call.site
     found, problems = await schedules_of(site)
-    if problems and not found:  # else a store that is away would look like a project without schedules
+    if problems and not found:  # else an unavailable store would look like a project without schedules
         raise AwayError(problems[0])
     shown, following = page_of(found, call.query.cursor, call.query.limit)
     items = [

@@ -37,7 +37,7 @@ class Operation:
     most: int = MOST_BYTES
     """Bytes of its body."""
     reads_site: bool = True
-    """False: it is about this process, and answers while brokers are away."""
+    """False: it is about this process, and answers while brokers are unavailable."""
 
     @property
     def names(self) -> list[str]:

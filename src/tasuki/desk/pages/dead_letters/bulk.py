@@ -55,7 +55,7 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
     try:
         count, is_all = await _count(view, bulk)
     except (TasukiError, ValueError) as error:
-        status = 400 if isinstance(error, ValueError) else 503  # a broker that is away is no mistake of the form
+        status = 400 if isinstance(error, ValueError) else 503  # an unavailable broker is no mistake of the form
         return view.page("error.html", status=status, text=problem_of(error))
     site = view.tools.site
     return view.page(
@@ -135,7 +135,7 @@ async def _check(view: View, bulk: Bulk, name: str, said: str, back: str) -> Res
     try:
         count, _ = await _count(view, bulk)
     except (TasukiError, ValueError) as error:
-        status = 400 if isinstance(error, ValueError) else 503  # a broker that is away is no mistake of the form
+        status = 400 if isinstance(error, ValueError) else 503  # an unavailable broker is no mistake of the form
         return view.page("error.html", status=status, text=problem_of(error))
     if _asks_name(bulk, max(count, known)) and name != bulk.queue:
         problem = view.say("bulk.wrong_name", id=bulk.queue)

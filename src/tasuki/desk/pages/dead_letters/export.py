@@ -63,7 +63,7 @@ async def export(view: View) -> Response:
     library.downloads += 1  # here too: the audit and the broker let others in
     try:
         await view.tools.acts.carry_out(Order("export", "queue", id, bulk=bulk), view.session)
-        first = await anext(lines, b"")  # a broker that is away is a page that says so, and no broken download
+        first = await anext(lines, b"")  # an unavailable broker is a page that says so, and no broken download
     finally:
         library.downloads -= 1
     headers = {"content-disposition": f'attachment; filename="{_file(id, view.tools.clock.time())}"'}

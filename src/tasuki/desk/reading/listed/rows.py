@@ -46,8 +46,10 @@ class MessageRow:
     """After so many failures it becomes a dead letter; None: never."""
 
 
-def row_of(queue: Queue, message: Message, place: int, record: AttemptRecord | None = None) -> MessageRow:
-    """A message as a row of a list; ``record``: of its last failed attempt."""
+def row_of(
+    queue: Queue, message: Message, place: int, record: AttemptRecord | None = None, *, now: float | None = None
+) -> MessageRow:
+    """A message as a row of a list; ``record``: of its last failed attempt; ``now``: when the broker showed it."""
     headers = message.headers
 
     def text(name: str, most: int = 60) -> str:
@@ -66,7 +68,7 @@ def row_of(queue: Queue, message: Message, place: int, record: AttemptRecord | N
         reason=text(DEAD_LETTER_REASON),
         died=number(headers.get(DEAD_LETTER_TIME)),
         body=preview(queue, message),
-        due=due_of(message, queue.policy, None if record is None else record.attempt),
+        due=due_of(message, queue.policy, None if record is None else record.attempt, now),
         place_of_error=line(place_of(message, record), 200) if LAST_ERROR in headers else "",
         most_attempts=queue.policy.max_attempts if queue.policy.dead_letter is not None else None,
     )

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from tasuki.contracts.values import Waiting
 from tasuki.desk.reading.snapshot import QueueRow
 from tasuki.message import ATTEMPTS, DUE, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, Message
 from tasuki.queues.dead.attempts import AttemptRecord
@@ -17,7 +18,7 @@ _LINE = r'^ *File "[^"\n]*%s", line (\d{1,7}), in '
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """``at``: Unix time, None: no broker tells; ``reason``: delay, retry or postponed."""
+    """``at``: Unix time, None: it is not known; ``reason``: delay, retry or postponed."""
 
     reason: str
     at: float | None = None
@@ -25,9 +26,15 @@ class Due:
     """Whether it was worked out from the last failure: the pause has some jitter."""
 
 
-def due_of(message: Message, policy: QueuePolicy, attempt: int | None = None) -> Due:
-    """When a delayed message is due; ``attempt``: the number of the last one that failed, where it is known."""
+def due_of(message: Message, policy: QueuePolicy, attempt: int | None = None, now: float | None = None) -> Due:
+    """When a delayed message is due: as its broker says at ``now``, else as its headers say.
+
+    ``attempt``: the number of the last one that failed, where it is known.
+    """
     headers = message.headers
+    if now is not None and isinstance(message, Waiting) and message.delay:
+        reason = "retry" if LAST_ERROR in headers else "delay" if DUE in headers else "postponed"
+        return Due(reason, now + message.delay)
     if LAST_ERROR in headers:
         failed = number(headers.get(LAST_ERROR_TIME))
         attempts = number(headers.get(ATTEMPTS)) if attempt is None else attempt

@@ -156,15 +156,15 @@ class Past:
     async def _read(self) -> None:
         """Read what can be read: a missing history is no reason to show nothing."""
         own = self._site.own
-        if own is not None and own.assembly is not None:
-            measure_waits(own.assembly, own.clock)
+        if own is not None and own._runtime.assembly is not None:
+            measure_waits(own._runtime.assembly, own._runtime.clock)
         try:
             parts = self._site.parts()
         except TasukiError:
             parts = []
         try:
             for app, ids in parts:
-                with suppress(TasukiError):  # the snapshot says which broker is away
+                with suppress(TasukiError):  # the snapshot says which broker is unavailable
                     await self._read_part(app, ids)
         finally:
             self._tried_at = self._clock.monotonic()
@@ -176,7 +176,7 @@ class Past:
         reader, newest = self._readers.setdefault(app, HistoryReader()), self._newest()
         reads = await self._site.on(app, partial(self._fetch, reader, ids))
         await reader.apply(reads)
-        if (live := app.assembly) is None:
+        if (live := app._runtime.assembly) is None:
             return
         states = {read.state for read in reads}
         is_own = app is self._site.own
@@ -190,7 +190,7 @@ class Past:
         states = [live.state_of(id) for id in ids]
         # A store is made by opening it: not by a desk.
         seen = [state for state in dict.fromkeys(states) if state is None or state.opened or _is_private(state)]
-        return await reader.fetch(seen, None if own is None else own.recent_history(), self._clock)
+        return await reader.fetch(seen, None if own is None else own._runtime.history, self._clock)
 
     def _newest(self) -> int:
         now = self._clock.time()

@@ -87,9 +87,9 @@ async def _in(
         if state is not None and state.driver.capabilities.multi_process:
             by_state.setdefault(state, set()).add(consumer.id)
         elif newest:
-            found[consumer.id] = as_dicts(consumer.recent()[-newest:], app.clock)
+            found[consumer.id] = as_dicts(consumer.recent()[-newest:], app._runtime.clock)
         else:
-            found[consumer.id] = stacks_as_events(consumer.now.workers, app.clock.time())
+            found[consumer.id] = stacks_as_events(consumer.now.workers, app._runtime.clock.time())
     answers = await asyncio.gather(
         *(_ask(state, worker, consumers, newest) for state, consumers in by_state.items() if state.opened is not None)
     )

@@ -41,7 +41,7 @@ async def last_attempts(site: Site, queue: str, messages: Sequence[Message]) -> 
     try:
         return await site.at(queue, look, patience=BESIDE) if ids else {}
     except TasukiError:
-        return {}  # the snapshot says which broker is away
+        return {}  # the snapshot says which broker is unavailable
 
 
 async def _read(store: Store, queue: str, left: Iterable[str], found: dict[str, AttemptRecord]) -> None:
@@ -65,7 +65,7 @@ async def progress_of(site: Site, row: QueueRow) -> Mapping[str, Progress]:
     try:
         return await site.at(row.id, look, patience=BESIDE) if ids else {}
     except TasukiError:
-        return {}  # the snapshot says which broker is away
+        return {}  # the snapshot says which broker is unavailable
 
 
 async def schedules_of(site: Site) -> tuple[dict[str, ScheduleStatus], list[str]]:

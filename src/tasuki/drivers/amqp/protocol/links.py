@@ -85,6 +85,6 @@ class Links:
         return _Place(reconnecting(self._settings, prepare))
 
     async def _after_main(self, connection: Connection) -> None:
-        """A broker that was away may have lost what the first connection declares."""
+        """A broker that was unavailable may have lost what the first connection declares."""
         await self.main.get(self._settings.request_timeout)
         await self._prepare_more(connection)

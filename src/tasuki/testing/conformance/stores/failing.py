@@ -1,4 +1,4 @@
-"""Clauses 15, 26, 29 and 34: brokers that are away, silent, restarted, killed or put back to an earlier state."""
+"""Clauses 15, 26, 29 and 34: brokers that are unavailable, silent, restarted, killed or restored."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Failing(StoreSuite):
             put = await answer_of(rig.store.put("other", b"lost", version=versions["other"]))
         problems = [answer for answer in [*answers, put] if isinstance(answer, DriverError)]
         assert all(isinstance(problem, GONE) and problem.retryable for problem in problems), problems
-        assert isinstance(put, GONE), f"{put!r} from a broker that is away"
+        assert isinstance(put, GONE), f"{put!r} from an unavailable broker"
         found = await until_back(lambda: rig.store.get("other"))
         assert found is not None
         assert found.value == b"other" or put.outcome == "unknown", "called rejected, and written"

@@ -1,4 +1,4 @@
-"""Cases of the whole way under stress: stops, a blocked loop, a broker that is away, many keys at once."""
+"""Cases of the whole way under stress: stops, a blocked loop, an unavailable broker, many keys at once."""
 
 from __future__ import annotations
 

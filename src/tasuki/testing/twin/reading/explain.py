@@ -60,7 +60,7 @@ def _held(faults: Faults, slot: Slot, consumers: list[Consumer]) -> str:
         if any(delivery.received.id == slot.id for delivery in consumer.now.deliveries):
             return f"{consumer.handler.id} is handling it, attempt {slot.failures + 1}"
     if faults.is_away:
-        return "its handler has ended, and the broker is away, so it cannot be settled"
+        return "its handler has ended, and the broker is unavailable, so it cannot be settled"
     return "its handler has ended, and its dead-letter queue does not take it"
 
 
@@ -69,9 +69,10 @@ def _waits(faults: Faults, slot: Slot, consumers: list[Consumer], ready: str | N
         left = max(slot.due - faults.clock.monotonic(), 0.0)
         return f"it is due in {format_duration(round(left, 3))}: advance the time"
     if not consumers:
-        return "no consumer of this queue starts by itself"
+        return "no consumer of this queue starts automatically"
     if faults.is_away:
-        return f"the broker is away for {format_duration(round(faults.away_until - faults.clock.monotonic(), 3))}"
+        time = format_duration(round(faults.away_until - faults.clock.monotonic(), 3))
+        return f"the broker is unavailable for {time}"
     pauses = [_pause_of(faults, consumer) for consumer in consumers]
     if (pause := pauses[0]) is not None and None not in pauses:
         return f"it is paused {pause}"

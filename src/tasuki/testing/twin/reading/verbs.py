@@ -97,7 +97,7 @@ class Reading:
         return "\n".join(lines) or "nothing was published"
 
     def _queue_of(self, queue: str | QueueHandle[Any]) -> Queue:
-        return self._session.work.assembly.queue(self._session.app.full_id(queue))
+        return self._session.work.assembly.queue(self._session.app._runtime.full_id(queue))
 
     def _slots(self, queue: Queue) -> list[Slot]:
         return self._session.work.slots(queue)

@@ -98,12 +98,12 @@ async def test_what_it_refuses(call: str, first: Any, kind: str, message: str, r
 
 async def test_a_store_whose_broker_is_away_is_unavailable() -> None:
     async def opened() -> Store:
-        raise BrokerUnavailableError("the broker is away")
+        raise BrokerUnavailableError("the broker is unavailable")
 
     made = context()
     made.resources["app:s"] = HandlerStore("app:s", opened, "redis")
     code = "local s = store.get('app:s') local v, e = s:get('k') return {e:kind(), e:message(), e:retryable(), e:details().outcome}"
-    assert await run(code, context=made) == ["Unavailable", "the broker is away", True, "rejected"]
+    assert await run(code, context=made) == ["Unavailable", "the broker is unavailable", True, "rejected"]
 
 
 async def test_a_store_with_plain_methods_works() -> None:

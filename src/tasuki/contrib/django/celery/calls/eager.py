@@ -24,7 +24,7 @@ EAGER_RETRIES = 100
 class EagerResult(Guessed):
     """A task that has run: ``result`` is what it returned, or its error in the state FAILURE."""
 
-    guesses: ClassVar[Mapping[str, str]] = OF_RESULT
+    _guesses: ClassVar[Mapping[str, str]] = OF_RESULT
 
     id: str
     state: str

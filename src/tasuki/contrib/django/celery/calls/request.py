@@ -65,7 +65,7 @@ def refuse_others(name: str, request: Request, args: Any, kwargs: Mapping[str, A
 class Request(Guessed):
     """Of the task that this thread runs; outside of a worker it has no id."""
 
-    guesses: ClassVar[Mapping[str, str]] = OF_REQUEST
+    _guesses: ClassVar[Mapping[str, str]] = OF_REQUEST
 
     id: str | None = None
     retries: int = 0

@@ -195,5 +195,5 @@ def _is_expired(headers: Any) -> bool:
     if after is None or published is None:
         return False
     app = project_app()
-    clock = app.clock if app.assembly is None else app.assembly.clock  # of a test: virtual
+    clock = app._runtime.clock if app._runtime.assembly is None else app._runtime.assembly.clock  # of a test: virtual
     return clock.time() > float(published) + float(after)

@@ -42,7 +42,7 @@ class Signature(Guessed):
     ``options``: of its message, by Celery's names.
     """
 
-    guesses: ClassVar[Mapping[str, str]] = OF_CALL
+    _guesses: ClassVar[Mapping[str, str]] = OF_CALL
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Signature(Guessed):
 class chain(Guessed):  # noqa: N801 - Celery's name
     """Calls that run one after the other; each one gets the result of the one before as its first argument."""
 
-    guesses: ClassVar[Mapping[str, str]] = OF_CALL
+    _guesses: ClassVar[Mapping[str, str]] = OF_CALL
 
     def __init__(self, *calls: Signature | chain | Iterable[Signature | chain]) -> None:
         self.tasks = [each for call in calls_of(calls) for each in steps(call)]
@@ -206,7 +206,7 @@ def _following(calls: list[Signature]) -> Planned | None:
 class group(Guessed):  # noqa: N801
     """Calls, chains and groups of them, that run side by side."""
 
-    guesses: ClassVar[Mapping[str, str]] = OF_CALL
+    _guesses: ClassVar[Mapping[str, str]] = OF_CALL
 
     def __init__(self, *calls: Signature | chain | group | Iterable[Signature | chain | group]) -> None:
         self.tasks: list[Signature | chain] = []

@@ -1,23 +1,56 @@
-"""Pausable: the half of an App that pauses, resumes and scales."""
+"""``app.workers``: list the workers, pause, resume and scale what they do."""
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from tasuki.app.handle import QueueHandle, id_of
+from tasuki.system.process import user_and_host
 from tasuki.units import Duration, one_of
 
 if TYPE_CHECKING:
-    from tasuki.app.assembly import Assembly
-    from tasuki.app.handle import QueueHandle
+    from typing import Unpack
+
+    from tasuki.app.runtime import Runtime
     from tasuki.app.state.pausing import Steering, Target
+    from tasuki.app.typed import entries as e
     from tasuki.state.pauses import Pause, Scale
+    from tasuki.state.worker_record import Presence
 
 
-class Pausable:
+class AppWorkers:
     """Acts for all processes of the app, this one included, whether or not they run now."""
 
-    assembly: Assembly | None
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def list(self) -> builtins.list[Presence]:
+        """The worker processes that consume from queues of this app, on all machines, as their last signs say.
+
+        A worker gives a sign every 12 seconds while it is idle, every 5 while it works, and is gone 15 seconds after
+        its last one. Workers of queues without a state, or in memory, are not among them.
+
+        Raises:
+            LifecycleError: the app is not open. DriverError: a store cannot be read.
+        """
+        from tasuki.app.state.finding import states_there
+        from tasuki.app.state.workers import workers_of
+
+        states = await states_there(self._runtime.live())
+        return await workers_of([state for state in states if state.driver.capabilities.multi_process])
+
+    def pool(self, name: str, queues: Sequence[str | QueueHandle[Any]], **fields: Unpack[e.WorkerFields]) -> str:
+        """Let the consumers of these queues share their workers; returns the id of the entry, a ``queue.worker``.
+
+        Args:
+            name: of the entry.
+            queues: by name, id or handle; with ``order="strict"`` the most urgent one first.
+            fields: the fields of ``queue.worker``: concurrency, order, weights (by name or id of the queue).
+        """
+        return self._runtime.source.declared.add(name, "queue.worker", {"queues": [*map(id_of, queues)], **fields}).id
 
     async def pause(
         self,
@@ -75,11 +108,9 @@ class Pausable:
     def _steer(
         self, name: str | QueueHandle[Any], actor: str | None, *, only_consumers: bool = False
     ) -> tuple[Steering, Target]:
-        from tasuki.app.handle import id_of
         from tasuki.app.state.pausing import Steering, Target, find_target
-        from tasuki.system.process import user_and_host
 
-        live, text = self._live(), id_of(name)
+        live, text = self._runtime.live(), id_of(name)
         if isinstance(name, str):
             target = (
                 find_target(live.project, text, ("consumer",)) if only_consumers else find_target(live.project, text)
@@ -87,6 +118,3 @@ class Pausable:
         else:
             target = Target("queue", text)
         return Steering(live, live.rights.application, actor or user_and_host()), target
-
-    def _live(self) -> Assembly:
-        raise NotImplementedError

@@ -40,7 +40,6 @@ pure="
     src/tasuki/consumers/settling/verdict.py
     src/tasuki/queues/dead/*
     src/tasuki/registry/*
-    src/tasuki/registry/yaml/*
     src/tasuki/security/*
     src/tasuki/security/expressions/*
     src/tasuki/schedules/wheel.py

@@ -16,9 +16,8 @@ from typing import Any
 
 from tasuki.cli.commands.project.drivers import markdown, rows
 from tasuki.contracts.driver import Capabilities
-from tasuki.drivers.kinds import KINDS
-from tasuki.kinds.capabilities import capabilities_of
 from tasuki.kinds.check.behaviours import BEHAVIOURS, DURABILITY
+from tasuki.kinds.kind import built_in_drivers, capabilities_of
 from tasuki.units import format_duration, format_size
 
 ROOT = Path(__file__).parent.parent
@@ -96,7 +95,7 @@ def drivers() -> dict[str, Capabilities]:
     sys.path.append(str(ROOT / "examples" / "mariadb-driver" / "src"))
     from tasuki_mariadb.settings import KIND
 
-    found = {kind.short_name: capabilities_of(kind) for kind in (*KINDS, KIND)}
+    found = {kind.short_name: capabilities_of(kind) for kind in (*built_in_drivers(), KIND)}
     return {name: capabilities for name, capabilities in found.items() if capabilities is not None}
 
 

@@ -12,7 +12,7 @@ import pytest
 from tasuki import App, Envelope
 from tasuki.dead.moving import by_receive
 from tasuki.errors import HeldBackError
-from tasuki.kinds.capabilities import all_capabilities
+from tasuki.kinds.kind import all_capabilities
 from tests.e2e.projects import write
 from tests.e2e.test_every_driver import renamed
 from tests.support.brokers.everywhere import DRIVERS, overrides

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,18 @@ async def test_a_commit_in_the_block_on_a_file(
         with open_one(tmp_path / "queue.db") as connection:
             works(connection)
     assert not await is_gone(driver, queue, receipt)
+
+
+async def test_an_error_of_a_driver_in_the_opening_is_raised_as_it_is(postgres: tuple[Driver, str]) -> None:
+    driver, _ = postgres
+
+    def refusing() -> AbstractAsyncContextManager[Any]:
+        raise BrokerUnavailableError("no way")
+
+    with pytest.raises(BrokerUnavailableError, match="no way") as caught:
+        async with driver.transaction(refusing):
+            pass
+    assert caught.value.__cause__ is None, "an error that is its own cause is a circle"
 
 
 async def test_a_pool_without_a_free_connection_is_a_broker_that_is_away(

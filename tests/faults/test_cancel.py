@@ -19,7 +19,7 @@ from uuid import uuid4
 import pytest
 
 from tasuki import App
-from tasuki.kinds.capabilities import all_capabilities
+from tasuki.kinds.kind import all_capabilities
 from tests.support.brokers.everywhere import DRIVERS, overrides
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(300)]

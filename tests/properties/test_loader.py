@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from tasuki.errors import ConfigError, ProjectError
 from tasuki.kinds.check.project import check
 from tasuki.registry.loader import load
+from tasuki.registry.overrides import apply_overrides, substitute
 from tasuki.registry.references import find_cycles
-from tasuki.registry.yaml.document import read_document
-from tasuki.registry.yaml.overrides import apply_overrides
-from tasuki.registry.yaml.placeholders import substitute
+from tasuki.registry.yaml import read_document
 from tasuki.scalars import read_scalar
 
 WORDS = [

@@ -26,7 +26,7 @@ from tasuki.contracts.state.store_handle import StoreHandle
 from tasuki.errors import TasukiError
 from tasuki.handlers.body import register
 from tasuki.observe.tracebacks import cause_for_user, for_user
-from tasuki.registry.finding.home import home_of
+from tasuki.registry.finding import home_of
 from tasuki.system.caller import caller
 from tasuki.system.extras import require_extra
 from tasuki.units import Duration
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from tasuki.drivers import DriverEntry
     from tasuki.handlers.providing.provider import Scope
     from tasuki.kinds.check.project import Project
-    from tasuki.registry.changes import Changes
+    from tasuki.registry.entry import Changes
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])

@@ -51,26 +51,25 @@ from tasuki.kinds.build import (
     queue_spec,
     tasks_of_queues,
 )
-from tasuki.kinds.capabilities import priority_advice
 from tasuki.kinds.check.behaviours import DURABILITY
+from tasuki.kinds.check.conflicts import has_limit
+from tasuki.kinds.check.consumers import concurrency_of, prefetch_of, roles, shared_workers
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.requirements import demanded_durability
 from tasuki.kinds.check.rights import Rights
-from tasuki.kinds.check.state.limits import has_limit
-from tasuki.kinds.check.tasks import roles
-from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.function import HookConfig, ProviderConfig, PythonFunctionConfig
+from tasuki.kinds.entries.lifecycle import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.entries.settings import Settings
 from tasuki.kinds.entries.store import DriverStoreConfig
 from tasuki.kinds.entries.worker import WorkerConfig
-from tasuki.kinds.loading import build_providers, load_middleware
+from tasuki.kinds.functions import build_providers, load_middleware
+from tasuki.kinds.kind import priority_advice
+from tasuki.kinds.settings import Settings
 from tasuki.kinds.tracing import trace_all
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
-from tasuki.registry.changes import Changes
+from tasuki.registry.entry import Changes
 from tasuki.state.shared import States
 from tasuki.state.worker_heartbeat import Attendance
 from tasuki.state.worker_record import WorkerHealth

@@ -24,7 +24,7 @@ from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
 from tasuki.flow.group_records import Ended
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.rights import Rights
-from tasuki.kinds.entries.settings import Settings
+from tasuki.kinds.settings import Settings
 from tasuki.kinds.stores import Opened
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.headers import reply_queue_id

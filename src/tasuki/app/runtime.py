@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
     from tasuki.kinds.selection import Selection
     from tasuki.queues.queue import Queue
-    from tasuki.registry.changes import Changes
+    from tasuki.registry.entry import Changes
     from tasuki.registry.loader import Loaded
     from tasuki.state.worker_record import WorkerHealth
 
@@ -380,7 +380,7 @@ class Runtime:
     def begin_measuring(self, assembly: Assembly) -> None:
         """The app has opened, or has a new version. Raises UnsupportedError: OpenTelemetry is not installed."""
         from tasuki.app.history.writing import History
-        from tasuki.kinds.entries.telemetry.metrics import MetricsConfig
+        from tasuki.kinds.entries.telemetry import MetricsConfig
 
         if self.history is None:
             self.history = History(self)

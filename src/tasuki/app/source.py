@@ -51,7 +51,7 @@ class Source:
         if isinstance(driver, DriverEntry):
             self.declared.add_driver(DRIVER, driver)
         elif not isinstance(driver, str):
-            from tasuki.registry.shown import describe  # not the value itself, which may hold a password
+            from tasuki.registry.entry import describe  # not the value itself, which may hold a password
 
             hint = 'give it a URL, or a driver such as tasuki.drivers.Redis("redis://…")'
             raise TypeError(f"App(…) cannot take {describe(driver)}: {hint}")
@@ -73,8 +73,8 @@ class Source:
 
     def load(self, overrides: Sequence[str]) -> Loaded:
         """Read all declarations, with the problems that reading finds."""
+        from tasuki.registry.entry import Registry
         from tasuki.registry.loader import assemble, load
-        from tasuki.registry.registry import Registry
 
         declared = self.declared.entries
         self._check_driver()

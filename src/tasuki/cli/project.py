@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CONFIG, CommandError
 from tasuki.errors import ConfigError, ProjectError, TasukiError, UnsupportedError
-from tasuki.registry.finding.finding import Found, find_project
+from tasuki.registry.finding import Found, find_project
 
 if TYPE_CHECKING:
     from tasuki.app import App
@@ -139,7 +139,7 @@ def refuse_all_private(project: Project) -> None:
 
 def is_shared(kind: DriverKind) -> bool:
     """Whether several processes can open the same queues. Raises CommandError when its class cannot be imported."""
-    from tasuki.kinds.capabilities import driver_class
+    from tasuki.kinds.kind import driver_class
 
     try:
         return driver_class(kind).capabilities.multi_process
@@ -150,7 +150,7 @@ def is_shared(kind: DriverKind) -> bool:
 def durable_hint() -> str:
     """Which drivers to use where one process is not enough."""
     from tasuki.fields.kinds import DRIVER_PREFIX
-    from tasuki.kinds.capabilities import all_capabilities
+    from tasuki.kinds.kind import all_capabilities
 
     shared = [name for name, capabilities in all_capabilities().items() if capabilities.multi_process]
     return f"use a durable driver: {', '.join(DRIVER_PREFIX + name for name in shared)}"

@@ -89,7 +89,7 @@ def command(info: ScriptInfo, words: tuple[str, ...]) -> None:
     """Run the workers of this application, or another command of tasuki: flask tasuki queues."""
     from tasuki.cli import main
     from tasuki.cli.group import COMMANDS
-    from tasuki.registry.finding.finding import VARIABLE
+    from tasuki.registry.finding import VARIABLE
 
     _found[:] = [app_of(info.load_app())]
     if info.app_import_path:

@@ -11,7 +11,7 @@ from tasuki.desk.looks import numbers
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.schedule import ScheduleConfig
-from tasuki.kinds.graph import Graph, graph_of
+from tasuki.kinds.selection import Graph, graph_of
 from tasuki.observe.history import MINUTE
 from tasuki.observe.plain import text_width
 

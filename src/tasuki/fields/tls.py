@@ -1,14 +1,43 @@
-"""The ``tls`` of a driver: encryption, trusted certificates, and the client's own certificate."""
+"""The ``tls`` of a driver: encryption, trusted certificates, and the client's own certificate, as PEM or in files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 from pydantic import BeforeValidator, SecretStr, model_validator
 
-from tasuki.fields.pem import has_block, is_pem
 from tasuki.fields.types import Config, Flag, Text, VariableName, at_field
+
+_BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----")
+
+
+def is_pem(text: str) -> bool:
+    """Whether this is PEM text, and not the path of a file that holds some."""
+    return _BEGIN.search(text) is not None
+
+
+def has_block(text: str, label: str) -> bool:
+    """Whether PEM text has a block whose label ends so: ``CERTIFICATE``, ``PRIVATE KEY``."""
+    return any(found.endswith(label) for found in _BEGIN.findall(text))
+
+
+@contextmanager
+def as_file(pem: str | None) -> Iterator[str | None]:
+    """The path of a file with this PEM text, which only the owner can read and which exists within the block.
+
+    A path is returned as it is, and so is None. OpenSSL reads a client's certificate and key from files alone.
+    """
+    if pem is None or not is_pem(pem):
+        yield pem
+        return
+    with tempfile.NamedTemporaryFile("w", prefix="tasuki-", suffix=".pem", encoding="utf-8") as file:
+        file.write(pem)
+        file.flush()
+        yield file.name
 
 
 def _pem(label: str) -> Callable[[object], object]:
@@ -32,12 +61,15 @@ def _key(value: object) -> SecretStr:
 
 
 Certificates = Annotated[Text, BeforeValidator(_pem("CERTIFICATE"), json_schema_input_type=str)]
+
 """Path of a PEM file, or PEM text."""
+
 Key = Annotated[
     SecretStr,
     BeforeValidator(_key, json_schema_input_type=str),
     BeforeValidator(_pem("PRIVATE KEY"), json_schema_input_type=str),
 ]
+
 """The same for a private key."""
 
 

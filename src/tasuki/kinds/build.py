@@ -12,18 +12,16 @@ from pydantic import SecretStr
 
 from tasuki.clock import Clock
 from tasuki.contracts.context import Around
-from tasuki.contracts.driver import Capabilities, Driver, QueueSpec
+from tasuki.contracts.driver import Capabilities, Driver, Limit, QueueSpec
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.recycling import Limits
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import HandlerError, UnsupportedError
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
-from tasuki.fields.pem import is_pem
-from tasuki.fields.tls import TlsConfig
+from tasuki.fields.tls import TlsConfig, is_pem
 from tasuki.fields.types import Config, InProject
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.function import (
     MOST_PROCESSES,
     LuaFunctionConfig,
@@ -31,15 +29,43 @@ from tasuki.kinds.entries.function import (
     PythonFunctionConfig,
     PythonLimits,
 )
+from tasuki.kinds.entries.lifecycle import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.queue_rules import limit_of_lanes, whole_limit
 from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
-from tasuki.kinds.limiting import lane_limit_of, limit_of_driver, limit_of_workers, turn_of
 from tasuki.kinds.stores import Opened, driver_store, memory_store
 from tasuki.queues.messages.codec import require
 from tasuki.queues.policy import QueuePolicy, ResultPolicy
 
 if TYPE_CHECKING:
     from tasuki.handlers.providing.providers import Providers
+
+
+def limit_of_driver(config: QueueConfig, capabilities: Capabilities | None) -> Limit | None:
+    """The limit over the whole queue, if its driver keeps limits, as it does without ``capabilities``."""
+    return _whole(config) if capabilities is None or capabilities.has("limits") else None
+
+
+def limit_of_workers(config: QueueConfig, capabilities: Capabilities | None) -> Limit | None:
+    """The limit over the whole queue, if its driver keeps none."""
+    return None if limit_of_driver(config, capabilities) else _whole(config)
+
+
+def lane_limit_of(config: QueueConfig) -> Limit | None:
+    """The limit of each lane alone, which no worker could keep."""
+    return None if (limit := limit_of_lanes(config.limit)) is None else limit.limit()
+
+
+def turn_of(config: QueueConfig) -> int:
+    """Most messages of a lane in its turn; 0: the queue has no lanes."""
+    if config.fair is not None:
+        return config.fair.share
+    return int(config.lane_rule is not None)
+
+
+def _whole(config: QueueConfig) -> Limit | None:
+    return None if (limit := whole_limit(config.limit)) is None else limit.limit()
+
 
 _log = logging.getLogger("tasuki.app")
 
@@ -196,7 +222,7 @@ def build_handler(
 ) -> Handler:
     """The handler of a function entry, not yet started.
 
-    ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.tasks.roles`;
+    ``threads``: how many sync calls may run at a time; ``role``: see :func:`tasuki.kinds.check.consumers.roles`;
     ``providers``: what a Python function may be given; ``around``: of Python functions that run in this process;
     ``prepare_child``: see PythonTarget.
     """

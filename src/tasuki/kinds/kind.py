@@ -1,14 +1,16 @@
-"""Kinds: the types of entries, their models and their references; built in or from other packages."""
+"""Kinds of entries, built in or from other packages: their models, their references, and what drivers can do."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from types import new_class
 
-from tasuki.contracts.driver import CONTRACT
-from tasuki.errors import UnknownKindError
+from tasuki.contracts.driver import CONTRACT, Capabilities, Driver
+from tasuki.errors import UnknownKindError, UnsupportedError
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
 from tasuki.registry.references import did_you_mean
 
@@ -16,19 +18,49 @@ _HINTS = {
     "security.token_store": "there are no tokens in this version",
     "security.scope": "name the policies at the consumer, or give them a group",
 }
+
 _ALL_KINDS = "tasuki schema lists every kind"
 
 
-@cache
-def _built_in() -> dict[str, Kind]:
-    from tasuki.drivers.kinds import KINDS
-    from tasuki.drivers.sqs import aws
-    from tasuki.kinds.entries import consumer, env, function, queue, schedule, security, store, worker
-    from tasuki.kinds.entries.telemetry import metrics, traces
+_DRIVERS = ("memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats")
 
-    families = (queue, consumer, schedule, worker, function, store, env, aws, security, metrics, traces)
-    drivers = {kind.name: as_entry(kind) for kind in KINDS}
-    return {**drivers, **{kind.name: kind for family in families for kind in family.KINDS}}
+_HOMES: Mapping[str, tuple[str, ...]] = {
+    "tasuki.kinds.entries.queue": ("queue.queue",),
+    "tasuki.kinds.entries.consumer": ("queue.consumer",),
+    "tasuki.kinds.entries.schedule": ("queue.schedule",),
+    "tasuki.kinds.entries.worker": ("queue.worker", "health.config"),
+    "tasuki.kinds.entries.function": (
+        "function.lua", "function.python", "library.lua", "middleware.python", "provider.python", "hook.python",
+    ),
+    "tasuki.kinds.entries.store": ("store.memory", "store.sqlite", "store.postgres", "store.redis", "store.nats"),
+    "tasuki.kinds.entries.env": (
+        "env.variable",
+        "env.storage.memory", "env.storage.os", "env.storage.static", "env.storage.router", "env.storage.file",
+    ),
+    "tasuki.kinds.entries.security": ("security.policy", "security.policy.expr", "security.config"),
+    "tasuki.kinds.entries.telemetry": ("metrics.config", "traces.config"),
+    "tasuki.drivers.sqs.aws": ("config.aws",),
+}  # fmt: skip
+"""Modules → the kinds that they define in ``KINDS``."""
+
+_BUILT_IN: Mapping[str, str] = {
+    **{DRIVER_PREFIX + name: f"tasuki.drivers.{name}.settings" for name in _DRIVERS},
+    **{kind: module for module, kinds in _HOMES.items() for kind in kinds},
+}
+"""Kind → its module, imported when an entry is of that kind: a publisher imports the settings of one driver."""
+
+
+def built_in_drivers() -> list[DriverKind]:
+    """The drivers of this version, as their modules define them: without the fields that every entry has."""
+    return [import_module(_BUILT_IN[DRIVER_PREFIX + name]).KIND for name in _DRIVERS]
+
+
+def _built_in(name: str) -> Kind:
+    module = import_module(_BUILT_IN[name])
+    if name.startswith(DRIVER_PREFIX):
+        return as_entry(module.KIND)
+    found: Kind = next(kind for kind in module.KINDS if kind.name == name)
+    return found
 
 
 @cache
@@ -44,8 +76,8 @@ def find_kind(name: str) -> Kind:
     Raises:
         UnknownKindError: no installed package provides it, or its package cannot be imported.
     """
-    if kind := _built_in().get(name):
-        return kind
+    if name in _BUILT_IN:
+        return _built_in(name)
     point = _from_packages().get(name)
     if point is None:
         raise UnknownKindError(f"kind {name!r} is not known", hint=_hint(name))
@@ -64,8 +96,7 @@ def find_kind(name: str) -> Kind:
 
 def as_entry(kind: DriverKind) -> DriverKind:
     """The kind with the fields that every driver has beside its settings, and their references."""
-    from tasuki.kinds.entries.driver import DriverConfig
-    from tasuki.kinds.entries.lifecycle import REFERENCES
+    from tasuki.kinds.entries.lifecycle import REFERENCES, DriverConfig
 
     name = kind.model.__name__.removesuffix("Settings").removesuffix("Config") + "DriverConfig"
     model = new_class(name, (kind.model, DriverConfig), exec_body=lambda body: body.update(__doc__=kind.model.__doc__))
@@ -83,13 +114,13 @@ def _other_contract(kind: DriverKind, point: EntryPoint) -> UnknownKindError:
 
 def kind_names() -> list[str]:
     """Every kind that can be used, sorted."""
-    return sorted(_built_in().keys() | _from_packages().keys())
+    return sorted(_BUILT_IN.keys() | _from_packages().keys())
 
 
 def find_driver(short_name: str) -> DriverKind | None:
     """The driver of this short name; None if there is none, or if it cannot be imported."""
     name = DRIVER_PREFIX + short_name
-    if name not in _built_in() and name not in _from_packages():
+    if name not in _BUILT_IN and name not in _from_packages():
         return None
     try:
         kind = find_kind(name)
@@ -118,3 +149,38 @@ def _hint(name: str) -> str:
         return f"known are: {', '.join(relatives)}"
     shortened = {kind.rpartition(".")[2]: kind for kind in reversed(kind_names())}.get(name)  # drivers before stores
     return f"did you mean {shortened!r}?" if shortened else did_you_mean(name, kind_names()) or _ALL_KINDS
+
+
+def driver_class(kind: DriverKind) -> type[Driver]:
+    """The class behind a kind of driver. Raises UnsupportedError when it cannot be imported."""
+    module, _, name = kind.driver.partition(":")
+    try:
+        found: type[Driver] = getattr(import_module(module), name)
+    except Exception as error:  # another package's module may raise anything
+        raise UnsupportedError(f"driver {kind.short_name!r} cannot be loaded: {error}") from error
+    return found
+
+
+def capabilities_of(kind: DriverKind) -> Capabilities | None:
+    """What the driver can do; None if its class cannot be imported."""
+    try:
+        return driver_class(kind).capabilities
+    except UnsupportedError:
+        return None
+
+
+def all_capabilities() -> dict[str, Capabilities]:
+    """The capabilities of each driver of this installation, by short name, without drivers that cannot be imported."""
+    kinds = {name: find_driver(name) for name in driver_names()}
+    found = {name: capabilities_of(kind) for name, kind in kinds.items() if kind is not None}
+    return {name: capabilities for name, capabilities in found.items() if capabilities is not None}
+
+
+def priority_advice(queue: str) -> str:
+    """What to write at a queue whose driver must know of priorities beforehand, and which drivers need no line."""
+    free = [
+        name
+        for name, has in all_capabilities().items()
+        if has.has("native_priority") and not has.has("declares_priorities")
+    ]
+    return f"add 'requires: [priority]' to the entry {queue!r} (these drivers need no such line: {', '.join(free)})"

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from tasuki.errors import UnsupportedError
 from tasuki.fields.kinds import DRIVER_PREFIX
 from tasuki.kinds.check.project import Project
-from tasuki.kinds.entries.telemetry.traces import TracesConfig
+from tasuki.kinds.entries.telemetry import TracesConfig
 from tasuki.tracing.names import server_of
 
 if TYPE_CHECKING:

@@ -1,21 +1,30 @@
-"""Entry: one item of the registry, with the place in the source of every key."""
+"""Entries of a project with the place of every key in the source, and the registry that holds them by id."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tasuki.errors import ConfigError, InvalidEntryError, Position
+from tasuki.observe.redact import redact
+from tasuki.scalars import Substituted
 
 KeyPath = tuple[str | int, ...]
+
 INJECT = "inject"
+
 """In the meta of a function: the types that its author says are provided."""
+
 NO_NAME = "handler"
+
 """The name of an entry for a function that has none of its own."""
+
 NO_COLON = "a colon ends the namespace in an id: write it with dots, like shop.mails"
+
 """The hint for a namespace that has one."""
+
 E = TypeVar("E", bound=ConfigError)
 
 
@@ -81,3 +90,110 @@ def with_value(holder: Any, path: KeyPath, value: Any) -> Any:
     fields = dict(holder or {})
     fields[step] = with_value(fields.get(step), rest, value) if rest else value
     return {key: item for key, item in fields.items() if key != step or item is not None}
+
+
+HIDDEN = "the value of a placeholder"
+
+_LONGEST = 60
+
+
+def describe(value: object) -> str:
+    """A value as its author knows it: ``the text 'no'``, ``the number 4``, ``a list``."""
+    if isinstance(value, Substituted):
+        return HIDDEN
+    if isinstance(value, str):
+        return f"the text {_short(redact(value))!r}"
+    if value is None or isinstance(value, bool):
+        return {None: "nothing", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    kinds = ((list, "a list"), (Mapping, "a mapping"))
+    return next((said for kind, said in kinds if isinstance(value, kind)), f"an object of type {type(value).__name__}")
+
+
+def shown(text: str, origin: object) -> str:
+    """``text`` in quotes, or that it is hidden: ``origin`` is the value that it was made of."""
+    return f"({HIDDEN})" if isinstance(origin, Substituted) else repr(text)
+
+
+def placeholder_values(value: object) -> Iterator[Substituted]:
+    """The values of all placeholders in a value, at any depth."""
+    if isinstance(value, Substituted):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from placeholder_values(item)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """An immutable set of entries, in the order of their declaration, and the folders that paths start at."""
+
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    root: Path = field(default_factory=Path.cwd)
+    """The project's folder: where relative paths of values (``.tasuki/queue.db``) start."""
+    source_root: Path | None = None
+    """Where ``file:///x`` starts, and which no source may leave; None: the project's folder."""
+
+    nameless: tuple[Position, ...] = ()
+    """Places of entries in files that were skipped because they have no namespace."""
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Entries in order of declaration."""
+        return iter(self.entries.values())
+
+    def get(self, id: str) -> Entry | None:
+        """The entry, or None."""
+        return self.entries.get(id)
+
+    def of_kind(self, prefix: str) -> list[Entry]:
+        """Entries whose kind is ``prefix`` or starts with it and a dot."""
+        return [entry for entry in self if entry.kind == prefix or entry.kind.startswith(prefix + ".")]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Ids by kind of change; every id of either version is in exactly one of the five sets."""
+
+    added: frozenset[str]
+    removed: frozenset[str]
+    changed: frozenset[str]
+    affected: frozenset[str]
+    """Equal in both versions, but something that they refer to, directly or not, is in one of the sets above."""
+    unchanged: frozenset[str]
+
+    def __bool__(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.added or self.removed or self.changed)
+
+
+def compare(old: Registry, new: Registry, edges: Mapping[str, Collection[str]]) -> Changes:
+    """The difference from old to new; ``edges``: id → ids that it refers to, in the new version."""
+    before, after = old.entries.keys(), new.entries.keys()
+    added, removed = after - before, before - after
+    changed = {id for id in before & after if old.entries[id] != new.entries[id]}
+    touched = _dependents(added | removed | changed, edges)
+    affected = (touched & before & after) - changed
+    unchanged = (before & after) - changed - affected
+    return Changes(*map(frozenset, (added, removed, changed, affected, unchanged)))
+
+
+def _dependents(ids: Collection[str], edges: Mapping[str, Collection[str]]) -> set[str]:
+    """Everything that refers to one of the ids, directly or not; the ids themselves only if they do too."""
+    referrers: dict[str, list[str]] = {}
+    for id, targets in edges.items():
+        for target in targets:
+            referrers.setdefault(target, []).append(id)
+    found: set[str] = set()
+    todo = list(ids)
+    while todo:
+        new = [id for id in referrers.get(todo.pop(), ()) if id not in found]
+        found.update(new)
+        todo.extend(new)
+    return found

@@ -10,21 +10,18 @@ from unicodedata import normalize
 
 from tasuki.errors import ConfigError, InvalidEntryError, Position
 from tasuki.ids import NAME_HINT, is_name
-from tasuki.registry.entry import Entry, KeyPath, value_at, with_value
-from tasuki.registry.registry import Registry
-from tasuki.registry.shown import HIDDEN
+from tasuki.registry.entry import HIDDEN, Entry, KeyPath, Registry, value_at, with_value
+from tasuki.registry.overrides import Variables, apply_overrides, filled, resolve_entry
 from tasuki.registry.source import SCHEME, load_source, read_text
-from tasuki.registry.yaml.declarations import (
+from tasuki.registry.yaml import (
     Declarations,
+    Document,
     has_entries,
     may_be_misspelt,
     may_declare,
     misspelt_namespace,
+    read_document,
 )
-from tasuki.registry.yaml.document import Document, read_document
-from tasuki.registry.yaml.env_fields import filled
-from tasuki.registry.yaml.overrides import apply_overrides
-from tasuki.registry.yaml.placeholders import Variables, resolve_entry
 from tasuki.scalars import Substituted
 
 MAX_FILE_BYTES = 5 * 2**20

@@ -10,9 +10,7 @@ from typing import Any
 
 from tasuki.errors import ConfigError, MissingReferenceError
 from tasuki.ids import resolve_id
-from tasuki.registry.entry import Entry, KeyPath
-from tasuki.registry.registry import Registry
-from tasuki.registry.shown import shown
+from tasuki.registry.entry import Entry, KeyPath, Registry, shown
 
 _MOST_SHOWN = 8
 """Ids in a hint."""

@@ -14,9 +14,9 @@ import pytest
 import tasuki.drivers
 from tasuki import App
 from tasuki.drivers import NATS, SQS, DriverEntry, Memory, PostgreSQL, RabbitMQ, Redis, SQLite
-from tasuki.drivers.kinds import KINDS
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import ProjectError
+from tasuki.kinds.kind import built_in_drivers
 
 CLASSES: list[type[Any]] = [Memory, SQLite, RabbitMQ, Redis, SQS, PostgreSQL, NATS]
 
@@ -48,8 +48,8 @@ def test_it_is_an_entry_of_its_kind(driver: DriverEntry, kind: str, fields: dict
 
 def test_each_kind_has_a_class_and_each_option_is_checked_by_the_typed_dict_of_its_settings() -> None:
     made = {cls().kind: inspect.signature(cls).parameters["options"].annotation for cls in CLASSES}
-    assert made.keys() == {kind.name for kind in KINDS}
-    for kind in KINDS:
+    assert made.keys() == {kind.name for kind in built_in_drivers()}
+    for kind in built_in_drivers():
         settings = kind.model.__name__.removesuffix("Settings")
         fields = "DriverFields" if kind.short_name == "memory" else f"{settings}DriverFields"
         assert made[kind.name] == f"Unpack[typed.{fields}]"

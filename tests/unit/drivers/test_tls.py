@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasuki.drivers.toolkit.tls import tls_context
-from tasuki.fields.pem import as_file, has_block, is_pem
-from tasuki.fields.tls import TlsConfig
+from tasuki.fields.tls import TlsConfig, as_file, has_block, is_pem
 from tests.support.settings import parsed
 
 

@@ -15,8 +15,7 @@ import pytest
 from jsonschema_rs import Draft7Validator
 
 from tasuki.handlers.body import forget, register
-from tasuki.kinds.asyncapi.keys import keys_of
-from tasuki.kinds.asyncapi.schemas import Schemas, plain_default
+from tasuki.kinds.asyncapi.schemas import Schemas, keys_of, plain_default
 
 
 class Color(enum.Enum):

@@ -27,8 +27,8 @@ from tasuki.kinds.check.project import Project, check
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import DriverStoreConfig
 from tasuki.kinds.stores import Opened
+from tasuki.registry.entry import Registry
 from tasuki.registry.loader import load
-from tasuki.registry.registry import Registry
 
 PROJECT = """
 namespace: app

@@ -3,9 +3,9 @@ import importlib
 import pytest
 
 from tasuki.contracts.driver import Driver
-from tasuki.drivers.kinds import KINDS
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.fields.kinds import DriverKind
+from tasuki.kinds.kind import built_in_drivers
 from tests.unit.kinds.conftest import Make, Problems
 
 
@@ -37,7 +37,7 @@ def test_the_memory_driver_has_no_fields_of_its_own(problems: Problems) -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.short_name)
+@pytest.mark.parametrize("kind", built_in_drivers(), ids=lambda kind: kind.short_name)
 def test_the_class_of_a_driver_can_be_imported(kind: DriverKind) -> None:
     module, _, name = kind.driver.partition(":")
     assert issubclass(getattr(importlib.import_module(module), name), Driver)

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tasuki.fields.types import Config
 from tasuki.kinds import kind as module
 from tasuki.kinds.check.project import check
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.kind import driver_names, find_driver, find_kind, kind_names
+from tasuki.kinds.kind import driver_names, find_driver, find_kind
 from tasuki.registry.loader import load
 from tests.support.narrow import instance
 
@@ -59,20 +60,11 @@ def packages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_the_kinds_of_this_version() -> None:
-    assert {
-        "queue.driver.memory",
-        "queue.driver.sqlite",
-        "queue.queue",
-        "queue.consumer",
-        "function.lua",
-        "function.python",
-        "library.lua",
-        "store.memory",
-        "env.variable",
-        "env.storage.memory",
-        "env.storage.os",
-        "env.storage.file",
-    } <= set(kind_names())
+    """Each module defines the kinds that lead to it, and no others."""
+    for home, names in module._HOMES.items():
+        assert [kind.name for kind in import_module(home).KINDS] == list(names)
+    for name in module._BUILT_IN:
+        assert find_kind(name).name == name
     assert {"memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats"} <= set(driver_names())
     assert find_kind("queue.queue").references["driver"] == ("queue.driver",)
 

@@ -1,7 +1,6 @@
 import pytest
 
-from tasuki.kinds.entries.driver import DriverConfig
-from tasuki.kinds.entries.lifecycle import LifecycleConfig, RestartConfig
+from tasuki.kinds.entries.lifecycle import DriverConfig, LifecycleConfig, RestartConfig
 from tests.support.narrow import instance
 from tests.unit.kinds.conftest import Make, Problems
 

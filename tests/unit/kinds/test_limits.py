@@ -9,8 +9,8 @@ import pytest
 from tasuki.contracts.driver import Capabilities, Limit
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.kinds.build import queue_policy, queue_spec
+from tasuki.kinds.check.consumers import prefetch_of
 from tasuki.kinds.check.warnings import warnings_of
-from tasuki.kinds.check.workers import prefetch_of
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tests.support.narrow import present

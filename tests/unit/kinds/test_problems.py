@@ -8,8 +8,7 @@ from pydantic import Field, ValidationError
 from tasuki.fields.types import Config, Count, Duration, Flag, Text
 from tasuki.kinds.problems import problems_of
 from tasuki.kinds.schema import docstrings
-from tasuki.registry.entry import Entry
-from tasuki.registry.shown import describe
+from tasuki.registry.entry import Entry, describe
 from tasuki.scalars import Loose, Substituted
 from tests.unit.kinds.conftest import Problems
 

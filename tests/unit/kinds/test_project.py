@@ -7,12 +7,11 @@ from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.errors import InvalidEntryError, Position, ProjectError, ReferenceCycleError
 from tasuki.kinds.check.project import check
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.driver import DriverConfig
 from tasuki.kinds.entries.function import LuaFunctionConfig
+from tasuki.kinds.entries.lifecycle import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.registry.entry import Entry
+from tasuki.registry.entry import Entry, Registry
 from tasuki.registry.loader import Loaded, load
-from tasuki.registry.registry import Registry
 from tests.support.narrow import instance, present
 from tests.unit.kinds.conftest import Make, Problems
 

@@ -10,9 +10,9 @@ from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.fields.kinds import DriverKind
 from tasuki.kinds.build import queue_spec
-from tasuki.kinds.capabilities import all_capabilities, capabilities_of
 from tasuki.kinds.check.requirements import REQUIREMENTS
 from tasuki.kinds.entries.queue import QueueConfig, RequirementName
+from tasuki.kinds.kind import all_capabilities, capabilities_of
 from tests.unit.kinds.conftest import Make, Problems
 
 DRIVER = "  - {name: d, kind: queue.driver.memory}\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasuki.kinds.check.project import check
-from tasuki.kinds.entries.settings import Settings
+from tasuki.kinds.settings import Settings
 from tasuki.registry.loader import load
 
 PROJECT = """

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tasuki.errors import HandlerError
-from tasuki.kinds.entries.settings import Settings
+from tasuki.kinds.settings import Settings
 from tests.unit.kinds.conftest import Make
 
 STORAGES = """\

@@ -9,7 +9,7 @@ import pytest
 
 from tasuki.errors import HandlerError
 from tasuki.kinds.check.project import check
-from tasuki.kinds.entries.settings import Settings
+from tasuki.kinds.settings import Settings
 from tasuki.registry.loader import load
 
 PROJECT = """

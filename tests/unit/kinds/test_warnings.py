@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tasuki import App, Context
-from tasuki.drivers.kinds import KINDS
 from tasuki.kinds.check.warnings import warnings_of
+from tasuki.kinds.kind import built_in_drivers
 from tests.unit.kinds.conftest import Make, Problems
 
 ENTRIES = """\
@@ -140,7 +140,7 @@ def test_a_queue_needs_the_library_of_its_compression(project: Make, monkeypatch
 
 @pytest.mark.parametrize("name", ["amqp", "nats", "postgres", "redis", "sqs"])
 def test_a_driver_needs_its_client(name: str) -> None:
-    (kind,) = [kind for kind in KINDS if kind.short_name == name]
+    (kind,) = [kind for kind in built_in_drivers() if kind.short_name == name]
     needed = [text for text in requires("tasuki") or () if f'extra == "{name}"' in text.replace("'", '"')]
     clients = packages_distributions()[kind.client]
     assert any(needs.startswith(client) for needs in needed for client in clients)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from tasuki.kinds.check.consumers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.check.warnings import warnings_of
-from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.worker import WorkerConfig
 from tests.unit.kinds.conftest import Make

@@ -1,9 +1,7 @@
 from dataclasses import replace
 
 from tasuki.errors import Position
-from tasuki.registry.changes import compare
-from tasuki.registry.entry import Entry
-from tasuki.registry.registry import Registry
+from tasuki.registry.entry import Entry, Registry, compare
 from tasuki.registry.source import Source
 
 

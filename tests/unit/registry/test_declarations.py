@@ -2,8 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.registry.yaml.declarations import Declarations, may_declare
-from tasuki.registry.yaml.document import read_document
+from tasuki.registry.yaml import Declarations, may_declare, read_document
 
 
 def declare(text: str) -> Declarations:

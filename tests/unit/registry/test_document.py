@@ -1,8 +1,8 @@
 import pytest
 
 from tasuki.errors import Position
-from tasuki.registry.yaml import document as module
-from tasuki.registry.yaml.document import read_document
+from tasuki.registry import yaml as module
+from tasuki.registry.yaml import read_document
 
 
 def problem(text: str) -> str:

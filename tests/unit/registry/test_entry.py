@@ -1,7 +1,6 @@
 from tasuki.errors import Position
 from tasuki.ids import resolve_id
-from tasuki.registry.entry import Entry
-from tasuki.registry.registry import Registry
+from tasuki.registry.entry import Entry, Registry
 
 
 def test_an_id_is_split_at_its_first_colon() -> None:

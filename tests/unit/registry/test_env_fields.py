@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from tasuki.registry.entry import Entry
-from tasuki.registry.yaml.env_fields import filled
-from tasuki.registry.yaml.placeholders import Variables
+from tasuki.registry.overrides import Variables, filled
 from tasuki.scalars import Substituted
 
 VARIABLES = Variables(

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasuki.errors import ConfigError
-from tasuki.registry.finding.finding import Found, find_project
-from tasuki.registry.finding.home import home_of
-from tasuki.registry.finding.modules import apps_in, module_of
+from tasuki.registry.finding import Found, apps_in, find_project, home_of, module_of
 from tests.e2e.projects import write
 
 APP = "from tasuki import App\napp = App('memory://')\n"

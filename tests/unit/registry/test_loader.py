@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from tasuki.errors import Position
-from tasuki.registry.entry import Entry
+from tasuki.registry.entry import Entry, Registry
 from tasuki.registry.loader import MAX_FILE_BYTES, Loaded, assemble, load
-from tasuki.registry.registry import Registry
 from tasuki.registry.source import Source
 
 FILE = 'version: "1.0"\nnamespace: {}\nentries:\n  - name: one\n    kind: k\n'

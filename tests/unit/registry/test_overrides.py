@@ -4,7 +4,7 @@ import pytest
 
 from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
 from tasuki.registry.entry import Entry
-from tasuki.registry.yaml.overrides import apply_overrides, is_overridden
+from tasuki.registry.overrides import apply_overrides, is_overridden
 from tasuki.scalars import Loose
 
 PLACES: Mapping[tuple[str | int, ...], Position] = {

@@ -4,7 +4,7 @@ import pytest
 
 from tasuki.errors import Position
 from tasuki.registry.entry import Entry
-from tasuki.registry.yaml.placeholders import Variables, resolve_entry, substitute
+from tasuki.registry.overrides import Variables, resolve_entry, substitute
 from tasuki.scalars import Substituted
 
 VALUES = {"HOST": "mail", "PORT": "25", "LOOP": "${env:HOST}", "DOLLARS": "$${x}"}

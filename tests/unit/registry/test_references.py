@@ -1,7 +1,7 @@
 import pytest
 
 from tasuki.errors import Position
-from tasuki.registry.entry import Entry
+from tasuki.registry.entry import Entry, Registry
 from tasuki.registry.references import (
     Reference,
     did_you_mean,
@@ -11,7 +11,6 @@ from tasuki.registry.references import (
     noun,
     verify_references,
 )
-from tasuki.registry.registry import Registry
 
 QUEUE = Entry("app:mail", "queue.queue", {"driver": "rabbit"}, positions={("driver",): Position("q.yaml", 14, 11)})
 

@@ -21,6 +21,8 @@ from tasuki.units import format_duration
 _NAMED = 10
 """Queues that an answer names after a search in many."""
 
+_AGAIN = "publish it again to run it again"
+
 Code = Literal[
     "dead", "cancelled", "running", "prefetched", "suspect", "ended", "settled", "delayed", "paused", "no consumer",
     "no worker", "workers unknown", "denied", "limit", "lane limit", "key held", "busy", "behind", "next",
@@ -118,7 +120,7 @@ def _of_message(facts: Facts) -> Iterator[Cause]:
     if (record := facts.record) is not None and record.is_final and record.status != "cancelled":
         text = f"settled {ago(facts, record.at)} ago: {'done' if record.status == 'done' else 'given up'}"
         error = "" if record.error is None else f" ({escape(record.error.text)[:200]})"
-        yield Cause("settled", text + error, "publish it again to run it again")
+        yield Cause("settled", text + error, "" if facts.is_cancelled else _AGAIN)
     if facts.message is not None and (delayed := _delayed(facts)) is not None:
         yield delayed
 
@@ -167,7 +169,7 @@ def _of_life(facts: Facts, life: Life) -> Cause | None:
         return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to} --id {_word(facts.id)}")
     if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
         text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
-        return Cause("settled", text, "publish it again to run it again")
+        return Cause("settled", text, "" if facts.is_cancelled else _AGAIN)
     return None
 
 

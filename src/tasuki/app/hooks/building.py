@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tasuki.errors import HandlerError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.function import HookConfig
-from tasuki.kinds.loading import load_function
+from tasuki.kinds.functions import load_function
 
 if TYPE_CHECKING:
     from tasuki.app.hooks.hook import Hook

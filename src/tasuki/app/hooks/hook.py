@@ -13,7 +13,7 @@ from tasuki.contracts.moment import Moment
 from tasuki.errors import text_of
 from tasuki.handlers.signature import is_async
 from tasuki.handlers.threads import Threads, is_from_outside, run_on
-from tasuki.kinds.check.python.hooks import takes_moment
+from tasuki.kinds.check.functions import takes_moment
 from tasuki.observe.trace import CURRENT
 from tasuki.units import format_duration
 

@@ -7,7 +7,7 @@ from collections.abc import Container, Mapping, Sequence
 from tasuki.fields.types import Config
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.driver import DriverConfig
+from tasuki.kinds.entries.lifecycle import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
 
 

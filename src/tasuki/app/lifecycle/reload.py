@@ -13,7 +13,7 @@ from tasuki.app.lifecycle.option_changes import declare
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.kinds.check.project import Project
 from tasuki.queues.queue import Queue
-from tasuki.registry.changes import Changes, compare
+from tasuki.registry.entry import Changes, compare
 
 if TYPE_CHECKING:
     from tasuki.app.runtime import Runtime

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tasuki import __version__
 from tasuki.errors import UnsupportedError
-from tasuki.kinds.entries.telemetry.metrics import MetricsConfig
+from tasuki.kinds.entries.telemetry import MetricsConfig
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

@@ -9,7 +9,7 @@ from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import Store
 from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.kinds.check.project import Project
-from tasuki.kinds.entries.driver import DriverConfig
+from tasuki.kinds.entries.lifecycle import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import DriverStoreConfig
 from tasuki.state.shared import SharedState, States

@@ -86,7 +86,7 @@ class Plan:
 def plan_of(target: Target, project: Project, processes: int) -> Plan:
     """The plan for a good project."""
     from tasuki.kinds.entries.queue import QueueConfig
-    from tasuki.kinds.entries.telemetry.traces import TracesConfig
+    from tasuki.kinds.entries.telemetry import TracesConfig
 
     found = target.found
     name = re.sub(r"[^a-z0-9]+", "-", found.folder.resolve().name.lower()).strip("-")[:50] or "app"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.kinds.graph import ASIDE, Edge, Graph
+from tasuki.kinds.selection import ASIDE, Edge, Graph
 
 
 def to_text(graph: Graph) -> str:

@@ -57,8 +57,8 @@ def longest_stop(project: Project) -> float:
 def summary(target: Target, project: Project, processes: int) -> str:
     """A few lines about the worker that is about to run."""
     from tasuki import __version__
-    from tasuki.kinds.check.state.limits import has_limit
-    from tasuki.kinds.check.workers import concurrency_of, prefetch_of, shared_workers
+    from tasuki.kinds.check.conflicts import has_limit
+    from tasuki.kinds.check.consumers import concurrency_of, prefetch_of, shared_workers
     from tasuki.kinds.entries.consumer import ConsumerConfig
     from tasuki.kinds.entries.worker import WorkerConfig
 

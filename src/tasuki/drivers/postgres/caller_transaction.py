@@ -242,6 +242,8 @@ class Opening:
                 if connection is None:
                     self._lent.add(id(opened))
                     stack.callback(self._lent.discard, id(opened))
+            except DriverError:
+                raise
             except Exception as problem:
                 found = translated(problem, "of the caller", self._driver, "", sent=False)
                 if found.retryable:  # away, or no connection is free

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from tasuki.fields.pem import as_file
-from tasuki.fields.tls import TlsConfig
+from tasuki.fields.tls import TlsConfig, as_file
 from tasuki.fields.types import revealed
 
 

@@ -10,12 +10,10 @@ from importlib.util import find_spec
 
 from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
 from tasuki.kinds.check.project import Project
-from tasuki.kinds.check.publishing import shown_file
-from tasuki.kinds.check.uses import requires_in_lua
+from tasuki.kinds.check.uses import requires_in_lua, shown_file
 from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig, optional_modules
-from tasuki.registry.entry import Entry
+from tasuki.registry.entry import HIDDEN, Entry, shown
 from tasuki.registry.references import did_you_mean
-from tasuki.registry.shown import HIDDEN, shown
 from tasuki.registry.source import Source
 from tasuki.scalars import Substituted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -21,44 +21,107 @@ from tasuki.errors import (
 from tasuki.fields.kinds import DriverKind, Kind
 from tasuki.fields.types import Config
 from tasuki.ids import resolve_id
-from tasuki.kinds.capabilities import all_capabilities, capabilities_of
-from tasuki.kinds.check.conflicts import conflicts
-from tasuki.kinds.check.options import merge_options, option_path
-from tasuki.kinds.check.publishing import longest_delays, needs_of_publishers
-from tasuki.kinds.check.python.batches import problems_of_batches
-from tasuki.kinds.check.python.exceptions import unknown_exceptions
-from tasuki.kinds.check.python.handlers import problems_of_functions
+from tasuki.kinds.check.conflicts import conflicts, limited_lease, problems_of_limits, problems_of_stores
+from tasuki.kinds.check.consumers import (
+    called_in_two_ways,
+    problems_of_batches,
+    problems_of_idempotency,
+    problems_of_tasks,
+    served_twice,
+    unknown_exceptions,
+)
+from tasuki.kinds.check.functions import problems_of_functions
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, is_met_by_state, needs_of
-from tasuki.kinds.check.state.idempotency import problems_of_idempotency
-from tasuki.kinds.check.state.limits import limited_lease, problems_of_limits
-from tasuki.kinds.check.state.scheduled import problems_of_scheduled
-from tasuki.kinds.check.state.schedules import problems_of_schedules
-from tasuki.kinds.check.state.stores import problems_of_stores
-from tasuki.kinds.check.tasks import called_in_two_ways, problems_of_tasks
-from tasuki.kinds.check.workers import served_twice
+from tasuki.kinds.check.schedules import problems_of_scheduled, problems_of_schedules
+from tasuki.kinds.check.uses import longest_delays, needs_of_publishers
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
-from tasuki.kinds.entries.telemetry.metrics import MetricsConfig
-from tasuki.kinds.entries.telemetry.traces import TracesConfig
+from tasuki.kinds.entries.telemetry import MetricsConfig, TracesConfig
 from tasuki.kinds.entries.worker import HealthConfig
-from tasuki.kinds.kind import driver_names, find_driver, find_kind
+from tasuki.kinds.kind import all_capabilities, capabilities_of, driver_names, find_driver, find_kind
 from tasuki.kinds.problems import problems_of
 from tasuki.queues.messages.body_type import BodyType, problem_of_type
-from tasuki.registry.entry import Entry
+from tasuki.registry.entry import Entry, KeyPath, Registry, describe
 from tasuki.registry.loader import Loaded
+from tasuki.registry.overrides import is_overridden
 from tasuki.registry.references import did_you_mean, find_cycles, find_references, noun, points_well, verify_references
-from tasuki.registry.registry import Registry
-from tasuki.registry.yaml.overrides import is_overridden
 from tasuki.units import format_duration
 
+Use = Literal["queue", "consumer"]
+
+
+def merge_options(entry: Entry, driver: DriverKind | None, use: Use) -> tuple[dict[str, Any], list[ConfigError]]:
+    """The options in force: ``options`` ← flat ``driver_options`` ← ``driver_options.<driver>``, and their errors.
+
+    Options for other drivers stay dormant; they are checked too where their driver is known. Without a driver (it is
+    missing or unknown, which is reported elsewhere) only those are checked.
+    """
+    flat, bags, errors = _split(entry)
+    own = bags.pop(driver.short_name, {}) if driver else {}
+    for name, bag in bags.items():
+        if dormant := find_driver(name):
+            errors += _check(entry, dormant, use, bag, dict.fromkeys(bag, ("driver_options", name)))[1]
+    if driver is None:
+        return {}, errors
+    plain = _mapping(entry.data.get("options"))
+    origins: dict[str, KeyPath] = {
+        **dict.fromkeys(plain, ("options",)),
+        **dict.fromkeys(flat, ("driver_options",)),
+        **dict.fromkeys(own, ("driver_options", driver.short_name)),
+    }
+    options, problems = _check(entry, driver, use, {**plain, **flat, **own}, origins)
+    return options, errors + problems
+
+
+def option_path(entry: Entry, driver: DriverKind, *path: str | int) -> KeyPath | None:
+    """The place of the effective option in the entry, as a field or in one of its mappings; None if not given."""
+    bags = ((), ("driver_options", driver.short_name), ("driver_options",), ("options",))
+    return next((found for bag in bags if (found := (*bag, *path)) in entry.positions), None)
+
+
+def _split(entry: Entry) -> tuple[dict[str, Any], dict[str, Mapping[str, Any]], list[ConfigError]]:
+    """``driver_options`` as options without a driver's name, and bags by the short names of drivers."""
+    flat: dict[str, Any] = {}
+    bags: dict[str, Mapping[str, Any]] = {}
+    errors: list[ConfigError] = []
+    for key, value in _mapping(entry.data.get("driver_options")).items():
+        if find_driver(key) is None:
+            flat[key] = value
+        elif isinstance(value, Mapping):
+            bags[key] = value
+        else:
+            problem = f"driver_options.{key} must be a mapping, not {describe(value)}"
+            errors.append(entry.error(problem, ("driver_options", key)))
+    return flat, bags, errors
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is a mapping; the entry's own model reports other types."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def _check(
+    entry: Entry, driver: DriverKind, use: Use, values: Mapping[str, Any], origins: Mapping[str, KeyPath]
+) -> tuple[dict[str, Any], list[ConfigError]]:
+    model = driver.queue_options if use == "queue" else driver.consumer_options
+    try:
+        return model.model_validate(values).model_dump(exclude_none=True), []
+    except ValidationError as error:
+        what = f"{driver.short_name} option"
+        place = lambda path: (*origins[str(path[0])], *path) if path else ("options",)  # noqa: E731
+        return {}, [*problems_of(error, entry, model, place=place, what=what)]
+
+
 C = TypeVar("C", bound=Config)
+
 
 _GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "queue.consumer": {"lifecycle.security.groups.*": ()},
     "security.config": {"application.groups.*": ()},
 }
+
 """Where entries name groups of policies, by kind."""
 
 

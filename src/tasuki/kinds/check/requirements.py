@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from tasuki.contracts.driver import DURABILITIES, Capabilities, Durability
-from tasuki.kinds.entries.driver import DriverConfig
-from tasuki.kinds.entries.messages.limits import with_paths
-from tasuki.kinds.entries.messages.unique import UniqueConfig
+from tasuki.kinds.entries.lifecycle import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.queue_rules import UniqueConfig, with_paths
 from tasuki.queues.uniqueness import DOES
 from tasuki.registry.entry import KeyPath
 from tasuki.units import format_duration, format_size

@@ -7,13 +7,22 @@ Only calls that name their queue literally are found: ``app.publish("tasks", …
 from __future__ import annotations
 
 import ast
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
+from tasuki.fields.types import Config
+from tasuki.ids import resolve_id
+from tasuki.kinds.check.requirements import REQUIREMENTS, Need
+from tasuki.kinds.entries.function import LuaLibraryConfig, PythonFunctionConfig
 from tasuki.kinds.entries.queue import RequirementName
+from tasuki.registry.entry import Entry, Registry
 from tasuki.units import parse_duration
 
 OPTIONS: dict[str, RequirementName] = {
@@ -22,21 +31,33 @@ OPTIONS: dict[str, RequirementName] = {
     "at": "delay",
     "connection": "transactional",
 }
+
 """What an option requires of the driver, by the option's name."""
 
+
 UNIQUE = ("unique", "unique_for", "on_conflict")
+
 """Options that require something of the driver by their values."""
 
+
 _PUBLISHING = frozenset({"publish", "request"})
+
 _LUA_CALL = re.compile(r"\bqueue\.publish\s*\(")
+
 _LUA_REQUIRE = re.compile(r"(?<![\w.:])require\b")
+
 _LUA_REQUIRED = re.compile(r"\s*\(?\s*([\"'])(\w+)\1")
+
 _LUA_SKIPPED = re.compile(
     r"--\[(=*)\[.*?\]\1\]|--[^\n]*|\[(=*)\[.*?\]\2\]|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL
 )
+
 _LUA_NAME = re.compile(r"\s*([\"'])([\w.:-]+)\1\s*")
+
 _LUA_DELAY = re.compile(r"\s*(?:([\"'])([\w.]+)\1|(\d+(?:\.\d+)?))\s*[,;}]")
+
 _LUA_TEXT = re.compile(r"\s*([\"'])([\w.]+)\1\s*[,;}]")
+
 _LUA_FIELD = re.compile(r"(?:^|[{,;\s])(\w+)\s*=(?!=)")
 
 
@@ -251,3 +272,76 @@ def _top_level(table: str) -> str:
     while (shorter := re.sub(r"\{[^{}]*\}|\([^()]*\)", lambda found: " " * len(found[0]), inner)) != inner:
         inner = shorter
     return inner
+
+
+Needs = dict[str, dict[RequirementName, Need]]
+
+"""Queue id → the requirements of its publishers in the project, by name."""
+
+
+def needs_of_publishers(registry: Registry, configs: Mapping[str, Config]) -> Needs:
+    """What the code of all functions and of the app's modules publishes with, as far as reading tells."""
+    found: Needs = {}
+    for entry, file, uses in _uses(registry, configs):
+        for use in uses:
+            name, label = use.requirement or OPTIONS[use.option], _label(use, file)
+            needs = found.setdefault(resolve_id(use.queue, entry.namespace), {})
+            needs.setdefault(name, Need((), label, REQUIREMENTS[name]))
+    return found
+
+
+def longest_delays(registry: Registry, configs: Mapping[str, Config]) -> dict[str, tuple[float, str]]:
+    """Queue id → the longest constant delay in the code, and its place."""
+    found: dict[str, tuple[float, str]] = {}
+    for entry, file, uses in _uses(registry, configs):
+        for use in uses:
+            id = resolve_id(use.queue, entry.namespace)
+            if use.seconds > found.get(id, (0.0, ""))[0]:
+                found[id] = (use.seconds, _label(use, file))
+    return found
+
+
+def _label(use: Use, file: str) -> str:
+    return f"publish(…, {use.option}=…) at {shown_file(file)}:{use.line}"
+
+
+def _uses(registry: Registry, configs: Mapping[str, Config]) -> Iterator[tuple[Entry, str, list[Use]]]:
+    modules: dict[str, Entry] = {}
+    for entry in registry:
+        config = configs.get(entry.id)
+        if isinstance(config, LuaLibraryConfig):
+            yield entry, str(config.source.file or entry.id), uses_in_lua(config.source.text)
+        elif isinstance(config, PythonFunctionConfig) and config.source is not None:
+            yield entry, str(config.source.file), uses_in_python(config.source.text)
+        for file in _modules_of(entry, config):
+            modules.setdefault(file, entry)
+    for file, entry in modules.items():
+        with suppress(OSError, UnicodeDecodeError):
+            yield entry, file, uses_in_python(Path(file).read_text("utf-8"))
+
+
+def _modules_of(entry: Entry, config: Config | None) -> Iterator[str]:
+    """The Python files that an entry comes from: where it was declared, and where its function is."""
+    place = entry.position(())
+    if place is not None and place.file.endswith(".py"):
+        yield place.file
+    if isinstance(config, PythonFunctionConfig):
+        name = config.target.partition(":")[0] if config.target else getattr(entry.target, "__module__", None)
+        file = getattr(sys.modules.get(name or ""), "__file__", None) or _file_of(name or "")
+        if file:
+            yield file
+
+
+def _file_of(module: str) -> str | None:
+    """The file of a module that nothing has imported; importing would run it."""
+    parts = module.split(".")
+    for folder in sys.path if module else ():
+        for path in (Path(folder, *parts).with_suffix(".py"), Path(folder, *parts, "__init__.py")):
+            if path.is_file():
+                return str(path)
+    return None
+
+
+def shown_file(file: Path | str) -> str:
+    """A file from the current folder on, if it is there."""
+    return str(file).removeprefix(os.getcwd() + os.sep)

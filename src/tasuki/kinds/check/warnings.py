@@ -12,12 +12,10 @@ from types import FunctionType
 from tasuki.errors import Position
 from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import NotHonored
-from tasuki.kinds.check.options import option_path
-from tasuki.kinds.check.project import Project
+from tasuki.kinds.check.conflicts import prices_of_places, shared_names
+from tasuki.kinds.check.consumers import without_effect
+from tasuki.kinds.check.project import Project, option_path
 from tasuki.kinds.check.rights import Rights
-from tasuki.kinds.check.state.limits import prices_of_places
-from tasuki.kinds.check.state.stores import shared_names
-from tasuki.kinds.check.workers import without_effect
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import LuaFunctionConfig
 from tasuki.kinds.entries.queue import QueueConfig

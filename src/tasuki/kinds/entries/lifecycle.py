@@ -1,4 +1,4 @@
-"""``lifecycle`` and ``retry``: when a service starts and stops, and how long to wait before the next try."""
+"""Fields that several kinds share: ``lifecycle``, ``retry``, and the fields of every driver beside its settings."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tasuki.backoff import Backoff
 from tasuki.fields.types import (
     Config,
     Count,
+    DurabilityLevel,
     Duration,
     Factor,
     Flag,
@@ -27,8 +28,11 @@ from tasuki.queues.messages.rules import RetryRules
 from tasuki.units import format_duration
 
 REFERENCES: dict[str, tuple[str, ...]] = {"lifecycle.depends_on.*": (), "lifecycle.requires.*": ()}
+
 """For the kinds whose model has a ``lifecycle``."""
+
 CONSUMER_REFERENCES: dict[str, tuple[str, ...]] = {**REFERENCES, "lifecycle.security.policies.*": POLICIES}
+
 """For the kinds whose lifecycle has ``security``."""
 
 
@@ -117,3 +121,14 @@ class ConsumerLifecycleConfig(LifecycleConfig):
 
     security: IdentityConfig | None = None
     """Its actor and policies; the consumer, its handler and the functions that it calls act as that actor."""
+
+
+class DriverConfig(Config):
+    """The fields of every driver."""
+
+    durability: DurabilityLevel | None = None
+    """What a confirmed message must survive on all of its queues; publishing is refused while the broker gives less."""
+    state: Id | None = None
+    """The store for the state of its queues: pauses, cancelled messages, results; default: the driver's own."""
+    lifecycle: LifecycleConfig = LifecycleConfig()
+    """When it starts and stops."""

@@ -24,14 +24,15 @@ from tasuki.fields.types import (
 )
 from tasuki.ids import NAME_HINT, is_name
 from tasuki.kinds.entries.lifecycle import RetryConfig
-from tasuki.kinds.entries.messages.limits import (
+from tasuki.kinds.entries.queue_rules import (
     FairConfig,
     LimitsConfig,
+    UniqueConfig,
     check_lanes,
     fair_fields,
     lane_key,
+    unique_fields,
 )
-from tasuki.kinds.entries.messages.unique import UniqueConfig, unique_fields
 from tasuki.queues.messages.codec import Compression, Method
 from tasuki.queues.messages.lanes import LaneRule, parse_lane_key
 from tasuki.queues.messages.signature import Signing

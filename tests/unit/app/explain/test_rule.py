@@ -249,3 +249,11 @@ def test_a_handler_that_is_asked_to_end_is_not_to_be_cancelled_again() -> None:
             "running": "its handler is interrupted: a plain function at its next step of Python code",
         }
         assert "tasuki cancel" in explain(facts(worker)).causes[0].act
+
+
+def test_a_cancelled_message_that_has_ended_is_not_to_be_published_under_its_id() -> None:
+    ended = work(event("settled", 997.0, value="ack"))
+    for known in (facts(ended, is_cancelled=True), facts(known=recorded("done"), is_cancelled=True)):
+        acts = [(cause.code, cause.act) for cause in explain(known).causes]
+        assert acts == [("cancelled", "publish it under a new id"), ("settled", "")]
+    assert explain(facts(ended)).causes[0].act == "publish it again to run it again"

@@ -69,8 +69,7 @@ def _days(seconds: float) -> str:
 def _drivers() -> list[tuple[str, str, Capabilities | None, str | None]]:
     """Name, kind, capabilities; for one that cannot be loaded, why."""
     from tasuki.fields.kinds import DRIVER_PREFIX
-    from tasuki.kinds.capabilities import driver_class
-    from tasuki.kinds.kind import driver_names, find_driver
+    from tasuki.kinds.kind import driver_class, driver_names, find_driver
 
     found: list[tuple[str, str, Capabilities | None, str | None]] = []
     for kind in filter(None, map(find_driver, driver_names())):

@@ -16,7 +16,7 @@ from tasuki.cli.project import Target
 def command(target: Target, form: str, *, as_json: bool) -> None:
     """Draw the structure of the project: drivers carry queues, queues feed consumers, consumers call functions."""
     from tasuki.cli.tools.drawing import to_dot, to_mermaid, to_text
-    from tasuki.kinds.graph import graph_of
+    from tasuki.kinds.selection import graph_of
 
     graph = graph_of(target.load().check())
     if as_json:

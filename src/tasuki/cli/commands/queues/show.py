@@ -94,8 +94,8 @@ def _absent(places: _Places, id: str) -> CommandError:
 
 
 def _places(app: App) -> _Places:
-    from tasuki.kinds.capabilities import driver_class
     from tasuki.kinds.entries.queue import QueueConfig
+    from tasuki.kinds.kind import driver_class
 
     project = app.check()
     places = _Places([], [], [])

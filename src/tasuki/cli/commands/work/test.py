@@ -16,7 +16,7 @@ from tasuki.cli.project import Target
 from tasuki.cli.tools.calling import call, functions
 from tasuki.errors import StopTimeoutError, TasukiError
 from tasuki.observe.plain import escape_lines
-from tasuki.registry.shown import describe
+from tasuki.registry.entry import describe
 from tasuki.scalars import settle
 from tasuki.units import format_duration
 

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandParser, handle_defau
 from tasuki.cli import main
 from tasuki.cli.group import COMMANDS
 from tasuki.contrib.django.project import TARGET, respect_logging
-from tasuki.registry.finding.finding import VARIABLE
+from tasuki.registry.finding import VARIABLE
 
 
 class Command(BaseCommand):

@@ -1,4 +1,4 @@
-"""``traces.config``: which spans of messages an app gives to OpenTelemetry."""
+"""Kinds of entries for OpenTelemetry: metrics and traces."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from pydantic import Field
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import Config, Flag
 from tasuki.tracing.deciding import TraceOptions
+
+
+class MetricsConfig(Config):
+    """What happens to metrics without a request for them; at most one such entry."""
+
+    opentelemetry: Flag = False
+    """Give them to OpenTelemetry's meters. Needs the extra tasuki[metrics]."""
 
 
 class TracesConfig(Config):
@@ -36,4 +43,4 @@ class TracesConfig(Config):
         return TraceOptions(**dict(self))
 
 
-KINDS = (Kind("traces.config", TracesConfig),)
+KINDS = (Kind("metrics.config", MetricsConfig), Kind("traces.config", TracesConfig))

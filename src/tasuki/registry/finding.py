@@ -1,21 +1,163 @@
-"""The rules for finding a project, in order."""
+"""Find the project: by argument, environment or ``pyproject.toml``, or as the only one of a folder."""
 
 from __future__ import annotations
 
+import ast
 import os
+import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tasuki.errors import ConfigError, Position
-from tasuki.registry.finding.modules import apps_in, files_with_apps, module_of
-from tasuki.registry.finding.pyproject import FILE, app_of, configured
 from tasuki.registry.references import did_you_mean
 
+
+def home_of(file: str) -> Path:
+    """The folder of a source file, or the nearest one above it with a ``pyproject.toml``; the current one if no file.
+
+    An interactive session and a notebook name files that do not exist.
+    """
+    if not os.path.isfile(file):
+        return Path.cwd()
+    folder = Path(os.path.abspath(file)).parent
+    return next((place for place in (folder, *folder.parents) if (place / "pyproject.toml").is_file()), folder)
+
+
+FILE = "pyproject.toml"
+
+_KEYS = ("app",)
+
+
+def configured(folder: Path) -> tuple[str, Path] | None:
+    """The project that the nearest table, in the folder or above it, names; and the folder of its file.
+
+    Raises:
+        ConfigError: the file cannot be read, or its table has mistakes.
+    """
+    for place in (folder, *folder.parents):
+        if (path := place / FILE).is_file() and (app := app_of(path)) is not None:
+            return app, place
+    return None
+
+
+def app_of(path: Path) -> str | None:
+    """``app`` of the table; None if the file has no such table. Raises ConfigError."""
+    at = Position(str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+        table: Any = tomllib.loads(text).get("tool", {}).get("tasuki")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigError(f"the file cannot be read: {error}", position=at) from error
+    if table is None:
+        return None
+    at = Position(str(path), _line_of(text))
+    if not isinstance(table, dict):
+        raise ConfigError("tool.tasuki is a table", position=at, hint='write [tool.tasuki] and app = "jobs:app"')
+    from tasuki.registry.references import did_you_mean
+
+    for key in table.keys() - set(_KEYS):
+        hint = did_you_mean(key, _KEYS) or f"there are: {', '.join(_KEYS)}"
+        raise ConfigError(f"[tool.tasuki] has no key {key!r}", position=at, hint=hint)
+    app = table.get("app")
+    if not isinstance(app, str) or not app:
+        hint = 'write app = "jobs:app", or the folder of a project in YAML'
+        raise ConfigError("app of [tool.tasuki] names no project", position=at, hint=hint)
+    return app
+
+
+def _line_of(text: str) -> int:
+    lines = text.splitlines()
+    return next((number for number, line in enumerate(lines, 1) if line.strip().startswith("[tool.tasuki]")), 0)
+
+
+_MAX_BYTES = 2**20
+
+_NOT_APPS = ("test_", "conftest.", "setup.", "noxfile.")
+
+"""Beginnings of the names of files whose apps are not the project."""
+
+
+def apps_in(path: Path) -> list[str]:
+    """Names of the module-level variables that a file assigns an ``App(…)`` to; none if it cannot be read.
+
+    Raises:
+        ConfigError: the file names tasuki, and is not Python.
+    """
+    try:
+        source = path.read_bytes()
+        if b"tasuki" not in source or len(source) > _MAX_BYTES:
+            return []
+        module = ast.parse(source)
+    except SyntaxError as error:
+        place = Position(str(path), error.lineno or 0, error.offset or 0)
+        raise ConfigError(f"this is not Python: {error.msg}", position=place) from error
+    except (OSError, ValueError):
+        return []
+    makers = set(_makers(module))
+    return list(dict.fromkeys(name for name, value in _assigned(module) if _called(value) in makers))
+
+
+def _makers(module: ast.Module) -> Iterator[str]:
+    """The expressions that mean ``tasuki.App`` in this module."""
+    for node in module.body:
+        if isinstance(node, ast.ImportFrom) and node.module in {"tasuki", "tasuki.app"} and not node.level:
+            yield from (alias.asname or alias.name for alias in node.names if alias.name == "App")
+        elif isinstance(node, ast.Import):
+            yield from (f"{alias.asname or alias.name}.App" for alias in node.names if alias.name == "tasuki")
+
+
+def _assigned(module: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    for node in module.body:
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                yield from ((target.id, value) for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
+                yield name, value
+
+
+def _called(value: ast.expr) -> str:
+    return ast.unparse(value.func) if isinstance(value, ast.Call) else ""
+
+
+def module_of(path: Path) -> tuple[str, Path]:
+    """The dotted name of a file's module, and the folder that must be on the import path for it."""
+    names = [] if path.stem == "__init__" else [path.stem]
+    folder = path.parent
+    while (folder / "__init__.py").exists():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(names), folder
+
+
+def files_with_apps(folder: Path) -> list[tuple[Path, str]]:
+    """File and name of each App in the Python files of a folder, by the names of the files.
+
+    Raises:
+        ConfigError: there is none, and one of the files is not Python.
+    """
+    found: list[tuple[Path, str]] = []
+    broken: list[ConfigError] = []
+    for path in sorted(folder.glob("*.py")):
+        if path.name.startswith(_NOT_APPS) or path.stem.endswith("_test"):
+            continue
+        try:
+            found += [(path, name) for name in apps_in(path)]
+        except ConfigError as error:
+            broken.append(error)
+    if broken and not found:
+        raise broken[0]
+    return found
+
+
 VARIABLE = "TASUKI_PROJECT"
+
 _YAML = (".yaml", ".yml")
+
 _PYTHON = ".py"
+
 _SUGGESTED = 5
 
 
@@ -150,7 +292,7 @@ def _project_files(folder: Path) -> Iterator[Path]:
 
 
 def _declares(path: Path) -> bool:
-    from tasuki.registry.yaml.declarations import may_be_misspelt, may_declare
+    from tasuki.registry.yaml import may_be_misspelt, may_declare
 
     try:
         text = path.read_text(encoding="utf-8", errors="replace")

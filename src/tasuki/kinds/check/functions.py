@@ -1,26 +1,132 @@
-"""Handlers: checks that each parameter of a function can be filled, and that its result has a use."""
+"""Checks of Python functions declared in code: handlers, tasks, providers, hooks and middleware."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from tasuki.errors import ConfigError, HandlerError
+from tasuki.errors import ConfigError, HandlerError, InvalidEntryError, Position
 from tasuki.fields.types import Config
 from tasuki.handlers.load import prepare
-from tasuki.handlers.providing.order import order_of, sync_problem
+from tasuki.handlers.providing.order import circle_problem, circles, order_of, scope_problem, sync_problem
+from tasuki.handlers.providing.provider import Provider, read_provider, type_of
+from tasuki.handlers.providing.providers import same_problem
 from tasuki.handlers.python import problem_of_batch, problem_of_handler, problem_of_result
-from tasuki.handlers.signature import default_problem, describe, is_async, read_parameters
+from tasuki.handlers.signature import default_problem, describe, is_async, is_generator, place_of, read_parameters
 from tasuki.handlers.task import problem_of_give_up, problem_of_task
-from tasuki.kinds.check.python.hooks import problems_of_hooks
-from tasuki.kinds.check.python.places import problem_at
-from tasuki.kinds.check.python.providers import Provided, problems_of_providers
-from tasuki.kinds.check.tasks import roles, roles_in_broken
+from tasuki.kinds.check.consumers import roles, roles_in_broken
 from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.function import MiddlewareConfig, PythonFunctionConfig
-from tasuki.registry.entry import INJECT, NO_NAME, Entry
-from tasuki.registry.registry import Registry
+from tasuki.kinds.entries.function import HookConfig, MiddlewareConfig, ProviderConfig, PythonFunctionConfig
+from tasuki.registry.entry import INJECT, NO_NAME, Entry, Registry
+from tasuki.registry.references import did_you_mean
+
+
+def problem_at(entry: Entry, function: Any, text: str) -> ConfigError:
+    """The error of an entry at the place of its function.
+
+    ``text``: the problem, and after the first ``; `` the remedy; it may begin with the place of the function.
+    """
+    file, line = place_of(function)
+    problem, _, hint = text.removeprefix(f"{file}:{line}: ").partition("; ")
+    place = Position(file, line) if file else entry.position()
+    return InvalidEntryError(problem, position=place, entry=entry.id, hint=hint)
+
+
+@dataclass
+class Provided:
+    """The types that the providers of a project provide, as far as their source shows."""
+
+    types: set[Any] = field(default_factory=set)
+    """Types of providers that have another mistake included."""
+    known: dict[Any, Provider] = field(default_factory=dict)
+    """Those without."""
+    is_complete: bool = True
+    """False: some are imported only when the project runs."""
+
+
+def problems_of_providers(
+    registry: Registry, configs: Mapping[str, Config], provided: Provided
+) -> Iterator[ConfigError]:
+    """Every problem of a provider that is declared in code; fills ``provided``."""
+    functions: dict[str, Any] = {}
+    for id, config in configs.items():
+        target = registry.entries[id].target
+        if isinstance(config, ProviderConfig) and target is None:
+            provided.is_complete = False
+        elif isinstance(config, ProviderConfig):
+            try:
+                provided.types.add(type_of(target))
+                functions[id] = target
+            except HandlerError as error:
+                yield problem_at(registry.entries[id], target, str(error))
+    for id, function in functions.items():
+        config, entry = configs[id], registry.entries[id]
+        assert isinstance(config, ProviderConfig)
+        try:
+            provider = read_provider(id, function, config.scope, provided.types)
+        except HandlerError as error:
+            if provided.is_complete:
+                yield problem_at(entry, function, str(error))
+            continue
+        if (other := provided.known.setdefault(provider.type_, provider)) is not provider:
+            yield problem_at(entry, function, same_problem(provider, other))
+    yield from _of_needs(registry, functions, provided)
+
+
+def _of_needs(registry: Registry, functions: Mapping[str, Any], provided: Provided) -> Iterator[ConfigError]:
+    for circle in circles(provided.known):
+        id = circle[0].id
+        yield problem_at(registry.entries[id], functions[id], circle_problem(circle))
+    for provider in provided.known.values():
+        for type_ in provider.needed:
+            inner = provided.known.get(type_)
+            if inner is not None and (problem := scope_problem(provider, inner)):
+                yield problem_at(registry.entries[provider.id], functions[provider.id], problem)
+
+
+def problems_of_hooks(registry: Registry, configs: Mapping[str, Config]) -> Iterator[ConfigError]:
+    """Every problem of a hook."""
+    tasks = {name for config in configs.values() if isinstance(config, ConsumerConfig) for name in config.funcs}
+    for id, config in configs.items():
+        if not isinstance(config, HookConfig):
+            continue
+        entry = registry.entries[id]
+        if entry.target is not None and (problem := _of_hook(entry.target)):
+            yield problem_at(entry, entry.target, problem)
+        # A process that only publishes knows no tasks.
+        if config.task is not None and tasks and config.task not in tasks and config.moment != "publish":
+            hint = did_you_mean(config.task, tasks) or f"there are: {', '.join(sorted(tasks))}"
+            yield entry.error(f"it is for task {config.task!r}, which no consumer has", ("task",), hint)
+
+
+def _of_hook(function: Any) -> str:
+    if not callable(function):
+        return f"{function!r} is no function; decorate a function"
+    if is_generator(function):
+        return f"{describe(function)} is a generator, which a hook does not run; use await instead of yield"
+    try:
+        takes_moment(function)
+    except TypeError as error:
+        return f"{describe(function)} cannot be called as a hook; {error}"
+    return ""
+
+
+def takes_moment(function: Callable[..., Any]) -> bool:
+    """Whether a hook is called with the moment. Raises TypeError: it takes more than that."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # a function in C without a signature
+        return True
+    for args in ((None,), ()):
+        try:
+            signature.bind(*args)
+        except TypeError:
+            continue
+        return bool(args)
+    raise TypeError("a hook takes the moment as its only argument, or nothing")
+
 
 _MIDDLEWARE = "(body, context, handle) around a handler, or (envelope, publish) around a publish"
 

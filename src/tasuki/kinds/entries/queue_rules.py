@@ -1,22 +1,26 @@
-"""``limit`` and ``fair`` of a queue: how fast its messages are handed out, how many are held, and whose turn it is."""
+"""``limit``, ``fair`` and ``unique`` of a queue: its rates, its lanes, and one message at a time for each key."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.contracts.driver import Limit
-from tasuki.fields.types import Config, Positive, Text, at_field
-from tasuki.queues.messages.lanes import KEY, parse_lane_key
+from tasuki.fields.types import Config, Positive, PositiveDuration, Text, at_field
+from tasuki.queues.messages.lanes import KEY, parse_lane_key, parse_path
+from tasuki.queues.uniqueness import UniqueRule
 from tasuki.scalars import settle
-from tasuki.units import parse_rate
+from tasuki.units import parse_duration, parse_rate
 
 LEASE = 15.0
+
 """The default lease of a queue with places: a killed worker keeps its places as long as its messages."""
+
 _BURST = 0.1
+
 """Seconds of its rate that a bucket holds, unless ``burst`` says how many messages it holds."""
 
 
@@ -30,11 +34,17 @@ def _lane_key(value: str) -> str:
 
 
 Rate = Annotated[float, BeforeValidator(_rate, json_schema_input_type=float | str)]
+
 """Messages a second; written ``10/s``, ``100/m``, ``5/h`` or as a number a second."""
+
 _MOST = 1_000_000_000
+
 Count = Annotated[Positive, Field(le=_MOST)]
+
 """Messages: no more than every broker can count."""
+
 LaneKey = Annotated[Text, AfterValidator(_lane_key)]
+
 """What the messages of a lane have in common."""
 
 
@@ -107,6 +117,7 @@ LimitsConfig = Annotated[
     BeforeValidator(_limits, json_schema_input_type=str | float | LimitConfig | list[str | float | LimitConfig] | None),
     AfterValidator(_one_of_each),
 ]
+
 """At most one limit over the whole queue, and one for each value of a key."""
 
 
@@ -147,3 +158,52 @@ def check_lanes(limits: Sequence[LimitConfig], fair: FairConfig | None, ordering
     if ordering == "key" and key not in (None, KEY):
         problem = f"ordering: key makes the key of a message its lane, and the lanes here are by {key}"
         raise at_field("ordering", f"{problem}; write key: key, or remove ordering: key")
+
+
+def _value_path(value: str) -> str:
+    parse_path(value)
+    return value
+
+
+def _span(value: object) -> object:
+    if value in ("pending", "running"):
+        return value
+    try:
+        seconds = parse_duration(settle(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is neither 'pending' nor 'running' nor a time such as 10m") from None
+    if not seconds:
+        raise ValueError("give a time that is longer than 0")
+    return seconds
+
+
+class UniqueConfig(Config):
+    """One message at a time for each value of a key; a message without the value is stored beside all others."""
+
+    key: Annotated[Text, AfterValidator(_value_path)]
+    """The value that is unique: header.tenant, or body.user.id."""
+    for_: Annotated[
+        Literal["pending", "running"] | float,
+        BeforeValidator(_span, json_schema_input_type=Literal["pending", "running"] | PositiveDuration),
+        Field(alias="for"),
+    ] = "pending"
+    """pending: while a message of the key waits; running: until it is done; a time: for so long after its publish."""
+    on_conflict: Literal["keep", "replace", "extend"] = "keep"
+    """keep the message that has the key; replace it while it waits; extend: replace it, and begin its delay again."""
+    max: PositiveDuration | None = None
+    """The longest time for which extend delays a message; not given: 10 times its delay."""
+
+    @model_validator(mode="after")
+    def _max_is_for_extend(self) -> UniqueConfig:
+        if self.max is not None and self.on_conflict != "extend":
+            raise at_field("max", "max is for on_conflict: extend")
+        return self
+
+    def rule(self) -> UniqueRule:
+        """The same as the queue wants it."""
+        return UniqueRule(parse_path(self.key), self.for_, self.on_conflict, self.max)
+
+
+def unique_fields(value: object) -> object:
+    """The fields of a rule of which only the key is written."""
+    return {"key": value} if isinstance(value, str) else value

@@ -1,1 +1,0 @@
-"""Checks of entries that need a state: schedules."""

@@ -1,1 +1,0 @@
-"""Rules for the messages of a queue: unique keys, rates, concurrency."""

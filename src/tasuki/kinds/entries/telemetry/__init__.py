@@ -1,1 +1,0 @@
-"""Kinds of entries for OpenTelemetry: metrics and traces."""

@@ -1,1 +1,0 @@
-"""YAML documents as entries, with the place of every key."""

@@ -89,9 +89,8 @@ class Limits:
 
     def hand_out(self, tally: Tally, messages: int) -> None:
         """Note what the messages use of the queue's rate."""
-        if tally.is_limited:
-            limited = self.of(tally.queue)
-            limited.tat = limits.spent(limited.whole, limited.tat, self._clock.time(), messages)
+        limited = self.of(tally.queue)
+        limited.tat = limits.spent(limited.whole, limited.tat, self._clock.time(), messages)
 
     def give_back(self, queue: int, messages: int) -> None:
         """Return the parts of released messages to the queue's rate."""

@@ -59,7 +59,7 @@ class Queues:
             QueueNotFoundError: it is missing, and not made.
         """
         number = self._numbers.get(name)
-        if number is None or not self._exists(number):
+        if number is None or not (number in self._tallies or self._exists(number)):
             number = self._numbers[name] = self._find_again(name)
         return number
 
@@ -203,7 +203,8 @@ class Queues:
 
     def tally(self, queue: int) -> Tally:
         """The options and counters of a queue that exists, read once a transaction."""
-        self._exists(queue)
+        if queue not in self._tallies:
+            self._exists(queue)
         return self._tallies[queue]
 
     def with_limits(self) -> list[Tally]:

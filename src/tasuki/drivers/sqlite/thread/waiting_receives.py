@@ -99,6 +99,8 @@ class WaitingReceives:
 
     def take_over(self, now: float, forgotten: Iterable[str] = ()) -> list[Receive]:
         """Remove those whose wait is over (monotonic clock), or whose queue this process has forgotten."""
+        if not self._by_queue:
+            return []
         over = [receive for queue in forgotten for receive in self._by_queue.get(queue, ())]
         for receive in over:
             self.discard(receive)

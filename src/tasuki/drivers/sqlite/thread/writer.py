@@ -178,7 +178,8 @@ class Writer:
 
     def _turn(self, group: list[Request]) -> None:
         """Run the group and answer it; where it fails as a whole, find out whose fault it is."""
-        self._answer(self._waiting.take_over(self._clock.monotonic()))
+        if over := self._waiting.take_over(self._clock.monotonic()):
+            self._answer(over)
         group = [request for request in group if not request.is_abandoned]
         try:
             group = self._admitted(group)
@@ -274,14 +275,16 @@ class Writer:
             receive.result = messages or []
         self._waiting.tried(receives)
         self._waiting.expect(dues)
-        has_taken = any(receive.is_over for receive in receives)
-        self._pacing.worked(self._clock.monotonic(), has_notified=has_changed, has_taken=has_taken)
-        self._answer(request for request in group if not isinstance(request, Receive))
-        self._answer(receive for receive in receives if receive.is_over)
-        self._answer(self._waiting.take_over(self._clock.monotonic(), forgotten))
+        served = [receive for receive in receives if receive.is_over]
+        self._pacing.worked(self._clock.monotonic(), has_notified=has_changed, has_taken=bool(served))
+        done = [request for request in group if not isinstance(request, Receive)]
+        self._answer([*done, *served, *self._waiting.take_over(self._clock.monotonic(), forgotten)])
 
     def _plan_next(self) -> None:
         """Between transactions: note what comes next, and keep the log short."""
+        if not self._waiting and not self._is_log_due:
+            self._wake_at = inf
+            return
         with self._database.failing("rejected"):
             self._plan_wake()
             if self._is_log_due:

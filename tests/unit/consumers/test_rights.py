@@ -41,17 +41,17 @@ async def test_each_way_out_asks_first() -> None:
     asked: list[tuple[str, Callable[[], Awaitable[object]]]] = [
         ("not allowed to publish to queue: app:q", lambda: context.publish("q", 1)),
         ("not allowed: other:g", lambda: context.call("other:g")),
-        ("not allowed to see queue: app:q", lambda: context.info("q")),
+        ("not allowed to see queue: app:q", lambda: context.queues.info("q")),
     ]
     for problem, ask in asked:
         with pytest.raises(PolicyDeniedError, match=f"^{problem}$"):
             await ask()
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to access store: app:store$"):
-        context.resource("store")
+        context.project.resource("store")
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to access store: app:store$"):
         context.store("store")
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to access environment variable: NAME$"):
-        context.env("NAME")
+        context.project.env("NAME")
     assert host.calls == []
 
 
@@ -76,18 +76,18 @@ async def test_other_circumstances_need_permission() -> None:
         ({"scope": []}, "not allowed to call functions with custom security context"),
     ):
         with pytest.raises(PolicyDeniedError, match=f"^{problem}$"):
-            await only_calls.call_with("g", **options)
+            await only_calls.call("g", **options)
     asked: list[Callable[[], object]] = [
-        lambda: only_calls.check_call("h"),
-        lambda: only_calls.set_env("CLOSED", "x"),
+        lambda: only_calls.project.check_call("h"),
+        lambda: only_calls.project.set_env("CLOSED", "x"),
     ]
     for ask in asked:
         with pytest.raises(PolicyDeniedError, match=r"^not allowed"):
             ask()
     assert host.calls == []
-    assert only_calls.env_all() == {"OPEN": "1"}
+    assert only_calls.project.env_all() == {"OPEN": "1"}
     with pytest.raises(PolicyDeniedError, match=r"^not allowed: app:h$"):
-        await only_calls.call_with("h", values={})
+        await only_calls.call("h", values={})
 
 
 @pytest.mark.parametrize("denied", ["SECRET", "app:secret"])
@@ -96,23 +96,23 @@ async def test_what_a_setting_is_denied_by_one_name_is_denied_by_all(denied: str
     host = Host()
     no = policy(id="app:no", actions="env.*", resources=denied, effect="deny")
     context = call_context(host, "app:f", None, guard(policy(), no))
-    asked: list[Callable[[], object]] = [lambda: context.env(name), lambda: context.set_env(name, "x")]
+    asked: list[Callable[[], object]] = [lambda: context.project.env(name), lambda: context.project.set_env(name, "x")]
     for ask in asked:
         with pytest.raises(PolicyDeniedError, match=rf"^not allowed to \w+ environment variable: {name}$"):
             ask()
     assert host.calls == []
-    assert context.env("OPEN") == "app/OPEN"
+    assert context.project.env("OPEN") == "app/OPEN"
 
 
 async def test_what_is_allowed_goes_on_as_without_a_guard() -> None:
     host = Host()
     context = call_context(host, "app:f", None, guard(policy()))
     await context.publish("q", 1)
-    await context.info("q")
-    context.env("NAME")
-    assert isinstance(context.resource("store"), GuardedStore)
-    assert not isinstance(context.resource("thing"), GuardedStore)
-    assert not isinstance(call_context(host, "app:f").resource("store"), GuardedStore)
+    await context.queues.info("q")
+    context.project.env("NAME")
+    assert isinstance(context.project.resource("store"), GuardedStore)
+    assert not isinstance(context.project.resource("thing"), GuardedStore)
+    assert not isinstance(call_context(host, "app:f").project.resource("store"), GuardedStore)
 
 
 async def test_what_a_function_calls_has_the_rights_of_its_caller_whatever_it_is_given() -> None:

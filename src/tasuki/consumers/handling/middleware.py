@@ -37,7 +37,7 @@ def observed(observers: Sequence[Observer], handle: Handle, monotonic: Callable[
         return handle
 
     async def run(body: Any, context: Context) -> Any:
-        facts, started = context.facts, monotonic()
+        facts, started = context.delivery, monotonic()
         if facts.batch:
             return await _observed_batch(handle(body, context), facts.batch, on_start, on_end, monotonic)
         on_start(facts)

@@ -11,23 +11,23 @@ import pytest
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tasuki.drivers.sqlite.thread.parked import Parked
 from tasuki.drivers.sqlite.thread.requests import Call, Receive
+from tasuki.drivers.sqlite.thread.waiting_receives import WaitingReceives
 from tasuki.testing.conformance import ShiftedClock
 from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio
 
 
-def parked(*receives: Receive) -> Parked:
-    waiting = Parked()
+def waiting_for(*receives: Receive) -> WaitingReceives:
+    waiting = WaitingReceives()
     waiting.tried(receives)
     return waiting
 
 
 async def test_only_receives_of_touched_changed_and_due_queues_are_tried() -> None:
     receives = {queue: Receive(queue, 1, 100.0) for queue in ("touched", "changed", "due", "later", "other")}
-    waiting = parked(*receives.values())
+    waiting = waiting_for(*receives.values())
     waiting.change(["changed"])
     waiting.expect({"due": 10.0, "later": 11.0, "other": None, "nobody waits there": 1.0})
     assert waiting.due == 10.0
@@ -44,7 +44,7 @@ async def test_only_receives_of_touched_changed_and_due_queues_are_tried() -> No
 
 async def test_they_are_tried_in_the_order_in_which_they_came() -> None:
     receives = [Receive("q", 1, deadline) for deadline in (3.0, 1.0, 2.0)]
-    waiting = parked(*receives)
+    waiting = waiting_for(*receives)
     waiting.tried(receives)
     assert waiting.wanted({"q"}, 0.0) == [*waiting] == receives
     assert waiting.deadline == 1.0
@@ -60,7 +60,7 @@ async def test_the_receives_of_cancelled_callers_are_dropped() -> None:
     for receive in receives:
         receive.future = asyncio.get_running_loop().create_future()
         receive.future.cancel()
-    waiting = parked(*receives)
+    waiting = waiting_for(*receives)
     assert waiting.wanted({"a"}, 0.0) == []
     assert waiting.queues == {"b"}
     waiting.prune()
@@ -68,7 +68,7 @@ async def test_the_receives_of_cancelled_callers_are_dropped() -> None:
 
 
 async def test_the_deadlines_of_answered_receives_do_not_pile_up() -> None:
-    waiting = parked(Receive("q", 1, 100.0))
+    waiting = waiting_for(Receive("q", 1, 100.0))
     for _ in range(1000):
         receive = Receive("q", 1, 200.0)
         waiting.add(receive)

@@ -1,4 +1,4 @@
-"""What a parked receive waits for: when the writer has to try again. Reads alone, inside a transaction and outside."""
+"""When the writer has to try again for a waiting receive. It only reads, inside a transaction or outside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tasuki.clock import Clock
 from tasuki.drivers.sqlite.store.store import Store
 
 
-class News:
+class NextWakeup:
     """One connection's view of its queues."""
 
     def __init__(self, store: Store, clock: Clock) -> None:

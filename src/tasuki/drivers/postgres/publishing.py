@@ -1,4 +1,4 @@
-"""Publishing: which messages of a batch can be stored, which were, and what to report of the others."""
+"""Publishing: refuses messages, stores the others in as many statements as they need, and answers for each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 
 from tasuki.contracts.driver import ACTS, SPANS, Answers, Merged, Outgoing
 from tasuki.drivers.postgres import columns as rows
+from tasuki.drivers.postgres.connecting.connections import VALUES
 from tasuki.drivers.toolkit.results import answered_in_order, check_bounds, full, sorted_out, stored_in_order
 from tasuki.errors import DriverError
 
 UNIQUE = frozenset({*SPANS, *ACTS})
 _NOTHING: Mapping[int, DriverError] = {}
-
-
 Store = Callable[[tuple[Any, ...]], Awaitable[int]]
 """Stores columns of ``rows.Arrays``, and of lanes if there are any; says how many messages, in order, found room."""
 StoreUnique = Callable[[tuple[Any, ...]], Awaitable[str]]
@@ -81,3 +80,27 @@ async def _publish_unique(
         if len(answers) < len(part[0]):
             break
     return answered_in_order(count, told, refused, failed)
+
+
+def _call(function: str, columns: int, before: int, *, within: int | None = None, more: str = "") -> str:
+    """For ``before`` arguments and ``columns``; ``within``: behind which argument comes that it commits itself.
+
+    ``more``: what follows the arguments.
+    """
+    arguments = [f"${number}" for number in range(1, before + columns + 1)]
+    if within is not None:
+        arguments.insert(within, "false")
+    return f"SELECT {VALUES}, {{}}.{function}({', '.join(arguments)}{more}), current_setting('synchronous_commit')"
+
+
+_BUSY = ", answers_busy => true"
+PUBLISH = {
+    7: _call("publish", 7, 1, within=8),
+    8: _call("publish", 8, 1, within=8),  # with lanes
+    11: _call("publish_unique", 11, 1, within=8, more=_BUSY),
+    12: _call("publish_unique", 12, 1, within=8, more=_BUSY),
+}
+"""Behind the name of the queue."""
+TRANSFER = {columns: _call("transfer", columns, 2) for columns in (9, 10)}
+"""Behind the names of the queue and of the target."""
+MOVE = {columns: _call("move", columns, 2) for columns in (10, 11)}

@@ -17,7 +17,7 @@ _SPARE = 100
 """Deadlines of answered receives that are kept beside as many as there are waiting ones."""
 
 
-class Parked:
+class WaitingReceives:
     """Receives by queue, in the order in which they came; their deadlines; when each queue's first message is due."""
 
     def __init__(self) -> None:
@@ -99,6 +99,8 @@ class Parked:
 
     def take_over(self, now: float, forgotten: Iterable[str] = ()) -> list[Receive]:
         """Remove those whose wait is over (monotonic clock), or whose queue this process has forgotten."""
+        if not self._by_queue:
+            return []
         over = [receive for queue in forgotten for receive in self._by_queue.get(queue, ())]
         for receive in over:
             self.discard(receive)

@@ -1,4 +1,4 @@
-"""Transferring: finds waiting messages by their ids, and takes them out with one statement."""
+"""Waiting messages by their ids and by their causes: found, shown, counted, transferred."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ from collections.abc import Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from tasuki.contracts.values import Where
+from tasuki.contracts.values import NEWEST_IDS, RECENT, RECENT_PARTS, CauseCount, Causes, Where
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres.publishing.statements import TRANSFER
+from tasuki.drivers.postgres.publishing import TRANSFER
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.toolkit.moves import Found, storable
-from tasuki.message import Message
+from tasuki.message import Message, is_cause
 
 _NUMBER = "SELECT id FROM {0}.queues WHERE name = $1"
+
 _RAISE = "SELECT * FROM {}.count_messages($1)"
 """Raises for a queue that the database does not have, unless it can be declared again, which leaves it empty."""
+
 _WHERE = (
     "FROM {0}.messages WHERE queue = $1 AND state = 0 AND id = ANY($2)",
     "FROM {0}.messages WHERE queue = $1 AND due IS NOT NULL AND NOT (state = 2 AND due > clock_timestamp()) "
@@ -24,10 +26,13 @@ _WHERE = (
     "FROM {0}.messages WHERE queue = $1 AND state = 4 AND id = ANY($2)",
 )
 """Four indexes show all messages but the held ones."""
+
 _HELD = (
     "FROM {0}.messages WHERE queue = $1 AND due IS NOT NULL AND state = 2 AND due > clock_timestamp() AND id = ANY($2)"
 )
+
 _PLACES = "SELECT seq, id "
+
 _AT = (
     "SELECT id, 1 ",
     "SELECT id, CASE WHEN state = 1 AND due > clock_timestamp() THEN 2 ELSE 1 END ",
@@ -35,9 +40,12 @@ _AT = (
     "SELECT id, 1 ",
     "SELECT id, 0 ",
 )
+
 _THERE = "SELECT '', -1 FROM {0}.queues WHERE name = $1"
 """A row of its own if the queue exists."""
+
 _NAMES: tuple[Where, ...] = ("held", "ready", "delayed")
+
 _MESSAGES = f"SELECT seq, id, headers, body, error, extract(epoch FROM failed_at)::float8, attempts, {rows.DELAY} "  # noqa: S608
 
 
@@ -85,3 +93,34 @@ async def transfer(session: Session, queue: str, to: str, found: Sequence[Found[
     session.stored(to)
     session.stored(queue)  # a message may follow there
     return list(told), commit
+
+
+_COUNT = (
+    "SELECT cause, number, first_at, last_at, recent, ids, headers, error, failed_at, unmarked "
+    "FROM {}.count_causes($1, $2, $3, $4, $5, $6)"
+)
+
+_SHOW = rows.SHOWN.format("show_cause($1, $2, $3, $4, $5)")
+
+
+async def count(session: Session, queue: str, most: int, also: Collection[str]) -> Causes:
+    """The waiting messages by their causes. Raises DriverError."""
+    wanted = [cause for cause in also if is_cause(cause)]
+    *found, others = await session.ask(queue, _COUNT, queue, most, wanted, RECENT, RECENT_PARTS, NEWEST_IDS)
+    _, number, first, last, *_, unmarked = others
+    rest = CauseCount("", number, first, last) if number else None
+    return Causes(tuple(map(_counted, found)), rest, unmarked)
+
+
+def _counted(row: Any) -> CauseCount:
+    cause, number, first, last, recent, ids, headers, error, failed_at, _ = row
+    newest = rows.message((None, ids[0], headers, b"", error, failed_at, None, None))
+    return CauseCount(cause, number, first, last, tuple(recent or (0,) * RECENT_PARTS), newest, tuple(ids))
+
+
+async def peek(
+    session: Session, queue: str, cause: str, limit: int, after: int, *, newest_first: bool
+) -> list[Message]:
+    """Waiting messages of one cause. Raises DriverError."""
+    found = await session.ask(queue, _SHOW, queue, cause, limit, after, newest_first)
+    return [rows.message(row) for row in found]

@@ -128,7 +128,7 @@ class Assembly(ProjectHost):
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
         self._build_all(old, changes)
-        self.schedulers = self._build_schedulers(old.schedulers if old else {})
+        self.schedulers: dict[str, Scheduler] = self._build_schedulers(old.schedulers if old else {})
 
     def _build_schedulers(self, old: dict[str, Scheduler]) -> dict[str, Scheduler]:
         if not self.project.has("queue.schedule"):
@@ -204,8 +204,10 @@ class Assembly(ProjectHost):
 
             trace_all(self.project, self.queues, self.consumers, __version__)
             return
-        for each in (*self.queues.values(), *self.consumers.values()):
-            each.tracing = None  # a version before this one may have had an entry for traces
+        for queue in self.queues.values():  # a version before this one may have had an entry for traces
+            queue.tracing = None
+        for consumer in self.consumers.values():
+            consumer.tracing = None
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
         """Whether the old object of an entry can go on: the entry is unchanged, and so are the objects that it uses.

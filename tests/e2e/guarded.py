@@ -70,7 +70,7 @@ from tasuki import Context
 
 
 async def work(body, context: Context):
-    report = {"ok": None, "who": context.permissions.actor()["id"]}
+    report = {"ok": None, "who": context.project.permissions.actor()["id"]}
     try:
         await context.publish(body["to"], {"n": 1})
         report["ok"] = True

@@ -89,8 +89,8 @@ async def take(order: Order, context: Context, message: Message):
     await context.publish("mails", {"to": "a@b", "password": "hunter2", "count": await store.get("count")})
     context.metrics.count("orders_total", 1)
     await context.signal("paid", 7, {"a": 1})
-    await context.cancel("other", queue="mails")
-    await context.pause("mails", "1h", reason="429")
+    await context.queues.cancel("other", queue="mails")
+    await context.queues.pause("mails", "1h", reason="429")
     await context.step("charge", charge, order.n)
     if order.n == 0:
         raise LookupError("no order")

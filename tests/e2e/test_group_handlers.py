@@ -37,11 +37,12 @@ async def split(folder: str, context: Context):
         note(folder, f"refused: {error}")
     when = datetime.now(UTC)
     members = [
-        context.message_to("parts", {"number": number}, {"of": 2}, at=when, ttl=timedelta(hours=1)) for number in (0, 1)
+        context.queues.message_to("parts", {"number": number}, {"of": 2}, at=when, ttl=timedelta(hours=1))
+        for number in (0, 1)
     ]
-    then = context.message_to("ends", "as it is", {"folder": folder}, then=None)
+    then = context.queues.message_to("ends", "as it is", {"folder": folder}, then=None)
     started = await context.group(members, then=then, on_error="ends", name="fan-out")
-    await context.publish("parts", {"number": 2}, then=context.message_to("ends", "chained", {"folder": folder}))
+    await context.publish("parts", {"number": 2}, then=context.queues.message_to("ends", "chained", {"folder": folder}))
     if context.attempt < 3:
         raise ValueError("boom")
     note(folder, f"members {started.members}")
@@ -53,7 +54,7 @@ PLAIN = (
 )
 STEP = f"""{ASYNC.partition("async def split")[0]}
 async def split(folder: str, context: Context):
-    total = context.message_to("ends", "the total", {{"folder": folder}})
+    total = context.queues.message_to("ends", "the total", {{"folder": folder}})
     body = {{"number": 1}}
     first = await context.step("first", context.publish, "parts", body, id=f"{{context.message.id}}/first", then=total)
     if context.attempt < 3:
@@ -169,7 +170,7 @@ async def test_a_group_with_too_many_members_for_another_process_is_refused(tmp_
 async def test_a_test_of_a_handler_sees_its_groups() -> None:
     context = RecordingContext(Message("7", b"", {}))
     started = await context.group(
-        [context.message_to("parts", 1, id="mine"), context.message_to("parts", 2, delay="5s")],
+        [context.queues.message_to("parts", 1, id="mine"), context.queues.message_to("parts", 2, delay="5s")],
         then="ends",
         name="fan-out",
     )
@@ -178,5 +179,5 @@ async def test_a_test_of_a_handler_sees_its_groups() -> None:
     assert group.id == started.id == "app:queue/7/fan-out"
     assert [member["body"] for member in group.members] == [1, 2]
     assert (group.then, group.on_error, context.steps) == ("ends", None, {"fan-out": group.id})
-    await context.publish("parts", 1, then=context.message_to("ends", 3))
+    await context.publish("parts", 1, then=context.queues.message_to("ends", 3))
     assert context.published[0].options["then"].plain()["body"] == 3

@@ -72,6 +72,23 @@ def test_a_project_on_mariadb(packages: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
+def test_a_store_of_another_driver_adds_limits_and_unique_windows(packages: Path, tmp_path: Path) -> None:
+    """No line of the package is about them: workers and publishers keep both with the store."""
+    stored = PROJECT.replace("prefix: example}", "prefix: stored, state: notes}").replace(
+        "driver_options: {mariadb: {max_length: 2}}",
+        "limit: {rate: 50/s, concurrency: 1}, unique: {key: body.to, for: 1h}",
+    )
+    stored += "  - {name: file, kind: queue.driver.sqlite}\n  - {name: notes, kind: store.sqlite, driver: file}\n"
+    write(tmp_path, {"_index.yaml": stored % MariaDb.shared().port, "send.lua": SEND})
+    for name in ("ada", "bob", "ada"):
+        published = tasuki(packages, tmp_path, "publish", "app:mails", f'{{"to": "{name}"}}')
+        assert published.returncode == 0, published.stderr
+    ran = tasuki(packages, tmp_path, "run", "--until-empty")
+    assert ran.returncode == 0, ran.stderr
+    assert [ran.stderr.count(f"sent to {name}") for name in ("ada", "bob")] == [1, 1]
+
+
+@pytest.mark.e2e
 def test_the_table_of_drivers_has_it(packages: Path, tmp_path: Path) -> None:
     listed = tasuki(packages, tmp_path, "drivers")
     assert listed.returncode == 0, listed.stderr

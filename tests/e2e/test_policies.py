@@ -113,9 +113,9 @@ from tasuki.errors import PolicyDeniedError
 async def work(body, context: Context):
     answers = {}
     for name, ask in {
-        "store": lambda: context.resource("cache"),
-        "env": lambda: context.env("TOKEN"),
-        "info": lambda: context.info("app.queue:secret"),
+        "store": lambda: context.project.resource("cache"),
+        "env": lambda: context.project.env("TOKEN"),
+        "info": lambda: context.queues.info("app.queue:secret"),
         "call": lambda: context.call("other:f"),
     }.items():
         try:

@@ -63,7 +63,7 @@ async def work(context: Context, text: str, times: int = 1) -> None:
     if text == "later" and context.attempt == 1:
         await context.publish("done", "x", delay=timedelta(days=1), ttl=None)
         await context.publish("done", "y", at=datetime.now(UTC) + timedelta(days=1))
-        assert context.is_last_attempt
+        assert context.delivery.is_last_attempt
         raise Snooze(timedelta(days=1))
     if text == "bad":
         raise ValueError("no good")

@@ -315,7 +315,7 @@ async def test_a_commit_whose_answer_is_lost_is_no_failure_if_it_was_made(
     @site.jobs.consumer
     async def handle(body: str, context: Context) -> None:
         attempts.append(context.attempt)
-        if not context.is_last_attempt:
+        if not context.delivery.is_last_attempt:
             raise ValueError("not yet")
         async with context.transaction() as tx:
             await site.add(tx, body)

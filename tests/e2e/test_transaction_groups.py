@@ -267,7 +267,7 @@ async def test_a_member_that_was_lost_commits_nothing(site: Site) -> None:
             async with context.transaction() as tx:
                 await site.add(tx, body)
         except StaleReceiptError:
-            lost.append(context.lease_lost)
+            lost.append(context.delivery.lease_lost)
             raise
 
     async with site.worker():

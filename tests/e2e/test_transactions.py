@@ -239,7 +239,7 @@ async def test_who_lost_the_message_commits_nothing(site: Site, caplog: pytest.L
                 await site.add(tx, body)
         except StaleReceiptError as error:
             told.append(error)
-            lost.append(context.lease_lost)
+            lost.append(context.delivery.lease_lost)
 
     async with site.worker():
         await site.jobs.publish("a")

@@ -42,9 +42,16 @@ def answer(body: Any) -> Any:
 
 async def asks(body: Any, context: Context) -> Any:
     id = await context.publish("app:other", {"from": body}, {"h": 1}, delay=2)
-    info = await context.info("app:other")
+    info = await context.queues.info("app:other")
     called = await context.call("app:double", 21)
-    return [len(id), info["message_count"], called, context.env("NAME"), context.stopping, context.lease_lost]
+    return [
+        len(id),
+        info["message_count"],
+        called,
+        context.project.env("NAME"),
+        context.stopping,
+        context.delivery.lease_lost,
+    ]
 
 
 def stores(body: Any, context: Context) -> Any:

@@ -31,7 +31,7 @@ async def handle(body, context: Context):
     line = lambda name: os.write(history, json.dumps([name, time.monotonic()]).encode() + b"\\n")
     if isinstance(body, int):
         line(f"split {body}")
-        members = [context.message_to("tasks", {"of": body, "number": number}) for number in range(5)]
+        members = [context.queues.message_to("tasks", {"of": body, "number": number}) for number in range(5)]
         started = await context.group(members, then="tasks", name="pages")
         assert started.members == [f"app:tasks/{context.message.id}/pages:{number}" for number in range(5)], started
         await asyncio.sleep(0.002)

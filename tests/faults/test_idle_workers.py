@@ -21,7 +21,7 @@ from tasuki import App
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.frames import HEARTBEAT_FRAME
 from tasuki.drivers.nats.queues import queues
-from tasuki.drivers.nats.receiving import pull
+from tasuki.drivers.nats.receiving import pull_requests
 from tasuki.drivers.nats.records import receivers, temporary
 from tasuki.drivers.postgres.receiving.listener import BEAT
 from tasuki.drivers.postgres.settings import PostgresSettings
@@ -183,12 +183,17 @@ class IdleNATS(Idle):
     entry = "queue.driver.nats", {}
     _inspections = 1 / (queues.INSPECTED_EVERY * queues.WHERE_TOLD)
     rare = WORKERS * (
-        1 / pull.LONGEST + 1 / receivers.IDLE + _inspections + temporary.ROUNDS / temporary.KEPT + 1 / shared.TIME_KEPT
+        1 / pull_requests.LONGEST
+        + 1 / receivers.IDLE
+        + _inspections
+        + temporary.ROUNDS / temporary.KEPT
+        + 1 / shared.TIME_KEPT
     )
 
     def begin(self, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(receivers, "EVERY", 0.5)  # the first report comes before the counting
-        monkeypatch.setattr(pull, "PER_QUIET", 1e6)  # a request stands longest at once, not after minutes of quiet
+        # A request stands longest at once, not after minutes of quiet.
+        monkeypatch.setattr(pull_requests, "PER_QUIET", 1e6)
         self._broker = stack.enter_context(CountingNATS())
         self.entry = "queue.driver.nats", {"servers": self._broker.url}
 

@@ -92,7 +92,7 @@ async def test_results(make: Make) -> None:
 
 async def test_the_context_asks_the_worker(make: Make) -> None:
     context = delivery()
-    context.queues["app:other"] = {"message_count": 4}
+    context.known_queues["app:other"] = {"message_count": 4}
     context.functions["app:double"] = lambda number: number * 2
     context.variables["NAME"] = "value"
     context.is_stopping = True

@@ -18,11 +18,11 @@ from tasuki.drivers.amqp.protocol import envelope
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection as AMQPConnection
 from tasuki.drivers.amqp.protocol.frames import Deliver
-from tasuki.drivers.amqp.receiving.arrivals import arrived
+from tasuki.drivers.amqp.receiving.deliveries import arrived
 from tasuki.drivers.nats.protocol.client import LONGEST_LINE, Reader
 from tasuki.drivers.redis.connecting.link import Link
-from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import ReplyError
+from tasuki.drivers.redis.settings import Server
 
 FRAME_MAX = 4096
 """Bytes of the largest frame at AMQP, as small as may be: a stream of the fuzzer is short."""

@@ -94,7 +94,7 @@ class Worker(Handler):
         simulation.ran.append((body, context.attempt))
         self.running += 1
         assert self.running <= simulation.world.options.concurrency, "concurrency exceeded"
-        assert not context.lease_lost, "started without its lease"
+        assert not context.delivery.lease_lost, "started without its lease"
         try:
             return await self._act(simulation.world.outcome(body, context.attempt), body, context)
         finally:

@@ -85,7 +85,7 @@ def test_a_public_method_names_its_options() -> None:
     assert sorted(found) == sorted(OPEN_OPTIONS)
 
 
-@pytest.mark.parametrize(("facade", "most"), [(App("memory://"), 40), (Context, 47), (Consumer, 16)])
+@pytest.mark.parametrize(("facade", "most"), [(App("memory://"), 40), (Context, 28), (Consumer, 16)])
 def test_a_facade_is_small(facade: object, most: int) -> None:
     assert len([name for name in dir(facade) if not name.startswith("_")]) <= most
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasuki import __version__
-from tasuki.app.hooks.building import build_hooks
-from tasuki.app.hooks.hooks import Hooks
 from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
 from tasuki.app.lifecycle.order import is_same_code, services_behind, stage_of
@@ -17,28 +15,17 @@ from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.measuring.delays import DelayNotes
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
-from tasuki.app.schedules.building import build_schedulers, scheduler_specs
-from tasuki.app.schedules.scheduler import Scheduler
 from tasuki.app.state.fate import waits_for
 from tasuki.app.state.finding import store_for
 from tasuki.app.state.pausing import pause_of
 from tasuki.app.state.workers import consumers_at, depth_at
-from tasuki.app.tasks.called import handler_for, idempotency_of, policy_of
 from tasuki.clock import Clock
-from tasuki.consumers.batch import Batching
-from tasuki.consumers.consumer import Consumer
-from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.fetching.keeper import Keeper
-from tasuki.consumers.handling.shared import Share, SharedWorkers
-from tasuki.consumers.handling.tasks import TaskHandlers
-from tasuki.consumers.reports.snapshot import Describer
 from tasuki.contracts.context import Around
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
 from tasuki.dead.batches.service import BatchService
 from tasuki.fields.kinds import DriverKind
-from tasuki.handlers.providing.providers import Providers
 from tasuki.kinds.build import (
     build_driver,
     build_handler,
@@ -52,8 +39,7 @@ from tasuki.kinds.build import (
     tasks_of_queues,
 )
 from tasuki.kinds.check.behaviours import DURABILITY
-from tasuki.kinds.check.conflicts import has_limit
-from tasuki.kinds.check.consumers import concurrency_of, prefetch_of, roles, shared_workers
+from tasuki.kinds.check.consumers import concurrency_of, roles, shared_workers
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.requirements import demanded_durability
 from tasuki.kinds.check.rights import Rights
@@ -63,10 +49,8 @@ from tasuki.kinds.entries.lifecycle import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import DriverStoreConfig
 from tasuki.kinds.entries.worker import WorkerConfig
-from tasuki.kinds.functions import build_providers, load_middleware
 from tasuki.kinds.kind import priority_advice
 from tasuki.kinds.settings import Settings
-from tasuki.kinds.tracing import trace_all
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue
 from tasuki.registry.entry import Changes
@@ -74,6 +58,17 @@ from tasuki.state.shared import States
 from tasuki.state.worker_heartbeat import Attendance
 from tasuki.state.worker_record import WorkerHealth
 from tasuki.supervisor.spec import RestartPolicy, ServiceSpec
+
+# A publisher has no consumers, hooks, schedules or providers: their modules are imported where an entry needs them.
+if TYPE_CHECKING:
+    from tasuki.app.hooks.hooks import Hooks
+    from tasuki.app.schedules.scheduler import Scheduler
+    from tasuki.consumers.consumer import Consumer
+    from tasuki.consumers.fetching.keeper import Keeper
+    from tasuki.consumers.handling.shared import Share, SharedWorkers
+    from tasuki.consumers.reports.snapshot import Describer
+    from tasuki.handlers.providing.providers import Providers
+    from tasuki.state.worker_record import Presence
 
 _DECLARATION = 0.05
 """Seconds added to a driver's ``start_timeout`` for each of its queues."""
@@ -88,6 +83,7 @@ class Assembly(ProjectHost):
     around: Around | None
     prepare_child: str | None
     """See App."""
+    _describer: Describer | None = None
 
     def __init__(
         self,
@@ -115,26 +111,46 @@ class Assembly(ProjectHost):
         self.resources: dict[str, Any] = {}
         self.consumers: dict[str, Consumer] = {}
         self.workers: dict[str, SharedWorkers] = {
-            id: old.workers[id] if old and config == old.project.configs.get(id) else SharedWorkers(config.concurrency)
+            id: old.workers[id] if old and config == old.project.configs.get(id) else _pool(config)
             for id, config in project.of(WorkerConfig).items()
         }
         has_providers = old is not None and is_same_code(ProviderConfig, project, old.project)
-        self.providers: Providers | None = old.providers if old and has_providers else build_providers(project)
+        self.providers: Providers | None = old.providers if old and has_providers else _providers(project)
         has_hooks = old is not None and is_same_code(HookConfig, project, old.project)
-        self.hooks: Hooks | None = old.hooks if old and has_hooks else build_hooks(project, self.queue)
+        self.hooks: Hooks | None = old.hooks if old and has_hooks else self._build_hooks()
         self._shared, self._roles = shared_workers(project.configs), roles(project.configs)
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
         self.requests: Requests = old.requests if old else Requests(clock)
         self.states = old.states if old else States(clock)
-        self.attendance = old.attendance if old else Attendance(Describer(__version__, clock, self._health))
+        self.attendance = old.attendance if old else Attendance(self._describe)
         self.batching: BatchService = old.batching if old else BatchService(clock)
         self._retired: list[Retired] = []
         self.called: dict[str, Handler] = {}
         """The handlers of consumers."""
         self._build_all(old, changes)
-        self.schedulers: dict[str, Scheduler] = build_schedulers(
-            project, self.queues, self.state_of, clock, old.schedulers if old else {}
-        )
+        self.schedulers: dict[str, Scheduler] = self._build_schedulers(old.schedulers if old else {})
+
+    def _build_schedulers(self, old: dict[str, Scheduler]) -> dict[str, Scheduler]:
+        if not self.project.has("queue.schedule"):
+            return {}
+        from tasuki.app.schedules.building import build_schedulers
+
+        return build_schedulers(self.project, self.queues, self.state_of, self.clock, old)
+
+    def _build_hooks(self) -> Hooks | None:
+        if not self.project.has("hook.python"):
+            return None
+        from tasuki.app.hooks.building import build_hooks
+
+        return build_hooks(self.project, self.queue)
+
+    def _describe(self, consumers: Sequence[Consumer], now: float) -> Presence:
+        """The entry of this process in a store, once it has consumers."""
+        if self._describer is None:
+            from tasuki.consumers.reports.snapshot import Describer
+
+            self._describer = Describer(__version__, self.clock, self._health)
+        return self._describer(consumers, now)
 
     def _health(self) -> WorkerHealth | None:
         return None if self.find_health is None else self.find_health()
@@ -147,6 +163,8 @@ class Assembly(ProjectHost):
         self._tasks = tasks_of_queues(project)
         for id in sorted(project.configs, key=lambda id: stage_of(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
+                from tasuki.app.tasks.called import handler_for
+
                 before = old.called.get(id) if old else None
                 self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, self.clock)
             if old is not None and changes is not None and self._still_fits(id, old, changes):
@@ -175,10 +193,21 @@ class Assembly(ProjectHost):
             queue.use_store(partial(store_for, self, queue.id, "a unique window"))
             queue.waits = waits_for(self, queue)
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
-        trace_all(self.project, self.queues, self.consumers, __version__)
+        self._trace()
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
             service.accepted = drivers[id].durability
+
+    def _trace(self) -> None:
+        if self.project.has("traces.config"):
+            from tasuki.kinds.tracing import trace_all
+
+            trace_all(self.project, self.queues, self.consumers, __version__)
+            return
+        for queue in self.queues.values():  # a version before this one may have had an entry for traces
+            queue.tracing = None
+        for consumer in self.consumers.values():
+            consumer.tracing = None
 
     def _still_fits(self, id: str, old: Assembly, changes: Changes) -> bool:
         """Whether the old object of an entry can go on: the entry is unchanged, and so are the objects that it uses.
@@ -257,43 +286,29 @@ class Assembly(ProjectHost):
             codecs=self.codecs,
             policy=replace(policy, priority_advice=partial(priority_advice, id)),
             clock=self.clock,
-            middleware=self._middleware(config),
+            middleware=self.middleware_of(config),
             body=self.project.registry.entries[id].target,
         )
 
-    def _middleware(self, config: QueueConfig | ConsumerConfig) -> list[Callable[[], Any]]:
+    def middleware_of(self, config: QueueConfig | ConsumerConfig) -> list[Callable[[], Any]]:
         """Functions that load the middleware, so that a process imports only what it uses."""
+        if not config.middleware:
+            return []
+        from tasuki.kinds.functions import load_middleware
+
         return [partial(load_middleware, self.project, id) for id in config.middleware]
 
     def _consumer(self, id: str, config: ConsumerConfig) -> Consumer:
-        queue = self.queues[config.queue]
-        dead_letter = queue.policy.dead_letter
-        return Consumer(
-            id,
-            queue=queue,
-            handler=self.handler_of(id),
-            host=self,
-            keeper=self._keeper,
-            policy=policy_of(config, queue, self.clock),
-            options=ConsumerOptions(
-                concurrency=concurrency_of(config, self._shared),
-                prefetch=prefetch_of(config, self._shared, is_limited=has_limit(self.project.configs[queue.id])),
-                auto_ack=config.auto_ack,
-                handler_timeout=config.handler_timeout,
-                batch=Batching(config.batch.size, config.batch.wait) if config.batch else None,
-                idempotency=idempotency_of(config),
-            ),
-            dead_letters=self.queues[dead_letter] if dead_letter else None,
-            clock=self.clock,
-            middleware=self._middleware(config),
-            share=self._share(config.queue),
-            state=self.state_of(config.queue),
-        )
+        from tasuki.app.tasks.consuming import build_consumer
+
+        return build_consumer(self, id, config, self._keeper, self._shared, self._share(config.queue))
 
     def _share(self, queue: str) -> Share | None:
         """The part that a queue's consumers have in shared workers; None: their workers are their own."""
         if queue not in self._shared:
             return None
+        from tasuki.consumers.handling.shared import Share
+
         id, config = self._shared[queue]
         rank = config.queues.index(queue) if config.order == "strict" else 0
         return Share(self.workers[id], rank, config.weights.get(queue, 1))
@@ -313,6 +328,10 @@ class Assembly(ProjectHost):
         """
         services: dict[str, DriverService | Consumer] = {**self.services, **self.consumers}
         specs = {id: self._spec(id, service) for id, service in services.items()}
+        if not self.schedulers:
+            return specs
+        from tasuki.app.schedules.building import scheduler_specs
+
         return {**specs, **scheduler_specs(self.schedulers)}
 
     @property
@@ -343,6 +362,8 @@ class Assembly(ProjectHost):
 
     def functions_of(self, consumer: str) -> list[Handler]:
         """The handlers of all functions that a consumer calls."""
+        from tasuki.consumers.handling.tasks import TaskHandlers
+
         handler = self.handler_of(consumer)
         return handler.handlers if isinstance(handler, TaskHandlers) else [handler]
 
@@ -367,3 +388,17 @@ class Assembly(ProjectHost):
         retired = [handler for group in self._retired for handler in group.handlers]
         ours: list[Stoppable] = [*self.handlers.values(), *([self.providers] if self.providers else [])]
         await stop_all(handler for handler in (*retired, *ours) if handler not in kept)
+
+
+def _pool(config: WorkerConfig) -> SharedWorkers:
+    from tasuki.consumers.handling.shared import SharedWorkers
+
+    return SharedWorkers(config.concurrency)
+
+
+def _providers(project: Project) -> Providers | None:
+    if not project.has("provider.python"):
+        return None
+    from tasuki.kinds.functions import build_providers
+
+    return build_providers(project)

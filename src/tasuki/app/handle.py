@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 from tasuki.app.guesses import NOT_A_DECORATOR, OF_QUEUE, Guessed, answer_guesses
 from tasuki.app.tasks.options import SENDING, refuse_unknown
-from tasuki.contracts.driver import Depth
-from tasuki.message import Message
-from tasuki.queues.queue import Envelope
-from tasuki.queues.result import PublishResult
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -24,6 +20,10 @@ if TYPE_CHECKING:
     from tasuki.app.tasks.decorator import TaskDecorator
     from tasuki.app.typed.entries import ConsumerFields
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
+    from tasuki.contracts.driver import Depth
+    from tasuki.message import Message
+    from tasuki.queues.queue import Envelope
+    from tasuki.queues.result import PublishResult
     from tasuki.units import Duration
 
 T = TypeVar("T")

@@ -5,34 +5,34 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.finding import state_of
 from tasuki.app.state.pausing import Steering, Target
-from tasuki.consumers.reach.guarded import guarded
-from tasuki.consumers.reach.host import FullId
-from tasuki.consumers.reach.host_reach import call_context
-from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.contracts.state.following import Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError
-from tasuki.flow.group_records import MemberEnd
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.settings import Settings
-from tasuki.kinds.stores import Opened
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.headers import reply_queue_id
 from tasuki.queues.queue import Queue
 from tasuki.registry.references import did_you_mean
-from tasuki.security.guard import Guard
 from tasuki.state.shared import SharedState, States
 from tasuki.units import When
+
+if TYPE_CHECKING:
+    from tasuki.consumers.reach.host import FullId
+    from tasuki.consumers.reach.permissions import GuardedPermissions
+    from tasuki.flow.group_records import MemberEnd
+    from tasuki.kinds.stores import Opened
+    from tasuki.security.guard import Guard
 
 
 class ProjectHost:
@@ -155,6 +155,8 @@ class ProjectHost:
         if handler is None:
             text = _not_found("function", function, self.handlers)
             raise HandlerNotFoundError(text, kind="NotFound", retryable=False, details={"target": function})
+        from tasuki.consumers.reach.host_reach import call_context
+
         await handler.start()
         return await handler.call(args, call_context(self, function, context, guard))
 
@@ -192,6 +194,8 @@ class ProjectHost:
         guard = self.rights.application
         if guard is None:
             return self.resource_of(id)
+        from tasuki.consumers.reach.guarded import guarded
+
         guard.require("store.get", id, f"not allowed to access store: {id}")
         return guarded(self.resource_of(id), id, guard)
 
@@ -211,6 +215,8 @@ class ProjectHost:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def permissions_of(self, guard: Guard | None) -> GuardedPermissions:
+        from tasuki.consumers.reach.permissions import GuardedPermissions
+
         return GuardedPermissions(guard, self.rights.policies, self.rights.groups)
 
     def guard_as(self, guard: Guard | None, actor: Plain | None, scope: Sequence[str] | None) -> Guard:

@@ -380,10 +380,9 @@ class Runtime:
     def begin_measuring(self, assembly: Assembly) -> None:
         """The app has opened, or has a new version. Raises UnsupportedError: OpenTelemetry is not installed."""
         from tasuki.app.history.writing import History
-        from tasuki.kinds.entries.telemetry import MetricsConfig
 
         if self.history is None:
             self.history = History(self)
         self.history.begin(assembly)
-        if self._meter is not None or assembly.project.of(MetricsConfig):
+        if self._meter is not None or assembly.project.has("metrics.config"):
             self.metrics.begin(assembly)

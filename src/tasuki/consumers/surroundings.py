@@ -106,7 +106,7 @@ class Observed(Surrounding):
         on_start, on_end, monotonic = self._on_start or _nothing, self._on_end or _nothing, call.monotonic
 
         async def run(body: Any, context: Context) -> Any:
-            facts, started = context.facts, monotonic()
+            facts, started = context.delivery, monotonic()
             if facts.batch:
                 return await _observed_batch(handle(body, context), facts.batch, on_start, on_end, monotonic)
             on_start(facts)

@@ -32,7 +32,7 @@ Around = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class CallOptions(NamedTuple):
-    """How a call differs from its caller; see :meth:`tasuki.contracts.handler.Context.call_with`."""
+    """How a call differs from its caller; see :meth:`tasuki.contracts.handler.Context.call`."""
 
     values: Mapping[str, Any] | None = None
     actor: Plain | None = None

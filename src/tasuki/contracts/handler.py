@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
-from tasuki.contracts.permissions import Permissions, Plain
+from tasuki.contracts.permissions import Plain
 from tasuki.contracts.state.job_context import JobContext
 from tasuki.contracts.state.publish_context import PublishContext
-from tasuki.contracts.state.queue_context import QueueContext
+from tasuki.contracts.state.queue_context import ContextProject, ContextQueues
 from tasuki.contracts.state.step_context import StepContext
 from tasuki.contracts.state.store_handle import Storing
 from tasuki.contracts.state.transaction_context import TransactionContext
@@ -94,42 +94,39 @@ class Interrupted(BaseException):
     """
 
 
-class Context(PublishContext, StepContext, TransactionContext, Storing, QueueContext, JobContext):
+class Context(PublishContext, StepContext, TransactionContext, Storing, JobContext):
     """What a running handler may know and do, beside its body; built from facts, settling and reach.
 
     During a delivery ``message`` is set and ``ack``, ``nack``, ``reject`` and ``snooze`` settle it: the first one wins,
     a later one raises ``HandlerError(kind="Invalid")``. Outside a delivery (``tasuki call``) they raise too.
     All methods that do not await are safe from the thread of a sync handler. Methods beyond the delivery (``publish``,
-    ``call``, ``info``, ``store``, ``resource``, ``env``) raise PolicyDeniedError where the actor may not.
+    ``call``, ``store``, ``queues``, ``project``) raise PolicyDeniedError where the actor may not.
     """
 
-    __slots__ = ("facts", "reach", "settling")
-    reach: Reach[Context]
+    __slots__ = ("_reach", "_settling", "delivery")
+    _reach: Reach[Context]
 
     def __init__(self, facts: Facts, settling: Settling, reach: Reach[Context]) -> None:
-        self.facts = facts
-        self.settling = settling
-        self.reach = reach
-
-    @property
-    def function(self) -> str:
-        """Id of the function entry that runs; bare names in ``publish`` and ``call`` are of its namespace."""
-        return self.facts.function
+        self.delivery = facts
+        """More about this run: ``function``, ``consumer``, ``failures``, ``is_last_attempt``, ``lease_lost``,
+        ``values``."""
+        self._settling = settling
+        self._reach = reach
 
     @property
     def message(self) -> Message | None:
         """The message as it was published; None outside a delivery, and for a batch: see ``messages``."""
-        return self.facts.message
+        return self.delivery.message
 
     @property
     def batch(self) -> Sequence[Context]:
         """For each message of a batch a context that settles it alone, in the order of the bodies; else empty."""
-        return [Context(each, each, self.reach) for each in self.facts.batch]
+        return [Context(each, each, self._reach) for each in self.delivery.batch]
 
     @property
     def messages(self) -> list[Message]:
         """The messages of a batch in the order of the bodies, or the only message; empty outside a delivery."""
-        found = [each.message for each in self.facts.batch] or [self.facts.message]
+        found = [each.message for each in self.delivery.batch] or [self.delivery.message]
         return [message for message in found if message is not None]
 
     @property
@@ -138,59 +135,26 @@ class Context(PublishContext, StepContext, TransactionContext, Storing, QueueCon
 
         Of a batch, the highest of its messages.
         """
-        return self.facts.attempt
-
-    @property
-    def failures(self) -> int:
-        """How often a handler has failed with this message, without the deaths of its workers. Of a batch, the highest.
-
-        Where the broker keeps one count for both, the deaths are included (docs/how-to/tasks.md says where).
-        """
-        return self.facts.failures
-
-    @property
-    def is_last_attempt(self) -> bool:
-        """Whether a failure now sends the message to the dead-letter queue; False outside a delivery."""
-        return self.facts.is_last_attempt
+        return self.delivery.attempt
 
     @property
     def queue(self) -> str:
         """Id of the queue it came from; empty outside a delivery."""
-        return self.facts.queue
-
-    @property
-    def consumer(self) -> str:
-        """Id of the consumer; empty outside a delivery."""
-        return self.facts.consumer
+        return self.delivery.queue
 
     @property
     def stopping(self) -> bool:
         """Whether the consumer is draining: finish soon."""
-        return self.facts.stopping
-
-    @property
-    def lease_lost(self) -> bool:
-        """Whether the message may already be with another consumer: abort if the work is not idempotent."""
-        return self.facts.lease_lost
-
-    @property
-    def permissions(self) -> Permissions | None:
-        """The rights of the actor; None where no rights are kept."""
-        return self.reach.permissions
-
-    @property
-    def values(self) -> Mapping[str, Any]:
-        """What callers have said about this call with ``call_with``, the nearest one last; not to be changed."""
-        return self.facts.values
+        return self.delivery.stopping
 
     @property
     def logger(self) -> Logger | LoggerAdapter[Any]:
         """A logger whose records carry queue, message id, attempt and consumer."""
-        return self.facts.logger
+        return self.delivery.logger
 
     def ack(self) -> None:
         """Settle now: done."""
-        self.settling.ack()
+        self._settling.ack()
 
     @overload
     def nack(self, delay: Duration | None = None) -> None: ...
@@ -202,11 +166,11 @@ class Context(PublishContext, StepContext, TransactionContext, Storing, QueueCon
         Raises:
             ValueError: ``at`` has no time zone, or both are given.
         """
-        self.settling.nack(one_of("delay", delay, at))
+        self._settling.nack(one_of("delay", delay, at))
 
     def reject(self, reason: str = "") -> None:
         """Settle now: never again; dead-letter it."""
-        self.settling.reject(reason)
+        self._settling.reject(reason)
 
     @overload
     def snooze(self, after: Duration) -> None: ...
@@ -218,22 +182,9 @@ class Context(PublishContext, StepContext, TransactionContext, Storing, QueueCon
         Raises:
             ValueError: ``at`` has no time zone, or both or neither are given.
         """
-        self.settling.snooze(needed("snooze", one_of("after", after, at)))
+        self._settling.snooze(needed("snooze", one_of("after", after, at)))
 
-    async def call(self, function: str, *args: Any) -> Any:
-        """Call another function entry by id, in this context, and return its (first) result.
-
-        Raises:
-            HandlerNotFoundError: no such function.
-            HandlerError: it failed; kind, retryable and details are kept.
-        """
-        return await self.reach.call(self, function, args)
-
-    def check_call(self, function: str) -> None:
-        """Return if there is such a function and it may be called; raises what ``call`` would raise then."""
-        self.reach.check_call(function)
-
-    async def call_with(
+    async def call(
         self,
         function: str,
         *args: Any,
@@ -241,44 +192,32 @@ class Context(PublishContext, StepContext, TransactionContext, Storing, QueueCon
         actor: Plain | None = None,
         scope: Sequence[str] | None = None,
     ) -> Any:
-        """As ``call``, with other values, actor or scope, for the called function and all that it calls.
+        """Call another function entry by id, in this context, and return its (first) result.
 
         Args:
             function: its id.
             args: its arguments.
-            values: items that are added to its ``values``; needs permission ``funcs.context``.
+            values: items that are added to its ``delivery.values``, and to the values of all that it calls; needs
+                permission ``funcs.context``.
             actor: ``id`` and ``meta`` of the actor that it acts as; needs permission ``funcs.security``.
             scope: ids of the policies in force for it; needs permission ``funcs.security``.
-        """
-        return await self.reach.call(self, function, args, CallOptions(values, actor, scope))
-
-    def resource(self, id: str) -> Any:
-        """The object behind a resource entry of another package's kind; of a store, see ``store``.
 
         Raises:
-            HandlerError: kind NotFound.
+            HandlerNotFoundError: no such function.
+            HandlerError: it failed; kind, retryable and details are kept.
         """
-        return self.reach.resource(id)
+        options = CallOptions(values, actor, scope)
+        return await self._reach.call(self, function, args, None if options == CallOptions() else options)
 
-    def env(self, name: str) -> str | None:
-        """Value of a declared environment variable (public name first, then entry id), or None.
+    @property
+    def queues(self) -> ContextQueues:
+        """Whole queues, by id: ``info``, ``pause``, ``resume``, ``cancel``, ``message_to``."""
+        return ContextQueues(self._reach)
 
-        Raises:
-            HandlerError: its file is not UTF-8 (kind Invalid), or cannot be read (Unavailable).
-        """
-        return self.reach.env(name)
-
-    def set_env(self, name: str, value: str) -> None:
-        """Give a declared environment variable a value.
-
-        Raises:
-            HandlerError: kind NotFound: it is not declared; PermissionDenied: it is read-only, or its storage is.
-        """
-        self.reach.set_env(name, value)
-
-    def env_all(self) -> Mapping[str, str]:
-        """The environment variables that may be read: those declared, and what else their storages hold."""
-        return self.reach.env_all()
+    @property
+    def project(self) -> ContextProject:
+        """The rest of the project: ``env``, ``set_env``, ``env_all``, ``resource``, ``permissions``, ``check_call``."""
+        return ContextProject(self._reach)
 
 
 class Handler(ABC):

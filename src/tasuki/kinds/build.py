@@ -15,7 +15,6 @@ from tasuki.contracts.context import Around
 from tasuki.contracts.driver import Capabilities, Driver, Limit, QueueSpec
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.recycling import Limits
-from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.errors import HandlerError, UnsupportedError
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
 from tasuki.fields.tls import TlsConfig, is_pem
@@ -33,12 +32,12 @@ from tasuki.kinds.entries.lifecycle import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.queue_rules import limit_of_lanes, whole_limit
 from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
-from tasuki.kinds.stores import Opened, driver_store, memory_store
 from tasuki.queues.messages.codec import require
 from tasuki.queues.policy import QueuePolicy, ResultPolicy
 
 if TYPE_CHECKING:
     from tasuki.handlers.providing.providers import Providers
+    from tasuki.kinds.stores import Opened
 
 
 def limit_of_driver(config: QueueConfig, capabilities: Capabilities | None) -> Limit | None:
@@ -78,8 +77,8 @@ def driver_settings(project: Project, id: str) -> Config:
         value = getattr(config, name)
         if isinstance(value, str) and any(isinstance(each, InProject) for each in field.metadata):
             found[name] = str(project.registry.root / value)
-        elif isinstance(value, str) and isinstance(aws := project.configs.get(value), AwsConfig):
-            found[name] = aws
+        elif isinstance(value, str) and value in project.kinds and project.kinds[value].name == "config.aws":
+            found[name] = project.configs[value]
         elif isinstance(value, TlsConfig):
             found[name] = _with_full_paths(value, project.registry.root)
     return config.model_copy(update=found)
@@ -340,6 +339,8 @@ def build_resource(
     A kind from another package is a resource if its model has a method ``build(id, clock)``.
     ``kinds``: of all entries, by id. ``find``: how to open a store, by the id of its driver and its name.
     """
+    if isinstance(config, MemoryStoreConfig | DriverStoreConfig):
+        from tasuki.kinds.stores import driver_store, memory_store
     if isinstance(config, MemoryStoreConfig):
         return memory_store(id, max_size=config.max_size, max_bytes=config.max_bytes, clock=clock)
     if isinstance(config, DriverStoreConfig):

@@ -68,8 +68,8 @@ class RecordingContext(Context):
 
     ``published``, ``groups``, ``logged`` and ``settled`` (tuples such as ``("nack", 5)``) hold what happened, in
     order. What ``call``, ``info``, ``store``, ``resource`` and ``env`` answer is set with ``functions`` (id to a
-    callable, plain or async), ``queues``, ``resources`` (for a store ``tasuki.testing.memory_store(id)``) and
-    ``variables``; ``set_env`` changes the last. ``called_with`` holds what ``call_with`` was given beside function and
+    callable, plain or async), ``known_queues``, ``resources`` (for a store ``tasuki.testing.memory_store(id)``) and
+    ``variables``; ``set_env`` changes the last. ``called_with`` holds what ``call`` was given beside function and
     arguments; ``paused`` what ``pause`` was given, by queue, until a ``resume``; ``cancelled_ids`` (queue and id) what
     ``cancel`` was given; ``measured`` what ``metrics`` counted.
     ``publish_error`` is raised by the next publishes when set.
@@ -89,7 +89,7 @@ class RecordingContext(Context):
         self.logged: list[Logged] = []
         self.settled: list[tuple[Any, ...]] = []
         self.functions: dict[str, Callable[..., Any]] = {}
-        self.queues: dict[str, Mapping[str, Any]] = {}
+        self.known_queues: dict[str, Mapping[str, Any]] = {}
         self.resources: dict[str, Any] = {}
         self.variables: dict[str, str] = {}
         self.known_values: dict[str, Any] = {}
@@ -237,9 +237,9 @@ class _RecordedReach:
             raise HandlerNotFoundError(f"function {function!r} is not defined", kind="NotFound")
 
     async def info(self, queue: str) -> Mapping[str, Any]:
-        if queue not in self._record.queues:
+        if queue not in self._record.known_queues:
             raise HandlerError("queue not found", kind="Internal", retryable=False)
-        return self._record.queues[queue]
+        return self._record.known_queues[queue]
 
     async def cancel(self, queue: str, id: str) -> CancelOutcome:
         self._record.cancelled_ids.append((queue, id))
@@ -251,7 +251,7 @@ class _RecordedReach:
 
     async def pause(self, queue: str, due: When | None, reason: str) -> Mapping[str, Any]:
         self._record.paused[queue] = {"due": due, "reason": reason}
-        return {"until": None, "actor": self._record.function, "at": 0.0, "reason": reason}
+        return {"until": None, "actor": self._record.delivery.function, "at": 0.0, "reason": reason}
 
     async def resume(self, queue: str) -> bool:
         return self._record.paused.pop(queue, None) is not None

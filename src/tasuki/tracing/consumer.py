@@ -66,7 +66,7 @@ class ConsumerTracing:
             unrecorded = partial(self._attached, handle)
 
         def run(body: Any, context: Any) -> Awaitable[Any]:
-            facts = context.facts if has_context else context
+            facts = context.delivery if has_context else context
             headers: Headers = facts.received.headers
             text = headers.get(TRACEPARENT)
             # As is_unsampled says, without its call.
@@ -101,7 +101,7 @@ class ConsumerTracing:
 
     async def _batch(self, handle: Handle, call: HandlerCall, body: Any, context: Context) -> Any:
         """Handle a batch within one span, with a link to the context of each message."""
-        batch: Any = context.facts
+        batch: Any = context.delivery
         all_of_them: list[Headers] = [each.received.headers for each in batch.deliveries]
         shared = common(all_of_them) if self._options.process == "child" else None
         if not self._is_worth_it(all_of_them):

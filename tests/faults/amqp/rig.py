@@ -12,10 +12,9 @@ from pamqp import commands
 
 from tasuki.contracts.driver import QueueSpec, Received
 from tasuki.drivers.amqp.driver import AMQPDriver
-from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.protocol.channel import Channel
-from tasuki.drivers.amqp.protocol.handshake import connect
-from tasuki.drivers.amqp.settings import AMQPSettings
+from tasuki.drivers.amqp.protocol.connecting import connect
+from tasuki.drivers.amqp.settings import AMQPSettings, Endpoint
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tests.support.brokers.rig import SECONDS, opened
 

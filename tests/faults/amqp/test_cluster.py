@@ -12,7 +12,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, QueueSpec
 from tasuki.drivers.amqp.driver import AMQPDriver
-from tasuki.drivers.amqp.protocol import hosts
+from tasuki.drivers.amqp.protocol import connecting
 from tasuki.errors import DriverError
 from tests.faults.amqp.rig import driver_at
 from tests.support.brokers import rig
@@ -36,7 +36,7 @@ def nodes() -> Iterator[Sequence[RabbitMQNode]]:
 @pytest.fixture
 def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first node is taken, also when it answers slowly."""
-    monkeypatch.setattr(hosts, "STAGGER", 30.0)
+    monkeypatch.setattr(connecting, "STAGGER", 30.0)
 
 
 @asynccontextmanager

@@ -22,7 +22,7 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Release
-from tasuki.drivers.amqp.settling.settling import PutOff, Settling
+from tasuki.drivers.amqp.receiving.settling import PutOff, Settling
 from tasuki.errors import DriverError
 from tasuki.testing.proxy import Proxy
 from tests.e2e.projects import write
@@ -64,7 +64,7 @@ async def handle(body: int, context: Context) -> None:
 DIES = """\
 import os, runpy, signal, sys
 
-from tasuki.drivers.amqp.settling.settling import Settling
+from tasuki.drivers.amqp.receiving.settling import Settling
 
 put_off = Settling._put_off
 

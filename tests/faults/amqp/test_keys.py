@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.amqp.settling import records
+from tasuki.drivers.amqp.receiving import records
 from tasuki.errors import DriverError, UnsupportedError
 from tasuki.testing.proxy import Proxy
 from tests.faults.amqp.rig import driver_at

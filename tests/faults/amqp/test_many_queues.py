@@ -16,7 +16,7 @@ from tasuki.drivers.amqp import session
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.topology import marks
+from tasuki.drivers.amqp.topology import declaring
 from tasuki.testing.proxy import Proxy
 from tests.faults.amqp.rig import driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
@@ -34,8 +34,8 @@ def names() -> list[str]:
 @pytest.fixture
 def own_marks(monkeypatch: pytest.MonkeyPatch, names: list[str]) -> None:
     """Marks that no other test makes; the first name has its own share."""
-    monkeypatch.setattr(marks, "NAME", f"tasuki.lanes.{names[0]}")
-    monkeypatch.setattr(marks, "crc32", lambda name: int(name == names[0].encode()))
+    monkeypatch.setattr(declaring, "NAME", f"tasuki.lanes.{names[0]}")
+    monkeypatch.setattr(declaring, "crc32", lambda name: int(name == names[0].encode()))
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.amqp.delays import delay_queues, delaying
-from tasuki.drivers.amqp.delays.delay_queues import SHARDS
 from tasuki.drivers.amqp.limits import STEP, TIMES
+from tasuki.drivers.amqp.publishing import delay_queues
+from tasuki.drivers.amqp.publishing.delay_queues import SHARDS
 from tasuki.errors import MessageTooLargeError
 from tests.faults.amqp.rig import driver_at, hand_at, ready
 from tests.support.brokers.rabbitmq import RabbitMQ
@@ -130,7 +130,7 @@ async def test_a_burst_that_is_due_together_leaves_over_all_shards_and_few_messa
     broker: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The second in which a message is due decides its shards: on a busy machine, a burst takes several of them.
-    monkeypatch.setattr(delaying, "time", SimpleNamespace(monotonic=lambda: 1000.0))
+    monkeypatch.setattr(delay_queues, "time", SimpleNamespace(monotonic=lambda: 1000.0))
     few, many = [f"{number:04d}" for number in range(200)], [f"{number:04d}" for number in range(2200)]
     async with driver_at(broker.port, QueueSpec(queue)) as driver:
         assert not any(await driver.publish(queue, messages(*few, delay=1.0)))

@@ -11,8 +11,7 @@ from pamqp import commands
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec, Received, Release
 from tasuki.drivers.amqp.driver import AMQPDriver
-from tasuki.drivers.amqp.receiving import active_turn
-from tasuki.drivers.amqp.settling import resting
+from tasuki.drivers.amqp.receiving import active_turn, deliveries
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError
 from tests.faults.amqp.rabbitmq43 import Queue, RabbitMQ43
 from tests.faults.amqp.rig import driver_at
@@ -138,7 +137,7 @@ async def test_other_arguments_are_still_a_conflict(server: RabbitMQ43) -> None:
 async def test_a_long_rest_of_a_key_is_renewed_and_stays_one_rest(
     server: RabbitMQ43, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resting, "SLICE", 0.05)
+    monkeypatch.setattr(deliveries, "SLICE", 0.05)
     async with driver_at(server.port, QueueSpec("q", ordering="key")) as driver:
         await driver.publish("q", messages("a", "b", key="k"))
         (got,) = await take(driver, "q")

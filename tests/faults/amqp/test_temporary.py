@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.amqp.topology import keeping, queue_arguments
+from tasuki.drivers.amqp import session
+from tasuki.drivers.amqp.topology import queue_arguments
 from tests.faults.amqp.rig import driver_at
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.rig import messages, take, until
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 async def test_an_unused_queue_stays_while_its_process_lives(
     broker: RabbitMQ, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (queue_arguments, keeping):
+    for module in (queue_arguments, session):
         monkeypatch.setattr(module, "KEPT", 6.0)
     ours, theirs = (QueueSpec(f"{queue}-{name}", temporary=True) for name in ("ours", "theirs"))
     async with driver_at(broker.port, ours) as driver:

@@ -247,7 +247,7 @@ async def acked_late(nodes: Sequence[NATSNode], owner: NATSDriver) -> bool:
             looked.set()
             return told
 
-        found.settle_state._unknown = look
+        found.settle_state._unknown = look  # type: ignore[assignment,method-assign]
         for node in others:
             node.freeze()
         try:

@@ -12,7 +12,7 @@ import pytest
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.nats.driver import NATSDriver
-from tasuki.drivers.nats.records.layout import LAYOUT
+from tasuki.drivers.nats.queues.setup import LAYOUT
 from tasuki.errors import DriverError
 from tests.faults.nats.site import Site, messages, take
 

@@ -55,13 +55,13 @@ def untidy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "SWEPT_EVERY", 8)
     monkeypatch.setattr(stream, "MARKED", -PATIENCE)
     monkeypatch.setattr(records, "MARKED", 0.0)
-    make = stream.StoreStream.make
+    begin = stream.StoreStream.begin
 
     async def without_ttl(self: stream.StoreStream, connection: Any) -> None:
-        await make(self, connection)
+        await begin(self, connection)
         self._removes_itself = False
 
-    monkeypatch.setattr(stream.StoreStream, "make", without_ttl)
+    monkeypatch.setattr(stream.StoreStream, "begin", without_ttl)
 
 
 @pytest.mark.usefixtures("untidy")

@@ -9,7 +9,6 @@ import asyncpg
 import pytest
 
 from tasuki.backoff import Backoff
-from tasuki.drivers.postgres.schema import locks
 from tasuki.drivers.postgres.schema import schema as completing
 from tasuki.errors import BrokerUnavailableError
 from tests.support.brokers.postgres import Postgres
@@ -95,8 +94,8 @@ async def test_others_pass_a_change_that_waits_and_the_log_names_what_it_waits_f
 async def test_a_change_that_never_gets_its_tables_ends_with_an_error_and_has_changed_nothing(
     site: Site, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(locks, "ATTEMPTS", 2)
-    monkeypatch.setattr(locks, "PAUSES", Backoff(initial_delay=0.0))
+    monkeypatch.setattr(completing, "ATTEMPTS", 2)
+    monkeypatch.setattr(completing, "PAUSES", Backoff(initial_delay=0.0))
     site.begin()
     remedy = r"\); end that transaction \(pg_terminate_backend\) or wait for its end"
     with pytest.raises(BrokerUnavailableError, match=f"process {site.holder.get_server_pid()} .*{remedy}") as caught:

@@ -10,11 +10,11 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.postgres import temporary
+from tasuki.drivers.postgres import session
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.receiving import listener
+from tasuki.drivers.postgres.session import Temporary
 from tasuki.drivers.postgres.settings import PostgresSettings
-from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.errors import QueueNotFoundError
 from tests.support.asker import QUEUE, asker
 from tests.support.brokers.postgres import Pgbouncer, Postgres
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 PATIENCE = 60.0
 KEPT = 5.0
 OURS = QueueSpec("reply.2", temporary=True)
-CONSTANTS = {f"{temporary.__name__}.KEPT": KEPT, f"{listener.__name__}.BEAT": 0.2}
+CONSTANTS = {f"{session.__name__}.KEPT": KEPT, f"{listener.__name__}.BEAT": 0.2}
 
 
 @pytest.fixture(params=[Postgres, Pgbouncer], ids=["direct", "pooled"])
@@ -37,7 +37,7 @@ def url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def schema(monkeypatch: pytest.MonkeyPatch) -> str:
     """With a shorter time for all drivers of this process."""
-    monkeypatch.setattr(temporary, "KEPT", KEPT)
+    monkeypatch.setattr(session, "KEPT", KEPT)
     monkeypatch.setattr(listener, "BEAT", 0.2)
     return fresh("temporary")
 
@@ -168,10 +168,10 @@ async def test_several_sweep_and_declare_at_once(url: str, schema: str) -> None:
 
 
 async def sweep(driver: PostgresDriver, names: list[str]) -> None:
-    session = driver._guard.current
-    assert session is not None
+    opened = driver._guard.current
+    assert opened is not None
     for name in names:
-        await session.ask(name, temporary.SWEEP, name, KEPT)
+        await opened.ask(name, session.SWEEP, name, KEPT)
 
 
 async def test_an_outage_is_no_reason_to_sweep() -> None:
@@ -179,7 +179,7 @@ async def test_an_outage_is_no_reason_to_sweep() -> None:
     swept: list[str] = []
 
     async def answer(sql: str, *arguments: object) -> list[list[str]]:
-        if sql == temporary.SWEEP:
+        if sql == session.SWEEP:
             swept.append(str(arguments[0]))
         return []
 

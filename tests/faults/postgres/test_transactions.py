@@ -11,9 +11,9 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Ack, Driver, Outgoing
+from tasuki.drivers.postgres import caller_transaction
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
-from tasuki.drivers.postgres.within import opening
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tasuki.system.run_sync import at_once, entered_at_once
 from tasuki.testing.proxy import Proxy
@@ -114,7 +114,7 @@ async def test_a_block_ends_although_its_connection_is_silent(
     driver = await make(connect_timeout=0.5)
     with pytest.raises(TimeoutError, match="the handler's"):
         await _silent(driver, proxy, TimeoutError("the handler's"))
-    monkeypatch.setattr(opening, "PATIENCE", 0.5)
+    monkeypatch.setattr(caller_transaction, "PATIENCE", 0.5)
     with pytest.raises(BrokerTimeoutError) as caught:
         await _silent(driver, proxy, None)
     assert caught.value.outcome == "unknown"

@@ -106,7 +106,7 @@ STATE = [
     ),
     Mutant(
         "a watch keeps what a restore in place has taken back",
-        "drivers/sqlite/state/reading.py",
+        "drivers/sqlite/state/reader.py",
         "if _schema(connection) != self._schema:",
         "if newest < self._removal:",
         ("faults/sqlite/test_restored.py::test_a_watch_that_looks_after_a_restore_and_the_next_write_reports_both",),

@@ -217,10 +217,10 @@ async def test_functions_are_called_and_call_each_other(make_app: MakeApp) -> No
     @app.function()
     async def outer(number: int, context: Context) -> Any:
         await context.publish("tasks", number)
-        assert (await context.info("tasks"))["ready"] == 1
+        assert (await context.queues.info("tasks"))["ready"] == 1
         with pytest.raises(HandlerError, match="resource 'app:store' is not defined"):
-            context.resource("store")
-        assert context.env("NOTHING") is None
+            context.project.resource("store")
+        assert context.project.env("NOTHING") is None
         return await context.call("double", number)
 
     async with app:

@@ -148,7 +148,7 @@ async def test_a_handler_cancels(make_app: Callable[..., App]) -> None:
 
     @app.queue("jobs").consumer
     async def work(body: str, context: Context) -> None:
-        outcomes.append(await context.cancel(body, queue="later"))
+        outcomes.append(await context.queues.cancel(body, queue="later"))
 
     async with app.worker():
         await app.publish("later", 1, id="a", delay="1h")
@@ -257,7 +257,7 @@ async def test_an_actor_that_may_not(make_app: Callable[..., App]) -> None:
     )
     async def work(body: str, context: Context) -> None:
         try:
-            await context.cancel(body, queue="later")
+            await context.queues.cancel(body, queue="later")
         except PolicyDeniedError as error:
             errors.append(str(error))
 

@@ -85,8 +85,8 @@ async def test_a_handler_publishes_a_chain(site: Site) -> None:
 async def test_messages_that_are_named_by_their_queue(site: Site) -> None:
     @site.jobs.consumer
     async def split(body: Any, context: Context) -> None:
-        last = context.message_to("parts", "then", then="ends", delay="1s")
-        await context.group([context.message_to("app:parts", 1, {"h": 1}, id="mine")], then=last)
+        last = context.queues.message_to("parts", "then", then="ends", delay="1s")
+        await context.group([context.queues.message_to("app:parts", 1, {"h": 1}, id="mine")], then=last)
 
     async with site.app.worker():
         await site.jobs.publish(1)

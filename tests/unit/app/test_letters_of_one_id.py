@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Ack, Outgoing
+from tasuki.contracts.values import Ability
 from tasuki.dead.walk import Walk
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.queues.dead.letter import name_of
@@ -18,10 +18,10 @@ from tasuki.queues.dead.letter import name_of
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
 
-WAYS: dict[str, dict[str, Any]] = {
-    "transfer": {},
-    "peek": {"transfer": False, "find": False},
-    "receive": dict.fromkeys(("transfer", "find", "peek"), False),
+WAYS: dict[str, tuple[Ability, ...]] = {
+    "transfer": (),
+    "peek": ("transfer", "find"),
+    "receive": ("transfer", "find", "peek"),
 }
 """As drivers that move by name, as NATS does, and as RabbitMQ and SQS do."""
 
@@ -29,7 +29,7 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.fixture(params=WAYS)
 def app(make_app: Callable[..., App], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
     with monkeypatch.context() as patch:
-        patch.setattr(MemoryDriver, "capabilities", replace(MemoryDriver.capabilities, **WAYS[request.param]))
+        patch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without(*WAYS[request.param]))
         app = make_app()
         app.queue("dead")
         app.queue("tasks", dead_letter="dead")

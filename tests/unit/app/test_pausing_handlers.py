@@ -38,12 +38,12 @@ from tasuki import Context
 
 async def work(body, context: Context):
     if body == "info":
-        return await context.info("mails")
+        return await context.queues.info("mails")
     if body == "resume":
-        return await context.resume("mails")
+        return await context.queues.resume("mails")
     if body == "until":
-        return dict(await context.pause("mails", until=datetime(2100, 1, 1, tzinfo=UTC), reason="429"))
-    return dict(await context.pause(body.get("queue", "mails"), body.get("duration"), reason="429"))
+        return dict(await context.queues.pause("mails", until=datetime(2100, 1, 1, tzinfo=UTC), reason="429"))
+    return dict(await context.queues.pause(body.get("queue", "mails"), body.get("duration"), reason="429"))
 """
 
 LUA = """

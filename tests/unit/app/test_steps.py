@@ -441,5 +441,5 @@ async def give_to_another(app: App, context: Context) -> None:
 
 def lose(context: Context) -> None:
     """Let its delivery know that its lease is lost, as the renewal of leases does."""
-    facts: Any = context.facts
+    facts: Any = context.delivery
     facts.lost = True

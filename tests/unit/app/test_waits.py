@@ -53,7 +53,7 @@ async def test_a_sleep_holds_no_worker_and_counts_no_attempt(make_app: Callable[
         await context.step("two", effects.plain, -body)
         await context.sleep(timedelta(minutes=5))
         await context.sleep(60, name="a minute")
-        ends.append((body, context.attempt, context.failures, now()))
+        ends.append((body, context.attempt, context.delivery.failures, now()))
 
     async with app.worker():
         began = now()

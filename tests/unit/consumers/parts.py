@@ -340,8 +340,8 @@ async def make_bench(
 
 def guard_of(context: Context) -> Guard | None:
     """The rights of a handler or called function."""
-    assert isinstance(context.reach, HostReach)
-    return context.reach.guard
+    assert isinstance(context._reach, HostReach)
+    return context._reach.guard
 
 
 class Gate:

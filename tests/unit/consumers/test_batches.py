@@ -267,7 +267,7 @@ async def test_a_suspect_is_alone_and_its_start_recorded() -> None:
 async def test_leases_of_all_messages_are_renewed_while_they_wait_and_run() -> None:
     async def handle(body: list[Any], context: Context) -> None:
         await asyncio.sleep(100)
-        assert not context.lease_lost
+        assert not context.delivery.lease_lost
 
     broker = ModelBroker(clock_of_loop())
     bench = await bench_of(handle, wait=100.0, driver=ModelDriver(broker), lease=10.0)

@@ -219,7 +219,7 @@ async def test_a_lost_lease_is_not_started_and_a_running_handler_sees_it() -> No
 
     async def run(body: Any, context: Context) -> None:
         await asyncio.sleep(20)
-        seen.append(context.lease_lost)
+        seen.append(context.delivery.lease_lost)
 
     bench, broker = await leased(run, options=ConsumerOptions(concurrency=1, prefetch=3))
     await bench.begin(1, 2, 3)
@@ -287,7 +287,7 @@ async def test_what_a_session_has_lost_is_not_started(notices: str) -> None:
     async def run(body: Any, context: Context) -> None:
         if body == 1:
             await asyncio.sleep(20)
-            seen.append(context.lease_lost)
+            seen.append(context.delivery.lease_lost)
 
     seen: list[bool] = []
     broker = ModelBroker(clock_of_loop())

@@ -66,7 +66,7 @@ async def test_tells_about_itself() -> None:
     assert (delivery.stopping, delivery.lease_lost) == (True, True)
     context = Context(delivery, delivery, HostReach(holder))
     assert context.attempt == 2
-    assert await context.info("tasks") == {"queue": "app:tasks"}
+    assert await context.queues.info("tasks") == {"queue": "app:tasks"}
 
 
 async def test_the_log_names_the_delivery_and_its_trace() -> None:

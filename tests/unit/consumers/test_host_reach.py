@@ -32,8 +32,13 @@ def host() -> FakeHost:
 
 def test_a_call_without_a_delivery(host: FakeHost) -> None:
     context = call_context(host, "app:f")
-    assert (context.function, context.message, context.attempt) == ("app:f", None, 0)
-    assert (context.queue, context.consumer, context.stopping, context.lease_lost) == ("", "", False, False)
+    assert (context.delivery.function, context.message, context.attempt) == ("app:f", None, 0)
+    assert (context.queue, context.delivery.consumer, context.stopping, context.delivery.lease_lost) == (
+        "",
+        "",
+        False,
+        False,
+    )
     assert isinstance(context.logger, logging.Logger)
     assert context.logger.name == "tasuki.function.app:f"
     for settle in (context.ack, context.nack, context.reject):
@@ -48,10 +53,10 @@ def test_a_call_within_a_delivery_acts_on_that(host: FakeHost) -> None:
         parent = RecordingContext(message, attempt=2)
         parent.is_stopping = parent.is_lease_lost = True
         context = call_context(host, "other:f", parent)
-        assert (context.function, context.message, context.attempt) == ("other:f", message, 2)
-        assert (context.queue, context.consumer) == ("app:queue", "app:consumer")
+        assert (context.delivery.function, context.message, context.attempt) == ("other:f", message, 2)
+        assert (context.queue, context.delivery.consumer) == ("app:queue", "app:consumer")
         assert context.stopping
-        assert context.lease_lost
+        assert context.delivery.lease_lost
         assert context.logger is parent.logger
         getattr(context, settle)()
         assert parent.settled == [settled]
@@ -62,7 +67,7 @@ async def test_bare_names_are_of_the_functions_own_namespace(host: FakeHost) -> 
     assert await context.publish("tasks", 1, {"a": 1}, delay=5) == "id"
     assert await context.publish("app:tasks", 2) == "id"
     assert await context.call("g", 1, 2) == "result"
-    assert await context.info("tasks") == {"queue": "shop:tasks"}
+    assert await context.queues.info("tasks") == {"queue": "shop:tasks"}
     assert host.calls == [
         ("publish", "shop:tasks", 1, {"a": 1}, {"delay": 5}),
         ("publish", "app:tasks", 2, None, {}),
@@ -70,8 +75,8 @@ async def test_bare_names_are_of_the_functions_own_namespace(host: FakeHost) -> 
         ("info", "shop:tasks"),
     ]
     with pytest.raises(HandlerError, match="shop:store"):
-        context.resource("store")
-    assert context.env("NAME") == "shop/NAME"
+        context.project.resource("store")
+    assert context.project.env("NAME") == "shop/NAME"
 
 
 async def test_what_follows_is_named_in_the_namespace_of_the_function(host: FakeHost) -> None:
@@ -89,47 +94,47 @@ async def test_what_follows_is_named_in_the_namespace_of_the_function(host: Fake
 
 async def test_values_hold_for_what_is_called_and_below(host: FakeHost) -> None:
     context = call_context(host, "app:f")
-    assert context.values == {}
-    await context.call_with("g", 1, values={"a": 1, "b": 1})
+    assert context.delivery.values == {}
+    await context.call("g", 1, values={"a": 1, "b": 1})
     _, outer, function, args = host.calls.pop()
-    assert (function, args, dict(outer.values)) == ("app:g", (1,), {"a": 1, "b": 1})
+    assert (function, args, dict(outer.delivery.values)) == ("app:g", (1,), {"a": 1, "b": 1})
     inner = call_context(host, "app:g", outer)
-    assert inner.values == outer.values
-    await inner.call_with("h", values={"b": 2})
-    assert dict(host.calls.pop()[1].values) == {"a": 1, "b": 2}
-    assert (dict(inner.values), context.values) == ({"a": 1, "b": 1}, {})
+    assert inner.delivery.values == outer.delivery.values
+    await inner.call("h", values={"b": 2})
+    assert dict(host.calls.pop()[1].delivery.values) == {"a": 1, "b": 2}
+    assert (dict(inner.delivery.values), context.delivery.values) == ({"a": 1, "b": 1}, {})
 
 
 @pytest.mark.parametrize("values", [5, "ab", ["a"], [("a", 1)], {1: 2}])
 async def test_values_that_are_none_are_refused(host: FakeHost, values: Any) -> None:
     with pytest.raises(HandlerError, match="values are a mapping") as caught:
-        await call_context(host, "app:f").call_with("g", values=values)
+        await call_context(host, "app:f").call("g", values=values)
     assert (caught.value.kind, host.calls) == ("Invalid", [])
 
 
 async def test_a_call_in_another_name(host: FakeHost) -> None:
     context = call_context(host, "app:f")
-    await context.call_with("g", actor={"id": "you"})
+    await context.call("g", actor={"id": "you"})
     assert host.calls.pop(0) == ("guard", None, {"id": "you"}, None)
     changed = host.calls.pop()[1]
     assert guard_of(changed).actor.id == "you"  # type: ignore[union-attr]
     assert guard_of(call_context(host, "app:g", changed)) is guard_of(changed)
-    await context.call_with("g")
+    await context.call("g")
     assert guard_of(host.calls.pop()[1]) is None
 
 
 def test_a_function_that_is_not_there_is_known_before_the_call(host: FakeHost) -> None:
     context = call_context(host, "app:f")
-    context.check_call("g")
+    context.project.check_call("g")
     with pytest.raises(HandlerNotFoundError, match="'app:missing' is not defined"):
-        context.check_call("missing")
+        context.project.check_call("missing")
 
 
 def test_settings_are_those_of_the_host(host: FakeHost) -> None:
     context = call_context(host, "shop:f")
-    context.set_env("NAME", "value")
+    context.project.set_env("NAME", "value")
     assert host.calls == [("set_env", "NAME", "value", "shop")]
-    assert context.env_all() == {"OPEN": "1", "CLOSED": "2"}
+    assert context.project.env_all() == {"OPEN": "1", "CLOSED": "2"}
 
 
 def guard(*policies: Any) -> Guard:
@@ -150,17 +155,17 @@ async def test_each_way_out_asks_first() -> None:
     asked: list[tuple[str, Callable[[], Awaitable[object]]]] = [
         ("not allowed to publish to queue: app:q", lambda: context.publish("q", 1)),
         ("not allowed: other:g", lambda: context.call("other:g")),
-        ("not allowed to see queue: app:q", lambda: context.info("q")),
+        ("not allowed to see queue: app:q", lambda: context.queues.info("q")),
     ]
     for problem, ask in asked:
         with pytest.raises(PolicyDeniedError, match=f"^{problem}$"):
             await ask()
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to access store: app:store$"):
-        context.resource("store")
+        context.project.resource("store")
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to access store: app:store$"):
         context.store("store")
     with pytest.raises(PolicyDeniedError, match=r"^not allowed to access environment variable: NAME$"):
-        context.env("NAME")
+        context.project.env("NAME")
     assert host.calls == []
 
 
@@ -185,18 +190,18 @@ async def test_other_circumstances_need_permission() -> None:
         ({"scope": []}, "not allowed to call functions with custom security context"),
     ):
         with pytest.raises(PolicyDeniedError, match=f"^{problem}$"):
-            await only_calls.call_with("g", **options)
+            await only_calls.call("g", **options)
     asked: list[Callable[[], object]] = [
-        lambda: only_calls.check_call("h"),
-        lambda: only_calls.set_env("CLOSED", "x"),
+        lambda: only_calls.project.check_call("h"),
+        lambda: only_calls.project.set_env("CLOSED", "x"),
     ]
     for ask in asked:
         with pytest.raises(PolicyDeniedError, match=r"^not allowed"):
             ask()
     assert host.calls == []
-    assert only_calls.env_all() == {"OPEN": "1"}
+    assert only_calls.project.env_all() == {"OPEN": "1"}
     with pytest.raises(PolicyDeniedError, match=r"^not allowed: app:h$"):
-        await only_calls.call_with("h", values={})
+        await only_calls.call("h", values={})
 
 
 @pytest.mark.parametrize("denied", ["SECRET", "app:secret"])
@@ -205,23 +210,23 @@ async def test_what_a_setting_is_denied_by_one_name_is_denied_by_all(denied: str
     host = Host()
     no = policy(id="app:no", actions="env.*", resources=denied, effect="deny")
     context = call_context(host, "app:f", None, guard(policy(), no))
-    asked: list[Callable[[], object]] = [lambda: context.env(name), lambda: context.set_env(name, "x")]
+    asked: list[Callable[[], object]] = [lambda: context.project.env(name), lambda: context.project.set_env(name, "x")]
     for ask in asked:
         with pytest.raises(PolicyDeniedError, match=rf"^not allowed to \w+ environment variable: {name}$"):
             ask()
     assert host.calls == []
-    assert context.env("OPEN") == "app/OPEN"
+    assert context.project.env("OPEN") == "app/OPEN"
 
 
 async def test_what_is_allowed_goes_on_as_without_a_guard() -> None:
     host = Host()
     context = call_context(host, "app:f", None, guard(policy()))
     await context.publish("q", 1)
-    await context.info("q")
-    context.env("NAME")
-    assert isinstance(context.resource("store"), GuardedStore)
-    assert not isinstance(context.resource("thing"), GuardedStore)
-    assert not isinstance(call_context(host, "app:f").resource("store"), GuardedStore)
+    await context.queues.info("q")
+    context.project.env("NAME")
+    assert isinstance(context.project.resource("store"), GuardedStore)
+    assert not isinstance(context.project.resource("thing"), GuardedStore)
+    assert not isinstance(call_context(host, "app:f").project.resource("store"), GuardedStore)
 
 
 async def test_what_a_function_calls_has_the_rights_of_its_caller_whatever_it_is_given() -> None:

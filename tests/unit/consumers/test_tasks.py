@@ -89,7 +89,11 @@ async def test_each_message_is_handled_by_the_function_that_it_names() -> None:
     assert [body for body, _ in handler_of(bench, "send").seen] == [1, 3]
     assert [body for body, _ in handler_of(bench, "pack").seen] == [2]
     (context,) = handler_of(bench, "pack").contexts
-    assert (context.function, context.queue, context.consumer) == ("app:pack", "app:tasks", "app:consumer")
+    assert (context.delivery.function, context.queue, context.delivery.consumer) == (
+        "app:pack",
+        "app:tasks",
+        "app:consumer",
+    )
     assert context.logger.logger.name == "tasuki.function.app:pack"
 
 

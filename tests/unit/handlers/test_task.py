@@ -21,7 +21,7 @@ async def add(a: int, b: int = 2) -> int:
 
 
 def add_in_a_thread(context: Context, a: int, b: int = 2) -> tuple[str, int]:
-    return context.function, a + b
+    return context.delivery.function, a + b
 
 
 @pytest.mark.parametrize(("function", "result"), [(add, 3), (add_in_a_thread, ("app:handler", 3))])
@@ -53,7 +53,7 @@ async def test_giving_up_calls_with_what_the_function_names() -> None:
     seen: list[Any] = []
 
     def clean(error: Exception, a: int, context: Context, more: str = "x") -> None:
-        seen.append((error, a, context.function, more))
+        seen.append((error, a, context.delivery.function, more))
 
     async def plain() -> None:
         seen.append("plain")

@@ -10,8 +10,8 @@ from tasuki.backoff import UNTIL_BACK
 from tasuki.clock import SystemClock
 from tasuki.drivers.amqp.broker import Broker
 from tasuki.drivers.amqp.driver import AMQPDriver
+from tasuki.drivers.amqp.protocol.connecting import reconnecting
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.reconnecting import reconnecting
 from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.fields.tls import TlsConfig
 from tasuki.kinds.build import build_driver, queue_spec

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.driver import RedisDriver
+from tasuki.drivers.redis.settings import Server
 from tasuki.errors import ProjectError, UnsupportedError
 from tasuki.kinds.build import build_driver
 from tasuki.kinds.check.project import Project, check

@@ -20,18 +20,18 @@ def test_a_delivery() -> None:
     message = Message("m", b"", {})
     context = RecordingContext(message, attempt=2, function="a:f")
     assert isinstance(context, Context)
-    assert (context.function, context.message, context.attempt) == ("a:f", message, 2)
-    assert (context.queue, context.consumer) == ("app:queue", "app:consumer")
+    assert (context.delivery.function, context.message, context.attempt) == ("a:f", message, 2)
+    assert (context.queue, context.delivery.consumer) == ("app:queue", "app:consumer")
     assert not context.stopping
-    assert not context.lease_lost
+    assert not context.delivery.lease_lost
     context.is_stopping = context.is_lease_lost = True
     assert context.stopping
-    assert context.lease_lost
+    assert context.delivery.lease_lost
 
 
 def test_outside_a_delivery() -> None:
     context = RecordingContext()
-    assert (context.message, context.attempt, context.queue, context.consumer) == (None, 0, "", "")
+    assert (context.message, context.attempt, context.queue, context.delivery.consumer) == (None, 0, "", "")
     with pytest.raises(HandlerError, match="no delivery"):
         context.ack()
 
@@ -66,15 +66,15 @@ async def test_what_it_records_and_answers() -> None:
     assert (await context.call("a:plain", 1), await context.call("a:async", 2)) == (2, 4)
     with pytest.raises(HandlerNotFoundError):
         await context.call("a:none")
-    context.queues["a:q"] = {"ready": 1}
-    assert await context.info("a:q") == {"ready": 1}
+    context.known_queues["a:q"] = {"ready": 1}
+    assert await context.queues.info("a:q") == {"ready": 1}
     with pytest.raises(HandlerError, match="queue not found"):
-        await context.info("a:none")
+        await context.queues.info("a:none")
     context.resources["a:r"] = 5
     context.variables["V"] = "x"
-    assert (context.resource("a:r"), context.env("V"), context.env("W")) == (5, "x", None)
+    assert (context.project.resource("a:r"), context.project.env("V"), context.project.env("W")) == (5, "x", None)
     with pytest.raises(HandlerError, match="not defined"):
-        context.resource("a:none")
+        context.project.resource("a:none")
 
 
 async def test_a_store_for_async_handlers() -> None:

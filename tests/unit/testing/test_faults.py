@@ -54,7 +54,7 @@ async def test_failures_do_not_count_the_deaths_of_workers() -> None:
 
     @fragile.consumer
     async def handle(body: str, context: Context) -> None:
-        seen.append((context.attempt, context.failures))
+        seen.append((context.attempt, context.delivery.failures))
         if len(seen) in (3, 4):
             raise ValueError("broken")
 

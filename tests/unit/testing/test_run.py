@@ -32,7 +32,7 @@ async def test_a_task_with_its_arguments(tmp_path: Path) -> None:
 
     @jobs.task(name="fetch it")
     async def fetch(context: Context, mail: Mail, *, as_json: bool = False) -> int:
-        seen.append((context.queue, context.consumer, context.function, context.attempt))
+        seen.append((context.queue, context.delivery.consumer, context.delivery.function, context.attempt))
         seen.append((context.message and context.message.headers, mail, as_json))
         await notes.publish(mail.to)
         return len(mail.to)

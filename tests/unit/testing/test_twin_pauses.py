@@ -26,7 +26,7 @@ def app(handled: list[Any]) -> App:
     async def send(body: Any, context: Context) -> None:
         handled.append(body)
         if body == "429":
-            await context.pause("mails", "10m", reason="429")
+            await context.queues.pause("mails", "10m", reason="429")
 
     return app
 

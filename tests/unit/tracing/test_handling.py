@@ -313,7 +313,7 @@ async def test_nothing_is_kept_of_messages_that_are_over(auto_ack: bool) -> None
     @app.queue("jobs").consumer(name="worker", auto_ack=auto_ack)
     async def handle(body: str, context: Context) -> None:
         if body == "lost":
-            context.facts.drop()  # type: ignore[attr-defined]
+            context.delivery.drop()  # type: ignore[attr-defined]
         if body == "settled":
             context.ack()
 

@@ -12,16 +12,19 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tasuki.clock import Clock
-from tasuki.consumers.delivery import Delivery
 from tasuki.contracts.driver import SILENCE, Receipt
 from tasuki.errors import DriverError
 from tasuki.observe.events import LEASE_LOST, LEASE_RENEWED, EventRing
-from tasuki.observe.metrics import ConsumerMetrics
-from tasuki.queues.queue import Queue
 from tasuki.system.loop_thread import LoopThread
+
+# A publisher makes a keeper too, and holds no deliveries.
+if TYPE_CHECKING:
+    from tasuki.consumers.delivery import Delivery
+    from tasuki.observe.metrics import ConsumerMetrics
+    from tasuki.queues.queue import Queue
 
 _log = logging.getLogger("tasuki.consumer")
 

@@ -86,7 +86,7 @@ class Once(Middleware):
 
     async def layer(self, body: Any, context: Context, inner: Handle) -> Any:
         """Call the handler, or return what it has returned for the key."""
-        facts: Any = context.facts
+        facts: Any = context.delivery
         delivery: Delivery = facts
         received = delivery.received
         rule = self._rules.get(received.headers.get(MESSAGE_TYPE)) or self._rules.get(None)

@@ -71,7 +71,7 @@ class Results(Middleware):
 
     async def layer(self, body: Any, context: Context, inner: Handle) -> Any:
         """Record that the handler runs, and remember what it returns."""
-        facts: Any = context.facts
+        facts: Any = context.delivery
         deliveries: list[Delivery] = list(facts.deliveries)
         for each in deliveries:
             self._jobs[each] = _Job()

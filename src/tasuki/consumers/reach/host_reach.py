@@ -118,9 +118,9 @@ class HostReach:
             guard.require("funcs.security", "security", "not allowed to call functions with custom security context")
         if is_other:
             guard = self._site.host.guard_as(guard, actor, scope)
-        function = caller.function
-        facts = CalledFacts(caller, function, {**caller.values, **(values or {})})
-        return Context(facts, caller.settling, HostReach(CallSite(self._site.host, function, guard)))
+        function = caller.delivery.function
+        facts = CalledFacts(caller, function, {**caller.delivery.values, **(values or {})})
+        return Context(facts, caller._settling, HostReach(CallSite(self._site.host, function, guard)))
 
     async def info(self, queue: str) -> Mapping[str, Any]:
         id = self._id(queue)
@@ -192,7 +192,7 @@ def call_context(host: Host, function: str, caller: Context | None = None, guard
     if caller is None:
         logger = logging.getLogger(f"tasuki.function.{function}")
         return Context(KnownFacts(function, logger), NothingToSettle(function), reach)
-    return Context(CalledFacts(caller, function), caller.settling, reach)
+    return Context(CalledFacts(caller, function), caller._settling, reach)
 
 
 @dataclass(slots=True)
@@ -207,9 +207,9 @@ class CallSite:
     @property
     def guard(self) -> Guard | None:
         """The caller's rights, as they are now."""
-        if self.caller is None or not isinstance(self.caller.reach, HostReach):
+        if self.caller is None or not isinstance(self.caller._reach, HostReach):
             return self.own_guard
-        return self.caller.reach.guard
+        return self.caller._reach.guard
 
 
 class CalledFacts:
@@ -222,7 +222,7 @@ class CalledFacts:
             self.values = values
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._caller.facts, name)
+        return getattr(self._caller.delivery, name)
 
 
 class NothingToSettle:

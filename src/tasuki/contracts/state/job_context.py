@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.state.handler_metrics import HandlerMetrics
-from tasuki.contracts.state.jobs import MAX_NOTE, CancelOutcome
+from tasuki.contracts.state.jobs import MAX_NOTE
 from tasuki.message import is_request
 from tasuki.observe.trace import current_traceparent
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from tasuki.contracts.context import Facts, Reach, Settling
 
 
+def wants_result(context: JobContext) -> bool:
+    """Whether what the handler returns is used: for a reply, or as its queue keeps results."""
+    return context.delivery.keeps_result or is_request(context.delivery.message)
+
+
 class JobContext:
     """The half of a handler's context that is about the job itself."""
 
     __slots__ = ()
-    facts: Facts
-    settling: Settling
-    reach: Reach[Any]
+    delivery: Facts
+    _settling: Settling
+    _reach: Reach[Any]
 
     @property
     def cancelled(self) -> bool:
         """Whether the message is cancelled: end soon; it is not redelivered. Of a batch, whether all of them are."""
-        return self.facts.cancelled
-
-    @property
-    def wants_result(self) -> bool:
-        """Whether what the handler returns is used: for a reply, or as its queue keeps results."""
-        return self.facts.keeps_result or is_request(self.facts.message)
+        return self.delivery.cancelled
 
     @property
     def metrics(self) -> HandlerMetrics:
         """Counters, gauges and histograms of this handler's own: ``context.metrics.count("orders")``."""
-        return HandlerMetrics(self.facts.function, self.reach.measure)
+        return HandlerMetrics(self.delivery.function, self._reach.measure)
 
     @property
     def trace(self) -> str | None:
@@ -46,17 +46,7 @@ class JobContext:
 
         The store hears of it once a second at most, and of the last one always. Safe in a plain handler's thread.
         """
-        self.settling.progress(done, total, str(note)[:MAX_NOTE])
-
-    async def cancel(self, id: str, *, queue: str) -> CancelOutcome:
-        """Cancel a message of a queue by id; see :meth:`tasuki.App.cancel`.
-
-        Raises:
-            PolicyDeniedError: the actor may not.
-            UnsupportedError: the queue has no state.
-            DriverError: its store cannot be reached.
-        """
-        return await self.reach.cancel(queue, id)
+        self._settling.progress(done, total, str(note)[:MAX_NOTE])
 
     async def signal(self, event: str, key: str | int, value: Any = True) -> bool:
         """Give the value that messages wait for with ``wait_for``; see :meth:`tasuki.App.signal`.
@@ -67,4 +57,4 @@ class JobContext:
             UnsupportedError: no queue has a state.
             DriverError: the store cannot be reached; signal again.
         """
-        return await self.reach.signal(event, key, value)
+        return await self._reach.signal(event, key, value)

@@ -9,12 +9,10 @@ from tasuki.contracts.state.following import (
     CHAIN,
     Follower,
     Later,
-    PlainMessage,
     StartedGroup,
     follower,
     ids_of,
     members_of,
-    message_to,
 )
 from tasuki.contracts.state.store_handle import has_loop, misplaced
 from tasuki.errors import HandlerError
@@ -23,7 +21,7 @@ from tasuki.message import HeaderValue
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from tasuki.contracts.context import ChainOptions, Facts, MessageOptions, Reach, Settling
+    from tasuki.contracts.context import ChainOptions, Facts, Reach, Settling
 
 
 class _Asked(NamedTuple):
@@ -40,9 +38,9 @@ class PublishContext:
     """The part of a handler's context that publishes."""
 
     __slots__ = ()
-    facts: Facts
-    settling: Settling
-    reach: Reach[Any]
+    delivery: Facts
+    _settling: Settling
+    _reach: Reach[Any]
 
     async def publish(
         self, queue: str, body: Any, headers: Mapping[str, HeaderValue] | None = None, **options: Unpack[ChainOptions]
@@ -54,25 +52,8 @@ class PublishContext:
         unique key and is kept, the id is its id. A plain handler writes ``context.sync.publish(…)``.
         """
         if options.keys().isdisjoint(CHAIN):
-            return await self.reach.publish(queue, body, headers, options)
-        return await self.reach.publish(queue, body, headers, _followed(self.settling, options))
-
-    def message_to(
-        self,
-        queue: str,
-        body: Any,
-        headers: Mapping[str, HeaderValue] | None = None,
-        *,
-        then: Follower | None = None,
-        on_error: Follower | None = None,
-        **options: Unpack[MessageOptions],
-    ) -> PlainMessage:
-        """A message to a queue by id, for ``group``, ``then`` or ``on_error``.
-
-        ``options``: delay, at, ttl, priority, key, id. Where you have the queue or the task itself, write
-        ``jobs.message(body)`` or ``send.message(url)``.
-        """
-        return message_to(queue, body, headers, {**options, "then": then, "on_error": on_error})
+            return await self._reach.publish(queue, body, headers, options)
+        return await self._reach.publish(queue, body, headers, _followed(self._settling, options))
 
     def group(
         self,
@@ -91,7 +72,7 @@ class PublishContext:
 
         Args:
             members: messages of any queues: ``jobs.message(body)``, of a task ``send.message(url)``, or
-                ``context.message_to("jobs", body)``.
+                ``context.queues.message_to("jobs", body)``.
             then: published once, when all are done; a message, or a queue, its id or a task, which is given the list of
                 the results.
             on_error: published once when the first one is given up; the same.
@@ -106,8 +87,8 @@ class PublishContext:
         """
         if not has_loop():
             raise misplaced("context.group is for async functions: write 'context.sync.group(…)' here")
-        asked = _asked(self.settling, members, (then, on_error), id, name)
-        return _started(self.facts, self.settling, self.reach, asked)
+        asked = _asked(self._settling, members, (then, on_error), id, name)
+        return _started(self.delivery, self._settling, self._reach, asked)
 
 
 class SyncPublishing:

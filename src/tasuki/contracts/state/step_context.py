@@ -64,9 +64,9 @@ class StepContext:
     """The part of a handler's context that is about steps."""
 
     __slots__ = ()
-    facts: Facts
-    settling: Settling
-    reach: Any
+    delivery: Facts
+    _settling: Settling
+    _reach: Any
 
     @overload
     def step(
@@ -100,7 +100,7 @@ class StepContext:
         return self._step(name, function, args, named)
 
     async def _step(self, name: str, function: Callable[..., Any], args: Any, named: Any) -> Any:
-        steps = self.settling.steps()
+        steps = self._settling.steps()
         if (found := await steps.begin(name)) is not None:
             return found[0]
         result = function(*args, **named)
@@ -125,7 +125,7 @@ class StepContext:
         """
         if not has_loop():
             raise misplaced("context.sleep is for async functions: write 'context.sync.sleep(…)' here")
-        _pass(await self.settling.steps().sleep(name, parse_duration(duration)))
+        _pass(await self._settling.steps().sleep(name, parse_duration(duration)))
 
     async def wait_for(
         self, event: str, key: str | int, timeout: Duration, *, default: Any = _NO_DEFAULT, name: str | None = None
@@ -149,12 +149,12 @@ class StepContext:
         if not has_loop():
             raise misplaced("context.wait_for is for async functions: write 'context.sync.wait_for(…)' here")
         seconds = parse_duration(timeout)
-        return _value(await self.settling.steps().wait(name, event, key, seconds), event, key, seconds, default)
+        return _value(await self._settling.steps().wait(name, event, key, seconds), event, key, seconds, default)
 
     @property
     def sync(self) -> SyncContext:
         """The same for plain functions, which run in a thread: ``context.sync.store("carts").get(key)``."""
-        return SyncContext(self.facts, self.settling, self.reach)
+        return SyncContext(self.delivery, self._settling, self._reach)
 
 
 def _pass(left: float) -> None:

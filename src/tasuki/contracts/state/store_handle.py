@@ -247,7 +247,7 @@ class Storing:
     """The part of a context that reaches stores."""
 
     __slots__ = ()
-    reach: StoreReach
+    _reach: StoreReach
 
     def store(self, id: str) -> StoreHandle:
         """The store of an entry by id (a bare name is of the function's namespace), for async functions.
@@ -258,12 +258,12 @@ class Storing:
         """
         if not has_loop():
             raise misplaced(f"context.store is for async functions: write 'context.sync.store({id!r})' here")
-        return StoreHandle(id, self.reach.store(id))
+        return StoreHandle(id, self._reach.store(id))
 
     @property
     def sync(self) -> SyncStores:
         """The same for plain functions, which run in a thread: ``context.sync.store("carts").get(key)``."""
-        return SyncStores(self.reach)
+        return SyncStores(self._reach)
 
 
 def has_loop() -> bool:

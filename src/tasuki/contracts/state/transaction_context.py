@@ -68,8 +68,8 @@ class TransactionContext:
     """The part of a handler's context that is about transactions."""
 
     __slots__ = ()
-    settling: Any
-    reach: Any
+    _settling: Any
+    _reach: Any
 
     def transaction(self, connection: Any = None) -> AbstractAsyncContextManager[Transaction]:
         """One database transaction for the handler's rows, what it publishes, and the ack of its message.
@@ -95,8 +95,8 @@ class TransactionContext:
 
     @asynccontextmanager
     async def _transaction(self, connection: Any) -> AsyncIterator[Transaction]:
-        async with self.settling.transaction(connection, sync=False) as opened:
-            yield Transaction(opened, self.reach)
+        async with self._settling.transaction(connection, sync=False) as opened:
+            yield Transaction(opened, self._reach)
 
 
 class SyncTransactions:

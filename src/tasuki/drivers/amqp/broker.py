@@ -21,18 +21,16 @@ from tasuki.contracts.driver import (
     Settlement,
 )
 from tasuki.drivers.amqp.capabilities import CAPABILITIES
-from tasuki.drivers.amqp.endpoint import endpoint
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors
+from tasuki.drivers.amqp.protocol import existing
+from tasuki.drivers.amqp.protocol.connecting import Links
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.links import Links
-from tasuki.drivers.amqp.publishing.publisher import Publisher
-from tasuki.drivers.amqp.publishing.publishing import Publishing
-from tasuki.drivers.amqp.receiving.consumer_timeout import limited
-from tasuki.drivers.amqp.session import Session
-from tasuki.drivers.amqp.settings import AMQPSettings
-from tasuki.drivers.amqp.topology import counting, declaring, keeping, removing
-from tasuki.drivers.amqp.topology.marks import Marks
-from tasuki.drivers.amqp.topology.queue_arguments import Defaults, KnownQueue, is_quorum, lanes
+from tasuki.drivers.amqp.publishing.publishing import Publisher, Publishing
+from tasuki.drivers.amqp.session import Session, keep
+from tasuki.drivers.amqp.settings import AMQPSettings, endpoint
+from tasuki.drivers.amqp.topology import declaring, removing
+from tasuki.drivers.amqp.topology.declaring import Marks
+from tasuki.drivers.amqp.topology.queue_arguments import Defaults, KnownQueue, is_quorum, lanes, limited
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.results import Results, answer, check_bounds, published_again
@@ -96,7 +94,7 @@ class Broker(Driver):
             async with OnFailure(self.close):
                 with self._errors.translating():
                     await session.link.get()
-            session.background(keeping.keep(session, self._known, self._errors, self._defaults))
+            session.background(keep(session, self._known, self._errors, self._defaults))
 
     async def close(self) -> None:
         """Return unused messages to the broker, and end all connections."""
@@ -271,7 +269,7 @@ class Broker(Driver):
         with self._errors.translating(queue):
             connection = await session.link.get()
             async with connection.borrow() as channel:
-                ready = sum(await counting.ready(channel, [lane.name for lane in found]))
+                ready = sum(await existing.ready(channel, [lane.name for lane in found]))
             if (subscription := session.live(queue)) is not None:
                 await subscription.catch_up()  # messages on their way here are counted neither there nor here
         return Depth(ready + self.kept(queue).unused, None, None)

@@ -11,18 +11,20 @@ from weakref import WeakValueDictionary
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors, LateError
 from tasuki.drivers.amqp.protocol import envelope
+from tasuki.drivers.amqp.protocol.connecting import Links
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.links import Links
-from tasuki.drivers.amqp.publishing.publisher import BlockedError, Parcel
-from tasuki.drivers.amqp.publishing.publishing import Publishing
+from tasuki.drivers.amqp.publishing.publishing import BlockedError, Parcel, Publishing
+from tasuki.drivers.amqp.receiving import records
 from tasuki.drivers.amqp.receiving.active_turn import ActiveTurn, takes_turns
-from tasuki.drivers.amqp.receiving.inbox import Delivery
+from tasuki.drivers.amqp.receiving.deliveries import Delivery
+from tasuki.drivers.amqp.receiving.settling import Settling, starts_of
 from tasuki.drivers.amqp.receiving.subscription import Subscription
-from tasuki.drivers.amqp.settling import records
-from tasuki.drivers.amqp.settling.settling import Settling, starts_of
-from tasuki.drivers.amqp.topology.marks import Marks
-from tasuki.drivers.amqp.topology.queue_arguments import Lane
+from tasuki.drivers.amqp.topology import declaring
+from tasuki.drivers.amqp.topology.declaring import Marks
+from tasuki.drivers.amqp.topology.queue_arguments import KEPT, Defaults, KnownQueue, Lane
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
+from tasuki.errors import DriverError
 from tasuki.system.tasks import OnFailure, Tasks
 
 _IDLE = 0.5
@@ -221,3 +223,23 @@ class Session:
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Let it run until the end of the session."""
         self._tasks.start(work, "work of the RabbitMQ driver")
+
+
+SIGNS = 4
+"""Declarations in the time for which the broker keeps an unused queue."""
+
+
+async def keep(session: Session, known: KnownQueues[KnownQueue], errors: Errors, defaults: Defaults) -> None:
+    """Declare the temporary queues of this process now and again, until cancelled.
+
+    The broker removes a temporary queue that nothing uses; another declaration is a use
+    (rabbitmq.com/docs/ttl#queue-ttl).
+    """
+    while True:
+        await asyncio.sleep(min(defaults.queue_expiry or KEPT, KEPT) / SIGNS)
+        connection = session.link.connection
+        for queue in known.declared():
+            name = queue.spec.name
+            if connection is not None and queue.spec.temporary and known.is_kept(name):
+                with suppress(ClosedError, LateError, DriverError):  # the next connection declares it, too
+                    await declaring.declare(connection, errors, session.marks, *queue)

@@ -31,16 +31,14 @@ from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.queues.purging import Purging
 from tasuki.drivers.nats.queues.queues import Queues
-from tasuki.drivers.nats.queues.setup import Storage, level, says_always
+from tasuki.drivers.nats.queues.setup import Storage, check_layout, level, says_always
 from tasuki.drivers.nats.receiving.settling import check_delays
-from tasuki.drivers.nats.records import layout
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.receivers import Lines, Receivers
 from tasuki.drivers.nats.records.receivers import answer as answer_line
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import NATSSettings
-from tasuki.drivers.nats.state.connections import Connections
-from tasuki.drivers.nats.state.store import NATSStore
+from tasuki.drivers.nats.state.store import Connections, NATSStore
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
@@ -127,7 +125,7 @@ class NATSDriver(Driver):
             async with OnFailure(self.close):
                 connection = await link.get()
                 await demand(connection, "", ("INFO", {}))
-                await layout.check(connection, self._names)
+                await check_layout(connection, self._names)
                 await self._check_sync(connection)
                 for spec in self._known.declared():
                     await self._queues.ready(spec.name, connection)

@@ -38,13 +38,9 @@ from tasuki.errors import (
 from tasuki.message import DEAD_LETTER_REASON
 
 CLAIMED = frozenset({"running", "keep"})
-
 """The spans and acts that the driver knows."""
-
 TRIES = 20
-
 """How often a message is published whose key was taken, and free again when we looked who has it."""
-
 _ALONE = b"Nats-Expected-Last-Subject-Sequence: 0\r\n"
 
 
@@ -110,25 +106,16 @@ def contested(message: Outgoing, *, driver: str, queue: str) -> DriverError:
 
 
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
-
 """Seconds before each further try of messages that no stream took although it is there."""
 
-
 _ROOM = 256
-
 """Bytes that the server's own headers may have."""
-
 _ROOM_FOR_LETTER = 2048
-
 """Bytes that each message leaves for the headers of its dead letter, which then fits as well."""
 
-
 _Results = list[DriverError | Merged | None]
-
 _Piece = tuple[tuple[str, bytes], bytes]
-
 """A message on the wire: its subject and content, and what goes before them; empty: nothing."""
-
 Prepare = Callable[[OpenQueue, Connection, Set[str]], Awaitable[None]]
 
 

@@ -1,27 +1,43 @@
-"""Messages → the arrays that one statement takes, and rows → messages. No I/O."""
+"""Messages, settlements, moves and options of queues → the arrays of one statement; rows → messages. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import msgspec
 
-from tasuki.contracts.driver import ACTS, Ack, Merged, Nack, Outgoing, Receipt, Received, Settlement, Unique
+from tasuki.contracts.driver import (
+    ACTS,
+    Ack,
+    Limit,
+    Merged,
+    Move,
+    Nack,
+    Outgoing,
+    QueueSpec,
+    Receipt,
+    Received,
+    Settlement,
+    Unique,
+)
 from tasuki.drivers.toolkit.moves import is_receipt, pieces
 from tasuki.drivers.toolkit.results import busy, shown
+from tasuki.drivers.toolkit.results import in_force as options_in_force
 from tasuki.drivers.toolkit.results import refusal as refused
 from tasuki.errors import DriverError
 from tasuki.message import HeaderValue, Message
 
 MAX_BODY = 32 * 2**20
+
 MAX_STATEMENT = 16 * 2**20
 """Bytes of bodies after which the rest of a batch goes into another statement."""
-
 _encode = msgspec.json.Encoder().encode
-_read = msgspec.json.Decoder(list[tuple[str | None, str | None]]).decode
-_decode = msgspec.json.Decoder(dict[str, HeaderValue]).decode
 
+_read = msgspec.json.Decoder(list[tuple[str | None, str | None]]).decode
+
+_decode = msgspec.json.Decoder(dict[str, HeaderValue]).decode
 Arrays = tuple[
     list[str],
     list[bytes],
@@ -32,16 +48,17 @@ Arrays = tuple[
     list[bool] | None,
 ]
 """ids, bodies, headers, ranks, keys, delays, always: what ``publish`` takes."""
-
-
 DELAY = "CASE WHEN state = 1 THEN extract(epoch FROM due - clock_timestamp())::float8 END"
 """Seconds until a waiting message is ready; null or less than 0: it is."""
+
 _WAITS = f"SELECT attempts, {DELAY} AS delay FROM {{{{0}}}}.messages m WHERE m.seq = s.seq OFFSET 0"  # noqa: S608
+
 _FACTS = "s.seq, s.id, s.headers, s.body, s.error, s.failed_at, f.attempts, f.delay"
+
 _ALL = f"WITH ORDINALITY s LEFT JOIN LATERAL ({_WAITS}) f ON true ORDER BY s.ordinality"
+
 SHOWN = f"SELECT {_FACTS} FROM {{{{0}}}}.{{}} {_ALL}"  # noqa: S608
 """The messages that a function shows, each with its failures and delay. OFFSET: each row is looked up by its number."""
-
 Columns = TypeVar("Columns", bound=tuple[Any, ...])
 """Columns of messages; the second one is their bodies."""
 
@@ -71,7 +88,6 @@ def arrays(batch: Sequence[Outgoing]) -> Arrays:
 
 UniqueColumns = tuple[list[str | None], list[float | None], list[int | None], list[float | None]]
 """Keys, spans (seconds; -1 pending, -2 running), acts, and ``latest``: what ``publish_unique`` takes besides."""
-
 LaneColumn = tuple[list[str]] | tuple[()]
 """Lanes; empty if no message has one. Behind all other columns of ``publish``, ``publish_unique`` and ``move``."""
 
@@ -197,3 +213,78 @@ def stale(batch: Sequence[Settlement], wanted: Mapping[Receipt, Settlement], pla
         for item in batch
         if not is_receipt(item.receipt) or item.receipt in missing or item is not wanted[item.receipt]
     ]
+
+
+LIMITS = frozenset({"rate", "concurrency"})
+
+_OPTIONS = ("synchronous_commit",)
+
+
+def limit_columns(spec: QueueSpec) -> tuple[int, list[float | None] | None, list[float | None] | None]:
+    """``fair``, and rate, burst and concurrency of the queue and of each lane: what ``declare_queue`` takes."""
+    return spec.fair, _column(spec.limit), _column(spec.lane_limit)
+
+
+def _column(limit: Limit | None) -> list[float | None] | None:
+    return None if limit is None else [limit.rate, limit.burst, limit.concurrency]
+
+
+def in_force(spec: QueueSpec, row: str) -> QueueSpec:
+    """The options of a queue, whose row is given as JSON."""
+    found = msgspec.json.decode(row)
+    own = {name: found[name] for name in _OPTIONS if found[name] is not None}
+    others = {name: value for name, value in spec.options.items() if name not in _OPTIONS}
+    limit, lane_limit = _limit(found, ""), _limit(found, "lane_")
+    spec = replace(spec, fair=found["fair"], limit=limit, lane_limit=lane_limit, options={**others, **own})
+    return options_in_force(
+        spec,
+        float(found["lease"]),
+        found["max_length"],
+        found["by_key"] or found["by_lane"],
+        found["dedup_window"],
+        found["temporary"],
+    )
+
+
+def _limit(row: Mapping[str, Any], of: str) -> Limit | None:
+    rate, concurrency = row[f"{of}rate"], row[f"{of}concurrency"]
+    return None if rate is None and concurrency is None else Limit(rate, row[f"{of}burst"], concurrency)
+
+
+def frees_others(spec: QueueSpec) -> bool:
+    """Whether a settlement may bring another message of the queue forward, or free a place for it."""
+    return spec.ordering == "key" or spec.limit is not None or spec.fair > 0
+
+
+_NEVER_A_RECEIPT = (-1, -1)
+
+
+def move_refusal(driver: str, move: Move) -> DriverError | None:
+    """Why a move cannot be tried, or None."""
+    return next((told for message in move.messages if (told := refusal(driver, move.to, message))), None)
+
+
+class Moving:
+    """Moves to one queue, by rising seq, as the function of the schema takes them."""
+
+    def __init__(self, moves: Sequence[Move]) -> None:
+        receipts = [move.receipt if is_receipt(move.receipt) else _NEVER_A_RECEIPT for move in moves]
+        self._order = sorted(range(len(moves)), key=receipts.__getitem__)
+        self._receipts = [receipts[place] for place in self._order]
+        self.moves = [moves[place] for place in self._order]
+
+    def arguments(self) -> tuple[Any, ...]:
+        """seqs, tokens, numbers of messages, and the columns of the messages."""
+        messages = [message for move in self.moves for message in move.messages]
+        return (
+            [seq for seq, _ in self._receipts],
+            [token for _, token in self._receipts],
+            [len(move.messages) for move in self.moves],
+            *arrays(messages),
+            *lane_column(messages),
+        )
+
+    def outcomes(self, answers: Sequence[int]) -> list[int]:
+        """The answers, in the order of the moves as they were given."""
+        by_place = dict(zip(self._order, answers, strict=True))
+        return [by_place[place] for place in range(len(answers))]

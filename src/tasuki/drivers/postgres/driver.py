@@ -9,7 +9,9 @@ from typing import Any
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
+    Ability,
     Answers,
+    Capabilities,
     Causes,
     Depth,
     Durability,
@@ -25,23 +27,19 @@ from tasuki.contracts.driver import (
     Where,
 )
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres.capabilities import CAPABILITIES
+from tasuki.drivers.postgres import searching
+from tasuki.drivers.postgres.caller_transaction import Opening, WithinPostgres
+from tasuki.drivers.postgres.columns import MAX_BODY, Moving, frees_others, move_refusal
 from tasuki.drivers.postgres.connecting.connections import Connector, Link
 from tasuki.drivers.postgres.connecting.tls import encryption
-from tasuki.drivers.postgres.limits import frees_others
-from tasuki.drivers.postgres.looking import causes
-from tasuki.drivers.postgres.moving import Moving, refusal
-from tasuki.drivers.postgres.publishing.publishing import publish_in_parts
-from tasuki.drivers.postgres.publishing.statements import MOVE, PUBLISH
+from tasuki.drivers.postgres.publishing import MOVE, PUBLISH, UNIQUE, publish_in_parts
 from tasuki.drivers.postgres.purging import expedite, purge, remove
 from tasuki.drivers.postgres.receiving.occupancies import Occupancies
 from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
+from tasuki.drivers.postgres.searching import find, locate, show, transfer
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.store import PostgresStore
-from tasuki.drivers.postgres.transferring import find, locate, show, transfer
-from tasuki.drivers.postgres.within.opening import Opening
-from tasuki.drivers.postgres.within.verbs import WithinPostgres
 from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.guard import Guard, not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -51,13 +49,27 @@ from tasuki.fields.types import revealed
 from tasuki.message import Message, is_cause
 from tasuki.system.tasks import OnFailure
 
+_ABILITIES: frozenset[Ability] = frozenset({
+    "ordered", "ordering_key", "native_priority", "leases", "sees_deaths", "sees_silence", "exact_depth",
+    "keeps_errors", "max_length", "dedup", "limits",
+})  # fmt: skip
+CAPABILITIES = Capabilities(
+    "node",
+    _ABILITIES,
+    unique=UNIQUE,
+    max_batch=1000,
+    max_message_bytes=MAX_BODY,
+)
 PURGED = 10_000
 """Messages removed in one transaction of a deletion, so that the others are not locked out."""
-
 CLEAR = "SELECT {}.clear_queue($1, $2)"
+
 START = "SELECT {}.start($1, $2, $3)"
+
 EXTEND = "SELECT {}.extend($1, $2, $3, $4)"
+
 COUNT = "SELECT ready, in_flight, delayed, oldest_age, is_estimate FROM {}.count_messages($1)"
+
 SHOW = rows.SHOWN.format("show_places($1, $2, $3)")
 
 
@@ -228,7 +240,7 @@ class PostgresDriver(WithinPostgres):
                 session.stored(queue)
             return work.outcomes(answers)
 
-        return await move_together(self.name, queue, batch, refuse=partial(refusal, self.name), run=run)
+        return await move_together(self.name, queue, batch, refuse=partial(move_refusal, self.name), run=run)
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         """Set the leases; from another loop by a connection in its own thread."""
@@ -273,7 +285,7 @@ class PostgresDriver(WithinPostgres):
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Count them in one statement."""
-        return await causes.count(self._open_session(queue), queue, most, also)
+        return await searching.count(self._open_session(queue), queue, most, also)
 
     async def peek_cause(
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
@@ -282,7 +294,7 @@ class PostgresDriver(WithinPostgres):
         session = self._open_session(queue)
         if not is_cause(cause):
             return []
-        return await causes.peek(session, queue, cause, limit, after, newest_first=newest_first)
+        return await searching.peek(session, queue, cause, limit, after, newest_first=newest_first)
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that were there and not held when the call began, in several transactions."""

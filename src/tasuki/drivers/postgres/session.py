@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from tasuki.contracts.driver import QueueSpec, Receipt
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres import limits, temporary
-from tasuki.drivers.postgres.connecting.connections import Connector, Link, UnreplicatedError
-from tasuki.drivers.postgres.durability import VALUES
+from tasuki.drivers.postgres.connecting.connections import VALUES, Connector, Link, UnreplicatedError
 from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, sql_state, translated
 from tasuki.drivers.postgres.receiving.listener import Listener
 from tasuki.drivers.postgres.receiving.waiting import Waiting
-from tasuki.drivers.postgres.schema.healing import Healing
-from tasuki.drivers.postgres.schema.schema import check, complete
+from tasuki.drivers.postgres.schema.schema import Healing, check, complete
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.upkeep import StoreUpkeep
-from tasuki.drivers.postgres.temporary import Temporary
 from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
 from tasuki.drivers.toolkit.pool import NotConnectedError, Pool
@@ -28,29 +24,71 @@ from tasuki.drivers.toolkit.threads.threaded import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 
+KEPT = 600.0
+"""Seconds for which a temporary queue is kept without a sign: much longer than a living process says nothing."""
+
+ROUNDS = 12
+"""Looks at what may be removed, in that time, at most."""
+KEEP = "SELECT {}.keep_queues($1, $2)"
+
+SWEEP = "SELECT {}.sweep_queue($1, $2)"
+Ask = Callable[..., Awaitable[list[Any]]]
+"""A statement with ``{}`` for the schema, and its arguments → rows."""
+
+
+class Temporary:
+    """For one session; each call is part of its beat."""
+
+    def __init__(self) -> None:
+        self._looked_at: float | None = None
+        self._suspects: frozenset[str] = frozenset()
+
+    async def beat(self, ask: Ask, ours: Collection[str], found: Iterable[str]) -> None:
+        """Keep ours; remove other processes' queues that were unused at the last check, and still are.
+
+        ``found``: the queues that are without a sign now.
+        """
+        if ours:
+            await ask(KEEP, sorted(ours), KEPT)
+        now = asyncio.get_running_loop().time()
+        if self._looked_at is not None and now - self._looked_at < KEPT / ROUNDS:
+            return
+        self._looked_at = now
+        unused = frozenset(found)
+        for name in sorted(unused & self._suspects):
+            await ask(SWEEP, name, KEPT)
+        self._suspects = unused
+
+
 MIGRATION_TIMEOUT = 120.0
 """Seconds that making the tables may take, the wait for other processes included."""
+
 CLOSE_TIMEOUT = 3.0
 """Seconds for releasing held messages; then they return when their lease ends."""
+
 AT_ONCE = 1000
 """Deliveries released by one statement, whose work grows faster than their number."""
-
 POLL = 0.25
 """Longest time in seconds between two checks of a process without LISTEN, if it waits alone."""
-
 RECEIVE = (
     "SELECT seq, token, attempt, id, headers, body, suspect, check_in, registered "
     "FROM {}.receive($1, $2, $3, $4, $5, $6, $7, $8)"
 )
+
 # The settings first: the beat itself is not worth a flush, and says so to the server.
 BEAT = f"SELECT {VALUES}, {{0}}.beat($1, $2), ARRAY(SELECT {{0}}.unused_queues($3))"
-LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
-DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-CHANGE_STEP = "SELECT {}.change_step($1)"
-INSPECT = "SELECT to_jsonb(q) FROM {}.queues q WHERE name = $1"
-SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5, false)"
-SETTLE_WITH_ERRORS = "SELECT {}.settle_with_errors($1, $2, $3, $4, $5, $6)"
 
+LOOK = "SELECT name, ready, check_in, registered FROM {}.check_queues($1, $2, $3, $4)"
+
+DECLARE = "SELECT {}.declare_queue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+
+CHANGE_STEP = "SELECT {}.change_step($1)"
+
+INSPECT = "SELECT to_jsonb(q) FROM {}.queues q WHERE name = $1"
+
+SETTLE = "SELECT {}.settle($1, $2, $3, $4, $5, false)"
+
+SETTLE_WITH_ERRORS = "SELECT {}.settle_with_errors($1, $2, $3, $4, $5, $6)"
 T = TypeVar("T")
 
 
@@ -164,7 +202,7 @@ class Session:
         if not found:
             problem = f"queue {spec.name!r} is not in PostgreSQL {self._where}; a worker or a publisher makes it"
             raise QueueNotFoundError(problem, driver=self._name, queue=spec.name)
-        return limits.in_force(spec, found[0][0])
+        return rows.in_force(spec, found[0][0])
 
     async def _inspect(self, queue: str) -> list[Any]:
         try:
@@ -302,7 +340,7 @@ class Session:
             return await self._pool.run(lambda link: link.fetch(statement, *arguments))
 
         pid = None if link is None else link.connection.get_server_pid()
-        settings, _, unused = (await ask(BEAT, self.holder, pid, temporary.KEPT))[0]
+        settings, _, unused = (await ask(BEAT, self.holder, pid, KEPT))[0]
         self.learn(settings)
         ours = [name for name in self._temporary_names if self._known.is_kept(name)]
         await self._temporary.beat(ask, ours, unused)
@@ -325,5 +363,5 @@ def _declaring(spec: QueueSpec) -> tuple[Any, ...]:
     by_key, commit = spec.ordering == "key", spec.options.get("synchronous_commit")
     return (
         *(spec.name, spec.lease, spec.max_length, by_key, spec.dedup_window, spec.temporary, commit),
-        *limits.columns(spec),
+        *rows.limit_columns(spec),
     )

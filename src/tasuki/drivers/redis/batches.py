@@ -1,4 +1,8 @@
-"""Batches as the scripts take them, and their answers as the contract wants them: no input or output here."""
+"""Batches as the scripts take them, and their answers as the contract wants them; no I/O.
+
+The server keeps a message as MessagePack of ``[time of publishing, [id, body, headers]]``. The inner array is written
+here, the time around it by the server, by its own clock.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
+
+import msgspec
 
 from tasuki.contracts.driver import (
     Ack,
@@ -22,11 +28,34 @@ from tasuki.contracts.driver import (
     Settlement,
     Unique,
 )
-from tasuki.drivers.redis.codec import decoded, encoded, key_text
 from tasuki.drivers.toolkit.moves import Found
 from tasuki.drivers.toolkit.results import shown
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
-from tasuki.message import Message
+from tasuki.message import HeaderValue, Message
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[float, tuple[str, bytes, dict[str, HeaderValue]]]).decode
+
+
+def encoded(message: Outgoing) -> bytes:
+    """The content of a message. Raises TypeError, ValueError or OverflowError for headers that cannot be kept."""
+    return _encode((message.id, message.body, message.headers))
+
+
+def decoded(content: bytes, place: bytes) -> tuple[str, bytes, dict[str, HeaderValue]]:
+    """Id, body and headers again. What another program put there is all body, and named after its place."""
+    try:
+        return _decode(content)[1]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return place.decode(errors="replace"), content, {}
+
+
+def key_text(key: str | None) -> bytes:
+    """A key as the scripts want it: never empty, without the bytes that end a key in the server's sets."""
+    if key is None:
+        return b""
+    return b"=" + key.encode().replace(b"\1", b"\1\2").replace(b"\0", b"\1\3")
+
 
 MAX_BYTES = 16 * 2**20
 """Most bytes of messages in one command, in either direction, unless a single one is larger."""

@@ -21,7 +21,7 @@ from tasuki.contracts.driver import (
     Settlement,
     Transfer,
 )
-from tasuki.drivers.redis import keeping, scripts
+from tasuki.drivers.redis import durability_wait, scripts
 from tasuki.drivers.redis.batches import (
     MAX_MOVED,
     NOT_TRIED,
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 
 PURGED = 200
 """Messages that one script of a purge examines, so that other scripts are not locked out."""
-
 _inherited: list[Opening] = []
 """A parent process's, in a forked child: never freed, as that would close what both processes share."""
 
@@ -231,7 +230,7 @@ class RedisDriver(Driver):
     def is_move_atomic(self, queue: str, to: str) -> bool:
         """Not where the queues are at different servers of a cluster, or a publish waits for the disk or replicas."""
         source, target = self._session.known.find(queue), self._session.known.find(to)
-        if source is None or target is None or keeping.demand(target.spec):
+        if source is None or target is None or durability_wait.demand(target.spec):
             return False
         return not self._session.is_cluster or source.slot == target.slot
 

@@ -7,11 +7,10 @@ from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
-from tasuki.drivers.redis.connecting.connections import Connections
 from tasuki.drivers.redis.queues import Queues
 from tasuki.drivers.redis.receiving.listening import Listener
 from tasuki.drivers.redis.receiving.receiving import Receiver
-from tasuki.drivers.redis.session import Session
+from tasuki.drivers.redis.session import Connections, Session
 from tasuki.errors import DriverError
 from tasuki.system.tasks import OnFailure
 

@@ -10,15 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import Durability, QueueSpec
-from tasuki.drivers.redis import keeping, scripts
+from tasuki.drivers.redis import durability_wait, scripts
 from tasuki.drivers.redis.batches import limits, microseconds
 from tasuki.drivers.redis.connecting.addresses import Addresses
 from tasuki.drivers.redis.connecting.beats import Beats
-from tasuki.drivers.redis.connecting.connections import Connections
 from tasuki.drivers.redis.connecting.probe import Probe
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
 from tasuki.drivers.redis.scripts import Place, Script
-from tasuki.drivers.redis.settings import RedisSettings
+from tasuki.drivers.redis.settings import RedisSettings, Server
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
 from tasuki.drivers.toolkit.layout import require
@@ -27,6 +26,45 @@ from tasuki.errors import DriverError, UnsupportedError
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link, Word
     from tasuki.drivers.redis.connecting.nodes import Nodes
+
+
+class Connections:
+    """Made on the loop that opens the driver; the lease thread and others come with their own loops."""
+
+    def __init__(self, make: Callable[[], Nodes]) -> None:
+        self._make = make
+        self._home = asyncio.get_running_loop()
+        self.home = make()
+        """The nodes of the loop that opened the driver."""
+        self._by_loop = {(self._home, False): self.home}
+
+    def here(self, *, slow: bool = False) -> Nodes:
+        """The connections of the running loop; ``slow`` ones for commands that would hold the others up."""
+        key = asyncio.get_running_loop(), slow
+        nodes = self._by_loop.get(key)
+        if nodes is None:
+            for other in [other for other in self._by_loop if other[0].is_closed()]:
+                self._by_loop.pop(other, None)
+            nodes = self._by_loop[key] = self._make()
+        return nodes
+
+    def leave(self, server: Server) -> None:
+        """Give up a server in all loops."""
+        for (loop, _), nodes in list(self._by_loop.items()):
+            self._call(loop, partial(nodes.leave, server))
+
+    def close(self) -> None:
+        """Close the connections of all loops."""
+        for (loop, _), nodes in list(self._by_loop.items()):
+            self._call(loop, nodes.close)
+
+    def _call(self, loop: asyncio.AbstractEventLoop, action: Callable[[], None]) -> None:
+        if loop is self._home:
+            action()
+        elif not loop.is_closed():
+            with suppress(RuntimeError):  # it was closed just now, and its connections with it
+                loop.call_soon_threadsafe(action)
+
 
 LAYOUT = 1
 """Of the keys and scripts of a queue (docs/adr/0065)."""
@@ -111,7 +149,7 @@ class Session:
         """Of the server that has the queue, or the weakest of all; without a connection the last that was known."""
         where = self.known.find(queue) if queue else None
         level = self.durability_at(where.slot if where else None)
-        return keeping.level(level, where.spec) if where and self._connections is not None else level
+        return durability_wait.level(level, where.spec) if where and self._connections is not None else level
 
     def durability_at(self, slot: int | None) -> Durability:
         """The same of the server that has a slot; None: the weakest of all."""
@@ -184,9 +222,9 @@ class Session:
         most = "" if spec.max_length is None else spec.max_length
         window = "" if spec.dedup_window is None else microseconds(spec.dedup_window)
         span = int(self.kept_for(spec) * 1000) or ""
-        temporary, wait = 1 if spec.temporary else "", keeping.demand(spec)
+        temporary, wait = 1 if spec.temporary else "", durability_wait.demand(spec)
         options = (microseconds(spec.lease), most, spec.ordering, window, span, temporary, wait)
-        if keeping.wants_fsync(spec):
+        if durability_wait.wants_fsync(spec):
             await self._check_fsync(nodes, where)
         found, is_converting = await self.run(nodes, where, scripts.DECLARE, *options, LAYOUT, limits(spec))
         self.check_layout(found, spec.name)
@@ -209,7 +247,7 @@ class Session:
         """
         self.has_published = True
         where = self.place(queue)
-        is_waiting = bool(keeping.demand(where.spec))
+        is_waiting = bool(durability_wait.demand(where.spec))
         nodes = self.nodes(queue, slow=is_waiting)
         link = None
         if is_waiting:
@@ -230,10 +268,10 @@ class Session:
                 now = await nodes.link(where.slot)
                 if link is not None and now is not link:
                     raise LinkLostError("the connection was lost after the messages were stored")
-                answer = await now.call(*keeping.command(fsync, replicas, self.read_timeout))
+                answer = await now.call(*durability_wait.command(fsync, replicas, self.read_timeout))
             except ReplyError as refusal:
                 raise LinkLostError(f"the messages are stored, but {refusal}") from refusal
-        keeping.check(answer, fsync, replicas, driver=self.name, queue=where.name)
+        durability_wait.check(answer, fsync, replicas, driver=self.name, queue=where.name)
 
     async def _check_fsync(self, nodes: Nodes, where: Place) -> None:
         """Raise UnsupportedError where the server cannot say when a message is on its disk."""

@@ -3,17 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from tasuki.drivers.redis.connecting.servers import PORT, servers
 from tasuki.drivers.toolkit.address import UNREADABLE, far_hosts, redis_database, servers_in, shown
 from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
 from tasuki.fields.tls import TlsConfig, check_agreement
 from tasuki.fields.types import Config, Count, Flag, PositiveDuration, Secret, Text, at_field
+
+PORT = 6379
+SENTINEL_PORT = 26379
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A place to connect to: a host and a port, or the path of a Unix socket."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As it is shown to people."""
+        if not self.port:
+            return self.host
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def servers(given: str | Sequence[str] | None, port: int) -> tuple[Server, ...]:
+    """The servers of ``host:port``, several with commas or in a list. Raises ValueError for any other text."""
+    texts = given.split(",") if isinstance(given, str) else given or ["localhost"]
+    return tuple(_server(text.strip(), port) for text in texts)
+
+
+def _server(text: str, port: int) -> Server:
+    if text.startswith("/"):
+        return Server(text, 0)
+    try:
+        parts = urlsplit(f"//{text}")
+        host, given = parts.hostname, parts.port
+    except ValueError:
+        host, given = None, None
+    if not host or parts.path or parts.username:
+        raise ValueError("write host:port, several with commas or as a list; a user and a password have fields")
+    return Server(host, given or port)
+
 
 _ENCRYPTED = ("rediss", "valkeys")
 

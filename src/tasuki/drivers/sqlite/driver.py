@@ -11,7 +11,11 @@ from typing import Any
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.contracts.driver import (
+    ACTS,
+    SPANS,
+    Ability,
     Answers,
+    Capabilities,
     Causes,
     Depth,
     Durability,
@@ -25,24 +29,31 @@ from tasuki.contracts.driver import (
     Where,
 )
 from tasuki.contracts.moving import stale
-from tasuki.drivers.sqlite.capabilities import CAPABILITIES
-from tasuki.drivers.sqlite.encoding import Encoded, encoded
-from tasuki.drivers.sqlite.file import forks
+from tasuki.drivers.sqlite.caller_transaction import Opening, WithinSQLite
+from tasuki.drivers.sqlite.file import connections
 from tasuki.drivers.sqlite.file.database import Database
-from tasuki.drivers.sqlite.looking import causes
-from tasuki.drivers.sqlite.looking.locating import locate
-from tasuki.drivers.sqlite.looking.peeking import Walk, moment, show, step
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.state.reader import Reader
 from tasuki.drivers.sqlite.state.store import SQLiteStore
+from tasuki.drivers.sqlite.store import browsing
+from tasuki.drivers.sqlite.store.browsing import Walk, locate, moment, show, step
 from tasuki.drivers.sqlite.store.purge import NAMED, Extent
+from tasuki.drivers.sqlite.store.rows import Encoded, encoded
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
-from tasuki.drivers.sqlite.thread.moving import Outcome, Step, moving
-from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Publish, PublishUnique, Receive, Request
-from tasuki.drivers.sqlite.thread.transferring import Leaving, transferring
+from tasuki.drivers.sqlite.thread.requests import (
+    Call,
+    DeliveryCall,
+    Leaving,
+    Outcome,
+    Publish,
+    PublishUnique,
+    Receive,
+    Request,
+    Step,
+    moving,
+    transferring,
+)
 from tasuki.drivers.sqlite.thread.writer import Writer
-from tasuki.drivers.sqlite.within.opening import Opening
-from tasuki.drivers.sqlite.within.verbs import WithinSQLite
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import Found, Transfers, number_in, storable
@@ -56,6 +67,16 @@ from tasuki.errors import (
 from tasuki.message import Message
 from tasuki.system.tasks import OnFailure
 
+_ABILITIES: frozenset[Ability] = frozenset({
+    "ordered", "ordering_key", "native_priority", "leases", "sees_deaths", "exact_depth", "keeps_errors",
+    "max_length", "dedup", "limits",
+})  # fmt: skip
+CAPABILITIES = Capabilities(
+    "power",
+    _ABILITIES,
+    unique=frozenset({*SPANS, *ACTS}),
+    max_message_bytes=256 * 2**20,
+)
 OLDEST_SQLITE = (3, 35, 0)
 """RETURNING."""
 
@@ -95,13 +116,13 @@ class SQLiteDriver(WithinSQLite):
         async with self._guard.changing():
             if self._guard.current is not None:
                 return
-            forks.close_inherited()
+            connections.close_inherited()
             database = Database(self.name, self._path, self._settings, self._clock, self._known)
             writer = Writer(self.name, database, self._clock, self._known)
             reader = Reader(self.name, self._path, self._settings, self._clock)
             database.alone = reader.aside
-            forks.watch(writer)
-            forks.watch(reader)
+            connections.watch(writer)
+            connections.watch(reader)
             writer.start()
             self._guard.opened(writer)
             self._readers.opened(reader)
@@ -276,7 +297,7 @@ class SQLiteDriver(WithinSQLite):
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Read the index of causes, on the thread that reads: the writer goes on."""
         now = self._clock.time()
-        counted: Causes = await self._look(queue, lambda file, number: causes.count(file, number, most, also, now))
+        counted: Causes = await self._look(queue, lambda file, number: browsing.count(file, number, most, also, now))
         return counted
 
     async def peek_cause(
@@ -284,7 +305,7 @@ class SQLiteDriver(WithinSQLite):
     ) -> list[Message]:
         """Walk along the index of causes, on the thread that reads."""
         now = self._clock.time()
-        peek = partial(causes.peek, cause=cause, limit=limit, after=after, newest_first=newest_first, now=now)
+        peek = partial(browsing.peek, cause=cause, limit=limit, after=after, newest_first=newest_first, now=now)
         found: list[Message] = await self._look(queue, peek)
         return found
 

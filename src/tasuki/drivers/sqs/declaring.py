@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.sqs.attributes import RETENTION, asked_for, in_force
 from tasuki.drivers.sqs.clients import Clients
-from tasuki.drivers.sqs.limits import is_first_in_first_out
+from tasuki.drivers.sqs.limits import RETENTION, asked_for, in_force, is_first_in_first_out, whole
 from tasuki.drivers.sqs.names import FIFO, broker_name, suspects_name
-from tasuki.drivers.sqs.receiving.timing import whole
 from tasuki.drivers.sqs.sending.envelope import LARGEST
 from tasuki.drivers.sqs.translate import code_of, is_not_allowed
 from tasuki.errors import AccessDeniedError, QueueConflictError, QueueNotFoundError
@@ -19,7 +17,6 @@ from tasuki.errors import AccessDeniedError, QueueConflictError, QueueNotFoundEr
 LEFT_BEHIND = 3600.0
 """Seconds for which a temporary queue keeps a message: its process may be gone, and the queue stays."""
 _NOBODY = "tasuki-is-anybody-there"
-
 _LARGEST = "MaximumMessageSize"
 _COUNTS = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
 

@@ -10,13 +10,11 @@ from typing import Any, TypeVar
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth, QueueSpec
-from tasuki.drivers.sqs.clients import Clients
+from tasuki.drivers.sqs.clients import Clients, at_once
 from tasuki.drivers.sqs.declaring import Declaring, Found
-from tasuki.drivers.sqs.receiving.polling import LONGEST_POLL, Polling
+from tasuki.drivers.sqs.receiving.polling import LONGEST_POLL, Polling, Suspects
 from tasuki.drivers.sqs.receiving.settling import Settling
 from tasuki.drivers.sqs.receiving.source import Source
-from tasuki.drivers.sqs.receiving.suspects import Suspects
-from tasuki.drivers.sqs.sending.batches import at_once
 from tasuki.drivers.sqs.sending.publishing import Publishing
 from tasuki.drivers.sqs.settings import SQSSettings
 from tasuki.errors import BrokerUnavailableError, DriverError
@@ -24,7 +22,6 @@ from tasuki.system.tasks import Tasks
 
 _CLOSE_TIMEOUT = LONGEST_POLL + 1.0
 """Seconds for running requests when the driver closes, and again for releasing held messages."""
-
 T = TypeVar("T")
 
 

@@ -42,14 +42,14 @@ def _publish(context: Context, queue: str, body: Any, headers: Any, options: dic
 
 async def _group(context: Context, members: list[dict[str, Any]], then: Any, on_error: Any, id: str | None) -> Any:
     later = [PlainMessage(each) for each in members]
-    started = await context.reach.group(later, follower_in(then), follower_in(on_error), id)
+    started = await context._reach.group(later, follower_in(then), follower_in(on_error), id)
     return started.id, started.members
 
 
 def _call(context: Context, function: str, args: list[Any], options: list[Any] | None) -> Any:
     if options is None:
         return context.call(function, *args)
-    return context.call_with(function, *args, **CallOptions(*options)._asdict())
+    return context.call(function, *args, **CallOptions(*options)._asdict())
 
 
 def _method(name: str) -> Callable[..., Any]:
@@ -57,22 +57,22 @@ def _method(name: str) -> Callable[..., Any]:
 
 
 async def _info(context: Context, queue: str) -> dict[str, Any]:
-    return dict(await context.info(queue))
+    return dict(await context.queues.info(queue))
 
 
 async def _pause(context: Context, queue: str, due: Any, reason: str) -> dict[str, Any]:
-    return dict(await context.reach.pause(queue, due, reason))
+    return dict(await context._reach.pause(queue, due, reason))
 
 
 def _find(context: Context, id: str) -> None:
-    context.resource(id)
+    context.project.resource(id)
 
 
 def _use(context: Context, id: str, method: str, args: list[Any], options: dict[str, Any]) -> Any:
     """Whether the method of a resource has to be awaited, and its result."""
     if method.startswith("_"):
         raise AttributeError(f"{method} cannot be used from another process")
-    value = getattr(context.resource(id), method)(*args, **options)
+    value = getattr(context.project.resource(id), method)(*args, **options)
     return _awaited(value) if type(value) is CoroutineType else (False, value)
 
 
@@ -87,26 +87,26 @@ def _find_store(context: Context, id: str) -> None:
 async def _use_store(context: Context, id: str, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
     if verb not in VERBS:
         raise ProtocolError(f"a store has no {verb[:50]!r}")
-    return await context.reach.store(id)(verb, *args, **options)
+    return await context._reach.store(id)(verb, *args, **options)
 
 
 async def _begin_step(context: Context, name: str) -> list[Any] | None:
-    found = await context.settling.steps().begin(name)
+    found = await context._settling.steps().begin(name)
     return None if found is None else list(found)
 
 
 def _sleep(context: Context, name: str | None, seconds: float) -> Any:
-    return context.settling.steps().sleep(name, seconds)
+    return context._settling.steps().sleep(name, seconds)
 
 
 def _wait(context: Context, name: str | None, event: str, key: str | int, seconds: float) -> Any:
-    return context.settling.steps().wait(name, event, key, seconds)
+    return context._settling.steps().wait(name, event, key, seconds)
 
 
 def _permit(context: Context, verb: str, args: list[Any], options: dict[str, Any]) -> Any:
-    if verb not in _PERMISSIONS or context.permissions is None:
+    if verb not in _PERMISSIONS or context.project.permissions is None:
         raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
-    found = getattr(context.permissions, verb)(*args, **options)
+    found = getattr(context.project.permissions, verb)(*args, **options)
     return dict(found) if isinstance(found, Mapping) else found
 
 
@@ -116,22 +116,25 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "call": _call,
     "info": _info,
     "pause": _pause,
-    "resume": _method("resume"),
+    "resume": lambda context, queue: context.queues.resume(queue),
     "stopping": lambda context: context.stopping,
-    "lease_lost": lambda context: context.lease_lost,
+    "lease_lost": lambda context: context.delivery.lease_lost,
     "cancelled": lambda context: context.cancelled,
-    "cancel": lambda context, queue, id: context.cancel(id, queue=queue),
-    **{name: _method(name) for name in ("ack", "reject", "check_call", "env", "set_env")},
-    "nack": lambda context, due: context.settling.nack(due),
-    "snooze": lambda context, due: context.settling.snooze(due),
-    "progress": lambda context, *args: context.settling.progress(*args),
+    "cancel": lambda context, queue, id: context.queues.cancel(id, queue=queue),
+    **{name: _method(name) for name in ("ack", "reject")},
+    "check_call": lambda context, function: context.project.check_call(function),
+    "env": lambda context, name: context.project.env(name),
+    "set_env": lambda context, *args: context.project.set_env(*args),
+    "nack": lambda context, due: context._settling.nack(due),
+    "snooze": lambda context, due: context._settling.snooze(due),
+    "progress": lambda context, *args: context._settling.progress(*args),
     "step.begin": _begin_step,
-    "step.end": lambda context, name, result: context.settling.steps().end(name, result),
+    "step.end": lambda context, name, result: context._settling.steps().end(name, result),
     "step.sleep": _sleep,
     "step.wait": _wait,
     "signal": lambda context, event, key, value: context.signal(event, key, value),
-    "measure": lambda context, verb, _, *args: record(verb, context.function, *args),
-    "env_all": lambda context: dict(context.env_all()),
+    "measure": lambda context, verb, _, *args: record(verb, context.delivery.function, *args),
+    "env_all": lambda context: dict(context.project.env_all()),
     "resource": _find,
     "resource.use": _use,
     "store": _find_store,
@@ -254,16 +257,16 @@ class IsolatedPythonHandler(Handler):
 def _circumstances(context: Context) -> Circumstances:
     message = context.message
     return Circumstances(
-        context.function,
+        context.delivery.function,
         context.attempt,
-        context.failures,
-        context.is_last_attempt,
+        context.delivery.failures,
+        context.delivery.is_last_attempt,
         context.queue,
-        context.consumer,
+        context.delivery.consumer,
         None if message is None else (message.id, message.body, message.headers),
-        dict(context.values),
-        context.permissions is not None,
+        dict(context.delivery.values),
+        context.project.permissions is not None,
         context.logger.getEffectiveLevel(),
-        context.facts.keeps_result,
+        context.delivery.keeps_result,
         handed_on(CURRENT.get() or {}),
     )

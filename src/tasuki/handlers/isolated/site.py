@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from tasuki.contracts.handler import Context
+from tasuki.contracts.state.job_context import wants_result
 from tasuki.handlers.body import make_converter
 from tasuki.handlers.isolated.context import child_context
 from tasuki.handlers.isolated.target import Circumstances, PythonTarget
@@ -105,7 +106,7 @@ class PythonSite:
         if is_call:
             return await self._handler.call(value, context)
         result = await self._handler.handle(self._decode(value), context)
-        if context.wants_result:
+        if wants_result(context):
             return result
         return False if result is False else None
 

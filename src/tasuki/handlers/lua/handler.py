@@ -11,6 +11,7 @@ from typing import Any, NoReturn, cast
 
 from tasuki.contracts.context import KnownFacts
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.state.job_context import wants_result
 from tasuki.errors import HandlerError, HandlerNotFoundError, LuaError, LuaLimitError
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.host.budget import Budget
@@ -155,7 +156,7 @@ class LuaHandler(Handler):
             if self.beside is not None:
                 return await self.beside.handle(body, context)
             runtime = self._runtime = self._boot()
-        if context.wants_result:
+        if wants_result(context):
             return await self.call((body,), context)
         try:
             try:

@@ -171,7 +171,7 @@ class Supplied(Context):
     __slots__ = ("provided",)
 
     def __init__(self, context: Context, provided: Mapping[Any, Any]) -> None:
-        super().__init__(context.facts, context.settling, context.reach)
+        super().__init__(context.delivery, context._settling, context._reach)
         self.provided = provided
 
 

@@ -23,6 +23,7 @@ from tasuki.fields.types import Config
 from tasuki.ids import resolve_id
 from tasuki.kinds.check.conflicts import conflicts, limited_lease, problems_of_limits, problems_of_stores
 from tasuki.kinds.check.consumers import (
+    Finding,
     called_in_two_ways,
     problems_of_batches,
     problems_of_idempotency,
@@ -30,16 +31,12 @@ from tasuki.kinds.check.consumers import (
     served_twice,
     unknown_exceptions,
 )
-from tasuki.kinds.check.functions import problems_of_functions
 from tasuki.kinds.check.requirements import REQUIREMENTS, Need, is_met_by_state, needs_of
-from tasuki.kinds.check.schedules import problems_of_scheduled, problems_of_schedules
 from tasuki.kinds.check.uses import longest_delays, needs_of_publishers
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.entries.security import AnyPolicyConfig, SecurityConfig
+from tasuki.kinds.entries.security import AnyPolicyConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
-from tasuki.kinds.entries.telemetry import MetricsConfig, TracesConfig
-from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.kinds.kind import all_capabilities, capabilities_of, driver_names, find_driver, find_kind
 from tasuki.kinds.problems import problems_of
 from tasuki.queues.messages.body_type import BodyType, problem_of_type
@@ -125,6 +122,10 @@ _GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 """Where entries name groups of policies, by kind."""
 
 
+_FUNCTIONS = ("function.python", "provider.python", "hook.python", "middleware.python")
+"""Kinds whose functions are checked; a project without them does not import these checks."""
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """A checked registry, with the configuration of each entry."""
@@ -140,6 +141,10 @@ class Project:
     def of(self, model: type[C]) -> dict[str, C]:
         """All configurations of this model, by id, in the order of declaration."""
         return {id: config for id, config in self.configs.items() if isinstance(config, model)}
+
+    def has(self, kind: str) -> bool:
+        """Whether an entry is of this kind, by its name: its model need not be imported."""
+        return any(each.name == kind for each in self.kinds.values())
 
     def driver_of(self, queue: str) -> DriverKind:
         """The kind of the driver that carries a queue. Raises KeyError if the id is no queue."""
@@ -352,10 +357,10 @@ class _Checker:
                 yield from (reference.id for reference in find_references(entry, {"groups.*": ()}))
 
     def _check_only_one(self) -> None:
-        for kind in (SecurityConfig, HealthConfig, MetricsConfig, TracesConfig):
-            first, *others = [id for id, config in self.configs.items() if isinstance(config, kind)] or [""]
+        for kind in ("security.config", "health.config", "metrics.config", "traces.config"):
+            first, *others = [id for id in self.configs if self.kinds[id].name == kind] or [""]
             for id in others:
-                problem = f"a project has at most one {self.kinds[id].name}, and {first!r} is the first"
+                problem = f"a project has at most one {kind}, and {first!r} is the first"
                 self.errors.append(self.registry.entries[id].error(problem, ("kind",)))
 
     def _check_workers_and_tasks(self) -> None:
@@ -365,15 +370,24 @@ class _Checker:
             *problems_of_batches(self.configs),
             *called_in_two_ways(self.configs),
             *unknown_exceptions(self.configs),
-            *problems_of_schedules(self.configs, self.kinds),
-            *problems_of_scheduled(self.registry, self.configs),
+            *self._problems_of_schedules(),
             *problems_of_idempotency(self.configs, self.kinds),
             *problems_of_stores(self.registry, self.configs, self.kinds),
             *problems_of_limits(self.configs, self.kinds),
         )
         for id, path, problem, hint in findings:
             self.errors.append(self.registry.entries[id].error(problem, path, hint))
-        self.errors += problems_of_functions(self.registry, self.configs)
+        if any(kind.name in _FUNCTIONS for kind in self.kinds.values()):
+            from tasuki.kinds.check.functions import problems_of_functions
+
+            self.errors += problems_of_functions(self.registry, self.configs)
+
+    def _problems_of_schedules(self) -> Iterator[Finding]:
+        if any(kind.name == "queue.schedule" for kind in self.kinds.values()):
+            from tasuki.kinds.check.schedules import problems_of_scheduled, problems_of_schedules
+
+            yield from problems_of_schedules(self.configs, self.kinds)
+            yield from problems_of_scheduled(self.registry, self.configs)
 
     def _check_bodies(self) -> None:
         for entry in self.registry.of_kind("queue.queue"):

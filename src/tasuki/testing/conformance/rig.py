@@ -1,11 +1,11 @@
-"""What a case gets to work with: a driver on a fresh place, a clock that can jump, and waits with deadlines."""
+"""What a case gets to work with: a driver on a fresh place, its verbs, a clock that can jump, waits with deadlines."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from itertools import count
@@ -19,12 +19,14 @@ from tasuki.contracts.driver import (
     Depth,
     Driver,
     Merged,
+    Move,
     Occupancy,
     Outgoing,
     QueueSpec,
     Receipt,
     Received,
     Settlement,
+    Transfer,
 )
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
 from tasuki.message import HeaderValue
@@ -32,10 +34,13 @@ from tasuki.testing.conformance.clock import ShiftedClock
 
 BRIEF = 0.05
 """Seconds for which a case waits to see that nothing comes."""
+
 FAR = 300.0
 """Seconds of a lease or a delay that does not end during a case, however busy the machine is."""
+
 GONE = (BrokerUnavailableError, BrokerTimeoutError)
 """What a verb may raise while the broker is unavailable."""
+
 
 T = TypeVar("T")
 
@@ -251,6 +256,13 @@ class Rig:
         """Receive one message."""
         return (await self.take(driver=driver))[0]
 
+    async def only(self, *expected: str, queue: str | None = None) -> list[Received]:
+        """Receive the messages of these ids, in any order; no other can be received."""
+        taken = await self.take(len(expected), queue=queue)
+        assert sorted(ids(taken)) == sorted(expected), f"{sorted(expected)} expected, {sorted(ids(taken))} came"
+        await self.nothing(queue=queue)
+        return taken
+
     async def nothing(self, *, driver: Driver | None = None, queue: str | None = None) -> None:
         """Nothing can be received."""
         taken = await (driver or self.driver).receive(queue or self.queue, 10, self.suite.brief)
@@ -291,7 +303,9 @@ class Rig:
 
 
 Kind = Callable[[Receipt], Settlement]
+
 """Ack, Nack or Release."""
+
 
 Case = Callable[[Any, Rig], Awaitable[None]]
 
@@ -380,3 +394,46 @@ async def open_rig(suite: Suite, capabilities: Sequence[str] = ()) -> AsyncItera
 def has(driver: Driver, capability: str) -> bool:
     """Whether the driver has the capability; see :meth:`tasuki.contracts.driver.Capabilities.has`."""
     return driver.capabilities.has(capability)
+
+
+Verb = Callable[[], Awaitable[object]]
+
+
+def verbs(rig: Rig, queue: str) -> Iterator[Verb]:
+    """All that needs a declared queue."""
+    driver = rig.driver
+    yield from fresh_verbs(rig, queue)
+    yield lambda: driver.settle(queue, [Ack(1)])
+    yield lambda: driver.extend(queue, [1], rig.long)
+    yield lambda: driver.move(queue, [Move(1, queue, (rig.message(),))])
+
+
+def fresh_verbs(rig: Rig, queue: str) -> Iterator[Verb]:
+    """The same without those that end or keep open deliveries."""
+    driver = rig.driver
+    yield lambda: driver.publish(queue, [rig.message()])
+    yield lambda: driver.receive(queue, 1, 0.0)
+    yield lambda: driver.depth(queue)
+    yield lambda: driver.occupancy(queue)
+    claimed: list[tuple[str, Verb]] = [
+        ("peek", lambda: driver.peek(queue, 1)),
+        ("find", lambda: driver.find(queue, ["1"])),
+        ("locate", lambda: driver.locate(queue, ["1"])),
+        ("causes", lambda: driver.causes(queue, 10)),
+        ("causes", lambda: driver.peek_cause(queue, "0123456789ab", 1)),
+        ("purge", lambda: driver.purge(queue)),
+        ("remove", lambda: driver.remove(queue, ["1"])),
+        ("expedite", lambda: driver.expedite(queue, ["1"])),
+        ("transfer", lambda: driver.transfer(queue, [Transfer("1", queue, rig.message())])),
+    ]
+    yield from (verb for capability, verb in claimed if has(driver, capability))
+
+
+async def raises(kind: type[DriverError], rig: Rig, verb: Verb) -> DriverError:
+    """The error of the verb, within the suite's patience."""
+    try:
+        async with asyncio.timeout(rig.suite.patience):
+            await verb()
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind.__name__} expected, and nothing was raised")

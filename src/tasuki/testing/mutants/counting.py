@@ -38,13 +38,12 @@ depth(
     "test_the_age_of_the_oldest_ready_message",
     lambda depth: replace(depth, oldest_age=0.0 if depth.ready else None),
 )
-occupancy("OccupancyForgetsHidden", "test_depth_is_exact", lambda found: replace(found, hidden=False), "exact_depth")
+occupancy("OccupancyForgetsHidden", "test_depth_is_exact", lambda found: replace(found, hidden=False))
 # As a driver that looks at the messages alone that can be received.
 occupancy(
     "OccupancyForgetsWhatIsBehind",
     "test_35_occupancy_counts_what_stands_behind_its_key",
     lambda found: replace(found, ready=found.ready and not found.hidden),
-    "exact_depth",
 )
 _TABLE.instead("peek")(
     "PeekTakes",
@@ -55,7 +54,6 @@ peek(
     "DelaysAreNotShown",
     "test_60_each_delay_is_shown",
     lambda found: [Waiting(each.id, each.body, each.headers, place_of(each)) for each in found],
-    "transfer",
 )
 # It tells how often a message had failed when it was handed out last.
 peek(
@@ -65,38 +63,28 @@ peek(
         msgspec.structs.replace(each, failures=max(each.failures - 1, 0)) if isinstance(each, Waiting) else each
         for each in found
     ],
-    "transfer",
 )
 _TABLE.instead("remove")(
     "RemoveIgnoresThePlaces",
     "test_57_remove_takes_the_messages_at_the_places",
     lambda real, queue, ids, places=(): real.remove(queue, ids),
-    "remove",
 )
-causes(
-    "CausesForgetTheRest",
-    "test_52_causes_beyond_the_most_are_one_sum",
-    lambda found: replace(found, rest=None),
-    "causes",
-)
-causes("CausesForgetTheUnmarked", "test_52_causes_are_counted", lambda found: replace(found, unmarked=0), "causes")
+causes("CausesForgetTheRest", "test_52_causes_beyond_the_most_are_one_sum", lambda found: replace(found, rest=None))
+causes("CausesForgetTheUnmarked", "test_52_causes_are_counted", lambda found: replace(found, unmarked=0))
 _TABLE.instead("causes")(
     "CausesForgetWhoseAreNamed",
     "test_52_causes_beyond_the_most_are_one_sum",
     lambda real, queue, most, also=(): real.causes(queue, most),
-    "causes",
 )
 peek_cause(
     "PeekCauseShowsAnyCause",
     ("test_53_letters_of_a_cause_are_shown_in_both_directions", "test_53_some_among_many"),
     lambda real, queue, cause, limit, after=0, *, newest_first=False: real.peek(queue, limit, after),
-    "causes",
 )
 peek_cause(
     "PeekCauseGoesOneWay",
     "test_53_letters_of_a_cause_are_shown_in_both_directions",
     lambda real, queue, cause, limit, after=0, *, newest_first=False: real.peek_cause(queue, cause, limit, after),
-    "causes",
 )
 
 
@@ -107,7 +95,6 @@ class DepthCountsItsOwn(Mutant):
         "test_58_depth_counts_all_processes_or_says_none",
         "test_58_delays_are_of_all_processes_or_kept_by_their_own",
     )
-    needs = "multi_process"
 
     async def depth(self, queue: str) -> Depth:
         depth, kept = await self.inner.depth(queue), self.kept(queue)
@@ -157,7 +144,6 @@ class PurgeDoesNothing(Mutant):
 
 class RemoveTakesHeld(Mutant):
     noticed_by = ("test_37_a_held_message_stays",)
-    needs = "remove"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -175,7 +161,6 @@ class RemoveTakesHeld(Mutant):
 
 class RemoveTakesOneOfAnId(Mutant):
     noticed_by = ("test_37_all_messages_of_an_id_go",)
-    needs = "remove"
 
     async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         return min(await self.inner.remove(queue, ids, places), len(ids))
@@ -183,7 +168,6 @@ class RemoveTakesOneOfAnId(Mutant):
 
 class RemoveTakesThemAll(Mutant):
     noticed_by = ("test_37_remove_takes_what_it_names",)
-    needs = "remove"
 
     async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         count = await self.inner.remove(queue, ids, places)
@@ -193,7 +177,6 @@ class RemoveTakesThemAll(Mutant):
 
 class RemoveMissesWhatIsDelayed(Mutant):
     noticed_by = ("test_37_delayed_and_urgent_messages_go_too",)
-    needs = "remove"
 
     async def remove(self, queue: str, ids: Collection[str], places: Collection[str] = ()) -> int:
         depth = await self.depth(queue)
@@ -202,7 +185,6 @@ class RemoveMissesWhatIsDelayed(Mutant):
 
 class ExpediteLeavesTheDelay(Mutant):
     noticed_by = ("test_49_a_delay_ends",)
-    needs = "expedite"
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
         return len(ids)
@@ -210,7 +192,6 @@ class ExpediteLeavesTheDelay(Mutant):
 
 class ExpediteEndsAllDelays(Mutant):
     noticed_by = ("test_49_a_delay_ends",)
-    needs = "expedite"
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
         all_of_them = [message.id for message in await self.peek(queue, 1000)]
@@ -219,7 +200,6 @@ class ExpediteEndsAllDelays(Mutant):
 
 class ExpediteStoresItAgain(Mutant):
     noticed_by = ("test_49_attempts_and_places_are_kept",)
-    needs = "expedite"
 
     async def expedite(self, queue: str, ids: Collection[str]) -> int:
         found = [message for message in await self.peek(queue, 1000) if message.id in ids]
@@ -232,7 +212,6 @@ class ExpediteWakesNobody(Mutant):
     """A waiting receive sees the message at the end of its wait only."""
 
     noticed_by = ("test_49_a_waiting_receive_is_woken",)
-    needs = "expedite"
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         if taken := await self.inner.receive(queue, limit, 0.0):
@@ -243,7 +222,6 @@ class ExpediteWakesNobody(Mutant):
 
 class CausesTakeAMessage(Mutant):
     noticed_by = ("test_52_causes_are_counted",)
-    needs = "causes"
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         found = await self.inner.causes(queue, most, also)
@@ -253,7 +231,6 @@ class CausesTakeAMessage(Mutant):
 
 class CausesShowTheOldest(Mutant):
     noticed_by = ("test_52_causes_are_counted",)
-    needs = "causes"
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         found = await self.inner.causes(queue, most, also)
@@ -266,7 +243,6 @@ class CausesShowTheOldest(Mutant):
 
 class CausesCountHeldMessages(Mutant):
     noticed_by = ("test_52_held_messages_do_not_count",)
-    needs = "causes"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -285,7 +261,6 @@ class CausesCountHeldMessages(Mutant):
 
 class CausesCountWhatWasPublished(Mutant):
     noticed_by = ("test_52_what_leaves_no_longer_counts",)
-    needs = "causes"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -302,7 +277,6 @@ class CausesCountWhatWasPublished(Mutant):
 
 class PeekCauseLooksAtTheFirstOnes(Mutant):
     noticed_by = ("test_53_some_among_many",)
-    needs = "causes"
 
     async def peek_cause(
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False

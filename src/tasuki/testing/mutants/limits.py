@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -33,95 +34,64 @@ from tasuki.testing.mutants.mutant import Mutant, MutantTable
 _TABLE = MutantTable(__name__)
 declares, settles, publishes = _TABLE.given("declare"), _TABLE.given("settle"), _TABLE.given("publish")
 
-declares(
-    "RatesAreIgnored",
-    "test_42_a_burst_and_then_no_more",
-    lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, rate=None)),
-    "limits",
-)
+
+def of_limit(**changes: Any) -> Callable[[QueueSpec], QueueSpec]:
+    """Changes the limit of a queue, if it has one."""
+    return lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, **changes))
+
+
+declares("RatesAreIgnored", "test_42_a_burst_and_then_no_more", of_limit(rate=None))
 declares(
     "ABurstHasOneMore",
     "test_42_a_burst_and_then_no_more",
     lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, burst=spec.limit.burst + 1)),
-    "limits",
 )
+declares("ABurstGathersWithoutEnd", "test_42_no_window_has_more_than_burst_and_rate", of_limit(burst=1000))
+declares("PlacesAreIgnored", "test_42_no_more_than_its_places_are_held", of_limit(concurrency=None))
 declares(
-    "ABurstGathersWithoutEnd",
-    "test_42_no_window_has_more_than_burst_and_rate",
-    lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, burst=1000)),
-    "limits",
-)
-declares(
-    "PlacesAreIgnored",
-    "test_42_no_more_than_its_places_are_held",
-    lambda spec: replace(spec, limit=spec.limit and replace(spec.limit, concurrency=None)),
-    "limits",
-)
-declares(
-    "LimitsOfLanesAreIgnored",
-    "test_43_a_spent_lane_holds_up_no_other",
-    lambda spec: replace(spec, lane_limit=None),
-    "limits",
+    "LimitsOfLanesAreIgnored", "test_43_a_spent_lane_holds_up_no_other", lambda spec: replace(spec, lane_limit=None)
 )
 declares(
     "TheLimitOfALaneIsThatOfTheQueue",
     "test_43_each_lane_has_so_many_places",
     lambda spec: replace(spec, limit=spec.lane_limit or spec.limit, lane_limit=None),
-    "limits",
 )
 declares(
     "TheLimitOfTheQueueIsThatOfALane",
     "test_43_limits_of_the_queue_and_of_lanes_hold_together",
     lambda spec: replace(spec, lane_limit=spec.limit or spec.lane_limit, limit=None) if spec.fair else spec,
-    "limits",
 )
-declares(
-    "ATurnHasNoEnd",
-    "test_44_lanes_take_turns",
-    lambda spec: replace(spec, fair=1_000_000 if spec.fair else 0),
-    "limits",
-)
-declares(
-    "AllHaveOneLane",
-    "test_44_a_few_messages_behind_very_many_come_at_once",
-    lambda spec: replace(spec, fair=0),
-    "limits",
-)
+declares("ATurnHasNoEnd", "test_44_lanes_take_turns", lambda spec: replace(spec, fair=1_000_000 if spec.fair else 0))
+declares("AllHaveOneLane", "test_44_a_few_messages_behind_very_many_come_at_once", lambda spec: replace(spec, fair=0))
 settles(
     "AReleaseKeepsItsPartOfTheRate",
     "test_42_a_release_gives_its_part_back_and_a_nack_does_not",
     lambda each: Nack(each.receipt) if isinstance(each, Release) and not each.delay else each,
-    "limits",
 )
 settles(
     "ANackGivesItsPartBack",
     "test_42_a_release_gives_its_part_back_and_a_nack_does_not",
     lambda each: Release(each.receipt) if isinstance(each, Nack) and not each.delay else each,
-    "limits",
 )
 settles(
     "AShortDelayIsNone",
     "test_42_a_release_with_the_shortest_delay_gives_nothing_back",
     lambda each: Release(each.receipt) if isinstance(each, Release) and each.delay <= SHORTEST_DELAY else each,
-    "limits",
 )
 publishes(
     "EachMessageHasALane",
     "test_43_a_full_lane_holds_up_no_other",
     lambda each: msgspec.structs.replace(each, lane=each.id),
-    "limits",
 )
 publishes(
     "CaseOfLanesIsIgnored",
     "test_43_names_of_lanes_are_compared_exactly",
     lambda each: msgspec.structs.replace(each, lane=each.lane.lower()),
-    "limits",
 )
 
 
 class TheFirstLimitStays(Mutant):
     noticed_by = ("test_45_a_new_declaration_wakes_one_that_waits",)
-    needs = "limits"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -137,7 +107,6 @@ class AnEmptyLaneIsForgotten(Mutant):
     """And with it what it owes."""
 
     noticed_by = ("test_43_a_spent_lane_holds_up_no_other",)
-    needs = "limits"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -162,7 +131,6 @@ class AnEmptyLaneIsForgotten(Mutant):
 
 class AnotherLimitHasAFreshBurst(Mutant):
     noticed_by = ("test_42_another_rate_or_burst_gives_no_second_burst",)
-    needs = "limits"
 
     async def declare(self, spec: QueueSpec) -> None:
         await self.inner.declare(replace(spec, limit=None))
@@ -171,7 +139,6 @@ class AnotherLimitHasAFreshBurst(Mutant):
 
 class AnotherLimitOfLanesHasAFreshBurst(Mutant):
     noticed_by = ("test_45_another_rate_of_lanes_gives_no_second_burst",)
-    needs = "limits"
 
     async def declare(self, spec: QueueSpec) -> None:
         await self.inner.declare(replace(spec, lane_limit=None))
@@ -180,7 +147,6 @@ class AnotherLimitOfLanesHasAFreshBurst(Mutant):
 
 class APurgeGivesAFreshBurst(Mutant):
     noticed_by = ("test_42_a_purge_gives_no_second_burst",)
-    needs = "limits"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -235,26 +201,14 @@ class _Counts(Mutant):
         return await self.inner.move(queue, batch)
 
 
-class PlacesAreCountedInEachProcess(_Counts):
-    noticed_by = ("test_42_no_more_than_its_places_are_held",)
-    needs = "multi_process"
-
-
-class AMoveKeepsItsPlace(_Counts):
-    noticed_by = ("test_45_a_move_frees_a_place",)
-    needs = "limits"
-    frees = (Ack, Nack, Release)
-
-
-class ANackKeepsItsPlace(_Counts):
-    noticed_by = ("test_45_a_settlement_wakes_one_that_waits_for_a_place",)
-    needs = "limits"
-    frees = (Ack, Release, Move)
-
-
-class AnEndedLeaseKeepsItsPlace(_Counts):
-    noticed_by = ("test_45_an_ended_lease_frees_its_place",)
-    needs = "leases"
+_TABLE.variant(
+    _Counts, "PlacesAreCountedInEachProcess", "test_42_no_more_than_its_places_are_held", needs="multi_process"
+)
+_TABLE.variant(_Counts, "AMoveKeepsItsPlace", "test_45_a_move_frees_a_place", frees=(Ack, Nack, Release))
+_TABLE.variant(
+    _Counts, "ANackKeepsItsPlace", "test_45_a_settlement_wakes_one_that_waits_for_a_place", frees=(Ack, Release, Move)
+)
+_TABLE.variant(_Counts, "AnEndedLeaseKeepsItsPlace", "test_45_an_ended_lease_frees_its_place")
 
 
 class _Sleeps(Mutant):
@@ -306,39 +260,11 @@ class _Sleeps(Mutant):
 
 class TimeWakesNone(_Sleeps):
     noticed_by = ("test_42_the_next_one_comes_by_itself", "test_43_the_next_one_of_a_lane_comes_by_itself")
-    needs = "limits"
 
 
-class TheEndOfALeaseWakesNone(_Sleeps):
-    noticed_by = ("test_45_the_end_of_a_lease_wakes_one_that_waits",)
-    needs = "leases"
-
-
-class AnAckWakesNone(_Sleeps):
-    noticed_by = ("test_45_a_settlement_brings_its_lane_to_life",)
-    needs = "limits"
-    deaf_to = (Ack,)
-
-
-class ANackWakesNone(_Sleeps):
-    noticed_by = ("test_45_a_settlement_brings_its_lane_to_life",)
-    needs = "limits"
-    deaf_to = (Nack,)
-
-
-class AReleaseWakesNone(_Sleeps):
-    noticed_by = ("test_45_a_release_wakes_one_that_waits_for_the_rate",)
-    needs = "limits"
-    deaf_to = (Release,)
-
-
-class AMoveWakesNone(_Sleeps):
-    noticed_by = ("test_45_a_move_frees_a_place",)
-    needs = "limits"
-    deaf_to = (Move,)
-
-
-class ADeclarationWakesNone(_Sleeps):
-    noticed_by = ("test_45_a_new_declaration_wakes_one_that_waits",)
-    needs = "limits"
-    deaf_to = ("declare",)
+_TABLE.variant(_Sleeps, "TheEndOfALeaseWakesNone", "test_45_the_end_of_a_lease_wakes_one_that_waits")
+_TABLE.variant(_Sleeps, "AnAckWakesNone", "test_45_a_settlement_brings_its_lane_to_life", deaf_to=(Ack,))
+_TABLE.variant(_Sleeps, "ANackWakesNone", "test_45_a_settlement_brings_its_lane_to_life", deaf_to=(Nack,))
+_TABLE.variant(_Sleeps, "AReleaseWakesNone", "test_45_a_release_wakes_one_that_waits_for_the_rate", deaf_to=(Release,))
+_TABLE.variant(_Sleeps, "AMoveWakesNone", "test_45_a_move_frees_a_place", deaf_to=(Move,))
+_TABLE.variant(_Sleeps, "ADeclarationWakesNone", "test_45_a_new_declaration_wakes_one_that_waits", deaf_to=("declare",))

@@ -29,34 +29,19 @@ _TABLE.given("move")(
     "MovedMessagesLoseTheirLane",
     "test_43_moved_messages_enter_their_lane",
     lambda move: replace(move, messages=tuple(replace(each, lane="") for each in move.messages)),
-    "limits",
 )
 # It takes out the oldest message of the id, whichever one was read.
 transfers(
     "TransferTakesAnyOfAnId",
     "test_57_a_transfer_takes_out_the_message_at_its_place",
     lambda each: replace(each, place=""),
-    "transfer",
 )
+transfers("TransferForgetsTheDelay", "test_50_a_delayed_message_waits_too", lambda each: _changed(each, delay=0.0))
 transfers(
-    "TransferForgetsTheDelay",
-    "test_50_a_delayed_message_waits_too",
-    lambda each: _changed(each, delay=0.0),
-    "transfer",
+    "TransferForgetsThePriority", "test_50_the_stored_message_has_its_priority", lambda each: _changed(each, priority=0)
 )
-transfers(
-    "TransferForgetsThePriority",
-    "test_50_the_stored_message_has_its_priority",
-    lambda each: _changed(each, priority=0),
-    "transfer",
-)
-transfers(
-    "TransferForgetsTheKey",
-    "test_50_the_order_of_a_key_is_kept",
-    lambda each: _changed(each, key=None),
-    "ordering_key",
-)
-transfers("TransferForgetsTheLane", "test_50_limits_and_lanes", lambda each: _changed(each, lane=""), "limits")
+transfers("TransferForgetsTheKey", "test_50_the_order_of_a_key_is_kept", lambda each: _changed(each, key=None))
+transfers("TransferForgetsTheLane", "test_50_limits_and_lanes", lambda each: _changed(each, lane=""))
 
 
 class AMoveAcksNothing(Mutant):
@@ -71,7 +56,6 @@ class AMoveAcksNothing(Mutant):
 
 class AMoveAcksFirst(Mutant):
     noticed_by = ("test_36_a_full_queue_leaves_the_delivery_held",)
-    needs = "max_length"
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Results:
         await self.settle(queue, [Ack(move.receipt) for move in batch])
@@ -80,7 +64,6 @@ class AMoveAcksFirst(Mutant):
 
 class AMoveIsTwoSteps(Mutant):
     noticed_by = ("test_36_a_stale_receipt_stores_nothing",)
-    needs = "move"
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Results:
         return await Driver.move(self, queue, batch)
@@ -88,7 +71,6 @@ class AMoveIsTwoSteps(Mutant):
 
 class AMoveStoresAPart(Mutant):
     noticed_by = ("test_36_all_messages_of_a_move_or_none",)
-    needs = "move"
 
     async def move(self, queue: str, batch: Sequence[Move]) -> Results:
         results: list[DriverError | None] = []
@@ -104,7 +86,6 @@ class TransferHoldsWhatItTakes(Mutant):
     """It receives, publishes and acks, as everything could before."""
 
     noticed_by = ("test_50_of_many_callers_one_does_it", "test_50_some_among_many", "test_50_limits_and_lanes")
-    needs = "transfer"
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         left = {each.id: each for each in batch}
@@ -122,7 +103,6 @@ class TransferHoldsWhatItTakes(Mutant):
 
 class TransferIsTwoSteps(Mutant):
     noticed_by = ("test_50_of_many_callers_one_does_it",)
-    needs = "transfer"
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         results: list[DriverError | None] = []
@@ -135,7 +115,6 @@ class TransferIsTwoSteps(Mutant):
 
 class TransferStoresWhatIsMissing(Mutant):
     noticed_by = ("test_50_what_does_not_wait_is_missing",)
-    needs = "transfer"
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         results = await _each(self.inner, queue, batch)
@@ -147,7 +126,6 @@ class TransferStoresWhatIsMissing(Mutant):
 
 class TransferTakesHeldMessages(Mutant):
     noticed_by = ("test_50_what_does_not_wait_is_missing", "test_50_a_shown_message_that_is_held_is_missing")
-    needs = "transfer"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -165,7 +143,6 @@ class TransferTakesHeldMessages(Mutant):
 
 class TransferLosesWhatFindsNoRoom(Mutant):
     noticed_by = ("test_50_a_full_queue_leaves_the_message",)
-    needs = "transfer"
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         results = await _each(self.inner, queue, batch)
@@ -178,7 +155,6 @@ class TransferFindsNoRoomForItself(Mutant):
     """A full queue refuses a message that was its own."""
 
     noticed_by = ("test_50_within_one_queue_no_room_is_needed",)
-    needs = "transfer"
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         results: list[DriverError | None] = []
@@ -194,7 +170,6 @@ class TransferFindsNoRoomForItself(Mutant):
 
 class TransferIsADuplicate(Mutant):
     noticed_by = ("test_50_a_known_id_is_stored",)
-    needs = "transfer"
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         await self.publish(batch[0].to, [each.message for each in batch])
@@ -204,7 +179,6 @@ class TransferIsADuplicate(Mutant):
 
 class TransferTakesAllOfAnId(Mutant):
     noticed_by = ("test_50_of_several_messages_of_an_id_one_leaves",)
-    needs = "transfer"
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         results = await self.inner.transfer(queue, batch)
@@ -216,7 +190,6 @@ class TransferLooksElsewhere(Mutant):
     """It takes out another message of the id where the one that is named has gone."""
 
     noticed_by = ("test_57_what_has_left_its_place_is_missing",)
-    needs = "transfer"
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         results = await _each(self.inner, queue, batch)
@@ -229,7 +202,6 @@ class TransferTrustsThePlace(Mutant):
     """It takes out whatever is at the place, whichever id is asked for."""
 
     noticed_by = ("test_57_what_has_left_its_place_is_missing",)
-    needs = "transfer"
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         ids = {place_of(each): each.id for each in await self.inner.peek(queue, 100)}
@@ -241,7 +213,6 @@ class APlaceEndsWithADelivery(Mutant):
     """A message that comes back is at another place."""
 
     noticed_by = ("test_57_a_place_is_kept_past_nacks_and_releases",)
-    needs = "transfer"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -258,7 +229,6 @@ class APlaceEndsWithADelivery(Mutant):
 
 class TransferMissesWhatIsDelayed(Mutant):
     noticed_by = ("test_50_a_delayed_message_waits_too",)
-    needs = "transfer"
 
     async def transfer(self, queue: str, batch: Sequence[Transfer]) -> Results:
         if (await self.depth(queue)).delayed:
@@ -270,7 +240,6 @@ class TransferKeepsToWhatWasShown(Mutant):
     """It looks for a message where ``peek`` has shown it, and nowhere else."""
 
     noticed_by = ("test_50_a_message_is_found_where_it_is_now",)
-    needs = "transfer"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -290,7 +259,6 @@ class TransferWakesNobody(Mutant):
     """A waiting receive sees the message at the end of its wait only."""
 
     noticed_by = ("test_50_a_waiting_receive_is_woken", "test_50_what_may_follow_wakes_a_receive")
-    needs = "transfer"
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:
         if taken := await self.inner.receive(queue, limit, 0.0):

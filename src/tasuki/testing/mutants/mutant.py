@@ -120,6 +120,10 @@ class MutantTable:
         """Rows that call something else in place of the verb, with the real driver or store before its arguments."""
         return partial(self._add, verb, _instead)
 
+    def variant(self, base: type[Mutant] | type[StoreMutant], name: str, noticed_by: str, **members: Any) -> None:
+        """A row for a class that takes its mistake from its members."""
+        self._define(name, base, {"noticed_by": (noticed_by,), **members})
+
     def _add(
         self,
         verb: str,
@@ -130,9 +134,11 @@ class MutantTable:
         needs: str = "",
     ) -> None:
         cases = (noticed_by,) if isinstance(noticed_by, str) else noticed_by
-        members = {verb: breaks(verb, how), "noticed_by": cases, "needs": needs, "__module__": self._module}
+        self._define(name, self._base, {verb: breaks(verb, how), "noticed_by": cases, "needs": needs})
+
+    def _define(self, name: str, base: type[Mutant] | type[StoreMutant], members: dict[str, Any]) -> None:
         # A mutant in a child process is found by the name of its module and its own, as any class is.
-        setattr(sys.modules[self._module], name, type(name, (self._base,), members))
+        setattr(sys.modules[self._module], name, type(name, (base,), {**members, "__module__": self._module}))
 
 
 def _given(verb: str, change: Callable[[Any], Any]) -> object:

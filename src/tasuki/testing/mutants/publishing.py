@@ -77,46 +77,39 @@ keys(
     "PendingLastsUntilItIsDone",
     "test_39_a_waiting_message_keeps_its_key",
     lambda unique: replace(unique, span="running" if unique.span == "pending" else unique.span),
-    "unique:pending",
 )
 keys(
     "AWindowEndsWithItsMessage",
     "test_39_a_window_outlives_its_message",
     lambda unique: replace(unique, span=unique.span if unique.span == "pending" else "running"),
-    "unique:window",
 )
 keys("CaseOfKeysIsIgnored", "test_39_keys_are_compared_exactly", lambda unique: replace(unique, key=unique.key.lower()))
 keys(
     "ReplaceStoresAnother",
     "test_40_replace_changes_the_waiting_message",
     lambda unique: None if unique.act == "replace" else unique,
-    "unique:replace",
 )
 keys(
     "ReplaceChangesNothing",
     "test_40_a_replaced_retry_begins_afresh",
     lambda unique: replace(unique, act="keep" if unique.act == "replace" else unique.act),
-    "unique:replace",
 )
-keys("ExtendNeverEnds", "test_40_extend_ends", lambda each: replace(each, latest=each.latest * 1000), "unique:extend")
+keys("ExtendNeverEnds", "test_40_extend_ends", lambda each: replace(each, latest=each.latest * 1000))
 keys(
     "ExtendOnlyReplaces",
     "test_40_extend_hides_a_ready_message",
     lambda unique: replace(unique, act="replace" if unique.act == "extend" else unique.act),
-    "unique:extend",
 )
 # A delayed message waits elsewhere, where its key does not count.
 publishes(
     "ADelayFreesTheKey",
     "test_41_a_hidden_message_has_its_key_until_it_is_done",
     lambda each: without_key(each) if each.delay else each,
-    "unique:running",
 )
 answers(
     "KeptIsCalledStored",
     "test_39_others_are_not_concerned",
     lambda answers: [None if isinstance(each, Merged) else each for each in answers],
-    "unique",
 )
 
 
@@ -233,7 +226,6 @@ class AReturnFreesTheKey(Mutant):
     """The message is stored again at another place, and the key looks at the first one."""
 
     noticed_by = ("test_39_a_running_message_keeps_its_key",)
-    needs = "unique:running"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -251,7 +243,6 @@ class AnAckLeavesTheKey(Mutant):
     """A lock beside the message, which stays."""
 
     noticed_by = ("test_39_a_running_message_keeps_its_key",)
-    needs = "unique:running"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -268,7 +259,6 @@ class AnAckLeavesTheKey(Mutant):
 
 class KeptNamesThePublishedMessage(Mutant):
     noticed_by = ("test_39_others_are_not_concerned",)
-    needs = "unique"
 
     async def publish(self, queue: str, batch: Sequence[Outgoing]) -> Answers:
         answers = await self.inner.publish(queue, batch)
@@ -280,7 +270,6 @@ class LooksBeforeItStores(Mutant):
     """Two steps, and another publisher between them."""
 
     noticed_by = ("test_39_of_many_publishers_one_stores",)
-    needs = "unique"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -302,7 +291,6 @@ class LooksBeforeItStores(Mutant):
 
 class ARejectedMessageTakesItsKey(Mutant):
     noticed_by = ("test_41_a_rejected_message_takes_no_key",)
-    needs = "unique"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -322,7 +310,6 @@ class ARejectedMessageTakesItsKey(Mutant):
 
 class DeleteLeavesTheKeys(Mutant):
     noticed_by = ("test_41_a_deleted_queue_has_no_keys",)
-    needs = "unique"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)

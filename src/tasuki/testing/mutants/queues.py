@@ -69,7 +69,6 @@ class OpensAtTheSameTimeAreTwo(Mutant):
 
 class NewOrderingForNewMessagesOnly(Mutant):
     noticed_by = ("test_switching_the_ordering_of_many_messages_puts_all_in_order",)
-    needs = "ordering_key"
 
     async def declare(self, spec: QueueSpec) -> None:
         if spec.ordering == "key" and getattr(self, "has_messages", False):
@@ -154,7 +153,6 @@ class LookingMakesTheStore(Mutant):
     """As one that opens a store to look whether it is there."""
 
     noticed_by = ("test_62_looking_makes_no_store",)
-    needs = "store"
 
     def store(self, name: str) -> Store:
         made: set[str] = self.__dict__.setdefault("_made", set())
@@ -169,7 +167,6 @@ class LookingMakesTheStore(Mutant):
 
 class AStoreIsNotFound(Mutant):
     noticed_by = ("test_62_looking_makes_no_store",)
-    needs = "store"
 
     def store(self, name: str) -> Store:
         async def exists() -> bool:
@@ -182,7 +179,6 @@ class AStoreIsThereWhereItIsOpen(Mutant):
     """For the process that opened it, as long as it is open."""
 
     noticed_by = ("test_62_looking_makes_no_store",)
-    needs = "store"
 
     def store(self, name: str) -> Store:
         found, is_open = self.inner.store(name), False

@@ -56,19 +56,16 @@ _TABLE.answer("find")(
     "FindShowsOneOfAnId",
     "test_51_each_message_of_an_id_wherever_it_waits",
     lambda found: [*{message.id: message for message in found}.values()],
-    "find",
 )
 _TABLE.answer("locate")(
     "LocateMissesHeldMessages",
     ("test_59_a_message_is_located_wherever_it_is", "test_59_a_message_behind_its_key_is_ready"),
     lambda found: {id: where for id, where in found.items() if where != "held"},
-    "locate",
 )
 _TABLE.answer("locate")(
     "LocateTakesDelayedForReady",
     "test_59_a_delayed_message_is_told_apart",
     lambda found: {id: "ready" if where == "delayed" else where for id, where in found.items()},
-    "locate",
 )
 
 
@@ -159,7 +156,6 @@ class AStartCountsBesideItsNack(Mutant):
 
 class FindTakesWhatItShows(Mutant):
     noticed_by = ("test_51_find_shows_without_receiving",)
-    needs = "find"
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         found = await self.inner.find(queue, ids)
@@ -169,7 +165,6 @@ class FindTakesWhatItShows(Mutant):
 
 class FindShowsHeldMessages(Mutant):
     noticed_by = ("test_51_held_messages_are_not_shown", "test_51_a_message_behind_its_key_too")
-    needs = "find"
 
     def __init__(self, inner: Driver) -> None:
         super().__init__(inner)
@@ -186,7 +181,6 @@ class FindShowsHeldMessages(Mutant):
 
 class FindLooksAtTheFirstOnes(Mutant):
     noticed_by = ("test_51_some_among_many",)
-    needs = "find"
 
     async def find(self, queue: str, ids: Collection[str]) -> list[Message]:
         first = await self.peek(queue, 1000)
@@ -195,7 +189,6 @@ class FindLooksAtTheFirstOnes(Mutant):
 
 class LocateLooksAtTheFirstOnes(Mutant):
     noticed_by = ("test_59_one_among_many_is_located",)
-    needs = "locate"
 
     async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
         first = {each.id for each in await self.peek(queue, 1000)}
@@ -205,7 +198,6 @@ class LocateLooksAtTheFirstOnes(Mutant):
 
 class LocateTakesWhatItFinds(Mutant):
     noticed_by = ("test_59_a_message_is_located_wherever_it_is",)
-    needs = "locate"
 
     async def locate(self, queue: str, ids: Collection[str]) -> dict[str, Where]:
         found = await self.inner.locate(queue, ids)
@@ -243,32 +235,16 @@ class _ReceiptsByNumber(Mutant):
         return stale
 
 
-class OldReceiptsAck(_ReceiptsByNumber):
-    """As by numbers that are counted from where the data was put back to."""
-
-    noticed_by = ("test_54_a_receipt_from_before_the_data_was_put_back_settles_nothing",)
-    kind = Ack
-
-
-class OldReceiptsNack(_ReceiptsByNumber):
-    """The same, for a nack."""
-
-    noticed_by = ("test_54_a_receipt_from_before_the_data_was_put_back_settles_nothing",)
-    kind = Nack
-
-
-class OldReceiptsRelease(_ReceiptsByNumber):
-    """The same, for a release."""
-
-    noticed_by = ("test_54_a_receipt_from_before_the_data_was_put_back_settles_nothing",)
-    kind = Release
+_OLD = "test_54_a_receipt_from_before_the_data_was_put_back_settles_nothing"
+_TABLE.variant(_ReceiptsByNumber, "OldReceiptsAck", _OLD, kind=Ack)
+_TABLE.variant(_ReceiptsByNumber, "OldReceiptsNack", _OLD, kind=Nack)
+_TABLE.variant(_ReceiptsByNumber, "OldReceiptsRelease", _OLD, kind=Release)
 
 
 class OldReceiptsExtend(Mutant):
     """The lease of an old receipt is renewed, as the driver does not ask the broker."""
 
     noticed_by = ("test_54_a_receipt_from_before_the_data_was_put_back_settles_nothing",)
-    needs = "multi_process"
 
     async def extend(self, queue: str, batch: Sequence[Receipt], lease: float) -> Sequence[Receipt]:
         await self.inner.extend(queue, batch, lease)

@@ -63,13 +63,11 @@ settles(
     "ErrorsAreNotKept",
     "test_38_peek_shows_the_last_error_and_its_time",
     lambda each: Nack(each.receipt, each.delay) if isinstance(each, Nack) else each,
-    "keeps_errors",
 )
 settles(
     "EveryNackHasAnError",
     "test_38_an_error_stays_until_another_one_is_given",
     lambda each: Nack(each.receipt, each.delay, each.error or "none") if isinstance(each, Nack) else each,
-    "keeps_errors",
 )
 _TABLE.instead("counts_releases")(
     "ReleasesAreSaidToCount",
@@ -82,13 +80,12 @@ _TABLE.answer("extend")(
 )
 
 WITHIN = "settle_within"
-_TABLE.given("settle_within")("ATransactionSettlesNothing", "test_46_the_commit_settles", lambda each: None, WITHIN)
-_TABLE.answer("claim_within")("AKeyIsClaimedByAll", "test_48_a_key_is_claimed_once", lambda result: None, WITHIN)
+_TABLE.given("settle_within")("ATransactionSettlesNothing", "test_46_the_commit_settles", lambda each: None)
+_TABLE.answer("claim_within")("AKeyIsClaimedByAll", "test_48_a_key_is_claimed_once", lambda result: None)
 _TABLE.instead("claim_within")(
     "AClaimNeverEnds",
     "test_48_a_key_is_forgotten_after_its_time",
     lambda real, connection, consumer, key, ttl: real.claim_within(connection, consumer, key, ttl * 1000),
-    WITHIN,
 )
 
 

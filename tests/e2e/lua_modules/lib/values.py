@@ -8,8 +8,8 @@ from tasuki import Context
 
 
 def values(context: Context) -> dict[str, Any]:
-    return dict(context.values)
+    return dict(context.delivery.values)
 
 
 async def around(context: Context) -> Any:
-    return await context.call_with("app:around", values={"python": True})
+    return await context.call("app:around", values={"python": True})

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pamqp import commands, decode
 
 from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.amqp.delays import delay_queues
-from tasuki.drivers.amqp.delays.delaying import Delaying
 from tasuki.drivers.amqp.limits import LONGEST_DELAY, STEP, TIMES
 from tasuki.drivers.amqp.protocol.envelope import encode
-from tasuki.drivers.amqp.protocol.tables import priority_of
+from tasuki.drivers.amqp.protocol.frames import priority_of
+from tasuki.drivers.amqp.publishing import delay_queues
+from tasuki.drivers.amqp.publishing.delay_queues import Delaying
 from tests.support.narrow import instance
 
 

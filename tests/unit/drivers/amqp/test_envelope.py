@@ -9,12 +9,12 @@ import pytest
 from pamqp import commands, frame
 
 from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.amqp.protocol import envelope, frames, tables
-from tasuki.drivers.amqp.receiving.arrivals import arrived
+from tasuki.drivers.amqp.protocol import envelope, frames
+from tasuki.drivers.amqp.receiving.deliveries import arrived
 
 METHOD = frame.marshal(commands.Basic.Deliver("tag", 1, False, "ex", "key"), 1)[7:-1]
 
-BAD_MORE = tables.encode_bytes(envelope.MORE, msgspec.msgpack.encode(7))
+BAD_MORE = frames.encode_bytes(envelope.MORE, msgspec.msgpack.encode(7))
 
 
 def decode(content: bytes) -> envelope.Parsed:
@@ -23,9 +23,9 @@ def decode(content: bytes) -> envelope.Parsed:
 
 def with_counts(content: bytes, **counts: int) -> bytes:
     """As the broker returns it."""
-    properties = tables.decode_properties(content)
+    properties = frames.decode_properties(content)
     for name, count in counts.items():
-        properties.table += tables.encode_field(name.replace("_", "-").encode(), count)
+        properties.table += frames.encode_field(name.replace("_", "-").encode(), count)
     return properties.encode()
 
 
@@ -35,7 +35,7 @@ def test_what_has_a_property_stands_in_both_places() -> None:
         "message_type": "t", "timestamp": 1700000000, "amqp.app_id": "app", "priority": 3, "plain": 1,
     }  # fmt: skip
     content = envelope.encode(Outgoing("id", b"", dict(headers), priority=3))
-    properties = tables.decode_properties(content)
+    properties = frames.decode_properties(content)
     assert properties.texts == {
         "content_type": b"text/plain", "content_encoding": b"utf-8", "correlation_id": b"c", "reply_to": b"r",
         "type": b"t", "app_id": b"app", "message_id": b"id",
@@ -47,7 +47,7 @@ def test_what_has_a_property_stands_in_both_places() -> None:
 
 def test_headers_that_a_property_cannot_hold_stay_headers() -> None:
     headers: dict[str, Any] = {"content_type": 5, "correlation_id": "c" * 256, "timestamp": -1, "reply_to": True}
-    properties = tables.decode_properties(content := envelope.encode(Outgoing("id", b"", dict(headers))))
+    properties = frames.decode_properties(content := envelope.encode(Outgoing("id", b"", dict(headers))))
     assert properties.texts == {"message_id": b"id"}
     assert properties.timestamp is None
     assert decode(content).headers == headers
@@ -56,9 +56,9 @@ def test_headers_that_a_property_cannot_hold_stay_headers() -> None:
 def test_what_the_broker_would_act_on_is_packed() -> None:
     headers: dict[str, Any] = {"CC": "other", "x-delay": 1, "k" * 300: 2.5, "ok": True}
     content = envelope.encode(Outgoing("i" * 300, b"", dict(headers)))
-    names = [key for key, *_ in tables.fields(tables.decode_properties(content).table)]
+    names = [key for key, *_ in frames.fields(frames.decode_properties(content).table)]
     assert names == [envelope.MARKER, b"ok", envelope.MORE]
-    assert "message_id" not in tables.decode_properties(content).texts
+    assert "message_id" not in frames.decode_properties(content).texts
     parsed = decode(content)
     assert (parsed.id, parsed.headers) == ("i" * 300, headers)
 
@@ -84,14 +84,14 @@ def test_a_message_is_known_by_its_id_or_else_by_its_body() -> None:
     assert envelope.identity(ours, "id", b"body") == b"id"
     long = envelope.encode(Outgoing("i" * 300, b"body", {}))
     assert envelope.identity(long, "i" * 300, b"body") == b"i" * 300
-    foreign = tables.Properties({}).encode()
+    foreign = frames.Properties({}).encode()
     assert envelope.identity(foreign, decode(foreign).id, b"body") == b"body"
 
 
 def test_a_foreign_message_keeps_what_it_was() -> None:
-    foreign = tables.Properties(
+    foreign = frames.Properties(
         {"content_type": b"text/plain", "user_id": b"guest", "expiration": b"1000"},
-        tables.encode_field(b"n", 1) + tables.encode_field(b"x-death", "gone") + b"\x01FF\x00\x00\x00\x00",
+        frames.encode_field(b"n", 1) + frames.encode_field(b"x-death", "gone") + b"\x01FF\x00\x00\x00\x00",
         persistent=False,
         priority=2,
         timestamp=5,
@@ -106,7 +106,7 @@ def test_a_foreign_message_keeps_what_it_was() -> None:
     again = decode(copy)
     assert (again.id, again.failures) == (parsed.id, 1)
     assert own.items() <= again.headers.items()
-    properties = tables.decode_properties(copy)
+    properties = frames.decode_properties(copy)
     assert properties.persistent
     assert {"user_id", "expiration"}.isdisjoint(properties.texts)
 
@@ -121,8 +121,8 @@ def test_a_message_without_anything() -> None:
 @pytest.mark.parametrize(
     "properties",
     [
-        tables.Properties({"message_id": b"m"}, tables.encode_field(b"x-tasuki", 0) + BAD_MORE).encode(),
-        tables.Properties({"message_id": b"m"}, b"\x01AA\x00\xff\xff\xff").encode(),
+        frames.Properties({"message_id": b"m"}, frames.encode_field(b"x-tasuki", 0) + BAD_MORE).encode(),
+        frames.Properties({"message_id": b"m"}, b"\x01AA\x00\xff\xff\xff").encode(),
         b"\x20",
     ],
 )
@@ -137,10 +137,10 @@ def test_the_failures_of_a_message_that_cannot_be_read_count(properties: bytes) 
 
 @pytest.mark.parametrize(
     ("texts", "table"),
-    [({"message_id": b""}, b""), ({}, BAD_MORE), ({}, tables.encode_field(b"x-tasuki", "1") + BAD_MORE)],
+    [({"message_id": b""}, b""), ({}, BAD_MORE), ({}, frames.encode_field(b"x-tasuki", "1") + BAD_MORE)],
 )
 def test_a_copy_of_a_foreign_message_keeps_the_id_that_it_was_given(texts: dict[str, Any], table: bytes) -> None:
-    foreign = tables.Properties(texts, table).encode()
+    foreign = frames.Properties(texts, table).encode()
     parsed = decode(foreign)
     again = decode(envelope.copied(foreign, parsed.id, 1))
     assert (again.id, again.failures) == (parsed.id, 1)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pamqp import commands, frame, header
 
-from tasuki.drivers.amqp.protocol import frames, tables
+from tasuki.drivers.amqp.protocol import frames
 from tests.support.narrow import present
 
 values = st.one_of(
@@ -34,7 +34,7 @@ def read(data: bytes) -> list[Any]:
 @pytest.mark.parametrize("size", [0, 1, 91, 92, 93, 184, 500])
 def test_a_publish_is_what_pamqp_reads(size: int) -> None:
     body = bytes(number % 251 for number in range(size))
-    properties = tables.Properties({"message_id": b"id"}).encode()
+    properties = frames.Properties({"message_id": b"id"}).encode()
     data = frames.publish(1, frames.short("exchange"), frames.short("key"), properties, body, 100)
     method, head, *bodies = read(data)
     assert (method.exchange, method.routing_key, method.mandatory) == ("exchange", "key", True)
@@ -94,8 +94,8 @@ def test_data_that_is_no_frame_is_refused() -> None:
 
 @given(st.dictionaries(keys, values, max_size=8))
 def test_headers_are_read_as_they_were_written(headers: dict[str, Any]) -> None:
-    table = b"".join(tables.encode_field(key.encode(), value) for key, value in headers.items())
-    found = {key.decode(): value for key, value, _, _ in tables.fields(table)}
+    table = b"".join(frames.encode_field(key.encode(), value) for key, value in headers.items())
+    found = {key.decode(): value for key, value, _, _ in frames.fields(table)}
     assert found == headers
     assert {key: type(value) for key, value in found.items()} == {key: type(headers[key]) for key in headers}
 
@@ -109,19 +109,19 @@ def test_every_type_that_another_program_may_use() -> None:
             b"\x01FF\x00\x00\x00\x03\x01ab", b"\x01AA\x00\x00\x00\x01V", b"\x01xx\x00\x00\x00\x02\x00\xff",
         )
     )  # fmt: skip
-    found = {key.decode(): value for key, value, _, _ in tables.fields(table)}
+    found = {key.decode(): value for key, value, _, _ in frames.fields(table)}
     assert found == {
         "b": -1, "B": 255, "s": -2, "u": 65534, "I": -2, "i": 2, "L": -3, "T": 1700, "f": 0.5, "D": 1.23, "V": None,
         "F": None, "A": None, "x": b"\x00\xff",
     }  # fmt: skip
     with pytest.raises(ValueError, match="unknown type"):
-        list(tables.fields(b"\x01a?"))
+        list(frames.fields(b"\x01a?"))
 
 
 def test_properties_go_through_pamqp_and_back() -> None:
-    ours = tables.Properties(
+    ours = frames.Properties(
         {"content_type": b"text/plain", "correlation_id": b"c", "message_id": b"m", "app_id": b"a"},
-        tables.encode_field(b"n", 1),
+        frames.encode_field(b"n", 1),
         priority=7,
         timestamp=1700000000,
     )
@@ -136,7 +136,7 @@ def test_properties_go_through_pamqp_and_back() -> None:
     )
     assert (theirs.headers, theirs.priority, theirs.delivery_mode) == ({"n": 1}, 7, 2)
     assert int(present(theirs.timestamp).timestamp()) == 1700000000
-    again = tables.decode_properties(ours.encode())
+    again = frames.decode_properties(ours.encode())
     assert again == ours
 
 

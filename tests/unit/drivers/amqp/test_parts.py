@@ -15,19 +15,17 @@ from pydantic import ValidationError
 
 from tasuki.contracts.driver import QueueSpec, Received
 from tasuki.drivers.amqp.broker import Broker
-from tasuki.drivers.amqp.delays.delay_removal import Part
 from tasuki.drivers.amqp.driver import AMQPDriver
-from tasuki.drivers.amqp.endpoint import Endpoint, endpoint
 from tasuki.drivers.amqp.faults import ClosedError, Errors
 from tasuki.drivers.amqp.limits import parts_of, whole_of
 from tasuki.drivers.amqp.protocol import frames
-from tasuki.drivers.amqp.protocol.confirms import Batch, Confirms
-from tasuki.drivers.amqp.protocol.tables import Properties
-from tasuki.drivers.amqp.receiving.inbox import Delivery, Inbox
-from tasuki.drivers.amqp.settings import AMQPSettings
+from tasuki.drivers.amqp.protocol.channel import Batch, Confirms
+from tasuki.drivers.amqp.protocol.frames import Properties
+from tasuki.drivers.amqp.publishing.delay_removal import Part
+from tasuki.drivers.amqp.receiving.deliveries import Delivery, Inbox
+from tasuki.drivers.amqp.settings import AMQPSettings, Endpoint, endpoint
 from tasuki.drivers.amqp.topology import declaring
-from tasuki.drivers.amqp.topology.declaring import check_spec
-from tasuki.drivers.amqp.topology.marks import Marks
+from tasuki.drivers.amqp.topology.declaring import Marks, check_spec
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP, Defaults, lanes, partition_lane
 from tasuki.errors import QueueNotFoundError
 from tasuki.fields.tls import TlsConfig

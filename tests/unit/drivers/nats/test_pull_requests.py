@@ -11,8 +11,7 @@ import pytest
 from tasuki.clock import SystemClock
 from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
 from tasuki.drivers.nats.receiving.arrivals import Arrival, Receipt
-from tasuki.drivers.nats.receiving.pull import LONGEST, OVERDUE, SLICE, paced
-from tasuki.drivers.nats.receiving.pull_requests import GRACE, Early, PullRequests
+from tasuki.drivers.nats.receiving.pull_requests import GRACE, LONGEST, OVERDUE, SLICE, Early, PullRequests, paced
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True

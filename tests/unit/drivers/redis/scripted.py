@@ -9,7 +9,7 @@ from typing import Any
 
 import hiredis
 
-from tasuki.drivers.redis.connecting.servers import Server
+from tasuki.drivers.redis.settings import Server
 
 Answer = bytes | None
 """As it is written; None: nothing is said."""

@@ -10,13 +10,15 @@ from tasuki.drivers.redis import batches
 from tasuki.drivers.redis.batches import (
     Publishing,
     Settling,
+    decoded,
+    encoded,
+    key_text,
     microseconds,
     publishing,
     readable,
     received,
     settled_together,
 )
-from tasuki.drivers.redis.codec import decoded, encoded, key_text
 from tasuki.drivers.toolkit.results import answer
 from tasuki.errors import DriverError, MessageTooLargeError, QueueFullError, UnsupportedError
 
@@ -37,7 +39,9 @@ def test_a_message_comes_back_as_it_was() -> None:
     assert {name: type(value) for name, value in got.items()} == {name: type(headers[name]) for name in headers}
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x92\xcb" + bytes(8) + b"\x93", b"\xff" * 20])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x92\xcb" + bytes(8) + b"\x93", b"\x92\x00\x93\xa1\x80\xc4\x00\x80", b"\xff" * 20]
+)
 def test_what_others_put_there_is_all_body(content: bytes) -> None:
     assert decoded(content, b"-7") == ("-7", content, {})
 

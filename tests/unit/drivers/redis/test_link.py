@@ -10,8 +10,8 @@ import pytest
 from tasuki.drivers.redis.connecting import link as link_module
 from tasuki.drivers.redis.connecting.addresses import Login
 from tasuki.drivers.redis.connecting.link import Link, connect
-from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError
+from tasuki.drivers.redis.settings import Server
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,7 @@ import pytest
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis.connecting.beats import Beats
-from tasuki.drivers.redis.receiving.listening import Listener
-from tasuki.drivers.redis.receiving.waiting import Waiters
+from tasuki.drivers.redis.receiving.listening import Listener, Waiters
 from tasuki.drivers.redis.scripts import place
 
 pytestmark = pytest.mark.anyio

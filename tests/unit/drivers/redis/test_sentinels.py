@@ -10,8 +10,8 @@ from tasuki.drivers.redis.connecting import sentinels
 from tasuki.drivers.redis.connecting.addresses import Addresses, Login
 from tasuki.drivers.redis.connecting.link import Link, connect
 from tasuki.drivers.redis.connecting.sentinels import FailoverWatch, master_of
-from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
+from tasuki.drivers.redis.settings import Server
 from tests.unit.drivers.redis.scripted import Answer, Scripted, array, scripted
 
 pytestmark = pytest.mark.anyio

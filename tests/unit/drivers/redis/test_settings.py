@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tasuki.drivers.redis.connecting.addresses import Addresses, addresses
-from tasuki.drivers.redis.connecting.servers import Server
-from tasuki.drivers.redis.settings import RedisSettings
+from tasuki.drivers.redis.settings import RedisSettings, Server
 
 
 def settings(fields: Mapping[str, Any]) -> Addresses:

@@ -13,8 +13,7 @@ from pydantic import ValidationError
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.file import disk_space, locks
-from tasuki.drivers.sqlite.schema import schema
+from tasuki.drivers.sqlite.file import connections, disk_space, locks
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.requests import Call
 from tasuki.errors import DriverError, QueueFullError, QueueNotFoundError
@@ -176,4 +175,4 @@ async def test_drivers_that_open_at_once_make_one_file(path: Path) -> None:
     for driver in drivers:
         await driver.close()
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (schema.LAYOUT,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (connections.LAYOUT,)

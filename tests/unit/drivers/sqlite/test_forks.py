@@ -1,4 +1,4 @@
-"""What a fork does to open SQLite files, step by step; tests/e2e/test_forks.py forks."""
+"""What a fork does to open SQLite files, step by step; tests/e2e/test_connections.py connections."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.file import connections, forks
+from tasuki.drivers.sqlite.file import connections
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tests.support.settings import parsed
@@ -36,9 +36,9 @@ def as_child(writer: Writer) -> Iterator[list[sqlite3.Connection]]:
     """
     closed: list[sqlite3.Connection] = []
     with pytest.MonkeyPatch.context() as patch:  # over before the driver closes, which then closes its connection
-        patch.setattr(forks, "_threads", weakref.WeakSet([writer]))
-        patch.setattr(forks, "_inherited", [])
-        patch.setattr(forks, "_connections", [])
+        patch.setattr(connections, "_threads", weakref.WeakSet([writer]))
+        patch.setattr(connections, "_inherited", [])
+        patch.setattr(connections, "_connections", [])
         patch.setattr(connections, "close", closed.append)
         patch.setattr(Writer, "forget_parent", lambda self: self._database.connection)
         yield closed
@@ -47,27 +47,27 @@ def as_child(writer: Writer) -> Iterator[list[sqlite3.Connection]]:
 async def test_a_child_closes_its_parents_connection_before_it_opens_one(
     writer: Writer, as_child: list[sqlite3.Connection]
 ) -> None:
-    forks._before()
+    connections._before()
     assert writer.at_work.locked(), "a transaction could begin amid the fork"
-    at_rest = forks._forking.at_rest
-    forks._in_child()
-    assert writer in forks._inherited
+    at_rest = connections._forking.at_rest
+    connections._in_child()
+    assert writer in connections._inherited
     assert as_child == []
-    forks.close_inherited()
-    forks.close_inherited()
+    connections.close_inherited()
+    connections.close_inherited()
     assert as_child == [writer._database.connection]
-    forks._forking.at_rest = at_rest
-    forks._in_parent()
+    connections._forking.at_rest = at_rest
+    connections._in_parent()
     assert not writer.at_work.locked()
 
 
 async def test_a_connection_amid_a_transaction_is_left_alone(
     writer: Writer, as_child: list[sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forks, "PATIENCE", 0.01)
+    monkeypatch.setattr(connections, "PATIENCE", 0.01)
     with writer.at_work:
-        forks._before()
-        forks._in_child()
-        forks.close_inherited()
-    assert writer in forks._inherited
+        connections._before()
+        connections._in_child()
+        connections.close_inherited()
+    assert writer in connections._inherited
     assert writer._database.connection not in as_child

@@ -15,7 +15,6 @@ import pytest
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.file import connections, disk_space, errors, locks
-from tasuki.drivers.sqlite.schema import schema
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
@@ -35,7 +34,7 @@ async def test_pragmas(make: Any, setting: str, value: int) -> None:
     def read(*_: Any) -> list[Any]:
         return [connection_of(driver).execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas]
 
-    ours = [schema.LAYOUT, schema.APPLICATION_ID]
+    ours = [connections.LAYOUT, connections.APPLICATION_ID]
     assert await driver._guard.get().submit(Call("", read)) == ["wal", value, int(setting == "full"), *ours]
 
 

@@ -13,8 +13,7 @@ import pytest
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite import driver as module
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.looking import locating
-from tasuki.drivers.sqlite.store import purge, statements
+from tasuki.drivers.sqlite.store import browsing, purge, statements
 from tasuki.drivers.sqlite.thread.requests import Call
 from tests.unit.drivers.sqlite.conftest import connection_of, message
 
@@ -43,7 +42,7 @@ async def test_a_removal_is_of_several_transactions(make: Any, monkeypatch: pyte
     assert len(await driver.peek("other", 99)) == 10
 
 
-@pytest.mark.parametrize("statement", [statements.NAMED, statements.EXPEDITE, locating.LOCATE])
+@pytest.mark.parametrize("statement", [statements.NAMED, statements.EXPEDITE, browsing.LOCATE])
 async def test_messages_are_found_by_the_index_of_ids(make: Any, statement: str) -> None:
     values = {"queue": 1, "ids": '["a"]', "now": 0.0}
     plan = [row[3] for row in connection_of(await make()).execute(f"EXPLAIN QUERY PLAN {statement}", values)]

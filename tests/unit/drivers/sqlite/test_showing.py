@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
-from tasuki.drivers.sqlite.looking.peeking import show
+from tasuki.drivers.sqlite.store.browsing import show
 from tests.unit.drivers.sqlite.conftest import connection_of
 
 pytestmark = pytest.mark.anyio

@@ -14,7 +14,7 @@ import pytest
 
 from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.state import changing, reading
+from tasuki.drivers.sqlite.state import changing, reader
 from tasuki.errors import BrokerUnavailableError, StoreFullError
 from tasuki.testing.conformance import ShiftedClock
 from tests.unit.drivers.sqlite.conftest import connection_of, message
@@ -119,7 +119,7 @@ async def test_a_watch_agrees_with_get_when_the_clock_is_set_back(store: Store, 
 
 
 async def test_a_page_ends_before_it_fills_the_memory(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_PAGE_BYTES", 10)
+    monkeypatch.setattr(reader, "MAX_PAGE_BYTES", 10)
     for key in "abc":
         await store.put(key, b"123456")
     page = await store.list()

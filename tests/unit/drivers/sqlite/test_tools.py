@@ -12,9 +12,8 @@ import pytest
 from tasuki.contracts.driver import Outgoing, QueueSpec, Release
 from tasuki.drivers.sqlite import driver as driver_module
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.looking import peeking
 from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tasuki.drivers.sqlite.store import purge, store
+from tasuki.drivers.sqlite.store import browsing, purge, store
 from tasuki.drivers.sqlite.thread.requests import Call
 from tasuki.testing.conformance import ShiftedClock
 from tests.support.settings import parsed
@@ -40,11 +39,11 @@ FILLINGS: dict[str, Callable[[int], dict[str, Any]]] = {
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
-        (purge, "FIRST"), (purge, "PART"), (peeking, "PASSED"), (peeking, "SHOWN"),
+        (purge, "FIRST"), (purge, "PART"), (browsing, "PASSED"), (browsing, "SHOWN"),
         (store, "SURFACED"), (store, "COUNTED"), (driver_module, "COUNTED"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, OF_A_TRANSACTION)
-    monkeypatch.setattr(peeking, "SKIPPED", OF_A_TRANSACTION // 10)  # ten of these are in one transaction
+    monkeypatch.setattr(browsing, "SKIPPED", OF_A_TRANSACTION // 10)  # ten of these are in one transaction
     monkeypatch.setattr(purge, "SECONDS", 0.0)
 
 

@@ -15,28 +15,28 @@ async def everything(body: Any, context: Context) -> dict[str, Any]:
     assert context.message is not None
     told: dict[str, Any] = {
         "of": [
-            context.function,
+            context.delivery.function,
             context.message.id,
             context.attempt,
             context.queue,
-            context.consumer,
-            context.values["tenant"],
+            context.delivery.consumer,
+            context.delivery.values["tenant"],
         ],
-        "flags": [context.stopping, context.lease_lost],
+        "flags": [context.stopping, context.delivery.lease_lost],
     }
     await context.publish("app:q", body, {"h": 1}, delay=1)
-    context.check_call("app:double")
+    context.project.check_call("app:double")
     told["called"] = [
         await context.call("app:double", 21),
-        await context.call_with("app:double", 3, values={"a": 1}),
+        await context.call("app:double", 3, values={"a": 1}),
     ]
-    told["info"] = (await context.info("app:q"))["ready"]
-    value = context.env("NAME")
-    context.set_env("NAME", "new")
-    told["env"] = [value, context.env_all()]
+    told["info"] = (await context.queues.info("app:q"))["ready"]
+    value = context.project.env("NAME")
+    context.project.set_env("NAME", "new")
+    told["env"] = [value, context.project.env_all()]
     store = context.store("app:store")
     await store.set("key", body)
-    told["store"] = [await store.get("key"), await context.resource("app:slow").get()]
+    told["store"] = [await store.get("key"), await context.project.resource("app:slow").get()]
     told["taken"] = await store.take("key", 3, rate=1, burst=2)
     for refused in (store.get("other"), store.set("tuple", (1, 2))):
         try:
@@ -44,14 +44,14 @@ async def everything(body: Any, context: Context) -> dict[str, Any]:
         except HandlerError as error:
             told.setdefault("refused", []).append([error.kind, error.message])
     try:
-        context.resource("app:slow")._items  # noqa: B018
+        context.project.resource("app:slow")._items  # noqa: B018
     except AttributeError as error:
         told["private"] = type(error).__name__
     try:
-        context.check_call("app:none")
+        context.project.check_call("app:none")
     except HandlerNotFoundError as error:
         told["unknown"] = type(error).__name__
-    told["permissions"] = context.permissions
+    told["permissions"] = context.project.permissions
     context.logger.info("it", extra={"a": 1})
     try:
         1 / 0  # noqa: B018
@@ -72,10 +72,10 @@ def counts(by: int, context: Context) -> list[Any]:
 
 
 def rights(context: Context) -> list[Any]:
-    assert context.permissions is not None
-    actor = context.permissions.actor()
+    assert context.project.permissions is not None
+    actor = context.project.permissions.actor()
     assert actor is not None
-    can = context.permissions.can
+    can = context.project.permissions.can
     return [can("read", "it", {"a": 1}), can("write", "it"), actor["id"]]
 
 

@@ -151,7 +151,7 @@ async def test_python_asks_for_everything_of_its_context(python: Any) -> None:
     context = delivery()
     context.resources["app:store"] = memory_store("app:store")
     context.resources["app:slow"] = Slow()
-    context.queues["app:q"] = {"ready": 1}
+    context.known_queues["app:q"] = {"ready": 1}
     context.functions["app:double"] = lambda number: number * 2
     context.variables.update(NAME="value")
     context.known_values["tenant"] = "a"
@@ -194,9 +194,6 @@ class Slow:
 
 
 async def test_python_permissions(python: Any) -> None:
-    class Guarded(RecordingContext):
-        permissions: Any = None
-
     class Permissions:
         def can(self, action: str, resource: str, meta: Any = None) -> bool:
             return (action, resource, meta) == ("read", "it", {"a": 1})
@@ -204,8 +201,8 @@ async def test_python_permissions(python: Any) -> None:
         def actor(self) -> Any:
             return {"id": "me", "meta": {}}
 
-    context = Guarded(delivery().message)
-    context.permissions = Permissions()
+    context = RecordingContext(delivery().message)
+    context._reach.permissions = Permissions()  # type: ignore[assignment,misc]
     assert await python("rights").call([], context) == [True, False, "me"]
 
 
@@ -223,7 +220,7 @@ async def test_python_failures(python: Any) -> None:
 @pytest.mark.parametrize("details", [{"n": 2**70}, {"\udcff": 1}, {"name": "\udcff"}, {"n": object()}])
 async def test_an_error_that_cannot_cross_is_told_all_the_same(lua: Any, python: Any, details: Any) -> None:
     class Failing(RecordingContext):
-        async def call(self, function: str, *args: Any) -> Any:
+        async def call(self, function: str, *args: Any, **options: Any) -> Any:
             raise HandlerError("bad file \udcff", kind="NotFound", details=details)
 
     async with asyncio.timeout(60):

@@ -185,7 +185,7 @@ def _tell_of_error(task: Runnable, call: dict[str, Any], hook: str, state: str, 
 
 
 def _comes_again(task: Runnable, error: BaseException, context: Context) -> bool:
-    if isinstance(error, Reject) or context.is_last_attempt:
+    if isinstance(error, Reject) or context.delivery.is_last_attempt:
         return False
     if isinstance(error, Retry):
         return True

@@ -144,7 +144,7 @@ def _begin(result: Any) -> Any:
 
 def _is_over(error: BaseException, context: Context) -> bool:
     """Whether there is no other attempt. An interrupted one may come back uncounted: else ``give_up`` ends it."""
-    return isinstance(error, Reject) or (context.is_last_attempt and not isinstance(error, Interrupted))
+    return isinstance(error, Reject) or (context.delivery.is_last_attempt and not isinstance(error, Interrupted))
 
 
 def _later(backend: Any, result: Any) -> None:

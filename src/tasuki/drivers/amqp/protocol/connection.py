@@ -8,7 +8,8 @@ message costs no task and no lock.
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from heapq import heappop, heappush
 from math import inf
 from typing import Any, cast
@@ -17,13 +18,48 @@ from pamqp import commands
 from pamqp import frame as pamqp_frame
 from pamqp.base import Frame as Method
 
-from tasuki.drivers.amqp.endpoint import Endpoint
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.limits import FRAME_MAX
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
-from tasuki.drivers.amqp.protocol.channel_pool import ChannelPool
+from tasuki.drivers.amqp.settings import Endpoint
 from tasuki.system.tasks import OnFailure
+
+
+class ChannelPool:
+    """At most ``most`` channels of one connection, opened when they are wanted."""
+
+    def __init__(self, open_channel: Callable[[], Awaitable[Channel]], most: int) -> None:
+        self._open_channel = open_channel
+        self._lent = asyncio.Semaphore(most)
+        self._idle: list[Channel] = []
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[Channel]:
+        """A channel; waits until one is free. Raises ClosedError.
+
+        Return it before you borrow another one. A refusal or a missing answer ends the channel; else the next
+        borrower gets it.
+        """
+        async with self._lent:
+            channel = self._take() or await self._open_channel()
+            is_done = False
+            try:
+                yield channel
+                is_done = True
+            finally:
+                if channel.is_alive and (is_done or channel.is_quiet):
+                    self._idle.append(channel)
+                else:
+                    channel.give_up()
+
+    def _take(self) -> Channel | None:
+        while self._idle:
+            channel = self._idle.pop()
+            if channel.is_alive:
+                return channel
+        return None
+
 
 _BORROWED = 32
 """Most channels that are lent at the same time: a burst of questions must not use up the channels that consume."""

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.amqp.protocol.frames import address_of
-from tasuki.drivers.amqp.protocol.tables import (
+from tasuki.drivers.amqp.protocol.frames import (
     Properties,
+    address_of,
     decode_properties,
     encode_bytes,
     encode_field,
@@ -37,7 +37,6 @@ EMPTY = Properties({}).encode()
 _BROKERS = frozenset({b"CC", b"BCC"})
 """Names to which the broker itself gives a meaning; so it does to all that start with ``x-``."""
 _LONGEST = 255
-
 _PROPERTIES = {
     "content_type": "content_type",
     "encoding": "content_encoding",
@@ -53,10 +52,8 @@ _HEADERS = {name: header for header, name in _PROPERTIES.items()} | {
     "cluster_id": "amqp.cluster_id",
 }
 _MOST_SECONDS = 2**63
-
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(tuple[str | None, dict[str, HeaderValue]]).decode
-
 
 UNREADABLE = (ValueError, IndexError, struct.error, msgspec.DecodeError)
 """What reading damaged properties raises."""

@@ -1,4 +1,6 @@
-"""The frames that every message needs, as bytes: publish, deliver, ack, nack; the rest goes through pamqp.
+"""The frames that every message needs, as bytes: publish, deliver, ack, nack; other frames go through pamqp.
+
+Field tables and basic properties stand here too, as bytes and back (section 4.2.5, with RabbitMQ's field types).
 
 AMQP 0-9-1, section 4.2: a frame is type (1), channel (2), size (4), payload, and the end octet 0xCE.
 """
@@ -6,13 +8,168 @@ AMQP 0-9-1, section 4.2: a frame is type (1), channel (2), size (4), payload, an
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pamqp import frame as pamqp_frame
 from pamqp.base import Frame as Method
 
+from tasuki.message import HeaderValue
+
+_SIZED = {
+    b"b": struct.Struct(">b"), b"B": struct.Struct(">B"), b"s": struct.Struct(">h"), b"u": struct.Struct(">H"),
+    b"I": struct.Struct(">i"), b"i": struct.Struct(">I"), b"l": struct.Struct(">q"), b"L": struct.Struct(">q"),
+    b"T": struct.Struct(">Q"), b"f": struct.Struct(">f"), b"d": struct.Struct(">d"),
+}  # fmt: skip
+
+_LENGTH = struct.Struct(">I")
+_INT = struct.Struct(">cq")
+_FLOAT = struct.Struct(">cd")
+
+_TRUE, _FALSE = b"t\x01", b"t\x00"
+
+
+SHORT_FIELDS = (
+    (0x8000, "content_type"), (0x4000, "content_encoding"), (0x0400, "correlation_id"), (0x0200, "reply_to"),
+    (0x0100, "expiration"), (0x0080, "message_id"), (0x0020, "type"), (0x0010, "user_id"), (0x0008, "app_id"),
+    (0x0004, "cluster_id"),
+)  # fmt: skip
+"""Flag and name of the properties that are short strings."""
+
+_TABLE, _MODE, _PRIORITY, _TIMESTAMP = 0x2000, 0x1000, 0x0800, 0x0040
+
+_ORDER = (
+    0x8000, 0x4000, _TABLE, _MODE, _PRIORITY, 0x0400, 0x0200, 0x0100, 0x0080, _TIMESTAMP, 0x0020, 0x0010, 0x0008,
+    0x0004,
+)  # fmt: skip
+
+_NAMES = dict(SHORT_FIELDS)
+
+
+@dataclass(slots=True)
+class Properties:
+    """The basic properties; ``table`` is the content of the headers, without its length."""
+
+    texts: dict[str, bytes]
+    table: bytes = b""
+    persistent: bool = True
+    priority: int | None = None
+    timestamp: int | None = None
+
+    def encode(self) -> bytes:
+        """Flags and values, as a header frame has them."""
+        flags, parts = _TABLE | _MODE, []
+        for flag in _ORDER:
+            if flag == _TABLE:
+                parts.append(_LENGTH.pack(len(self.table)) + self.table)
+            elif flag == _MODE:
+                parts.append(b"\x02" if self.persistent else b"\x01")
+            elif flag == _PRIORITY:
+                if self.priority is not None:
+                    flags |= flag
+                    parts.append(bytes((self.priority,)))
+            elif flag == _TIMESTAMP:
+                if self.timestamp is not None:
+                    flags |= flag
+                    parts.append(self.timestamp.to_bytes(8, "big"))
+            elif (text := self.texts.get(_NAMES[flag])) is not None:
+                flags |= flag
+                parts.append(bytes((len(text),)) + text)
+        return flags.to_bytes(2, "big") + b"".join(parts)
+
+
+def decode_properties(data: bytes) -> Properties:
+    """The reverse of ``Properties.encode``; a text that is not there is not in ``texts``."""
+    flags, at = int.from_bytes(data[:2], "big"), 2
+    found = Properties({}, persistent=False)
+    for flag in _ORDER:
+        if not flags & flag:
+            continue
+        if flag == _TABLE:
+            size = _LENGTH.unpack_from(data, at)[0]
+            found.table = data[at + 4 : at + 4 + size]
+            at += 4 + size
+        elif flag == _MODE:
+            found.persistent = data[at] == 2
+            at += 1
+        elif flag == _PRIORITY:
+            found.priority = data[at]
+            at += 1
+        elif flag == _TIMESTAMP:
+            found.timestamp = int.from_bytes(data[at : at + 8], "big")
+            at += 8
+        else:
+            end = at + 1 + data[at]
+            found.texts[_NAMES[flag]] = data[at + 1 : end]
+            at = end
+    return found
+
+
+def priority_of(data: bytes) -> int:
+    """The priority of encoded properties; 0 if it is not there."""
+    return decode_properties(data).priority or 0 if int.from_bytes(data[:2], "big") & _PRIORITY else 0
+
+
+def encode_field(key: bytes, value: HeaderValue) -> bytes:
+    """One field of a table; the key has at most 255 bytes."""
+    name = bytes((len(key),)) + key
+    if type(value) is str:
+        data = value.encode()
+        return b"".join((name, b"S", _LENGTH.pack(len(data)), data))
+    if type(value) is bool:
+        return name + (_TRUE if value else _FALSE)
+    if type(value) is int:
+        return name + _INT.pack(b"l", value)
+    return name + _FLOAT.pack(b"d", value)
+
+
+def encode_bytes(key: bytes, value: bytes) -> bytes:
+    """One field with bytes."""
+    return b"".join((bytes((len(key),)), key, b"x", _LENGTH.pack(len(value)), value))
+
+
+def encode_texts(key: bytes, values: Sequence[str]) -> bytes:
+    """One field with an array of texts."""
+    items = b"".join(b"S" + _LENGTH.pack(len(data)) + data for data in (value.encode() for value in values))
+    return b"".join((bytes((len(key),)), key, b"A", _LENGTH.pack(len(items)), items))
+
+
+def fields(table: bytes) -> Iterator[tuple[bytes, object, int, int]]:
+    """Key, value, start and end of each field; values that no header can have (tables, arrays) come as None.
+
+    Raises ValueError, IndexError or struct.error for damaged ones.
+    """
+    at, size = 0, len(table)
+    while at < size:
+        start = at
+        name_end = at + 1 + table[at]
+        key, kind = table[at + 1 : name_end], table[name_end : name_end + 1]
+        value, at = _value(table, kind, name_end + 1)
+        if at > size:
+            raise ValueError("a field that is longer than its table")
+        yield key, value, start, at
+
+
+def _value(table: bytes, kind: bytes, at: int) -> tuple[object, int]:
+    sized = _SIZED.get(kind)
+    if sized is not None:
+        return sized.unpack_from(table, at)[0], at + sized.size
+    if kind in {b"S", b"x", b"F", b"A"}:
+        end = at + 4 + _LENGTH.unpack_from(table, at)[0]
+        data = table[at + 4 : end]
+        return (data.decode("utf-8", "replace") if kind == b"S" else data if kind == b"x" else None), end
+    if kind == b"t":
+        return table[at] != 0, at + 1
+    if kind == b"D":
+        return int.from_bytes(table[at + 1 : at + 5], "big", signed=True) / 10.0 ** table[at], at + 5
+    if kind == b"V":
+        return None, at
+    raise ValueError(f"a field of the unknown type {kind!r}")
+
+
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+
 END = 0xCE
 HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 OVERHEAD = 8
@@ -21,8 +178,11 @@ OVERHEAD = 8
 AROUND_PROPERTIES = OVERHEAD + 12
 """Bytes of a header frame around its properties: class, weight and size of the body, and the envelope."""
 
+
 DELIVER, RETURN, ACK, NACK = 0x003C003C, 0x003C0032, 0x003C0050, 0x003C0078
+
 """Class and method of what the broker sends per message."""
+
 
 _KINDS = frozenset({METHOD, HEADER, BODY, HEARTBEAT})
 _HEAD = struct.Struct(">BHI")
@@ -32,6 +192,7 @@ _SETTLE = struct.Struct(">BHIIQBB")
 _ACK_OR_NACK = struct.Struct(">QB")
 _BASIC = 60
 _PUBLISH = b"\x00\x3c\x00\x28\x00\x00"
+
 _MULTIPLE, _REQUEUE = 1, 2
 
 

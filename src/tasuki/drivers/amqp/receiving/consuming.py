@@ -3,17 +3,234 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import count
 
 from pamqp import commands
+from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp.faults import ClosedError, LateError
+from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.receiving.consumers import Consumers
+from tasuki.drivers.amqp.protocol.existing import passively
 from tasuki.drivers.amqp.receiving.states import Action, Event, State, Wants, lacks, prefetch, step
-from tasuki.drivers.amqp.settling.unsettled import Unsettled
-from tasuki.drivers.amqp.topology.queue_arguments import Lane
+from tasuki.drivers.amqp.topology.queue_arguments import Lane, of_consumer
+
+_SHARED, _RETURNED, _PARTITION = "s", "r", "k"
+
+
+"""First letters of their tags, by the kind of lane."""
+
+
+class Consumers:
+    """Of each shared lane one with its own allowance, and of each lane of keys one that gets one at a time."""
+
+    def __init__(self) -> None:
+        self.allowed = 0
+        """Most unsettled deliveries of each shared lane's consumer; 0: there is none."""
+        self._taken: dict[bytes, int] = {}
+        """How many each of them has now, by tag."""
+        self._partitions: dict[str, str] = {}
+        """Tag of the consumer of each lane of keys, by the lane's name."""
+        self._there: set[str] = set()
+        """Tags of all that the broker may have of us."""
+        self._cancelled: list[str] = []
+        """Tags of those that the broker has ended, and keeps until we say that we know."""
+        self.left_returned = False
+        """Whether the lane of returned messages may hold more than the consumers that ended last had room for."""
+        self._numbers = count(1)
+        self._awaited: dict[bytes, asyncio.Future[None]] = {}
+        """Done when the next delivery for a consumer comes, by tag."""
+
+    @property
+    def are_shared(self) -> bool:
+        """Whether shared lanes are consumed."""
+        return bool(self._taken)
+
+    @property
+    def are_keyed(self) -> bool:
+        """Whether lanes of keys are consumed."""
+        return bool(self._partitions)
+
+    @property
+    def taken(self) -> int:
+        """The most that one of the shared lanes' consumers has."""
+        return max(self._taken.values(), default=0)
+
+    def came(self, tag: bytes) -> None:
+        """A delivery for one of them."""
+        if tag in self._taken:
+            self._taken[tag] += 1
+        if (awaited := self._awaited.pop(tag, None)) is not None and not awaited.done():
+            awaited.set_result(None)
+
+    def gone(self, tag: bytes) -> None:
+        """A delivery for one of them was settled."""
+        if tag in self._taken:
+            self._taken[tag] -= 1
+
+    def room_read(self, tag: bytes) -> asyncio.Future[None] | None:
+        """To be called before a delivery is settled: done when the broker has read that; None where nothing may tell.
+
+        A consumer that has all that it is allowed gets its next delivery only when the broker has read of the room.
+        """
+        if tag not in self._taken or self._taken[tag] < self.allowed or tag in self._awaited:
+            return None
+        awaited = self._awaited[tag] = asyncio.get_running_loop().create_future()
+        return awaited
+
+    def forget(self) -> None:
+        """Do not count on any of the shared ones."""
+        self._taken, self.allowed = {}, 0
+        for awaited in self._awaited.values():
+            awaited.cancel()
+        self._awaited.clear()
+
+    def cancelled(self, tag: str) -> None:
+        """The broker has ended one."""
+        self._there.discard(tag)
+        self._cancelled.append(tag)
+        self._taken.pop(tag.encode(), None)
+        self._partitions = {name: other for name, other in self._partitions.items() if other != tag}
+
+    async def start(self, channel: Channel, lanes: Sequence[Lane], allowed: int) -> None:
+        """Consume the lanes, the shared ones by new consumers in place of the old. Raises ClosedError or LateError.
+
+        The order of a lane is kept only within one consumer, so there is never a second one beside the first. What
+        the old ones pushed stays settleable; it only does not make room for more. Then the lanes are asked for their
+        counts: by the time the second answer is here, so is what they had to give.
+        """
+        await self.end(channel, lanes)
+        known, self._cancelled = self._cancelled, []
+        await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in known))
+        self.allowed = allowed
+        keyed = self._new_tags([lane for lane in lanes if lane.is_partition and lane.name not in self._partitions])
+        shared = self._new_tags([lane for lane in lanes if not lane.is_partition])
+        self._taken = {tag.encode(): 0 for tag in shared}
+        await channel.ask(
+            *_with_prefetch(1, keyed),
+            *_with_prefetch(allowed, shared),
+            *(passively(lane.name) for lane in lanes),
+        )
+        self._partitions |= {lane.name: tag for tag, lane in keyed.items()}
+        await channel.ask(commands.Basic.Qos(prefetch_count=allowed))
+
+    async def end(self, channel: Channel, lanes: Sequence[Lane]) -> None:
+        """Cancel the consumers of shared lanes when no message is on its way. Raises ClosedError or LateError.
+
+        What the broker has pushed, and the channel not seen when it cancels, the broker takes back and counts as handed
+        out. So a consumer of the lowest rank is added first: when that is answered for, all that was pushed before is
+        at the channel, and with the answer to one more question it is here. So it is after the cancel.
+
+        Consumers of lanes of keys stay, and end with the channel: after a cancel the broker would give the next
+        message of a key to another process at once, before the message that this one has or is about to get.
+        """
+        self.left_returned = any(is_of_returned(tag) and taken >= self.allowed for tag, taken in self._taken.items())
+        self.forget()
+        old = [tag for tag in self._there if not tag.startswith(_PARTITION)]
+        if not old:
+            return
+        probes = self._new_tags([lane for lane in lanes if not lane.is_partition])
+        await channel.ask(commands.Basic.Qos(prefetch_count=1), *_consume(probes, {"x-priority": -1}))
+        await channel.ask(commands.Basic.Qos(prefetch_count=1))
+        await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in (*probes, *old)))
+        self._there -= {*probes, *old}
+        await channel.ask(commands.Basic.Qos(prefetch_count=1))
+
+    def _new_tags(self, lanes: Sequence[Lane]) -> dict[str, Lane]:
+        tags = {f"{_letter(lane)}{next(self._numbers)}": lane for lane in lanes}
+        self._there |= tags.keys()
+        return tags
+
+
+def is_of_returned(tag: bytes) -> bool:
+    """Whether a consumer's lane holds what came back."""
+    return tag.startswith(_RETURNED.encode())
+
+
+def is_of_keys(tag: bytes) -> bool:
+    """Whether a consumer's lane is one of keys."""
+    return tag.startswith(_PARTITION.encode())
+
+
+def _letter(lane: Lane) -> str:
+    return _RETURNED if lane.is_returned else _PARTITION if lane.is_partition else _SHARED
+
+
+def _with_prefetch(count: int, tags: Mapping[str, Lane]) -> list[Method]:
+    """Consume with an allowance for each; it holds for the consumers that begin after it."""
+    return [commands.Basic.Qos(prefetch_count=count), *_consume(tags)] if tags else []
+
+
+def _consume(tags: Mapping[str, Lane], arguments: Mapping[str, int] | None = None) -> list[commands.Basic.Consume]:
+    return [
+        commands.Basic.Consume(queue=lane.name, consumer_tag=tag, arguments={**of_consumer(lane), **(arguments or {})})
+        for tag, lane in tags.items()
+    ]
+
+
+_NEXT = 0.05
+"""Seconds in which the broker pushes the next message, if there is one."""
+
+
+class Unsettled:
+    """The unsettled tags of one channel, counted for the consumers, and the frames that settle them."""
+
+    def __init__(self, consumers: Consumers) -> None:
+        self._consumers = consumers
+        self._tags: dict[int, bytes] = {}
+        """The consumer of each, by tag, oldest first."""
+
+    def add(self, tag: int, consumer: bytes) -> None:
+        """A delivery has come."""
+        self._tags[tag] = consumer
+        self._consumers.came(consumer)
+
+    def clear(self) -> None:
+        """The channel is gone."""
+        self._tags.clear()
+
+    async def settle_surely(self, channel: Channel, acked: Collection[int], requeued: Collection[int]) -> None:
+        """The same, and wait until the broker has read it. Raises ClosedError or LateError.
+
+        One ack at a time, as with slow handlers, costs no question while messages wait: the next delivery tells.
+        """
+        only = self._tags.get(next(iter(acked))) if len(acked) == 1 and not requeued else None
+        is_read = self._consumers.room_read(only) if only is not None else None
+        channel.connection.write(self.settle(channel.number, acked, requeued))
+        if is_read is not None:
+            await asyncio.wait((is_read,), timeout=_NEXT)
+            if is_read.done() and not is_read.cancelled():
+                return
+        await channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
+
+    def settle(self, channel: int, acked: Collection[int], requeued: Collection[int]) -> bytes:
+        """The frames that settle deliveries: one ack for all up to the first tag that stays, one frame for each other.
+
+        A tag that was sent before, and only not answered in time, is not sent again: a second ack costs the whole
+        channel.
+        """
+        acked, requeued = ([tag for tag in tags if tag in self._tags] for tags in (acked, requeued))
+        left = set(acked)
+        last = 0
+        for tag in self._tags:
+            if tag not in left:
+                break
+            last = tag
+        parts = [frames.ack(channel, last, multiple=True)] if last else []
+        for tag in acked:
+            self._forget(tag)
+            if tag > last:
+                parts.append(frames.ack(channel, tag))
+        for tag in requeued:
+            self._forget(tag)
+            parts.append(frames.requeue(channel, tag))
+        return b"".join(parts)
+
+    def _forget(self, tag: int) -> None:
+        self._consumers.gone(self._tags.pop(tag))
+
 
 MOST = 65_535
 """The largest prefetch that the protocol can say."""

@@ -17,17 +17,55 @@ from tasuki.drivers.amqp.faults import TAKEN_BACK, ClosedError, LateError
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.frames import Deliver
-from tasuki.drivers.amqp.receiving.arrivals import arrived
-from tasuki.drivers.amqp.receiving.consumers import is_of_returned
-from tasuki.drivers.amqp.receiving.consuming import Consuming
-from tasuki.drivers.amqp.receiving.idle_timer import IdleTimer
-from tasuki.drivers.amqp.receiving.inbox import Delivery, Inbox
+from tasuki.drivers.amqp.receiving.consuming import Consuming, is_of_returned
+from tasuki.drivers.amqp.receiving.deliveries import Delivery, Held, Inbox, Resting, arrived
+from tasuki.drivers.amqp.receiving.records import Lookups
 from tasuki.drivers.amqp.receiving.states import Idle, Wants, may_hand_out, when_idle
-from tasuki.drivers.amqp.settling.held import Held
-from tasuki.drivers.amqp.settling.lookups import Lookups
-from tasuki.drivers.amqp.settling.resting import Resting
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, has_ranks
 from tasuki.drivers.toolkit.wait_list import Waiter, WaitList
+
+
+class IdleTimer:
+    """Calls ``on_idle`` when ``wanted`` was not called for ``idle()`` seconds; then it stops until the next call."""
+
+    def __init__(self, idle: Callable[[], float], on_idle: Callable[[], None]) -> None:
+        self._idle = idle
+        self._on_idle = on_idle
+        self._timer: asyncio.TimerHandle | None = None
+        self._wanted_at = 0.0
+        self._is_over = False
+
+    @property
+    def is_on(self) -> bool:
+        """Whether it watches."""
+        return self._timer is not None
+
+    def wanted(self) -> None:
+        """A receive asks. This costs nearly nothing: the timer is not moved, it checks the time when it is due."""
+        loop = asyncio.get_running_loop()
+        self._wanted_at = loop.time()
+        if self._timer is None and not self._is_over:
+            self._timer = loop.call_later(self._idle(), self._check)
+
+    def end(self) -> None:
+        """Watch no more."""
+        self._is_over = True
+        self.pause()
+
+    def pause(self) -> None:
+        """Watch again from the next receive on."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check(self) -> None:
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        left = self._wanted_at + self._idle() - loop.time()
+        if left > 0:
+            self._timer = loop.call_later(left, self._check)
+        else:
+            self._on_idle()
 
 
 class Subscription:

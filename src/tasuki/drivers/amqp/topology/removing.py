@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pamqp import commands
 
-from tasuki.drivers.amqp.delays import delay_removal
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
+from tasuki.drivers.amqp.publishing import delay_removal
 from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, active_queue_name
 from tasuki.system.tasks import OnFailure

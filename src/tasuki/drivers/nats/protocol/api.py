@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tasuki.drivers.nats.failures import NO_RESPONDERS, error_in, lost, refusal
+from tasuki.drivers.nats.failures import NO_RESPONDERS, error_in, is_name_taken, is_stream_missing, lost, refusal
 from tasuki.drivers.nats.protocol.connection import Connection
 
 Answer = Mapping[str, Any]
@@ -70,6 +70,68 @@ async def store(
     exchange = await connection.exchange(records, headers=headers)
     exchange.check(queue)
     return [error_in(answer) if isinstance(answer, bytes) else NOT_TAKEN for answer in exchange.answers]
+
+
+class SubjectStream:
+    """A stream of which the last message on each subject counts: side records, ids, the entries of a store.
+
+    Args:
+        name: the stream's name.
+        queue: the queue that errors name.
+    """
+
+    def __init__(self, name: str, queue: str = "") -> None:
+        self.name = name
+        self.queue = queue
+
+    def info(self, **fields: Any) -> Request:
+        """Ask for the stream's state and the server's time."""
+        return f"STREAM.INFO.{self.name}", fields
+
+    def last(self, subject: str) -> Request:
+        """Ask for the last message on a subject."""
+        return f"STREAM.MSG.GET.{self.name}", {"last_by_subj": subject}
+
+    def next(self, subjects: str, sequence: int) -> Request:
+        """Ask for the first message from a sequence on that the filter finds."""
+        return f"STREAM.MSG.GET.{self.name}", {"seq": sequence, "next_by_subj": subjects}
+
+    async def demand(
+        self, connection: Connection, *requests: Request, unless: Callable[[Any], bool] = lambda _: False
+    ) -> list[Answer]:
+        """The answers to requests. Raises DriverError for an error among them, unless it is one of these."""
+        return await demand(connection, self.queue, *requests, unless=unless)
+
+    async def make(self, connection: Connection, config: Mapping[str, Any]) -> Answer:
+        """Make the stream if it is missing; returns the server's description, perhaps of another configuration."""
+        (info,) = await self.demand(connection, self.info(), unless=is_stream_missing)
+        if "error" in info:
+            create: Request = f"STREAM.CREATE.{self.name}", {"name": self.name, "max_msgs_per_subject": 1, **config}
+            (info,) = await self.demand(connection, create, unless=is_name_taken)
+        if "error" in info:  # another process was faster
+            (info,) = await self.demand(connection, self.info())
+        return info
+
+    async def subjects(self, connection: Connection, subjects: str) -> tuple[list[str], Answer]:
+        """The subjects that the filter finds, and the first answer; it has an error if the stream is missing."""
+        found: list[str] = []
+        first: Answer = {}
+        total = 1
+        while len(found) < total:
+            request = self.info(subjects_filter=subjects, offset=len(found))
+            (answer,) = await self.demand(connection, request, unless=is_stream_missing)
+            if "error" in answer:
+                return [], answer
+            first = first or answer
+            part = answer["state"].get("subjects") or {}
+            found += part
+            total = int(answer.get("total", 0)) if part else 0
+        return found, first
+
+    async def erase(self, connection: Connection, *subjects: str) -> None:
+        """Remove all messages on these subjects. Raises DriverError without an answer; a refusal is ignored."""
+        if subjects:
+            await ask(connection, self.queue, [erasing(self.name, subject) for subject in subjects])
 
 
 def erasing(stream: str, subject: str, *, up_to: int | None = None) -> Request:

@@ -15,19 +15,13 @@ from nats.protocol.parser import Parser
 from tasuki.system.tasks import OnFailure
 
 LONGEST_LINE = 2**16
-
 LARGEST = 2**26 + 2**16
-
 """Bytes of the largest message that a server can be configured for."""
 
-
 _CONTROL = (b"INFO ", b"PING", b"PONG", b"+OK", b"-ERR ")
-
 """How the lines begin that go on to the client."""
 
-
 Route = Callable[[bytes, bytes, bytes, bytes | None], None]
-
 """Takes subject, reply, content and headers of a message."""
 
 
@@ -106,7 +100,6 @@ class Reader(Parser):
 
 
 FAREWELL = 1.0
-
 """Seconds for the last bytes when a connection is closed."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Durability, QueueSpec, Received
@@ -11,13 +11,11 @@ from tasuki.drivers.nats.protocol.api import Answer
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import plan_in
 from tasuki.drivers.nats.queues.names import Names
-from tasuki.drivers.nats.queues.setup import delivered_up_to, epoch_of, level, spec_in
+from tasuki.drivers.nats.queues.setup import epoch_of, level, spec_in
 from tasuki.drivers.nats.receiving.admission import Admission
-from tasuki.drivers.nats.receiving.arrivals import read
-from tasuki.drivers.nats.receiving.deliveries import Held, Table
+from tasuki.drivers.nats.receiving.deliveries import Table
 from tasuki.drivers.nats.receiving.pull_requests import Early, PullRequests
 from tasuki.drivers.nats.receiving.settle_state import SettleState
-from tasuki.drivers.nats.receiving.settling import Breaks, breaks_of, remove
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.receivers import Lines
 from tasuki.drivers.nats.records.side_records import SideRecords
@@ -65,7 +63,7 @@ class OpenQueue:
         self.table: Table = left.table if left is not None and is_same else Table(spec.lease)
         records, table, tasks = self.records, self.table, self._tasks
         self._admission = Admission(spec.name, self.stream, records, table, tasks, clock, connect, lines)
-        self.settle_state = SettleState(self._unknown, self._remove, self._compare, records, table, tasks, clock)
+        self.settle_state = SettleState(spec.name, self.stream, self._doubt_consumers, records, table, tasks, clock)
         self.give_back = self._admission.give_back
         self._early = Early(clock)
         self.pulls = PullRequests(self.stream, self.give_back, count, self._early)
@@ -132,21 +130,8 @@ class OpenQueue:
         """Give delayed messages back that came before their time."""
         await self.give_back(self._early.rest())
 
-    async def _unknown(self, connection: Connection, held: Sequence[Held]) -> set[str]:
-        """Receipts of which no consumer knows; it may know of them all the same, see ``settling.remove``."""
+    def _doubt_consumers(self) -> None:
         self.pulls.is_doubtful = True
-        reached = await delivered_up_to(connection, self.spec.name, self.stream, {each.lane for each in held})
-        return {each.receipt for each in held if (last := reached[each.lane]) is None or each.sequence > last}
-
-    async def _remove(self, connection: Connection, held: Sequence[Held]) -> set[str]:
-        """Carry acks out at the stream; returns the receipts whose messages are gone now."""
-        receipts = [parts for each in held if (parts := read(each.receipt)) is not None]
-        gone = await remove(connection, self.spec.name, self.stream, receipts)
-        return {each.receipt for each in held if each.sequence in gone}
-
-    async def _compare(self, connection: Connection, held: Sequence[Held]) -> Breaks:
-        receipts = [parts for each in held if (parts := read(each.receipt)) is not None]
-        return await breaks_of(connection, self.spec.name, self.stream, receipts)
 
     async def leave(self) -> None:
         """Receive no more; held messages can still be settled."""

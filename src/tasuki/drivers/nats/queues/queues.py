@@ -18,7 +18,7 @@ from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.queues.open_queue import OpenQueue
 from tasuki.drivers.nats.queues.setup import Storage, delivered_up_to, make_lanes, make_queue, make_records_stream
 from tasuki.drivers.nats.receiving.arrivals import read
-from tasuki.drivers.nats.receiving.pull import paced
+from tasuki.drivers.nats.receiving.pull_requests import paced
 from tasuki.drivers.nats.records.dedup_ids import DedupIds
 from tasuki.drivers.nats.records.receivers import Lines
 from tasuki.drivers.nats.records.temporary import Temporary
@@ -27,7 +27,6 @@ from tasuki.errors import DriverError, QueueConflictError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 
 Connect = Callable[[], Awaitable[Connection]]
-
 INSPECTED_EVERY = 10.0
 """Seconds after which a queue is inspected again where the server does not report changes to us."""
 WHERE_TOLD = 12

@@ -12,13 +12,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tasuki.contracts.driver import SILENCE, Durability, QueueSpec
-from tasuki.drivers.nats.failures import is_missing, is_stream_missing
-from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand
+from tasuki.drivers.nats.failures import (
+    is_missing,
+    is_stream_missing,
+    is_stream_or_message_missing,
+    is_wrong_sequence,
+    refusal,
+)
+from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, SubjectStream, ask, data_of, demand, store
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import DELAYED, MADE_LATER, PLAIN, UNIQUE, Lane, Plan, merged, plan_in, plan_of
 from tasuki.drivers.nats.queues.names import Names
-from tasuki.drivers.nats.records import layout
-from tasuki.errors import QueueConflictError
+from tasuki.drivers.toolkit.layout import require
+from tasuki.errors import DriverError, QueueConflictError
 
 QUORUM = 3
 
@@ -94,19 +100,15 @@ class Storage:
 async def make_records_stream(connection: Connection, names: Names, storage: Storage) -> None:
     """The stream of what the driver notes itself: the last word on each subject; and our layout in it."""
     config = {
-        "name": names.records_stream,
         "subjects": [names.record_subjects],
         "retention": "limits",
-        "max_msgs_per_subject": 1,
         "discard": "old",
         "storage": storage.kind,
         "num_replicas": storage.replicas,
         "description": "Tasuki: returned deliveries, and processes that receive",
     }
-    (answer,) = await demand(connection, "", (f"STREAM.INFO.{names.records_stream}", {}), unless=is_stream_missing)
-    if "error" in answer:
-        await demand(connection, "", (f"STREAM.CREATE.{names.records_stream}", config))
-    await layout.record(connection, names)
+    await SubjectStream(names.records_stream).make(connection, config)
+    await record_layout(connection, names)
 
 
 async def make_queue(connection: Connection, names: Names, spec: QueueSpec, storage: Storage) -> Answer:
@@ -315,3 +317,43 @@ def _check_storage(connection: Connection, spec: QueueSpec, config: Mapping[str,
             f"queue {spec.name!r} has its messages in {config['storage']}, not in {wanted}; delete it to change that"
         )
         raise QueueConflictError(problem, driver=connection.address.driver, queue=spec.name)
+
+
+LAYOUT = 1
+
+_IF_NONE = b"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: 0\r\n\r\n"
+
+
+async def check_layout(connection: Connection, names: Names) -> bool:
+    """Whether the layout of the streams is recorded; changes nothing.
+
+    Raises:
+        DriverError: it is another one, or the record is not Tasuki's.
+        BrokerUnavailableError, BrokerTimeoutError: the server does not answer.
+    """
+    driver = connection.address.driver
+    stream = SubjectStream(names.records_stream)
+    (answer,) = await stream.demand(connection, stream.last(names.layout), unless=is_stream_or_message_missing)
+    if "error" in answer:
+        return False
+    try:
+        found = json.loads(data_of(answer["message"])).get("layout")
+    except (ValueError, AttributeError) as error:
+        problem = (
+            f"stream {names.records_stream!r}: message {answer['message']['seq']} on subject {names.layout!r} is no "
+            "record of a layout; remove that message if another program has written it"
+        )
+        raise DriverError(problem, driver=driver) from error
+    require(found, LAYOUT, place=f"NATS prefix {names.prefix!r}", instead="stream_prefix", driver=driver)
+    return True
+
+
+async def record_layout(connection: Connection, names: Names) -> None:
+    """Record the layout, unless it is; the stream must be there. Raises as ``check_layout`` does."""
+    while not await check_layout(connection, names):
+        content = json.dumps({"layout": LAYOUT}).encode()
+        (error,) = await store(connection, "", [(names.layout, content)], [_IF_NONE])
+        if not error:
+            return
+        if not is_wrong_sequence(error):  # else another process was faster
+            raise refusal(error, driver=connection.address.driver, queue="")

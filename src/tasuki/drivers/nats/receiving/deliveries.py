@@ -16,9 +16,7 @@ from tasuki.contracts.driver import SILENCE
 from tasuki.drivers.nats.records.side_records import LastError, Note
 
 MARGIN = 0.05
-
 """Share of a lease in whose last part a return may come too late."""
-
 _SWEEP = 1000
 
 

@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
 from tasuki.drivers.nats.failures import lost
 from tasuki.drivers.nats.protocol.connection import Connection
+from tasuki.drivers.nats.queues.setup import delivered_up_to
+from tasuki.drivers.nats.receiving import arrivals
 from tasuki.drivers.nats.receiving.deliveries import MARGIN, Held, Table
-from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, Breaks, confirmed, nak
+from tasuki.drivers.nats.receiving.settling import ACK, IN_PROGRESS, NAK, breaks_of, confirmed, nak, remove
 from tasuki.drivers.nats.records.side_records import LastError, Note, SideRecords
 from tasuki.errors import BrokerTimeoutError, DriverError
 from tasuki.system.tasks import Tasks
 
 _Item = tuple[Held, Settlement]
 
-Look = Callable[[Connection, Sequence[Held]], Awaitable[set[str]]]
-
-Compare = Callable[[Connection, Sequence[Held]], Awaitable[Breaks]]
-
 
 class SettleState:
     """Starts, settles and renews the deliveries of one queue.
 
     Args:
-        unknown: asks which deliveries no consumer knows of.
-        remove: carries acks out at the stream; returns the acks whose messages are gone then.
-        compare: says which messages are not in the stream any more.
+        queue: its name.
+        stream: its stream.
+        on_silence: called when a consumer does not answer to a settlement.
         records: the queue's notes.
         table: the open deliveries.
         tasks: carries settlements out.
@@ -38,17 +36,17 @@ class SettleState:
 
     def __init__(
         self,
-        unknown: Look,
-        remove: Look,
-        compare: Compare,
+        queue: str,
+        stream: str,
+        on_silence: Callable[[], None],
         records: SideRecords,
         table: Table,
         tasks: Tasks,
         clock: Clock,
     ) -> None:
-        self._unknown = unknown
-        self._remove = remove
-        self._compare = compare
+        self._queue = queue
+        self._stream = stream
+        self._on_silence = on_silence
         self._records = records
         self._table = table
         self._tasks = tasks
@@ -143,7 +141,7 @@ class SettleState:
         if not doubtful:
             return
         now = asyncio.get_running_loop().time()
-        breaks = await self._compare(connection, doubtful)
+        breaks = await breaks_of(connection, self._queue, self._stream, _parts(doubtful).keys())
         for held in doubtful:
             held.sure_at = now
             if held.sequence in breaks.lost:
@@ -201,7 +199,9 @@ class SettleState:
         unknown = await self._unknown(connection, asked)
         acks = {receipt for _, receipt, content in signs if content == ACK}
         acked = [held for held in asked if held.receipt in acks and (held.receipt in unknown or held.is_unanswered)]
-        gone = await self._remove(connection, acked) if acked else set()
+        parts = _parts(acked)
+        removed = await remove(connection, self._queue, self._stream, parts.keys()) if parts else set()
+        gone = {held.receipt for held in parts.values() if held.sequence in removed}
         if all(held.receipt in gone | unknown for held in asked):
             return unknown - gone
         for held in asked:  # the next try finds the others alone
@@ -211,6 +211,13 @@ class SettleState:
             elif held.receipt in unknown:
                 self._table.remove(held)
         raise problem or lost("a consumer has no leader now", driver=connection.address.driver, outcome="unknown")
+
+    async def _unknown(self, connection: Connection, held: Sequence[Held]) -> set[str]:
+        """Receipts of which no consumer knows; it may know of them all the same, see ``settling.remove``."""
+        self._on_silence()
+        lanes = {each.lane for each in held}
+        reached = await delivered_up_to(connection, self._queue, self._stream, lanes)
+        return {each.receipt for each in held if (last := reached[each.lane]) is None or each.sequence > last}
 
     async def _taken(self, connection: Connection, items: list[_Item]) -> dict[int, Held]:
         """The deliveries that were not renewed in time, and whose message another process has by now."""
@@ -233,6 +240,11 @@ class SettleState:
         if isinstance(settlement, Release):
             return held.released(due)
         return held.failed(due, LastError(settlement.error, self._clock.time()) if settlement.error else None)
+
+
+def _parts(held: Iterable[Held]) -> dict[arrivals.Receipt, Held]:
+    """Deliveries by what their receipts say."""
+    return {parts: each for each in held if (parts := arrivals.read(each.receipt)) is not None}
 
 
 def _content(settlement: Settlement) -> bytes:

@@ -19,19 +19,12 @@ from tasuki.drivers.nats.receiving.arrivals import Receipt
 from tasuki.errors import UnsupportedError
 
 ACK = b"+ACK"
-
 NAK = b"-NAK"
-
 ACKED_WITHIN = 2.0
-
 """Seconds after which an ack without an answer is looked into: a server says nothing to one that it does not take."""
-
 _LONGEST = 9e9
-
 """Seconds; the server counts nanoseconds in 63 bits, and has no more than 292 years."""
-
 IN_PROGRESS = b"+WPI"
-
 _HARMLESS = frozenset({ACK, IN_PROGRESS})
 
 
@@ -70,7 +63,6 @@ async def confirmed(connection: Connection, signs: Sequence[tuple[str, str, byte
 
 
 _SAME = 1e-5
-
 """Seconds by which two readings of the time at which one message was stored may differ, as they are rounded."""
 
 
@@ -117,7 +109,6 @@ def is_of(answer: Answer, receipt: Receipt) -> bool:
 
 
 _TOGETHER = 64
-
 """Messages that are read at once, where the newest one is not the same: their bodies come with them."""
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tasuki.drivers.nats.failures import is_stream_missing
-from tasuki.drivers.nats.protocol.api import SECOND, Request, ask, demand, seconds_of
+from tasuki.drivers.nats.protocol.api import SECOND, Request, SubjectStream, ask, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.lanes import digest
 from tasuki.drivers.nats.queues.names import Names
@@ -26,37 +25,31 @@ class DedupIds:
     def __init__(self, names: Names, queue: str) -> None:
         self._names = names
         self._queue = queue
-        self._stream = names.ids_stream(queue)
+        self._stream = SubjectStream(names.ids_stream(queue), queue)
 
     async def make(self, connection: Connection, window: float, storage: Storage) -> None:
         """Make the stream, or give it the window."""
         age = int(max(window, SHORTEST) * SECOND)
         config = {
-            "name": self._stream,
             "subjects": [self._names.id_subject(self._queue, "*")],
             "retention": "limits",
-            "max_msgs_per_subject": 1,
             "max_age": age,
             "duplicate_window": min(age, 120 * SECOND),
             "storage": storage.kind,
             "num_replicas": storage.replicas,
         }
-        (info,) = await demand(connection, self._queue, (f"STREAM.INFO.{self._stream}", {}), unless=is_stream_missing)
-        if "error" in info:
-            await demand(connection, self._queue, (f"STREAM.CREATE.{self._stream}", config))
-        elif info["config"]["max_age"] != age:
-            await demand(connection, self._queue, (f"STREAM.UPDATE.{self._stream}", {**info["config"], **config}))
+        info = await self._stream.make(connection, config)
+        if info["config"]["max_age"] != age:
+            update: Request = f"STREAM.UPDATE.{self._stream.name}", {**info["config"], **config}
+            await self._stream.demand(connection, update)
 
     async def known(self, connection: Connection, ids: Sequence[str]) -> set[str]:
         """Which of the ids were published within the window."""
-        requests: list[Request] = [
-            (f"STREAM.MSG.GET.{self._stream}", {"last_by_subj": self._names.id_subject(self._queue, digest(id))})
-            for id in ids
-        ]
+        requests = [self._stream.last(self._names.id_subject(self._queue, digest(id))) for id in ids]
         if not requests:
             return set()
         # The server removes old ids only now and then; its own time decides which are too old.
-        *answers, info = await ask(connection, self._queue, [*requests, (f"STREAM.INFO.{self._stream}", {})])
+        *answers, info = await ask(connection, self._queue, [*requests, self._stream.info()])
         if "config" not in info:
             return set()
         oldest = seconds_of(info["ts"]) - int(info["config"]["max_age"]) / SECOND
@@ -73,4 +66,4 @@ class DedupIds:
 
     async def delete(self, connection: Connection) -> None:
         """Forget all."""
-        await ask(connection, self._queue, [(f"STREAM.DELETE.{self._stream}", {})])
+        await ask(connection, self._queue, [(f"STREAM.DELETE.{self._stream.name}", {})])

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from tasuki.contracts.driver import SILENCE, QueueSpec
 from tasuki.drivers.nats.failures import NO_RESPONDERS
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, erasing, seconds_of
+from tasuki.drivers.nats.protocol.api import Answer, SubjectStream, ask, data_of, erasing, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
-from tasuki.drivers.nats.receiving.pull import paced
+from tasuki.drivers.nats.receiving.pull_requests import paced
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
@@ -32,15 +32,10 @@ from tasuki.errors import DriverError
 from tasuki.system import forks
 
 _PATIENCE = 1.0
-
 """Seconds within which a living process answers."""
-
 _REMEMBERED = 2.0
-
 """Seconds for which one that did not answer is not asked again."""
-
 _RETURNS = 0.2
-
 """Share of ``SILENCE`` within which a living process that has lost its connection is back."""
 
 
@@ -96,14 +91,11 @@ class Lines:
 
     async def reports(self, connection: Connection, queue: str) -> tuple[float, dict[str, Report]]:
         """The server's time, and what the processes of a queue reported last, by their subjects."""
-        stream = self._names.records_stream
-        fields = {"subjects_filter": self._names.receiver(queue, "*")}
-        (info,) = await ask(connection, queue, [(f"STREAM.INFO.{stream}", fields)])
-        if "state" not in info:
+        stream = SubjectStream(self._names.records_stream, queue)
+        subjects, info = await stream.subjects(connection, self._names.receiver(queue, "*"))
+        if "error" in info:
             return 0.0, {}
-        subjects = list(info["state"].get("subjects") or {})
-        requests: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}) for subject in subjects]
-        answers = await ask(connection, queue, requests) if requests else []
+        answers = await ask(connection, queue, [stream.last(subject) for subject in subjects]) if subjects else []
         found = {
             subject: Report(answer) for subject, answer in zip(subjects, answers, strict=True) if "message" in answer
         }
@@ -191,30 +183,17 @@ def word(consumers: int, lasts: float, *, has_line: bool) -> bytes:
 
 
 EVERY = 5.0
-
 """Seconds between two renewals of a process that holds messages, at least."""
-
 LASTS = 17.5
-
 """Seconds after which a process that said nothing more is taken for dead, at least."""
-
 IDLE = 240.0
-
 """Seconds between two renewals of a process that holds none, at least: there is nothing to count wrongly then."""
-
 UNUSED = 10.0
-
 """Seconds after which a queue that is not received from, and of which nothing is held, is reported no more."""
-
 KEPT = 60.0
-
 """Seconds after that until its report is erased: a suspended process may be asked about until its leases end."""
-
 _ERASED = 100
-
 """Words of dead processes, erased at a time."""
-
-
 T = TypeVar("T")
 
 
@@ -397,8 +376,7 @@ class Receivers:
     async def _retract(self, connection: Connection, queues: Sequence[str]) -> None:
         """Erase the reports of this process, and of dead ones, which would stay forever."""
         await self._report(connection, queues, 0)  # after this answer no earlier report is on its way
-        stream = self._names.records_stream
-        await ask(connection, "", [erasing(stream, self._subject(queue)) for queue in queues])
+        await SubjectStream(self._names.records_stream).erase(connection, *map(self._subject, queues))
         self._reported.difference_update(queues)
         for queue in queues:
             self._renew_at.pop(queue, None)

@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from tasuki.drivers.nats.failures import is_stream_missing, refusal
-from tasuki.drivers.nats.protocol.api import NOT_TAKEN, Request, ask, data_of, demand, erasing, store
+from tasuki.drivers.nats.failures import refusal
+from tasuki.drivers.nats.protocol.api import NOT_TAKEN, Request, SubjectStream, ask, data_of, store
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.errors import DriverError
@@ -88,6 +88,7 @@ class SideRecords:
         self._names = names
         self._queue = queue
         self._epoch = epoch
+        self._stream = SubjectStream(names.records_stream, queue)
         self.is_missing = False
         """Whether its stream is known to be gone."""
 
@@ -115,14 +116,12 @@ class SideRecords:
 
     async def erase(self, connection: Connection, sequences: Iterable[int]) -> None:
         """Forget messages that are done; a note that cannot be erased does no harm: its number never comes again."""
-        if requests := [erasing(self._names.records_stream, self._subject(sequence, ">")) for sequence in sequences]:
-            with suppress(DriverError):
-                await ask(connection, self._queue, requests)
+        with suppress(DriverError):
+            await self._stream.erase(connection, *(self._subject(sequence, ">") for sequence in sequences))
 
     async def erase_all(self, connection: Connection) -> None:
         """Forget the queue, with all streams that it had."""
-        everything = self._names.returned(self._queue, "*", ">")
-        await ask(connection, self._queue, [erasing(self._names.records_stream, everything)])
+        await self._stream.erase(connection, self._names.returned(self._queue, "*", ">"))
 
     async def hidden(self, connection: Connection, now: float) -> list[Note]:
         """The messages that are hidden at the time ``now``, the next one to come first."""
@@ -130,21 +129,12 @@ class SideRecords:
 
     async def notes(self, connection: Connection) -> dict[int, Note]:
         """All messages that have a note, each with the last ``due`` that it had; no more is read of the notes."""
+        found, info = await self._stream.subjects(connection, self._subject(">"))
+        self.is_missing = self.is_missing or "error" in info
         latest: dict[int, Note] = {}
-        offset, total = 0, 1
-        while offset < total:
-            fields = {"subjects_filter": self._subject(">"), "offset": offset}
-            request: Request = f"STREAM.INFO.{self._names.records_stream}", fields
-            (info,) = await demand(connection, self._queue, request, unless=is_stream_missing)
-            if "error" in info:
-                self.is_missing = True
-                return {}
-            found = info["state"].get("subjects") or {}
-            for note in filter(None, map(note_in, found)):
-                if note.sequence not in latest or _age(latest[note.sequence]) < _age(note):
-                    latest[note.sequence] = note
-            offset += max(len(found), 1)
-            total = int(info.get("total", 0))
+        for note in filter(None, map(note_in, found)):
+            if note.sequence not in latest or _age(latest[note.sequence]) < _age(note):
+                latest[note.sequence] = note
         return latest
 
     async def receipts(self, connection: Connection, sequences: Sequence[int]) -> dict[int, str]:
@@ -160,7 +150,7 @@ class SideRecords:
 
     def _last(self, sequence: int) -> Request:
         """What reads the last note of a worker on a message."""
-        return f"STREAM.MSG.GET.{self._names.records_stream}", {"last_by_subj": self._subject(sequence, "w", "*")}
+        return self._stream.last(self._subject(sequence, "w", "*"))
 
     def _subject(self, sequence: int | str, *rest: int | str) -> str:
         return self._names.returned(self._queue, self._epoch, sequence, *rest)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Mapping
 
 from tasuki.drivers.nats.failures import is_stream_missing, refusal
-from tasuki.drivers.nats.protocol.api import Answer, ask, erasing, seconds_of, store
+from tasuki.drivers.nats.protocol.api import Answer, SubjectStream, ask, erasing, seconds_of, store
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names, queue_of
 from tasuki.drivers.nats.queues.setup import is_temporary
@@ -34,6 +34,7 @@ class Temporary:
 
     def __init__(self, names: Names) -> None:
         self._names = names
+        self._stream = SubjectStream(names.records_stream)
         self._kept_at = self._checked_at = -math.inf
         self._suspects: Mapping[str, int] = {}
 
@@ -46,7 +47,7 @@ class Temporary:
 
     async def forget(self, connection: Connection, queue: str) -> None:
         """It was deleted."""
-        await ask(connection, queue, [erasing(self._names.records_stream, self._names.temporary(queue))])
+        await self._stream.erase(connection, self._names.temporary(queue))
 
     async def beat(self, connection: Connection, ours: Collection[str]) -> None:
         """Keep our temporary queues, and remove unused ones; now and again only. Raises DriverError."""
@@ -70,7 +71,7 @@ class Temporary:
         """
         if (note := await self._next(connection, 1)) is None:
             return {}
-        (info,) = await ask(connection, "", [(f"STREAM.INFO.{self._names.records_stream}", {})])
+        (info,) = await ask(connection, "", [self._stream.info()])
         if "ts" not in info:
             return {}
         now = seconds_of(info["ts"])
@@ -83,8 +84,7 @@ class Temporary:
 
     async def _next(self, connection: Connection, sequence: int) -> Answer | None:
         """The first note from this number on."""
-        fields = {"seq": sequence, "next_by_subj": self._names.temporary("*")}
-        (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{self._names.records_stream}", fields)])
+        (answer,) = await ask(connection, "", [self._stream.next(self._names.temporary("*"), sequence)])
         return answer.get("message")
 
     async def _remove(self, connection: Connection, subject: str, sequence: int) -> None:
@@ -98,10 +98,10 @@ class Temporary:
             (answer,) = await ask(connection, queue, [(f"STREAM.DELETE.{stream}", {})])
             if "error" in answer and not is_stream_missing(answer["error"]):
                 return  # at the next check
-            notes = [self._names.returned(queue, "*", ">"), self._names.receiver(queue, "*")]
-            await ask(connection, queue, [erasing(self._names.records_stream, each) for each in notes])
+            notes = self._names.returned(queue, "*", ">"), self._names.receiver(queue, "*")
+            await self._stream.erase(connection, *notes)
             await DedupIds(self._names, queue).delete(connection)
         elif "error" in info and not is_stream_missing(info["error"]):
             return
         # Last, and only the note that was seen: who declares the queue meanwhile has written one of its own.
-        await ask(connection, queue, [erasing(self._names.records_stream, subject, up_to=sequence)])
+        await ask(connection, queue, [erasing(self._stream.name, subject, up_to=sequence)])

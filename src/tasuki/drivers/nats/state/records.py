@@ -19,29 +19,17 @@ from tasuki.drivers.nats.queues.names import Names, queue_of, token_of
 from tasuki.drivers.toolkit.state.buckets import Bucket
 
 _TTL = b"Tasuki-TTL"
-
 """Seconds for which the message counts, from its time on."""
-
 _GONE = b"Tasuki-Gone"
-
 """The version of the entry that this message has removed."""
-
 _MARK = b"Tasuki-Mark"
-
 """A random number, which is a part of the version."""
-
 _MARK_BITS = 20
-
 _LEAST_UNIQUE = 2**40
-
 """From here on a sequence is a time (see ``stream``), and comes only once."""
-
 MARKED = 60.0
-
 """Seconds for which the note of a removal stays: watches hear of it at once, or list again."""
-
 _LONGEST = 10**9
-
 """Seconds of the longest ttl that the server gets."""
 
 
@@ -147,7 +135,6 @@ def read_places(record: Record | None, now: float) -> dict[str, float]:
 
 
 _EMPTY = "="
-
 """No written name is that."""
 
 

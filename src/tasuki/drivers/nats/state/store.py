@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tasuki.contracts.state.store import (
     MAX_PAGE,
@@ -21,8 +21,11 @@ from tasuki.contracts.state.store import (
     Store,
     StoreFacts,
 )
+from tasuki.contracts.values import Durability
+from tasuki.drivers.nats.protocol.address import Address
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.state.connections import Connections
+from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.nats.state.records import (
     MARKED,
     Record,
@@ -34,21 +37,65 @@ from tasuki.drivers.nats.state.records import (
 )
 from tasuki.drivers.nats.state.stream import Step, StoreStream
 from tasuki.drivers.nats.state.watch_connection import WatchConnection
+from tasuki.drivers.toolkit.guard import Guard
+from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.state import buckets
 from tasuki.drivers.toolkit.state.buckets import Bucket
 from tasuki.drivers.toolkit.state.watching import Opened
+from tasuki.drivers.toolkit.threads.threaded import LeaseThread
 from tasuki.errors import ConflictError
 
+T = TypeVar("T")
+
+
+class Connections:
+    """Of one driver; ``opened`` is called on the loop that opens it."""
+
+    def __init__(
+        self,
+        guard: Guard[Reconnecting[Connection]],
+        leases: LeaseThread[Reconnecting[Connection]],
+        address: Address,
+        names: Names,
+        storage: Storage,
+        durability: Callable[[], Durability],
+    ) -> None:
+        self._guard = guard
+        self._leases = leases
+        self._home: asyncio.AbstractEventLoop | None = None
+        self.address = address
+        self.names = names
+        self.storage = storage
+        self.durability = durability
+        self.max_payload = 0
+        """Bytes of the largest message of the server; 0: not known yet."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the driver is open in this process."""
+        return self._guard.current is not None
+
+    def opened(self) -> None:
+        """The driver's connection belongs to the running loop."""
+        self._home = asyncio.get_running_loop()
+
+    async def reach(self, work: Callable[[Connection], Coroutine[Any, Any, T]]) -> T:
+        """Run work with the driver's connection; in another loop than its own, with the one of the lease thread."""
+        link = self._guard.get()
+
+        async def run(link: Reconnecting[Connection]) -> T:
+            connection = await link.get()
+            self.max_payload = connection.max_payload
+            return await work(connection)
+
+        return await (run(link) if asyncio.get_running_loop() is self._home else self._leases.run(run))
+
+
 MOST_KEPT = 4
-
 """Lists under way whose keys are kept; they go with their last page, and the oldest one before another one begins."""
-
 KEPT = 60.0
-
 """Seconds for which keys are kept at most, for a list that nothing continues."""
-
 MOST_NEW = 32
-
 """Messages that are added to the keys of a list; after more, reading all of them takes less."""
 
 
@@ -109,7 +156,7 @@ class Listing:
             return None
         first: float | None = None
         for _ in range(MOST_NEW):
-            found = await self._stream.next(connection, self._subjects.entries(prefix), kept.last + 1)
+            found = await self._stream.newer(connection, self._subjects.entries(prefix), kept.last + 1)
             if found is None or found.created != kept.created or found.last < kept.last:
                 return None
             first = found.now if first is None else first
@@ -124,27 +171,15 @@ class Listing:
 
 
 MARGIN = 1.0
-
 """Seconds by which a put with a version may come too late: the entry expires between its check and the write."""
-
 HEADERS = 512
-
 """Bytes of a message that its headers may need."""
-
 _PART = 64
-
 """Entries that one request of a list reads."""
-
 _PAGE_BYTES = 4 * 2**20
-
 """Bytes of values after which a page ends."""
-
 _POLL = 60.0
-
 """Seconds between two polls of a reader: its watch brings every change, so there is nothing to poll for."""
-
-
-T = TypeVar("T")
 
 
 class NATSStore(Store):
@@ -172,7 +207,7 @@ class NATSStore(Store):
 
     async def open(self) -> None:
         """Make the stream, or check the one that is there."""
-        await self._connections.reach(self._stream.make)
+        await self._connections.reach(self._stream.begin)
         self._opened.open()
 
     async def exists(self) -> bool:
@@ -193,7 +228,7 @@ class NATSStore(Store):
         subject = self._entry(key)
 
         async def get(connection: Connection) -> Record | None:
-            record = await self._stream.last(connection, subject)
+            record = await self._stream.read_last(connection, subject)
             if record is None or record.removed or record.ttl == inf:
                 return None if record is None or record.removed else record
             (record,), now = await self._stream.read(connection, subject)

@@ -13,13 +13,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
 from tasuki.drivers.nats.failures import (
-    is_name_taken,
     is_stream_missing,
     is_stream_or_message_missing,
     is_wrong_sequence,
     refusal,
 )
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, erasing, seconds_of
+from tasuki.drivers.nats.protocol.api import Answer, Request, SubjectStream, ask, erasing, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.nats.state.records import MARKED, Record, StoreSubjects, headers_of, new_mark, record_in, version_of
@@ -85,10 +84,11 @@ class Found(NamedTuple):
     """When the stream was made."""
 
 
-class StoreStream:
+class StoreStream(SubjectStream):
     """Of one store. The verbs take a connection, on whose loop they run."""
 
     def __init__(self, name: str, driver: str, subjects: StoreSubjects, storage: Storage) -> None:
+        super().__init__(subjects.stream)
         self._place = f"store {name!r} of driver {driver!r}"
         self._driver = driver
         self._subjects = subjects
@@ -101,30 +101,22 @@ class StoreStream:
 
     async def exists(self, connection: Connection) -> bool:
         """Whether the stream is there."""
-        (info,) = await self._demand(connection, (f"STREAM.INFO.{self._subjects.stream}", {}), unless=is_stream_missing)
+        (info,) = await self.demand(connection, self.info(), unless=is_stream_missing)
         return "error" not in info
 
-    async def make(self, connection: Connection) -> None:
+    async def begin(self, connection: Connection) -> None:
         """Make the stream, or check the one that is there."""
-        stream = self._subjects.stream
-        (info,) = await self._demand(connection, (f"STREAM.INFO.{stream}", {}), unless=is_stream_missing)
-        if "error" in info:
-            create: Request = f"STREAM.CREATE.{stream}", self._config()
-            (info,) = await self._demand(connection, create, unless=is_name_taken)
-        if "error" in info:  # another process was faster
-            (info,) = await self._demand(connection, (f"STREAM.INFO.{stream}", {}))
+        info = await self.make(connection, self._config())
         found = int((info["config"].get("metadata") or {}).get(_LAYOUT, LAYOUT))
-        require(found, LAYOUT, place=f"stream {stream!r}", instead="stream_prefix", driver=self._driver)
+        require(found, LAYOUT, place=f"stream {self.name!r}", instead="stream_prefix", driver=self._driver)
         self._removes_itself = bool(info["config"].get("allow_msg_ttl"))
 
     def _config(self) -> dict[str, Any]:
         return {
-            "name": self._subjects.stream,
             "description": "Tasuki: a store",
             "subjects": [self._subjects.all],
             "retention": "limits",
             "discard": "new",
-            "max_msgs_per_subject": 1,
             "storage": self._storage.kind,
             "num_replicas": self._storage.replicas,
             # Sequences begin the versions, which must rise when the stream was lost with the memory. A file keeps
@@ -137,45 +129,31 @@ class StoreStream:
 
     async def read(self, connection: Connection, *subjects: str) -> tuple[list[Record | None], float]:
         """The last records of the subjects, and the server's time."""
-        stream = self._subjects.stream
-        gets: list[Request] = [(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}) for subject in subjects]
-        info: Request = f"STREAM.INFO.{stream}", {}
-        *answers, said = await self._demand(connection, *gets, info, unless=is_stream_or_message_missing)
+        requests = [*map(self.last, subjects), self.info()]
+        *answers, said = await self.demand(connection, *requests, unless=is_stream_or_message_missing)
         if "error" in said:
-            await self.make(connection)  # it was lost: with the server's memory, or by another program
+            await self.begin(connection)  # it was lost: with the server's memory, or by another program
             return await self.read(connection, *subjects)
         return [record_in(answer["message"]) if "message" in answer else None for answer in answers], _time_in(said)
 
-    async def last(self, connection: Connection, subject: str) -> Record | None:
+    async def read_last(self, connection: Connection, subject: str) -> Record | None:
         """The last record of a subject."""
-        get: Request = f"STREAM.MSG.GET.{self._subjects.stream}", {"last_by_subj": subject}
-        (answer,) = await self._demand(connection, get, unless=is_stream_or_message_missing)
+        (answer,) = await self.demand(connection, self.last(subject), unless=is_stream_or_message_missing)
         return record_in(answer["message"]) if "message" in answer else None
 
     async def names(self, connection: Connection, filter_: str) -> Found:
         """The subjects that the filter finds."""
-        found: list[str] = []
-        total, now, last, created = 1, inf, 0, ""
-        while len(found) < total:
-            fields = {"subjects_filter": filter_, "offset": len(found)}
-            info: Request = f"STREAM.INFO.{self._subjects.stream}", fields
-            (answer,) = await self._demand(connection, info, unless=is_stream_missing)
-            if "error" in answer:
-                await self.make(connection)
-                continue
-            if not found:
-                now, last, created = _time_in(answer), int(answer["state"]["last_seq"]), str(answer["created"])
-            part = answer["state"].get("subjects") or {}
-            found += part
-            total = int(answer.get("total", 0)) if part else 0
-        return Found(found, now, last, created)
+        found, info = await self.subjects(connection, filter_)
+        if "error" in info:
+            await self.begin(connection)
+            return await self.names(connection, filter_)
+        return Found(found, _time_in(info), int(info["state"]["last_seq"]), str(info["created"]))
 
-    async def next(self, connection: Connection, filter_: str, sequence: int) -> Found | None:
+    async def newer(self, connection: Connection, filter_: str, sequence: int) -> Found | None:
         """The subject of the first message from a sequence on that the filter finds; None: there is no stream."""
-        get: Request = f"STREAM.MSG.GET.{self._subjects.stream}", {"seq": sequence, "next_by_subj": filter_}
-        info: Request = f"STREAM.INFO.{self._subjects.stream}", {}
         # The next page finds a message that is written between both answers.
-        said, answer = await self._demand(connection, info, get, unless=is_stream_or_message_missing)
+        requests = self.info(), self.next(filter_, sequence)
+        said, answer = await self.demand(connection, *requests, unless=is_stream_or_message_missing)
         if "error" in said:
             return None
         now, created = _time_in(said), str(said["created"])
@@ -204,7 +182,7 @@ class StoreStream:
                 break
             if is_last:
                 raise self._refused({"code": 503, "description": "no stream takes the entry"})
-            await self.make(connection)
+            await self.begin(connection)
         fields = _fields(answer)
         if "error" not in fields:
             await self._written(connection)
@@ -250,7 +228,7 @@ class StoreStream:
 
     async def _step(self, connection: Connection, subject: str, step: Step[Any], expected: int) -> int | None:
         if step.frees and not step.data and not step.removed:
-            return expected if await self.erase(connection, subject, expected) else None
+            return expected if await self.erase_up_to(connection, subject, expected) else None
         write = partial(self.write, connection, subject, step.data or b"", ttl=step.ttl, removed=step.removed)
         try:
             return await write(expected=expected)
@@ -258,7 +236,7 @@ class StoreStream:
             if not step.frees:
                 raise
         # The old message makes room for the new one.
-        if not await self.erase(connection, subject, expected):
+        if not await self.erase_up_to(connection, subject, expected):
             return None
         try:
             return await write(expected=0)
@@ -267,17 +245,15 @@ class StoreStream:
                 raise
             return expected  # it is gone; a watch hears of it when it lists again
 
-    async def erase(self, connection: Connection, subject: str, up_to: int) -> int:
+    async def erase_up_to(self, connection: Connection, subject: str, up_to: int) -> int:
         """Remove a message, unless a newer one is there; returns how many were removed."""
-        (answer,) = await self._demand(
-            connection, erasing(self._subjects.stream, subject, up_to=up_to), unless=is_stream_missing
-        )
+        (answer,) = await self.demand(connection, erasing(self.name, subject, up_to=up_to), unless=is_stream_missing)
         return int(answer.get("purged", 0))
 
     async def erase_all(self, connection: Connection, old: Sequence[tuple[str, int]]) -> None:
         """Remove old messages, unless newer ones are there."""
         if old:
-            await ask(connection, "", [erasing(self._subjects.stream, subject, up_to=last) for subject, last in old])
+            await ask(connection, "", [erasing(self.name, subject, up_to=last) for subject, last in old])
 
     async def _written(self, connection: Connection) -> None:
         """Now and then remove what counts no longer, where the server does not."""
@@ -287,20 +263,20 @@ class StoreStream:
         _, now = await self.read(connection)
         left = SWEPT
         for _ in range(MOST_SWEPT):
-            fields = {"seq": self._swept_to + 1, "next_by_subj": self._subjects.all}
-            (answer,) = await ask(connection, "", [(f"STREAM.MSG.GET.{self._subjects.stream}", fields)])
+            (answer,) = await ask(connection, "", [self.next(self._subjects.all, self._swept_to + 1)])
             record = record_in(answer["message"]) if "message" in answer else None
             self._swept_to = record.sequence if record else 0
             if record is None:
                 return
             if record.ends + MARKED < now:
-                await self.erase(connection, answer["message"]["subject"], record.sequence)
+                await self.erase_up_to(connection, answer["message"]["subject"], record.sequence)
             elif not (left := left - 1):
                 return
 
-    async def _demand(
+    async def demand(
         self, connection: Connection, *requests: Request, unless: Callable[[Any], bool] = lambda _: False
     ) -> list[Answer]:
+        """The answers to requests. Raises the error of a store for one among them, unless it is one of these."""
         answers = await ask(connection, "", requests)
         for answer in answers:
             if (error := answer.get("error")) and not unless(error):

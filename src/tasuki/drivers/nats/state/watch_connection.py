@@ -29,9 +29,7 @@ from tasuki.drivers.toolkit.state.watching import Deadlines, Watcher
 from tasuki.errors import DriverError
 
 _PLAIN = 9
-
 """Parts of a reply subject; newer servers and domains put two before the stream (see ``receiving/arrivals``)."""
-
 _SECOND = 1e9
 
 
@@ -109,23 +107,14 @@ def read_beat(subject: bytes, reply: bytes, headers: bytes | None) -> Beat:
 
 
 BEAT = 5.0
-
 """Seconds between two signs of life of an idle consumer."""
-
 SILENCE = 2.5 * BEAT
-
 """Seconds without one after which a consumer is made again."""
-
 SPREAD = 0.3
-
 """Seconds over which the processes that watch a key spread, after its end."""
-
 PAUSE = 0.5
-
 """Seconds after a consumer could not be made."""
-
 _TOGETHER = 100
-
 """Expired keys that one request asks for."""
 
 
@@ -257,7 +246,7 @@ class WatchConnection:
                 connection, "", [(f"CONSUMER.CREATE.{stream}.{name}.{subjects}", body), (f"STREAM.INFO.{stream}", {})]
             )
             if is_stream_missing(made.get("error")):
-                await self._stream.make(connection)
+                await self._stream.begin(connection)
             if "error" in made or "ts" not in info:
                 raise DriverError(f"a watch: NATS refuses: {made.get('error')}", driver=connection.address.driver)
         except BaseException:

@@ -1,32 +1,114 @@
-"""Schema: makes the tables and functions, once for all processes that start together."""
+"""The schema: made once for all processes, with short waits for its tables, and made again when parts are dropped."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
 from importlib.resources import files
+from itertools import count
 from typing import Any
 
-from tasuki.drivers.postgres.problems import NO_RIGHT, sql_state
-from tasuki.drivers.postgres.schema.locks import with_short_waits
+from tasuki.backoff import Backoff, is_told
+from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, NO_RIGHT, sql_state
+from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.layout import require
-from tasuki.errors import AccessDeniedError, UnsupportedError
+from tasuki.errors import AccessDeniedError, BrokerUnavailableError, UnsupportedError
+from tasuki.system.tasks import OnFailure
+
+_log = logging.getLogger("tasuki.driver.postgres")
+LOCKED = "55P03"
+"""SQLSTATE after ``lock_timeout``."""
+ATTEMPTS = 16
+"""Waits for the tables before the change is given up."""
+PAUSES = Backoff(initial_delay=0.5, max_delay=3.0, backoff_factor=1.5)
+"""Seconds in which all others get the tables."""
+
+
+# Every later statement waits behind one that waits for a table: so that wait is short. It is longer than
+# deadlock_timeout, for the server ends an autovacuum of the table only for a statement that has waited for so long.
+_BEGIN_CHANGE = (
+    "SAVEPOINT change; SELECT set_config('lock_timeout', (least(setting::integer, 1000) + 500)::text, true) "
+    "FROM pg_settings WHERE name = 'deadlock_timeout'"
+)
+_UNDO = "ROLLBACK TO SAVEPOINT change"  # keeps the lock that keeps other processes from the same change
+
+
+# Without their statements, which may hold data. A prepared transaction has no process.
+_HOLDERS = """
+SELECT DISTINCT l.virtualtransaction AS transaction, l.pid, a.usename, a.application_name, a.state,
+    to_char(a.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') AS began
+FROM pg_locks l
+JOIN pg_class c ON c.oid = l.relation
+JOIN pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE n.nspname = $1 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+"""
+
+
+async def with_short_waits(connection: Any, schema: str, change: Callable[[], Awaitable[None]], driver: str) -> None:
+    """Make a change in the open transaction; again while another transaction holds a table that it needs.
+
+    Raises what ``change`` raises, and BrokerUnavailableError if the tables did not come free.
+    """
+    for failures in count(1):
+        before = await _holders(connection, schema)
+        await connection.execute(_BEGIN_CHANGE)
+        try:
+            await change()
+        except Exception as error:
+            if sql_state(error) != LOCKED:
+                raise
+            await connection.execute(_UNDO)
+            after = await _holders(connection, schema)
+            blockers = "; ".join(text for id, text in after.items() if id in before) or "another transaction"
+            problem = f"schema {schema!r} cannot be completed while its tables are in use by {blockers}"
+            if failures == ATTEMPTS:
+                remedy = "end that transaction (pg_terminate_backend) or wait for its end"
+                raise BrokerUnavailableError(f"{problem}; {remedy}", driver=driver) from error
+            if is_told(failures):
+                _log.warning("driver %r: %s", driver, problem)
+            await asyncio.sleep(PAUSES.delay(failures))
+        else:
+            return
+
+
+async def _holders(connection: Any, schema: str) -> dict[str, str]:
+    """The transactions of others that have locked a part of the schema, and how to show each."""
+    statement = await connection.prepare(_HOLDERS, name=False)
+    return {row["transaction"]: _shown(row) for row in await statement.fetch(schema)}
+
+
+def _shown(holder: Any) -> str:
+    if holder["pid"] is None:
+        return "a prepared transaction (see pg_prepared_xacts)"
+    known = {
+        "user": holder["usename"],
+        "application": holder["application_name"],
+        "state": holder["state"],  # hidden from a role without pg_read_all_stats, as is the next
+        "transaction began": holder["began"],
+    }
+    return f"process {holder['pid']} ({', '.join(f'{name}: {value}' for name, value in known.items() if value)})"
+
 
 LAYOUT = 1
 """Of the schema as the SQL of this folder makes it (docs/adr/0065)."""
-
 PARTS = (
     *("tables", "queues", "ordering", "waking", "causes", "publishing", "uniques", "lanes", "turns", "limits", "one"),
     *("receiving", "settling", "inspecting", "removing", "presence", "stores", "plans"),
 )
 """Files of SQL, in the order in which they run. Each can run again, and keeps existing rows."""
-
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('tasuki migrations ' || '{0}', 0))"
 _BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
     "SET LOCAL idle_in_transaction_session_timeout = 0"
 )
+
+
 # Rows of the catalogue, not to_regclass(): that answers out of a cache, which may be older than the wait for the lock.
 _HAS_SCHEMA = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)"
 _MISSING = (
@@ -37,6 +119,8 @@ _MISSING = (
 )
 _LAYOUT = "SELECT max(version) FROM {0}.migrations"
 _MADE = re.compile(r"^create (?:or replace )?(?:unlogged )?(table|function) (?:if not exists )?(\w+)", re.M)
+
+
 # Places that were shown of a table that was dropped must never fit a row of the one that takes its place.
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _RENUMBER = "ALTER TABLE {} ALTER COLUMN {} RESTART WITH {}"
@@ -125,3 +209,60 @@ async def _one(connection: Any, sql: str, *arguments: Any) -> Any:
     """One value, asked for in a transaction by a statement without a name: so it goes through any pooler."""
     statement = await connection.prepare(sql, name=False)
     return await statement.fetchval(*arguments)
+
+
+PAUSE = 0.5
+"""Seconds after a failure in which nothing is tried again: a role that may not make tables gets them from another."""
+
+
+class Healing:
+    """For one session. ``complete`` makes missing parts of the schema, ``declare`` makes one queue.
+
+    Only the queues that this process has declared are made again, and no temporary ones: those end with their process.
+    """
+
+    def __init__(
+        self,
+        known: KnownQueues[QueueSpec],
+        complete: Callable[[], Awaitable[None]],
+        declare: Callable[[QueueSpec], Awaitable[None]],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._known = known
+        self._complete = complete
+        self._declare = declare
+        self._spawn = spawn
+        self._task: asyncio.Task[None] | None = None
+        self._failed_at = float("-inf")
+
+    async def mends(self, problem: Exception, queue: str) -> bool:
+        """Mend the cause of a failed statement; whether another try is worth it. Raises what the client raises."""
+        state = sql_state(problem)
+        if state == NO_QUEUE:
+            spec = self._known.find(queue)
+            if spec is None or spec.temporary or not self._known.is_declared(queue):
+                return False
+            await self._declare(spec)
+            return True
+        loop = asyncio.get_running_loop()
+        if state not in MISSING or loop.time() - self._failed_at < PAUSE:
+            return False
+        if self._task is None or self._task.done():
+            self._task = self._spawn(self._make_all())
+        try:
+            await asyncio.shield(self._task)
+        except Exception as error:
+            if isinstance(error, AccessDeniedError) or sql_state(error) == NO_RIGHT:
+                return False  # it is for a process whose role owns the schema
+            raise
+        return True
+
+    async def _make_all(self) -> None:
+        def failed() -> None:
+            self._failed_at = asyncio.get_running_loop().time()
+
+        with OnFailure(failed):
+            await self._complete()
+            for spec in self._known.declared():
+                if not spec.temporary:
+                    await self._declare(spec)

@@ -6,8 +6,7 @@ import ssl
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from tasuki.drivers.redis.connecting.servers import PORT, SENTINEL_PORT, Server, servers
-from tasuki.drivers.redis.settings import RedisSettings
+from tasuki.drivers.redis.settings import PORT, SENTINEL_PORT, RedisSettings, Server, servers
 from tasuki.drivers.toolkit.address import redis_database
 from tasuki.drivers.toolkit.tls import tls_context
 from tasuki.fields.tls import TlsConfig

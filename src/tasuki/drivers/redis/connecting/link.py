@@ -17,8 +17,8 @@ from typing import Any, cast
 import hiredis
 
 from tasuki.drivers.redis.connecting.addresses import Login
-from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
+from tasuki.drivers.redis.settings import Server
 
 SILENCE = 1.0
 """Seconds without an answer after which ``on_silent`` is called, and again after as many."""

@@ -19,17 +19,15 @@ from typing import Any
 from tasuki.drivers.redis.connecting.addresses import Addresses, Login
 from tasuki.drivers.redis.connecting.link import SILENCE, Link, Word, connect
 from tasuki.drivers.redis.connecting.sentinels import master_of
-from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import NOT_THE_MASTER, LinkLostError, ReplyError, closed_error
+from tasuki.drivers.redis.settings import Server
 from tasuki.drivers.toolkit.reconnecting import Attempts
 from tasuki.system.tasks import OnFailure
 
 _ANY = Server("", 0)
 """Stands for the server where there is just one, and for the one of a slot that is not known yet."""
-
 _UNKNOWN_HOST = (None, b"", b"?")
 """How a node says that it is at the address where it was asked."""
-
 Range = tuple[int, int, Server]
 
 

@@ -13,7 +13,7 @@ from tasuki.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.link import Link
-    from tasuki.drivers.redis.connecting.servers import Server
+    from tasuki.drivers.redis.settings import Server
 
 OLDEST = (6, 2)
 """ZMSCORE, and scripts that may read the time before they write."""

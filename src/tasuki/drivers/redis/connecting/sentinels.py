@@ -10,13 +10,12 @@ from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.redis.connecting.addresses import Addresses
 from tasuki.drivers.redis.connecting.beats import Beats
 from tasuki.drivers.redis.connecting.link import Link
-from tasuki.drivers.redis.connecting.servers import Server
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
+from tasuki.drivers.redis.settings import Server
 
 STRAGGLERS = 0.5
 """Seconds that the other Sentinels have after the first answer: a frozen one must not delay the rest."""
 _SWITCH = b"+switch-master"
-
 Connect = Callable[[Server], Awaitable[Link]]
 
 

@@ -18,8 +18,7 @@ from tasuki.contracts.state.store import MAX_PAGE, Change, Entry
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.state import places
-from tasuki.drivers.redis.state.news import News, read_news, seconds_left
-from tasuki.drivers.redis.state.places import StorePlace
+from tasuki.drivers.redis.state.places import News, StorePlace, read_news, seconds_left
 from tasuki.drivers.toolkit.reconnecting import Attempts
 from tasuki.drivers.toolkit.state.watching import Deadlines, Watcher
 from tasuki.errors import DriverError
@@ -32,7 +31,6 @@ SPREAD = 0.3
 """Seconds over which the processes that watch a key spread, after its end: the first one removes it for all."""
 EXPIRED = 200
 """Most expired keys that one script removes."""
-
 Listed = tuple[Entry, float | None]
 """An entry, and the seconds until it expires."""
 Lists = Callable[[str, str, int], Awaitable[tuple[str, Sequence[Listed]]]]

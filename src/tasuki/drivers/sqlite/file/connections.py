@@ -1,19 +1,53 @@
-"""One connection to the database file: opened, a transaction begun within a time, closed."""
+"""Connections to the database file: opened, begun within a time, closed, and what becomes of them at a fork.
+
+A child inherits SQLite's own account of the locks that the process holds, but none of the locks: it would take a file
+that its parent had open for one that is locked already. Others would then remove the log in which the child writes. So
+a fork waits for the end of a transaction, and the child closes inherited files before it opens any.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import sqlite3
+import sys
+import threading
 import time
+import weakref
 from contextlib import suppress
+from importlib.resources import files
+from typing import Protocol
 
 from tasuki.drivers.sqlite.file.disk_space import MAX_WAL_BYTES
 from tasuki.drivers.sqlite.file.errors import error_name
 from tasuki.drivers.sqlite.file.locks import STEP, HolderLocks, boot_id
-from tasuki.drivers.sqlite.schema.schema import create
 from tasuki.drivers.sqlite.settings import SQLiteSettings
+from tasuki.drivers.toolkit.layout import require
 from tasuki.errors import BrokerUnavailableError, DriverError
+
+LAYOUT = 1
+APPLICATION_ID = 0x7461736B  # "task": tells our file from another program's
+
+
+def create(connection: sqlite3.Connection, driver: str, path: str) -> None:
+    """Make the tables in an empty file. The caller holds the turn.
+
+    Raises:
+        DriverError: the file belongs to another program, or has another layout.
+    """
+    execute = connection.execute
+    if execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID:
+        found = execute("PRAGMA user_version").fetchone()[0]
+        require(found, LAYOUT, place=f"SQLite file {path!r}", instead="path", driver=driver)
+        return
+    if execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        problem = f"SQLite file {path!r} belongs to another program; give the driver its own file"
+        raise DriverError(problem, driver=driver)
+    script = files(__package__).joinpath("schema.sql").read_text(encoding="utf-8")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {LAYOUT}; COMMIT;"
+    )
+
 
 _PATIENCE = 0.25
 """Seconds after which a writer does without its turn: a stopped process may have it."""
@@ -173,3 +207,71 @@ def identity(path: str) -> tuple[int, int]:
     except FileNotFoundError:
         return (0, 0)
     return (stat.st_dev, stat.st_ino)
+
+
+PATIENCE = 5.0
+"""Seconds that a fork waits for the end of a transaction, which may wait for the lock of another process."""
+
+
+class FileThread(Protocol):
+    """A thread with its own connection."""
+
+    at_work: threading.Lock
+    """It has this while it uses the connection."""
+
+    def forget_parent(self) -> sqlite3.Connection | None:
+        """In a forked child: close what the child shares with its parent; gives the connection, untouched."""
+
+
+_threads: weakref.WeakSet[FileThread] = weakref.WeakSet()
+
+_inherited: list[FileThread] = []
+"""The parent's threads: never freed, for that could use a connection that was amid something."""
+
+_connections: list[sqlite3.Connection] = []
+"""The connections that were at rest at the fork, and can be closed."""
+
+
+class _Forking(threading.local):
+    at_rest: tuple[FileThread, ...] = ()
+
+
+_forking = _Forking()
+
+
+def watch(thread: FileThread) -> None:
+    """Let a thread be at rest whenever the process forks."""
+    _threads.add(thread)
+
+
+def close_inherited() -> None:
+    """In a forked child, before it opens a file: close the connections of its parent; elsewhere nothing."""
+    while _connections:
+        connection = _connections.pop()
+        if sys.version_info >= (3, 12):  # the processes that have it open merge the log
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        close(connection)
+
+
+def _before() -> None:
+    threads = sorted(_threads, key=id)  # two threads that fork at a time must not wait for each other
+    _forking.at_rest = tuple(thread for thread in threads if thread.at_work.acquire(timeout=PATIENCE))
+
+
+def _in_parent() -> None:
+    for thread in _forking.at_rest:
+        thread.at_work.release()
+    _forking.at_rest = ()
+
+
+def _in_child() -> None:
+    for thread in list(_threads):
+        _inherited.append(thread)
+        connection = thread.forget_parent()
+        if connection is not None and thread in _forking.at_rest:
+            _connections.append(connection)
+    _threads.clear()
+    _forking.at_rest = ()
+
+
+os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

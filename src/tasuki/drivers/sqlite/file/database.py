@@ -54,14 +54,20 @@ class Database:
     def failing(self, outcome: Outcome) -> Iterator[None]:
         """Undo the transaction and translate the error; after some, only a new connection can be trusted."""
         try:
-            with errors.translated(self._driver, self.path, outcome):
-                yield
+            yield
         except DriverError as error:
-            if self.connection is not None:
-                self.store.undo()
-                if errors.must_reopen(error.__cause__) or not connections.has_rolled_back(self.connection):
-                    self.disconnect()
+            self._undo(error.__cause__)
             raise
+        except Exception as problem:
+            self._undo(problem)
+            raise errors.translation(problem, self._driver, self.path, outcome) from problem
+
+    def _undo(self, cause: BaseException | None) -> None:
+        """Undo the transaction that failed for this cause."""
+        if self.connection is not None:
+            self.store.undo()
+            if errors.must_reopen(cause) or not connections.has_rolled_back(self.connection):
+                self.disconnect()
 
     def connected(self) -> sqlite3.Connection:
         """The connection, opened if there is none."""

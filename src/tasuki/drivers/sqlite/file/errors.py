@@ -23,10 +23,15 @@ def translated(driver: str, path: str, outcome: Outcome = "rejected") -> Iterato
     except DriverError:
         raise
     except Exception as problem:
-        kind, text = _meaning(problem)
-        # A full disk is found before anything is written: the transaction is undone, whenever that is.
-        outcome = "rejected" if kind is StorageFullError else outcome
-        raise kind(f"SQLite file {path!r}: {text} ({problem})", driver=driver, outcome=outcome) from problem
+        raise translation(problem, driver, path, outcome) from problem
+
+
+def translation(problem: Exception, driver: str, path: str, outcome: Outcome) -> DriverError:
+    """The DriverError for an error of SQLite or of the file system."""
+    kind, text = _meaning(problem)
+    # A full disk is found before anything is written: the transaction is undone, whenever that is.
+    outcome = "rejected" if kind is StorageFullError else outcome
+    return kind(f"SQLite file {path!r}: {text} ({problem})", driver=driver, outcome=outcome)
 
 
 def _meaning(problem: Exception) -> tuple[type[DriverError], str]:

@@ -10,10 +10,9 @@ from typing import Literal, TypeVar
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
-from tasuki.drivers.sqlite.state import reading
+from tasuki.drivers.sqlite.state import reader
 from tasuki.drivers.sqlite.state.changing import StoreTables, VersionConflict
-from tasuki.drivers.sqlite.state.reader import FileMissingError, Read, Reader
-from tasuki.drivers.sqlite.state.reading import StoreWatch
+from tasuki.drivers.sqlite.state.reader import FileMissingError, Read, Reader, StoreWatch
 from tasuki.drivers.sqlite.thread.requests import Call, StateCall
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.guard import Guard
@@ -99,7 +98,7 @@ class SQLiteStore(Store):
     async def get(self, key: str) -> Entry | None:
         """See Store."""
         self.check(key)
-        return await self._read(lambda connection: reading.get(connection, self.name, key, self._clock.time()))
+        return await self._read(lambda connection: reader.get(connection, self.name, key, self._clock.time()))
 
     async def put(self, key: str, value: bytes, *, ttl: float | None = None, version: int | None = None) -> int:
         """See Store."""
@@ -137,7 +136,7 @@ class SQLiteStore(Store):
         self._open_reader()
         if keys is None:
             return Page((), "")
-        return await self._read(lambda connection: reading.page(connection, self.name, keys, limit, self._clock.time()))
+        return await self._read(lambda connection: reader.page(connection, self.name, keys, limit, self._clock.time()))
 
     async def watch(self, prefix: str = "") -> AsyncIterator[Change | Literal[Current.CURRENT]]:
         """See Store."""

@@ -11,11 +11,9 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
-from tasuki.drivers.sqlite.store.key_order import KeyOrder
 from tasuki.drivers.sqlite.store.queues import Queues
 from tasuki.drivers.sqlite.store.rows import names_text, numbers_text
-from tasuki.drivers.sqlite.store.suspects import Suspects
+from tasuki.drivers.sqlite.store.side_tables import DedupIds, KeyOrder, Suspects
 
 FIRST = 10
 """Messages, or known ids, that a transaction removes before it knows how long they take; a body of 1 MiB takes 1 ms."""

@@ -9,11 +9,9 @@ from itertools import product
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
-from tasuki.drivers.sqlite.store.key_order import KeyOrder
-from tasuki.drivers.sqlite.store.lanes import Lanes
-from tasuki.drivers.sqlite.store.limits import limited_by
+from tasuki.drivers.sqlite.store.lanes import Lanes, limited_by
 from tasuki.drivers.sqlite.store.rows import Tally, names_text
+from tasuki.drivers.sqlite.store.side_tables import DedupIds, KeyOrder
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.results import in_force
 from tasuki.errors import QueueNotFoundError
@@ -61,7 +59,7 @@ class Queues:
             QueueNotFoundError: it is missing, and not made.
         """
         number = self._numbers.get(name)
-        if number is None or not self._exists(number):
+        if number is None or not (number in self._tallies or self._exists(number)):
             number = self._numbers[name] = self._find_again(name)
         return number
 
@@ -205,7 +203,8 @@ class Queues:
 
     def tally(self, queue: int) -> Tally:
         """The options and counters of a queue that exists, read once a transaction."""
-        self._exists(queue)
+        if queue not in self._tallies:
+            self._exists(queue)
         return self._tallies[queue]
 
     def with_limits(self) -> list[Tally]:

@@ -10,16 +10,13 @@ import msgspec
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Received, Release, Settlement
-from tasuki.drivers.sqlite.looking.causes import mark
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
-from tasuki.drivers.sqlite.store.key_order import KeyOrder
-from tasuki.drivers.sqlite.store.lanes import Claimed, Lanes
-from tasuki.drivers.sqlite.store.limits import Limits
+from tasuki.drivers.sqlite.store.browsing import mark
+from tasuki.drivers.sqlite.store.lanes import Claimed, Lanes, Limits
 from tasuki.drivers.sqlite.store.purge import Purge
 from tasuki.drivers.sqlite.store.queues import Queues
 from tasuki.drivers.sqlite.store.rows import NO_LANES, Place, Row, Tally, first_delivery, numbers_text
-from tasuki.drivers.sqlite.store.suspects import Suspects
+from tasuki.drivers.sqlite.store.side_tables import DedupIds, KeyOrder, Suspects
 from tasuki.drivers.sqlite.store.uniques import Uniques
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.message import HeaderValue
@@ -97,7 +94,7 @@ class Store:
     def _insert(self, tally: Tally, rows: list[Row], delays: dict[int, float], lanes: Mapping[int, str]) -> None:
         if not rows:
             return
-        if has_lanes := self._limits.fair(tally) > 0:
+        if has_lanes := tally.is_limited and self._limits.fair(tally) > 0:
             in_lanes = [(*row, lanes.get(index, "")) for index, row in enumerate(rows)]
             first = self._write(tally, in_lanes, statements.INSERT_FIRST_IN_LANE, statements.INSERT_IN_LANE)
         else:
@@ -137,13 +134,14 @@ class Store:
             return []
         until, suspects = self._clock.boottime() + tally.lease, self._suspects.of(queue)
         base, self._delivery = self._delivery, self._delivery + tally.newest + 1
-        if self._limits.fair(tally):
+        if tally.is_limited and self._limits.fair(tally):
             rows = self.lanes.take(tally, limit, until, MAX_CLAIM_BYTES, base)
         else:
             rows = self._take(queue, limit, until, base)
         if not rows:
             return []
-        self._limits.hand_out(tally, len(rows))
+        if tally.is_limited:
+            self._limits.hand_out(tally, len(rows))
         if suspects:
             self._suspects.hand_out(suspects.intersection(row[1] for row in rows))
         tally.held += len(rows)
@@ -276,7 +274,7 @@ class Store:
         self._executemany(statements.SHOW, shown)
         tally = self.queues.tally(queue)
         tally.delayed -= len(rows)
-        if shown and self._limits.fair(tally):
+        if shown and tally.is_limited and self._limits.fair(tally):
             self.lanes.enter(tally, [row[1:3] for row in shown])
         return len(rows)
 
@@ -286,7 +284,8 @@ class Store:
             "DELETE FROM held WHERE lease_until <= ? RETURNING delivery, seq, queue, rank, attempts, key",
             (self._clock.boottime(),),
         ).fetchall()
-        self._put_back(rows)
+        if rows:
+            self._put_back(rows)
 
     def bury(self, holder: int) -> None:
         """Put back what a driver held that is gone, and forget the driver."""
@@ -337,7 +336,7 @@ class Store:
     def _show(self, queue: int, rank: int, seq: int, attempts: int, key: str | None) -> None:
         self._execute(statements.SHOW, (queue, rank, seq, attempts, key))
         tally = self.queues.tally(queue)
-        if self._limits.fair(tally):
+        if tally.is_limited and self._limits.fair(tally):
             self.lanes.enter(tally, [(rank, seq)])
 
     def _forget(self, done: list[int], keys: list[tuple[int, str, int]]) -> None:

@@ -11,14 +11,11 @@ from typing import NamedTuple, Protocol
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Merged, Unique
-from tasuki.drivers.sqlite.encoding import Encoded
-from tasuki.drivers.sqlite.looking.causes import cause_of
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.dedup_ids import DedupIds
-from tasuki.drivers.sqlite.store.key_order import KeyOrder
+from tasuki.drivers.sqlite.store.browsing import cause_of
 from tasuki.drivers.sqlite.store.queues import Queues
-from tasuki.drivers.sqlite.store.rows import Place, Row
-from tasuki.drivers.sqlite.store.suspects import Suspects
+from tasuki.drivers.sqlite.store.rows import Encoded, Place, Row
+from tasuki.drivers.sqlite.store.side_tables import DedupIds, KeyOrder, Suspects
 
 _CHECKED = 3
 """Rows that each publish of a unique message checks, to remove those that point to nothing."""

@@ -1,16 +1,17 @@
-"""What can be asked of the writer: calls of the store, publishes that share a statement, receives that wait."""
+"""Requests to the writer, and their answers: calls of the store, publishes that share a statement, receives, moves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
-from tasuki.contracts.driver import Merged, Received
-from tasuki.drivers.sqlite.encoding import Encoded
-from tasuki.drivers.sqlite.store.rows import Row
+from tasuki.contracts.driver import Ack, Merged, Receipt, Received
+from tasuki.drivers.sqlite.store.rows import Encoded, Row
 from tasuki.drivers.sqlite.store.store import Store
+from tasuki.drivers.toolkit.moves import FULL, MISSING
 from tasuki.errors import DriverError, QueueNotFoundError
 
 _ROW_BYTES = 1000
@@ -113,7 +114,7 @@ def size_of(work: Encoded) -> int:
 
 
 class Receive(Request):
-    """Take messages; parked until there are some or the deadline passes."""
+    """Take messages; waits until there are some or the deadline passes."""
 
     order = 3
 
@@ -172,3 +173,97 @@ def _publish_together(store: Store, queue: str, requests: Sequence[Publish]) -> 
     for request in requests:
         request.result = min(taken, len(request.work.rows))
         taken -= request.result
+
+
+def answer(requests: Iterable[Request], unwanted: Callable[[Request], None]) -> None:
+    """Give results to the loops that asked, once for each loop; ``unwanted`` gets requests whose callers are gone."""
+    loops: defaultdict[asyncio.AbstractEventLoop, list[Request]] = defaultdict(list)
+    for request in requests:
+        request.is_answered = True
+        if request.future is not None:
+            loops[request.future.get_loop()].append(request)
+    for loop, answered in loops.items():
+        try:
+            loop.call_soon_threadsafe(_deliver, answered, unwanted)
+        except RuntimeError:  # the loop was closed
+            for request in answered:
+                unwanted(request)
+
+
+def _deliver(answered: list[Request], unwanted: Callable[[Request], None]) -> None:
+    for request in answered:
+        future = request.future
+        if future is None or future.done():
+            unwanted(request)
+        elif request.error is not None:
+            future.set_exception(request.error)
+        else:
+            future.set_result(request.result)
+
+
+Outcome = Literal["stale", "full"] | QueueNotFoundError | None
+"""Of one move; None: done."""
+
+
+class Step(NamedTuple):
+    """One move: the delivery that ends, and the messages for each queue."""
+
+    receipt: Receipt
+    to: str
+    work: Encoded
+
+
+def moving(queue: str, steps: Sequence[Step]) -> DeliveryCall:
+    """The request; its result is one outcome a step."""
+    size = sum(size_of(step.work) for step in steps)
+    return DeliveryCall(queue, lambda store, number: [_move(store, number, step) for step in steps], size)
+
+
+def _move(store: Store, queue: int, step: Step) -> Outcome:
+    if not store.is_held(queue, step.receipt):
+        return "stale"
+    work = step.work
+    try:
+        target = store.queues.find(step.to)
+    except QueueNotFoundError as error:
+        return error
+    if store.publish(target, work.rows, work.delays, work.always, work.lanes, is_whole=True) < len(work.rows):
+        return "full"
+    store.settle(queue, [Ack(step.receipt)])
+    return None
+
+
+class Leaving(NamedTuple):
+    """A message that is to leave, by its number and its id."""
+
+    seq: int
+    id: str
+
+
+def transferring(queue: str, to: str, leaving: Sequence[Leaving], work: Encoded) -> Call:
+    """The request; row for row, ``work`` has the messages to store for ``leaving``. Its result is one outcome each."""
+    return Call(queue, lambda store, number: _transfer(store, number, to, leaving, work), size_of(work))
+
+
+def _transfer(store: Store, queue: int, to: str, leaving: Sequence[Leaving], work: Encoded) -> list[int]:
+    target = store.queues.find(to)
+    waiting = {row[0]: row for row in store.purging.waiting(queue, leaving)}
+    tally = store.queues.tally(target)
+    room = len(leaving) if tally.max_length is None else tally.max_length - tally.total
+    told: list[int] = []
+    chosen: list[int] = []
+    for index, (seq, _) in enumerate(leaving):
+        if seq not in waiting:
+            told.append(MISSING)
+        elif room + (target == queue) <= 0:
+            told.append(FULL)
+        else:
+            told.append(0)
+            chosen.append(index)
+            room -= target != queue
+    store.purging.take_out(queue, [waiting[leaving[index].seq] for index in chosen])
+    rows = [work.rows[index] for index in chosen]
+    delays = {place: work.delays[index] for place, index in enumerate(chosen) if index in work.delays}
+    lanes = {place: work.lanes[index] for place, index in enumerate(chosen) if index in work.lanes}
+    store.publish(target, rows, delays, range(len(rows)), lanes)
+    return told

@@ -20,12 +20,11 @@ from tasuki.contracts.driver import QueueSpec, Release
 from tasuki.drivers.sqlite.file import disk_space, locks
 from tasuki.drivers.sqlite.file.database import Database
 from tasuki.drivers.sqlite.state.changing import sweep
-from tasuki.drivers.sqlite.thread.answers import answer
 from tasuki.drivers.sqlite.thread.inbox import Inbox
-from tasuki.drivers.sqlite.thread.news import News
-from tasuki.drivers.sqlite.thread.parked import Parked
+from tasuki.drivers.sqlite.thread.next_wakeup import NextWakeup
 from tasuki.drivers.sqlite.thread.poll_pacing import Pause, PollPacing
-from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Receive, Request, Stop, work_on
+from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Receive, Request, Stop, answer, work_on
+from tasuki.drivers.sqlite.thread.waiting_receives import WaitingReceives
 from tasuki.drivers.toolkit.guard import not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
@@ -40,7 +39,7 @@ SWEEP = 1.0
 class Writer:
     """Runs requests in groups, in its own thread."""
 
-    _news: News
+    _next_wakeup: NextWakeup
     """Of the newest connection."""
 
     def __init__(self, name: str, database: Database, clock: Clock, known: KnownQueues[QueueSpec]) -> None:
@@ -48,7 +47,7 @@ class Writer:
         self._clock = clock
         self._known = known
         self._inbox = Inbox()
-        self._parked = Parked()
+        self._waiting = WaitingReceives()
         self._database = database
         database.on_connect = self._reopened
         self._next_sweep, self._seen_version, self._wake_at = -1.0, -1, inf
@@ -128,8 +127,10 @@ class Writer:
                 self._database.store.undo()
         with suppress(Exception):
             self._database.disconnect()
-        left = [request for request in [*self._parked, *group] if not request.is_answered and type(request) is not Stop]
-        self._parked = Parked()
+        left = [
+            request for request in [*self._waiting, *group] if not request.is_answered and type(request) is not Stop
+        ]
+        self._waiting = WaitingReceives()
         for request in left:
             self.give_back(request)
         problem = f"the thread that writes failed and begins again: {type(error).__name__}: {error}"
@@ -138,20 +139,21 @@ class Writer:
         self._fail(left, unavailable)
 
     def _end(self, stops: Sequence[Request]) -> None:
-        parked, self._parked = self._parked, Parked()  # none of them may take the messages that the end releases
+        # None of the waiting receives may take the messages that the end releases.
+        waiting, self._waiting = self._waiting, WaitingReceives()
         try:
             with self.at_work:
                 self._shut()
         except Exception:
             _log.exception("driver %r: the end failed", self._name)
         self._inbox.close()
-        self._answer([*parked, *stops])
+        self._answer([*waiting, *stops])
         while late := self._inbox.rest():
             self._refuse(late)
 
     def _next_group(self) -> list[Request]:
         """Requests; none: there may be something to do without."""
-        if not self._parked:
+        if not self._waiting:
             return self._inbox.get(None)
         pause = self._pause()
         if not pause.is_deep:
@@ -171,12 +173,13 @@ class Writer:
 
     def _pause(self) -> Pause:
         """The wait until there is something to do without a new request."""
-        until = min(self._next_sweep, self._wake_at, self._parked.deadline)
+        until = min(self._next_sweep, self._wake_at, self._waiting.deadline)
         return self._pacing.pause(self._clock.monotonic(), until)
 
     def _turn(self, group: list[Request]) -> None:
         """Run the group and answer it; where it fails as a whole, find out whose fault it is."""
-        self._answer(self._parked.take_over(self._clock.monotonic()))
+        if over := self._waiting.take_over(self._clock.monotonic()):
+            self._answer(over)
         group = [request for request in group if not request.is_abandoned]
         try:
             group = self._admitted(group)
@@ -187,7 +190,7 @@ class Writer:
         try:
             self._plan_next()
         except DriverError as error:
-            self._fail([*self._parked], error)
+            self._fail([*self._waiting], error)
 
     def _recover(self, group: list[Request], error: DriverError) -> None:
         if isinstance(error, QueueFullError):
@@ -198,9 +201,9 @@ class Writer:
                     self._database.make_room()
                 self._transact(rest)
             except DriverError as again:
-                self._fail([*rest, *self._parked], again)
+                self._fail([*rest, *self._waiting], again)
         elif type(error) is not DriverError or not group:
-            self._fail([*group, *self._parked], error)
+            self._fail([*group, *self._waiting], error)
         elif len(group) == 1:
             self._fail(group, error)
         else:
@@ -212,18 +215,18 @@ class Writer:
             request.error = type(error)(str(error), driver=self._name, queue=request.queue, outcome=error.outcome)
             request.error.__cause__ = error.__cause__
             if isinstance(request, Receive):
-                self._parked.discard(request)
+                self._waiting.discard(request)
         self._answer(requests)
 
     def _has_news(self) -> bool:
-        """Whether a parked receive could get something now; costs a few reads and no lock."""
-        if not self._parked:
+        """Whether a waiting receive could get something now; costs a few reads and no lock."""
+        if not self._waiting:
             return False
         now = self._clock.monotonic()
         return self._check(now) or now >= min(self._next_sweep, self._wake_at)
 
     def _check(self, now: float) -> bool:
-        """Whether others committed something that a parked receive could get."""
+        """Whether others committed something that a waiting receive could get."""
         with self._database.failing("rejected"):
             connection = self._database.connected()
             was_woken = self._inbox.was_touched()  # before the check, which may miss commits during it
@@ -233,20 +236,20 @@ class Writer:
         return has_found
 
     def _notice(self, connection: sqlite3.Connection) -> bool:
-        """Note what others committed since the last time; whether a parked receive could get something of it."""
+        """Note what others committed since the last time; whether a waiting receive could get something of it."""
         version = connection.execute("PRAGMA data_version").fetchone()[0]
         if version == self._seen_version:
             return False
         self._database.check_holder()
         self._seen_version = version
-        ready, dues = self._news.among(self._parked.queues)
-        self._parked.change(ready)
-        self._parked.expect(dues)
+        ready, dues = self._next_wakeup.among(self._waiting.queues)
+        self._waiting.change(ready)
+        self._waiting.expect(dues)
         self._plan_wake()
         return bool(ready)
 
     def _transact(self, group: list[Request]) -> None:
-        """One transaction: settle, publish, others, then receive, parked ones first; answers after the commit."""
+        """One transaction: settle, publish, others, then receive, waiting ones first; answers after the commit."""
         with self._database.failing("rejected"):
             connection = self._database.begin()
             store, changes = self._database.store, connection.total_changes
@@ -257,10 +260,10 @@ class Writer:
             work_on(store, [request for request in group if request.order > 0])
             touched = store.queues.touched
             forgotten = {queue for queue in touched if queue not in self._known}
-            receives = self._parked.wanted(touched - forgotten, self._clock.time())
+            receives = self._waiting.wanted(touched - forgotten, self._clock.time())
             receives += [request for request in group if isinstance(request, Receive)]
             taken = [receive.attempt(store) for receive in receives]
-            dues = {receive.queue: self._news.next_at(receive.queue) for receive in receives}
+            dues = {receive.queue: self._next_wakeup.next_at(receive.queue) for receive in receives}
             store.save()
         with self._database.failing("unknown"):
             self._database.commit()
@@ -270,16 +273,18 @@ class Writer:
         # Not before the commit: an uncommitted claim must not be released.
         for receive, messages in zip(receives, taken, strict=True):
             receive.result = messages or []
-        self._parked.tried(receives)
-        self._parked.expect(dues)
-        has_taken = any(receive.is_over for receive in receives)
-        self._pacing.worked(self._clock.monotonic(), has_notified=has_changed, has_taken=has_taken)
-        self._answer(request for request in group if not isinstance(request, Receive))
-        self._answer(receive for receive in receives if receive.is_over)
-        self._answer(self._parked.take_over(self._clock.monotonic(), forgotten))
+        self._waiting.tried(receives)
+        self._waiting.expect(dues)
+        served = [receive for receive in receives if receive.is_over]
+        self._pacing.worked(self._clock.monotonic(), has_notified=has_changed, has_taken=bool(served))
+        done = [request for request in group if not isinstance(request, Receive)]
+        self._answer([*done, *served, *self._waiting.take_over(self._clock.monotonic(), forgotten)])
 
     def _plan_next(self) -> None:
         """Between transactions: note what comes next, and keep the log short."""
+        if not self._waiting and not self._is_log_due:
+            self._wake_at = inf
+            return
         with self._database.failing("rejected"):
             self._plan_wake()
             if self._is_log_due:
@@ -298,8 +303,8 @@ class Writer:
         sweep(connection, self._clock.time())
         for tally in store.queues.with_limits():
             store.lanes.sweep(tally)
-        self._parked.prune()
-        self._parked.change(store.queues.moved(self._parked.queues))
+        self._waiting.prune()
+        self._waiting.change(store.queues.moved(self._waiting.queues))
         self._next_sweep = now + SWEEP
         boot = locks.boot_id()
         for holder, name, its_boot in connection.execute("SELECT holder, name, boot FROM holders").fetchall():
@@ -321,17 +326,17 @@ class Writer:
         return [request for request in group if not request.size]
 
     def _plan_wake(self) -> None:
-        """Note when a parked receive can have something, or the next lease ends, by the monotonic clock."""
+        """Note when a waiting receive can have something, or the next lease ends, by the monotonic clock."""
         wait = inf
-        if self._parked:
-            wait = min(self._parked.due - self._clock.time(), self._news.next_lease() - self._clock.boottime())
+        if self._waiting:
+            wait = min(self._waiting.due - self._clock.time(), self._next_wakeup.next_lease() - self._clock.boottime())
         self._wake_at = self._clock.monotonic() + max(wait, 0.0)
 
     def _reopened(self) -> None:
         """The file was opened: nothing that was seen before it holds."""
         self._next_sweep, self._seen_version = -1.0, -1
-        self._news = News(self._database.store, self._clock)
-        self._parked.change(self._parked.queues)
+        self._next_wakeup = NextWakeup(self._database.store, self._clock)
+        self._waiting.change(self._waiting.queues)
         self._inbox.stop_watching()  # the folder may be a new one
         self._pacing = PollPacing()
 

@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
-from tasuki.drivers.sqs.clients import Clients
+from tasuki.drivers.sqs.clients import Clients, Result, at_once, in_tens, results_of
+from tasuki.drivers.sqs.limits import LONGEST_DELAY, hideable, whole
 from tasuki.drivers.sqs.names import is_bound_to
 from tasuki.drivers.sqs.receiving.source import Held, Parameters, Source
-from tasuki.drivers.sqs.receiving.timing import LONGEST_DELAY, hideable, whole
-from tasuki.drivers.sqs.sending.batches import Result, at_once, in_tens, results_of
 from tasuki.drivers.sqs.sending.envelope import copy
 from tasuki.drivers.sqs.sending.publishing import Entry, Publishing, random_id
 from tasuki.drivers.sqs.translate import is_stale
@@ -25,7 +24,6 @@ from tasuki.errors import DriverError
 
 _PAUSE = 0.005
 """Seconds between two checks whether another request about a delivery is over."""
-
 Hide = tuple[Held, float]
 """A delivery, and for how many seconds to hide it."""
 Copy = tuple[Held, float, int, bool]

@@ -9,11 +9,10 @@ from uuid import uuid4
 import msgspec
 
 from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.sqs.clients import Clients
+from tasuki.drivers.sqs.clients import MOST_ENTRIES, Clients, Result, at_once, in_tens, in_turns, results_of
+from tasuki.drivers.sqs.limits import LONGEST_DELAY, whole
 from tasuki.drivers.sqs.names import own_group, token
 from tasuki.drivers.sqs.receiving.source import Parameters, Source
-from tasuki.drivers.sqs.receiving.timing import LONGEST_DELAY, whole
-from tasuki.drivers.sqs.sending.batches import MOST_ENTRIES, Result, at_once, in_tens, in_turns, results_of
 from tasuki.drivers.sqs.sending.envelope import LARGEST_BINARY, Written, digest, write
 from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, UnsupportedError
 

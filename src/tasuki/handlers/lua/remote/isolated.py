@@ -11,6 +11,7 @@ import msgspec
 
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.recycling import NO_LIMITS, Limits
+from tasuki.contracts.state.job_context import wants_result
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.host.budget import Budget, budget_in, errand
@@ -148,7 +149,7 @@ class IsolatedLuaHandler(Handler):
 
     async def handle(self, body: Any, context: Context) -> Any:
         """Treat one message; as ``LuaHandler.handle``, and LuaError if the process ends."""
-        if context.wants_result:
+        if wants_result(context):
             return await self.call((body,), context)
         return await self._run(HANDLE, body, context)
 

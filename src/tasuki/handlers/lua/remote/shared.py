@@ -21,6 +21,7 @@ from types import CoroutineType
 from typing import Any
 
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.state.job_context import wants_result
 from tasuki.errors import HandlerError
 from tasuki.handlers.lua import modules as catalogue
 from tasuki.handlers.lua.handler import LuaHandler
@@ -79,7 +80,7 @@ class ThreadedLuaHandler(Handler):
 
     async def handle(self, body: Any, context: Context) -> Any:
         """As ``LuaHandler.handle``."""
-        if context.wants_result:
+        if wants_result(context):
             return await self.call((body,), context)
         return await (await self._thread()).treat(body, context, is_call=False)
 

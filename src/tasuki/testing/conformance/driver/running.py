@@ -9,8 +9,7 @@ from functools import partial
 
 from tasuki.contracts.driver import Ack, Nack, Release
 from tasuki.errors import BrokerUnavailableError, DriverError
-from tasuki.testing.conformance.rig import Rig, Suite, cancelled, case, ended, ids, turn
-from tasuki.testing.conformance.verbs import raises, verbs
+from tasuki.testing.conformance.rig import Rig, Suite, cancelled, case, ended, ids, raises, turn, verbs
 
 _SOON = 1.5
 """Seconds within which a waiting receive must see a message of another process at least once."""

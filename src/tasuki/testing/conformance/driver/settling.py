@@ -24,8 +24,7 @@ class Settling(Suite):
         batch: list[Settlement] = [Ack(first.receipt), Nack(first.receipt), Nack(second.receipt), Ack(second.receipt)]
         stale = await rig.driver.settle(rig.queue, batch)
         assert sorted(map(str, stale)) == sorted(map(str, [first.receipt, second.receipt]))
-        assert (await rig.one()).id == second.id
-        await rig.nothing()
+        await rig.only(second.id)
 
     @case()
     async def test_all_kinds_in_one_batch(self, rig: Rig) -> None:
@@ -45,8 +44,7 @@ class Settling(Suite):
         for delivery in got[:15]:
             await rig.ack(delivery)
         await rig.driver.settle(rig.queue, [Nack(delivery.receipt) for delivery in got[15:]])
-        assert sorted(ids(await rig.take(15))) == sorted(ids(got[15:]))
-        await rig.nothing()
+        await rig.only(*ids(got[15:]))
 
     @case("ordered")
     async def test_released_messages_keep_their_order_at_the_head(self, rig: Rig) -> None:
@@ -183,10 +181,7 @@ class Settling(Suite):
         await rig.publish(*batch)
         for number in (1, 2, 0):
             await rig.advance(rig.long * 1.05)
-            got = await rig.one()
-            assert got.id == batch[number].id
-            await rig.nothing()
-            await rig.ack(got)
+            await rig.ack(*await rig.only(batch[number].id))
 
     @case()
     async def test_a_delayed_message_wakes_a_waiting_receive(self, rig: Rig) -> None:
@@ -218,8 +213,7 @@ class Settling(Suite):
         got = await rig.take(2)
         batch = [Nack(delivery.receipt, rig.long if delivery.id == first else 0.0) for delivery in got]
         await rig.driver.settle(rig.queue, batch)
-        assert ids(await rig.take()) == [second]
-        await rig.nothing()
+        await rig.only(second)
 
     @case("ordering_key")
     async def test_a_failed_message_holds_back_its_key_only(self, rig: Rig) -> None:
@@ -233,10 +227,7 @@ class Settling(Suite):
         await rig.driver.settle(rig.queue, [Nack(got[first.id].receipt, rig.long)])
         await rig.nothing()
         await rig.advance(rig.long * 1.1)
-        again = await rig.one()
-        assert again.id == first.id
-        await rig.nothing()
-        await rig.ack(again)
+        await rig.ack(*await rig.only(first.id))
         assert (await rig.one()).id == second.id
 
     @case("ordering_key")
@@ -280,10 +271,7 @@ class Settling(Suite):
         await rig.nothing()
         await rig.driver.settle(rig.queue, [Nack(delivery.receipt) for delivery in reversed(held)])
         for expected in published[:2]:
-            got = await rig.one()
-            assert got.id == expected
-            await rig.nothing()
-            await rig.ack(got)
+            await rig.ack(*await rig.only(expected))
         await rig.declare()
         assert sorted(ids(await rig.take(2))) == published[2:]
 
@@ -297,10 +285,7 @@ class Settling(Suite):
         except QueueConflictError:  # as above
             return
         for number in range(2):
-            got = await rig.take(len(keys))
-            assert sorted(ids(got)) == sorted(f"{key}-{number}" for key in keys)
-            await rig.nothing()
-            await rig.ack(*got)
+            await rig.ack(*await rig.only(*(f"{key}-{number}" for key in keys)))
         await rig.nothing()
 
     @case("ordering_key", "purge")
@@ -321,5 +306,4 @@ class Settling(Suite):
         first, _ = await rig.publish(*rig.messages(2, key="k"))
         await rig.one()
         await rig.advance(rig.long * 1.2)
-        assert ids(await rig.take()) == [first]
-        await rig.nothing()
+        await rig.only(first)

@@ -190,16 +190,9 @@ class Transferring(Suite):
         await rig.publish(*(rig.message(id=f"{key}{number}", key=key) for number in range(3) for key in "ab"))
         batch = [to_other(rig, "a0", key="k"), to_other(rig, "b1", key="k"), to_other(rig, "b2", key="l")]
         assert await transferred(rig, *batch) == [None] * 3
-        got = await rig.take(2)
-        assert sorted(ids(got)) == ["a1", "b0"]
-        await rig.nothing()
-        await rig.ack(*got)
-        assert ids(await rig.take()) == ["a2"]
-        await rig.nothing()
-        there = await rig.take(2, queue=rig.other)
-        assert sorted(ids(there)) == ["a0", "b2"]
-        await rig.nothing(queue=rig.other)
-        await rig.ack(*there, queue=rig.other)
+        await rig.ack(*await rig.only("a1", "b0"))
+        await rig.only("a2")
+        await rig.ack(*await rig.only("a0", "b2", queue=rig.other), queue=rig.other)
         assert await rig.drain(queue=rig.other, expected=1) == ["b1"]
 
     @case("transfer", "limits")
@@ -210,10 +203,7 @@ class Transferring(Suite):
         await rig.publish(*rig.messages(4))
         lanes = {"0001": "a", "0002": "a", "0003": "b"}
         assert await transferred(rig, *(to_other(rig, id, lane=lane) for id, lane in lanes.items())) == [None] * 3
-        got = await rig.take(2, queue=rig.other)
-        assert sorted(ids(got)) == ["0001", "0003"]
-        await rig.nothing(queue=rig.other)
-        await rig.ack(*got, queue=rig.other)
+        await rig.ack(*await rig.only("0001", "0003", queue=rig.other), queue=rig.other)
         assert await rig.drain(queue=rig.other, expected=1) == ["0002"]
         assert ids(await rig.take()) == ["0000"]
 

@@ -180,10 +180,7 @@ class Limits(Suite):
         await limited(rig, limit=Limit(concurrency=1), priorities=True)
         await rig.publish(*(rig.message(id=f"{priority}", priority=priority) for priority in (1, 9, 0, 5)))
         for expected in ("9", "5", "1", "0"):
-            got = await rig.one()
-            assert got.id == expected
-            await rig.nothing()
-            await rig.ack(got)
+            await rig.ack(*await rig.only(expected))
 
     @case("limits", "ordering_key")
     async def test_42_order_per_key_holds_too(self, rig: Rig) -> None:

@@ -247,7 +247,6 @@ class VersionsComeAgainAfterARestore(StoreMutant):
     """Takes any version that this process has got for the key, as a counter that was put back would."""
 
     noticed_by = ("test_34_a_version_from_before_changes_nothing_that_was_written_afterwards",)
-    needs = "durable"
 
     def __init__(self, inner: Store, clock: Clock) -> None:
         super().__init__(inner, clock)
@@ -294,12 +293,20 @@ class AnUnderscoreIsAnyCharacter(StoreMutant):
         return Page(found[:limit], found[limit - 1].key if len(found) > limit else "")
 
 
-class APercentSignIsAnyText(AnUnderscoreIsAnyCharacter):
-    wildcard, means = "%", ".*"
-
-
-class AnAsteriskIsAnyText(AnUnderscoreIsAnyCharacter):
-    wildcard, means = "*", ".*"
+_TABLE.variant(
+    AnUnderscoreIsAnyCharacter,
+    "APercentSignIsAnyText",
+    "test_10_no_character_of_a_prefix_means_anything",
+    wildcard="%",
+    means=".*",
+)
+_TABLE.variant(
+    AnUnderscoreIsAnyCharacter,
+    "AnAsteriskIsAnyText",
+    "test_10_no_character_of_a_prefix_means_anything",
+    wildcard="*",
+    means=".*",
+)
 
 
 class PutAllWritesUntilOneIsTooLarge(StoreMutant):

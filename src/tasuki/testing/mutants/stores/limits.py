@@ -29,9 +29,7 @@ take(
     lambda real, key, tokens, *, rate, burst: real.take("bucket", tokens, rate=rate, burst=burst),
 )
 _TABLE.answer("take")(
-    "TheWaitIsTooShort",
-    "test_18_after_the_wait_there_is_a_token",
-    lambda grant: grant._replace(wait=grant.wait * 0.7),
+    "TheWaitIsTooShort", "test_18_after_the_wait_there_is_a_token", lambda grant: grant._replace(wait=grant.wait * 0.7)
 )
 
 

@@ -141,7 +141,6 @@ class WatchKeepsWhatTheBrokerHasLost(StoreMutant):
     """Passes over versions that are lower than the known ones."""
 
     noticed_by = ("test_34_a_watch_reports_what_the_broker_has_after_its_data_was_put_back",)
-    needs = "durable"
 
     async def watch(self, prefix: str = "") -> AsyncIterator[Item]:
         known: dict[str, int] = {}

@@ -1,13 +1,15 @@
-"""The keys of a store, and the bounds of a prefix: user data, and never a part of a pattern."""
+"""The keys and bounds of a store, and published changes of its keys."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.contracts.state.store import Change
 from tasuki.drivers.redis.scripts import place
-from tasuki.drivers.redis.state.places import bounds, raw, store_place
+from tasuki.drivers.redis.state.places import bounds, raw, read_news, store_place
 
 TEXT = st.text(st.sampled_from("ab/{}%:*?[\xff\u0800\U0001f600"), max_size=4)
 
@@ -45,3 +47,26 @@ def test_a_watch_hears_the_channel_of_all_its_keys(prefix: str, rest: str) -> No
     head, slash, _ = key.partition("/")
     published = {where.keys[0], b"%b:%b" % (where.keys[0], raw(head))} if slash else {where.keys[0]}
     assert where.channel(prefix) in published
+
+
+def test_a_value_comes_with_its_news() -> None:
+    news = read_news(b"= 17 1500000 4\na\nb/\n\0value")
+    assert news.change == Change("a\nb/", b"\n\0value", 17)
+    assert news.left == 1.5
+
+
+def test_a_long_value_has_to_be_read() -> None:
+    news = read_news(b"~ 17 -1 3\nkey")
+    assert news.change is None
+    assert not news.is_gone
+    assert news.left is None
+
+
+def test_a_removal() -> None:
+    assert read_news("- 17 -1 3\n語".encode()).change == Change("語", None, 17)
+
+
+@pytest.mark.parametrize("content", [b"", b"= 1 2\nkey", b"= x -1 3\nkey"])
+def test_news_of_another_program_is_an_error(content: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - the link closes for any
+        read_news(content)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.errors import HandlerError, HandlerNotFoundError, PolicyDeniedError
+from tasuki.errors import HandlerError, PolicyDeniedError
 from tasuki.handlers.lua.modules.calls import funcs
 from tasuki.testing.context import RecordingContext
 from tests.unit.handlers.lua.support import delivery, handler, run
@@ -48,11 +48,8 @@ async def test_what_are_no_circumstances(how: Any) -> None:
 
 async def test_denials_of_the_circumstances_keep_their_text() -> None:
     class Narrow(RecordingContext):
-        async def call_with(self, function: str, *args: Any, **how: Any) -> Any:
+        async def call(self, function: str, *args: Any, **how: Any) -> Any:
             raise PolicyDeniedError("not in that name", action="funcs.security", resource="security")
-
-        def check_call(self, function: str) -> None:
-            raise HandlerNotFoundError("none", kind="NotFound")
 
     with pytest.raises(HandlerError, match=r"^not in that name$") as raised:
         await funcs.call(Narrow(), "app:f", {})

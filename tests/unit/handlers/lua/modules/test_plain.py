@@ -178,9 +178,10 @@ async def test_metrics_raise(call: str, message: str) -> None:
 
 
 async def test_a_policy_may_keep_a_variable() -> None:
-    class Kept(RecordingContext):
-        def env(self, name: str) -> str | None:
-            raise PolicyDeniedError(f"not allowed to access environment variable: {name}")
+    def env(name: str) -> str | None:
+        raise PolicyDeniedError(f"not allowed to access environment variable: {name}")
 
-    found = await run(FAILED.replace("CALL", "env.get('KEY')"), context=Kept())
+    context = delivery()
+    context._reach.env = env  # type: ignore[method-assign]
+    found = await run(FAILED.replace("CALL", "env.get('KEY')"), context=context)
     assert found == [True, "PermissionDenied", "not allowed to access environment variable: KEY", False]

@@ -159,7 +159,7 @@ async def test_released_messages() -> None:
 
 async def test_info_and_stopping() -> None:
     context = delivery()
-    context.queues["a:b"] = {"message_count": 3, "ready": 2}
+    context.known_queues["a:b"] = {"message_count": 3, "ready": 2}
     assert await run("return queue.info('a:b')", context=context) == {"message_count": 3, "ready": 2}
     assert await failing("queue.info('a:x')") == [True, "Internal", "queue not found", False]
     assert await failing("queue.info()") == [True, "Invalid", "queue ID required", False]

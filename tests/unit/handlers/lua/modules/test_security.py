@@ -33,12 +33,7 @@ class SecureContext(RecordingContext):
     def __init__(self, guard: Guard | None) -> None:
         super().__init__(Message("m-1", b"{}", {}))
         policies = {one.id: one for one in (ALLOW, DENY, NEVER)}
-        self._permissions = GuardedPermissions(guard, policies, {"app:staff": Scope([ALLOW, DENY])})
-
-    @property
-    def permissions(self) -> GuardedPermissions:
-        """The guard's permissions."""
-        return self._permissions
+        self._reach.permissions = GuardedPermissions(guard, policies, {"app:staff": Scope([ALLOW, DENY])})  # type: ignore[misc]
 
 
 def secure(*policies: Any) -> SecureContext:
@@ -159,7 +154,7 @@ async def test_a_publish_that_is_allowed_hears_what_is_wrong_with_it() -> None:
 
 async def test_a_denied_variable() -> None:
     context = delivery()
-    context.env = lambda name: (_ for _ in ()).throw(PolicyDeniedError("not allowed to access it"))  # type: ignore[method-assign]
+    context._reach.env = lambda name: (_ for _ in ()).throw(PolicyDeniedError("not allowed to access it"))  # type: ignore[method-assign]
     expected = [True, "PermissionDenied", "not allowed to access it", False]
     assert await run(FAILED % "env.get('A')", context=context) == expected
 
@@ -208,6 +203,6 @@ async def test_other_keys_are_allowed() -> None:
 
 async def test_a_store_that_may_not_be_opened() -> None:
     context = delivery()
-    context.resource = lambda id: (_ for _ in ()).throw(PolicyDeniedError(f"not allowed to access store: {id}"))  # type: ignore[method-assign]
+    context._reach.resource = lambda id: (_ for _ in ()).throw(PolicyDeniedError(f"not allowed to access store: {id}"))  # type: ignore[method-assign]
     with pytest.raises(LuaError, match=r"script\.lua:1: not allowed to access store: app:s"):
         await run("store.get('app:s')", context=context)

@@ -25,25 +25,25 @@ NAME = "context"
 
 async def begin(context: Context, name: str) -> dict[str, Any]:
     """The record of a step."""
-    found = await context.settling.steps().begin(name)
+    found = await context._settling.steps().begin(name)
     return {"is_done": False} if found is None else {"is_done": True, "value": found[0]}
 
 
 async def end(context: Context, name: str, value: Any = None) -> Any:
     """Record the result of a step."""
-    await context.settling.steps().end(name, value)
+    await context._settling.steps().end(name, value)
     return value
 
 
 async def sleep(context: Context, name: str | None, duration: Any) -> dict[str, Any]:
     """How long the message is to rest."""
-    return {"left": await context.settling.steps().sleep(name, _seconds(duration))}
+    return {"left": await context._settling.steps().sleep(name, _seconds(duration))}
 
 
 async def wait(context: Context, name: str | None, event: str, key: str, timeout: Any) -> dict[str, Any]:
     """What the wait has come to."""
     seconds = _seconds(timeout)
-    left, signal = await context.settling.steps().wait(name, event, key, seconds)
+    left, signal = await context._settling.steps().wait(name, event, key, seconds)
     if left > 0 or signal is not None:
         return {"left": left, "value": None if signal is None else signal[0]}
     return {"left": 0, "problem": f"no signal {event!r} for {key!r} came within {format_duration(seconds)}"}

@@ -29,14 +29,14 @@ def _plain(value: Any) -> Any:
 
 def get(context: Context, key: str) -> Any:
     """One value."""
-    if key not in context.values:
+    if key not in context.delivery.values:
         raise HandlerError(f"key not found: {key}", kind="NotFound", retryable=False)
-    return _plain(context.values[key])
+    return _plain(context.delivery.values[key])
 
 
 def all_values(context: Context) -> dict[str, Any]:
     """All of them."""
-    return {key: _plain(value) for key, value in context.values.items()}
+    return {key: _plain(value) for key, value in context.delivery.values.items()}
 
 
 async def trace(context: Context) -> str | None:

@@ -9,7 +9,7 @@ operation        arguments                       returns
 ``funcs.copy``   a table                         the same
 ===============  ==============================  ==================================================================
 
-``how`` is nil, or has ``values``, ``actor`` and ``scope`` as Context.call_with takes them; it may come from a script in
+``how`` is nil, or has ``values``, ``actor`` and ``scope`` as Context.call takes them; it may come from a script in
 another process, so it is looked at again.
 """
 
@@ -49,13 +49,13 @@ async def call(context: Context, id: str, how: Any = None, *args: Any) -> Any:
     with _translated(id):
         if how is None:
             return await context.call(id, *args)
-        return await context.call_with(id, *args, **_circumstances(how))
+        return await context.call(id, *args, **_circumstances(how))
 
 
 def check(context: Context, id: str) -> bool:
     """Return if it may be called, and is there."""
     with _translated(id):
-        context.check_call(id)
+        context.project.check_call(id)
     return True
 
 
@@ -65,7 +65,7 @@ def copy(_: Context, value: Any) -> Any:
 
 
 def _circumstances(how: Any) -> dict[str, Any]:
-    """Keyword arguments of Context.call_with. An empty table may have come as a list, or as a mapping."""
+    """Keyword arguments of Context.call. An empty table may have come as a list, or as a mapping."""
     if not isinstance(how, dict):
         raise _unfit()
     found: dict[str, Any] = {}

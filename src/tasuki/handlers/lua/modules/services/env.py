@@ -21,7 +21,7 @@ NAME = "env"
 @permission_denied
 def get(context: Context, name: str) -> str:
     """The value; an empty one counts as unset."""
-    value = context.env(name)
+    value = context.project.env(name)
     if not value:
         raise HandlerError("environment variable not found", kind="NotFound", retryable=False)
     return value
@@ -30,13 +30,13 @@ def get(context: Context, name: str) -> str:
 @permission_denied
 def set_value(context: Context, name: str, value: str) -> bool:
     """Give it a value."""
-    context.set_env(name, value)
+    context.project.set_env(name, value)
     return True
 
 
 def get_all(context: Context) -> dict[str, str]:
     """All that may be read."""
-    return dict(context.env_all())
+    return dict(context.project.env_all())
 
 
 OPERATIONS = {"env.get": get, "env.set": set_value, "env.get_all": get_all}

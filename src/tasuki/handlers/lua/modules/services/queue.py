@@ -43,9 +43,9 @@ async def publish(context: Context, queue: str, body: Any, headers: Any = None, 
 
 def may(context: Context, queue: str) -> bool:
     """Return if publishing to the queue is allowed; checked before other mistakes of the script are reported."""
-    if context.permissions is not None:
-        space = context.function.partition(":")[0]
-        context.permissions.publish(queue if ":" in queue or not queue else f"{space}:{queue}")
+    if context.project.permissions is not None:
+        space = context.delivery.function.partition(":")[0]
+        context.project.permissions.publish(queue if ":" in queue or not queue else f"{space}:{queue}")
     return True
 
 
@@ -53,14 +53,14 @@ def message(context: Context) -> dict[str, Any]:
     """What scripts may read of the message."""
     found = context.message
     if found is None:
-        problem = "a batch has many messages: use queue.messages()" if context.facts.batch else _NO_DELIVERY
+        problem = "a batch has many messages: use queue.messages()" if context.delivery.batch else _NO_DELIVERY
         raise HandlerError(problem, kind="Invalid", retryable=False)
-    return _readable(context.facts, found)
+    return _readable(context.delivery, found)
 
 
 def messages(context: Context) -> list[dict[str, Any]]:
     """What scripts may read of each message of a batch, or of the only message."""
-    batch = context.facts.batch
+    batch = context.delivery.batch
     if not batch:
         return [message(context)]
     return [
@@ -76,14 +76,14 @@ def _readable(facts: Facts, found: Message) -> dict[str, Any]:
 
 async def info(context: Context, queue: str) -> dict[str, Any]:
     """Counters of a queue."""
-    return dict(await context.info(queue))
+    return dict(await context.queues.info(queue))
 
 
 async def pause(context: Context, queue: str, duration: Any = None, until: Any = None, reason: Any = None) -> bool:
     """Pause a queue for all workers."""
     try:
         at = None if until is None else datetime.fromtimestamp(until, UTC)
-        await context.pause(queue, duration, until=at, reason=reason or "")
+        await context.queues.pause(queue, duration, until=at, reason=reason or "")
     except (ValueError, OverflowError, OSError) as error:
         raise HandlerError(str(error), kind="Invalid", retryable=False) from error
     return True
@@ -91,7 +91,7 @@ async def pause(context: Context, queue: str, duration: Any = None, until: Any =
 
 async def resume(context: Context, queue: str) -> bool:
     """End the pause of a queue."""
-    return await context.resume(queue)
+    return await context.queues.resume(queue)
 
 
 def stopping(context: Context) -> bool:
@@ -106,7 +106,7 @@ def cancelled(context: Context) -> bool:
 
 async def cancel(context: Context, queue: str, id: str) -> str:
     """Cancel a message of a queue."""
-    return await context.cancel(id, queue=queue)
+    return await context.queues.cancel(id, queue=queue)
 
 
 async def signal(context: Context, event: str, key: str, value: Any) -> bool:
@@ -124,7 +124,7 @@ def settle(context: Context, verb: str, argument: Any = None, index: Any = None)
     """Settle the message now, or the one at this index of a batch."""
     target: Context | Settling = context
     if index is not None:
-        batch = context.facts.batch
+        batch = context.delivery.batch
         if type(index) is not int or not 0 < index <= len(batch):
             raise HandlerError(_NO_DELIVERY, kind="Invalid", retryable=False)
         target = batch[index - 1]

@@ -43,13 +43,13 @@ NAME = "security"
 
 
 def _permissions(context: Context) -> Permissions:
-    if context.permissions is None:
+    if context.project.permissions is None:
         raise HandlerError("security is not available in this context", kind="Internal", retryable=False)
-    return context.permissions
+    return context.project.permissions
 
 
 def _full_id(context: Context, id: str) -> str:
-    return id if ":" in id else f"{context.function.partition(':')[0]}:{id}"
+    return id if ":" in id else f"{context.delivery.function.partition(':')[0]}:{id}"
 
 
 def _meta(meta: Any) -> Mapping[str, Any] | None:
@@ -58,24 +58,24 @@ def _meta(meta: Any) -> Mapping[str, Any] | None:
 
 def actor(context: Context) -> Mapping[str, Any] | None:
     """Who acts."""
-    return None if context.permissions is None else context.permissions.actor()
+    return None if context.project.permissions is None else context.project.permissions.actor()
 
 
 def scope(context: Context) -> list[str] | None:
     """The policies in force."""
-    found = None if context.permissions is None else context.permissions.scope()
+    found = None if context.project.permissions is None else context.project.permissions.scope()
     return None if found is None else list(found)
 
 
 def can(context: Context, action: str, resource: str, meta: Any = None) -> bool:
     """Whether the scope allows it."""
-    return context.permissions is not None and context.permissions.can(action, resource, _meta(meta))
+    return context.project.permissions is not None and context.project.permissions.can(action, resource, _meta(meta))
 
 
 def require(context: Context, action: str, resource: str, problem: str) -> bool:
     """Return if it is allowed."""
-    if context.permissions is not None:
-        context.permissions.require(action, resource, problem)
+    if context.project.permissions is not None:
+        context.project.permissions.require(action, resource, problem)
     return True
 
 

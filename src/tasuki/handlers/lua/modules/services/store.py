@@ -32,7 +32,7 @@ NAME = "store"
 
 
 def _store(context: Context, id: str) -> Any:
-    return checked_store(context.resource(id), id)
+    return checked_store(context.project.resource(id), id)
 
 
 def open_store(context: Context, id: str) -> bool:

@@ -22,7 +22,7 @@ NAME = "metrics"
 
 def _operation(verb: str) -> Callable[..., None]:
     def record(context: Context, name: str, n: float, labels: Mapping[str, str] | None = None) -> None:
-        getattr(REGISTRY, verb)(name, n, labels, context.function)
+        getattr(REGISTRY, verb)(name, n, labels, context.delivery.function)
 
     return record
 

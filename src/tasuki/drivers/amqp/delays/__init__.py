@@ -1,1 +1,0 @@
-"""Delays: messages wait in delay queues at the broker."""

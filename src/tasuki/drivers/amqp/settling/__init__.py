@@ -1,1 +1,0 @@
-"""Settling: how deliveries end, and what the broker must record of them."""

@@ -1,1 +1,0 @@
-"""What people see of the messages of a schema, without taking any."""

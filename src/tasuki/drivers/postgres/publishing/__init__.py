@@ -1,1 +1,0 @@
-"""Publishing: with the driver's connections, or inside the caller's transaction."""

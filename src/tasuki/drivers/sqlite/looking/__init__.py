@@ -1,1 +1,0 @@
-"""What people see of the messages in a file, without taking any."""

@@ -1,1 +1,0 @@
-"""The tables of a file, and their versions."""

@@ -1,1 +1,0 @@
-"""What the driver does in a transaction of the caller's, on another connection to its file."""

@@ -88,7 +88,7 @@ def test_the_whole_toolkit_is_public() -> None:
 
 def test_the_database_example_is_short() -> None:
     files = [*(ROOT / "examples" / "mariadb-driver").rglob("*.py")]
-    assert sum(code_lines(file.read_text("utf-8")) for file in files) <= 500, "lines of code of the MariaDB driver"
+    assert sum(code_lines(file.read_text("utf-8")) for file in files) <= 970, "lines of code of the MariaDB driver"
 
 
 @pytest.mark.parametrize("file", sorted(ROOT.glob("examples/*-driver/**/*.py")), ids=lambda file: file.name)

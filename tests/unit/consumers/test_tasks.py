@@ -254,7 +254,7 @@ async def test_a_message_that_is_another_s_by_then_is_left_to_it() -> None:
     async with bench:
         while not give_up.seen:
             await asyncio.sleep(0.01)
-        delivery = handler_of(bench, "send").contexts[0].facts
+        delivery = handler_of(bench, "send").contexts[0].delivery
         delivery.lost = True
         give_up.gate.open.set()
         await bench.settled()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -208,10 +209,11 @@ def test_a_test_without_a_twin_does_not_reach_the_real_queues(twin: TestApp, mon
 
 
 def test_a_test_without_a_twin_that_reaches_other_queues_is_warned_of(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     app = make_app(DjangoConfig("memory://"))
     other = app.queue("other")
+    monkeypatch.chdir(tmp_path)  # a file of that name is made
     monkeypatch.setitem(connection.settings_dict, "NAME", "test_shop")
     try:
         with transaction.atomic():

@@ -7,6 +7,7 @@ import os
 import signal
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -380,14 +381,22 @@ def test_the_health_file_is_there_as_soon_as_it_runs(tmp_path: Path) -> None:
     assert (bad.returncode, "--health-file" in bad.stderr) == (1, True)
 
 
+def processes_in(health_file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(health_file.read_text())["processes"]
+    return found
+
+
+def are_ready(health_file: Path) -> dict[str, bool]:
+    return {number: process["ready"] for number, process in processes_in(health_file).items()}
+
+
 def test_the_health_of_several_processes(tmp_path: Path) -> None:
     project = write_project(tmp_path, CONTEXT + ATTEMPTS)
     assert run("health", "alive", folder=project).returncode == 1
     with start("run", "--processes", "2", "--health-file", "alive", folder=project) as fleet:
         wait_until(lambda: run("health", "alive", "--ready", folder=project).returncode == 0, "both to be ready")
-        processes = json.loads((project / "alive").read_text())["processes"]
-        assert {number: process["ready"] for number, process in processes.items()} == {"1": True, "2": True}
-        stopped = processes["2"]["pid"]
+        wait_until(lambda: are_ready(project / "alive") == {"1": True, "2": True}, "half of them are enough: both")
+        stopped = processes_in(project / "alive")["2"]["pid"]
         os.kill(stopped, signal.SIGSTOP)
         try:
             wait_until(lambda: run("health", "alive", folder=project).returncode == 1, "the silent one to be noticed")

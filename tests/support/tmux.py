@@ -43,10 +43,14 @@ class Terminal:
         """Type a text."""
         self.tmux("send-keys", "-l", text)
 
-    def wait_for(self, text: str, timeout: float = 40.0) -> str:
-        """The screen that has a text."""
+    def wait_for(self, text: str, timeout: float = 40.0, *, beside: str = "") -> str:
+        """The screen that has a text; ``beside``: another one in the same line."""
+
+        def is_seen() -> bool:
+            return any(text in line and beside in line for line in self.screen.splitlines())
+
         try:
-            wait_until(lambda: text in self.screen, f"{text!r} on the screen", timeout=timeout)
+            wait_until(is_seen, f"{text!r} on the screen", timeout=timeout)
         except AssertionError as error:
             raise AssertionError(f"{error}:\n{self.screen}") from None
         return self.screen

@@ -21,7 +21,7 @@ from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.run import Run as ConsumerRun
 from tasuki.consumers.settling.verdict import RetryPolicy
-from tasuki.contracts.driver import Driver, QueueSpec
+from tasuki.contracts.driver import Driver, QueueSpec, Received
 from tasuki.contracts.handler import Context, Handler
 from tasuki.contracts.permissions import Plain
 from tasuki.contracts.state.following import Later, StartedGroup
@@ -342,6 +342,20 @@ def guard_of(context: Context) -> Guard | None:
     """The rights of a handler or called function."""
     assert isinstance(context._reach, HostReach)
     return context._reach.guard
+
+
+class Item:
+    """Stands for a delivery in a pool."""
+
+    def __init__(self, name: str = "", *, suspect: bool = False) -> None:
+        self.name = name
+        self.deliveries = (self,)
+        self.received = Received(name, b"", {}, name, suspect=suspect)
+        self.verdicts: list[Any] = []
+
+    def conclude(self, verdict: Any) -> bool:
+        self.verdicts.append(verdict)
+        return True
 
 
 class Gate:

@@ -72,15 +72,6 @@ async def test_no_worker_idles_beside_waiting_messages() -> None:
     await bench.stop_late(0)
 
 
-async def test_an_idle_consumer_has_no_worker() -> None:
-    """A thousand of them, each with a concurrency of a thousand, would be a million tasks."""
-    bench = await make_bench(options=ConsumerOptions(concurrency=1000, prefetch=1000))
-    async with bench:
-        await asyncio.sleep(1)
-        names = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("app:consumer")]
-    assert sorted(names) == ["app:consumer fetch", "app:consumer settle"]
-
-
 async def test_a_handler_that_does_not_load_starts_nothing() -> None:
     bench = await make_bench()
     bench.handler.start_error = HandlerError("syntax")
@@ -119,14 +110,6 @@ async def waiting(bench: Bench) -> asyncio.Task[None]:
     await asyncio.sleep(0.1)
     assert not task.done()
     return task
-
-
-async def test_wait_ends_in_peace_with_a_stop() -> None:
-    bench = await make_bench()
-    await bench.consumer.start()
-    wait = await waiting(bench)
-    await bench.consumer.stop(1)
-    await wait
 
 
 @pytest.mark.parametrize("part", ["worker 0", "worker 2", "fetch", "settle", "timeouts"])
@@ -199,19 +182,6 @@ async def test_shows_what_runs_and_where_it_stands() -> None:
         assert delivery.received.id == "1"
         assert stack
         gate.open.set()
-
-
-async def test_more_attempts_than_allowed_are_dead_lettered_without_running() -> None:
-    """It has killed the worker process each time."""
-    bench, broker = await leased(max_attempts=2)
-    await bench.queue.publish(1)
-    broker.queues["tasks"].stored[0].failures = 2
-    async with bench:
-        await bench.empty()
-    assert bench.handler.seen == []
-    (letter,) = await bench.dead_letters()
-    assert (letter.headers["x_dead_letter_reason"], letter.headers["attempts"]) == ("worker_died", 3)
-    assert "the worker process died 2 times while handling this message" in letter.headers["x_last_error"]
 
 
 async def test_a_lost_lease_is_not_started_and_a_running_handler_sees_it() -> None:
@@ -537,22 +507,3 @@ async def test_a_receive_that_ends_after_the_stop_goes_back_untouched() -> None:
     assert bench.handler.seen == []
     assert [stored.failures for stored in broker.queues["tasks"].stored] == [0, 0, 0]
     assert all(stored.receipt is None for stored in broker.queues["tasks"].stored)
-
-
-async def test_a_stop_that_is_cut_short_leaves_no_task_behind() -> None:
-    async def hang() -> None:
-        await asyncio.Event().wait()
-
-    bench, _ = await leased()
-    await bench.consumer.start()
-    await asyncio.sleep(1)
-    assert bench.consumer.run is not None
-    bench.consumer.run.fetcher.close = hang  # type: ignore[method-assign]
-    stop = asyncio.create_task(bench.consumer.stop(10))
-    await asyncio.sleep(0.3)
-    assert not stop.done()
-    stop.cancel()
-    await asyncio.wait([stop])
-    await asyncio.sleep(0.1)
-    left = [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("app:consumer")]
-    assert left == []

@@ -12,7 +12,6 @@ import pytest
 from tasuki.consumers.batch import Batching
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.suspects import SuspectGate
-from tasuki.consumers.reach.host import Host
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.driver import Outgoing
 from tasuki.contracts.handler import Context, Reject, Retry, Snooze
@@ -106,13 +105,6 @@ async def test_a_failure_comes_again_after_the_policys_delay(run: Handle) -> Non
     assert bench.consumer.metrics.nacked == 2
 
 
-@pytest.mark.parametrize("run", [raising(Retry(after="30s")), raising(Retry(after=30)), settling("nack", "30s")])
-async def test_a_handler_says_when_it_comes_again(run: Handle) -> None:
-    bench = await one(run)
-    assert await delay_of(bench) == 30.0
-    await bench.consumer.stop(1)
-
-
 @pytest.mark.parametrize("run", [raising(Snooze("30s")), raising(Snooze(30, "not open yet")), settling("snooze", 30)])
 async def test_a_postponed_message_comes_again_as_if_for_the_first_time(run: Handle) -> None:
     bench = await one(run, max_attempts=1)
@@ -164,13 +156,6 @@ async def test_an_error_without_a_text_is_no_obstacle(error: Exception) -> None:
     bench = await one(raising(error), max_attempts=1)
     (letter,) = await bench.dead_letters()
     assert "cannot be shown" in letter.headers["x_last_error"]
-    await bench.consumer.stop(1)
-
-
-async def test_an_invalid_body_is_dead_lettered_wherever_it_shows() -> None:
-    bench = await one(raising(InvalidBodyError("size is missing")))
-    (letter,) = await bench.dead_letters()
-    assert letter.headers["x_dead_letter_reason"] == "invalid"
     await bench.consumer.stop(1)
 
 
@@ -308,19 +293,6 @@ async def test_what_a_handler_logs_names_its_delivery(caplog: pytest.LogCaptureF
     assert not hasattr(record, "trace")
     assert (record.step, record.message_id, record.attempt) == (1, "1", 1)  # type: ignore[attr-defined]
     assert (record.queue, record.consumer) == ("app:tasks", "app:consumer")  # type: ignore[attr-defined]
-
-
-async def test_a_handler_reaches_the_rest_of_the_project() -> None:
-    async def run(body: Any, context: Context) -> None:
-        await context.publish("dead", body)
-        assert await context.call("other") == "result"
-
-    bench = await one(run)
-    await bench.consumer.stop(1)
-    assert [call[:2] for call in bench.host.calls if call[0] == "publish"] == [("publish", "app:dead")]
-    assert len(await bench.dead_letters()) == 1
-    host: Host = bench.host
-    assert bench.consumer.host is host
 
 
 async def test_every_message_is_measured() -> None:

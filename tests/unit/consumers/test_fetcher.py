@@ -10,7 +10,7 @@ import pytest
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.consumers.fetching.fetcher import Fetcher
-from tasuki.consumers.fetching.window import MOST_PARKED, MOST_PARKED_BYTES, DeliveryWindow
+from tasuki.consumers.fetching.window import MOST_PARKED, MOST_PARKED_BYTES, DeliveryWindow, Keeping
 from tasuki.contracts.driver import Received
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.observe.events import EventRing
@@ -163,12 +163,14 @@ async def test_the_waits_of_many_consumers_end_at_the_same_times(monkeypatch: py
     assert len(set(ends)) < 20, "a driver ends and begins many of them at once"
 
 
-async def test_a_broker_that_is_away_is_waited_for_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_broker_that_is_away_is_waited_for_less_and_less_often_and_its_return_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     rig = Rig()
     await rig.fill(3)
     rig.errors = [BrokerUnavailableError("away") for _ in range(9)]
-    with caplog.at_level(logging.INFO, "tasuki.consumer"):
-        task = await running(rig, lambda: rig.fetcher.failures == 9)
+    caplog.set_level(logging.INFO, "tasuki.consumer")
+    task = await running(rig, lambda: rig.fetcher.failures == 9)
     assert not rig.accepted
     started = now()
     assert 3 < started < 12
@@ -177,16 +179,7 @@ async def test_a_broker_that_is_away_is_waited_for_less_and_less_often(caplog: p
     assert rig.fetcher.failures == 0
     levels = [record.levelname for record in caplog.records]
     assert levels.count("WARNING") == 2
-    await end(task)
-
-
-async def test_coming_back_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    rig = Rig()
-    await rig.fill(1)
-    rig.errors = [BrokerUnavailableError("away")]
-    with caplog.at_level(logging.INFO, "tasuki.consumer"):
-        task = await running(rig, lambda: bool(rig.accepted))
-    assert [record.getMessage() for record in caplog.records][-1] == "consuming again"
+    assert caplog.records[-1].getMessage() == "consuming again"
     await end(task)
 
 
@@ -225,57 +218,31 @@ def held(prefetch: int, count: int) -> DeliveryWindow:
     return window
 
 
-def test_all_of_an_empty_window_is_wanted() -> None:
-    assert held(10, 0).wanted(buffered=0) == 10
+@pytest.mark.parametrize(
+    ("prefetch", "count", "buffered", "wanted"),
+    [(10, 0, 0, 10), (10, 10, 0, 0), (10, 11, 0, 0), (12, 10, 1, 0), (12, 9, 1, 3), (12, 11, 0, 1), (1, 0, 0, 1)],
+)
+def test_any_room_is_used_and_with_work_in_the_buffer_a_quarter_at_once(
+    prefetch: int, count: int, buffered: int, wanted: int
+) -> None:
+    assert held(prefetch, count).wanted(buffered=buffered) == wanted
 
 
-def test_a_full_window_wants_nothing() -> None:
-    assert held(10, 10).wanted(buffered=0) == 0
-    assert held(10, 10).wanted(buffered=9) == 0
-
-
-def test_an_overfull_window_wants_nothing() -> None:
-    assert held(10, 11).wanted(buffered=0) == 0
-
-
-def test_with_work_in_the_buffer_a_quarter_is_asked_for_at_once() -> None:
-    assert held(12, 10).wanted(buffered=1) == 0
-    assert held(12, 9).wanted(buffered=1) == 3
-
-
-def test_with_an_empty_buffer_any_room_is_used() -> None:
-    assert held(12, 11).wanted(buffered=0) == 1
-
-
-def test_a_window_of_one() -> None:
-    assert held(1, 0).wanted(buffered=0) == 1
-    assert held(1, 1).wanted(buffered=0) == 0
-
-
-def test_as_many_kept_ones_as_the_prefetch_take_no_place() -> None:
-    window = held(10, 10)
+@pytest.mark.parametrize(("begin", "end", "each"), [("kept", "ended", 10), ("owed", "paid", 0)])
+def test_as_many_kept_or_owed_ones_as_the_prefetch_take_no_place(begin: Keeping, end: Keeping, each: int) -> None:
+    """A kept delivery is held, too; one that is owed for has been acked."""
+    window = held(10, each)
     for _ in range(10):
-        assert window.keep("kept", 1)
+        assert window.keep(begin, 1)
     assert (window.wanted(buffered=0), window.is_filled_by_kept) == (10, False)
-    window.held = 20
+    window.held += each
     for _ in range(10):
-        window.keep("kept", 1)
-    assert (window.wanted(buffered=0), window.is_filled_by_kept) == (0, True)
-    window.keep("ended", 1)
-    assert not window.is_filled_by_kept
-
-
-def test_what_is_owed_for_acked_ones_takes_places_as_kept_ones_do() -> None:
-    window = held(10, 0)
-    for _ in range(10):
-        assert window.keep("owed", 1)
-    assert (window.wanted(buffered=0), window.is_filled_by_kept) == (10, False)
-    for _ in range(10):
-        window.keep("owed", 1)
+        window.keep(begin, 1)
     assert (window.wanted(buffered=0), window.is_filled_by_kept) == (0, True)
     for _ in range(20):
-        window.keep("paid", 1)
-    assert (window.wanted(buffered=0), window.owed) == (10, 0)
+        window.keep(end, 1)
+    assert not window.is_filled_by_kept
+    assert (window.kept, window.owed) == (0, 0)
 
 
 def test_parked_ones_take_no_place_at_all() -> None:

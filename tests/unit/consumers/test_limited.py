@@ -359,25 +359,6 @@ async def test_a_stop_between_place_and_token_leaves_no_place_behind() -> None:
     await shop.close()
 
 
-async def test_a_place_that_could_not_be_renewed_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
-    gate = Gate()
-    shop = Shop(Limit(concurrency=1), run=gate)
-    store = await shop.open(workers=1)
-    await shop.publish(1)
-    while not shop.running:
-        await asyncio.sleep(0.01)
-    shop.away = True
-    await asyncio.sleep(2 * LEASE)
-    shop.away = False
-    assert await store.hold(KEY, "other", places=1, lease=60.0) is not None
-    await asyncio.sleep(3 * LEASE)
-    lost = [record.getMessage() for record in caplog.records if "a place was lost" in record.getMessage()]
-    assert lost == ["a place was lost, as its lease could not be renewed in time: more than 1 messages may be held"]
-    gate.open.set()
-    await shop.handled(1)
-    await shop.close()
-
-
 async def test_without_a_state_it_says_what_is_missing() -> None:
     bench = await make_bench(worker_limit=Limit(1.0))
     await bench.consumer.start()

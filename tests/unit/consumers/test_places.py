@@ -21,7 +21,7 @@ from tests.unit.consumers.test_limited import KEY, Here, Shop
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_lost_place_lets_no_other_message_start() -> None:
+async def test_a_lost_place_lets_no_other_message_start(caplog: pytest.LogCaptureFixture) -> None:
     gate = Gate()
     shop = Shop(Limit(concurrency=1), run=gate)
     store = await shop.open(workers=1)
@@ -36,6 +36,8 @@ async def test_a_lost_place_lets_no_other_message_start() -> None:
     gate.open.set()
     await asyncio.sleep(LEASE)
     assert len(shop.starts) == 1, "the place is the other's"
+    lost = [record.getMessage() for record in caplog.records if "a place was lost" in record.getMessage()]
+    assert lost == ["a place was lost, as its lease could not be renewed in time: more than 1 messages may be held"]
     await store.release(KEY, "other")
     await shop.handled(3)
     await shop.close()

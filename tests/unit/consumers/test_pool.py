@@ -9,27 +9,13 @@ from typing import Any
 import pytest
 
 from tasuki.consumers.handling.pool import PoolWorker, WorkerPool
-from tasuki.contracts.driver import Received
 from tasuki.testing.clock import FakeClock
+from tests.unit.consumers.parts import Item
 
 pytestmark = pytest.mark.anyio
 
 
 VARIABLE = ContextVar("VARIABLE", default="unset")
-
-
-class Item:
-    """Stands for a delivery."""
-
-    def __init__(self, name: str = "") -> None:
-        self.name = name
-        self.deliveries = (self,)
-        self.received = Received(name, b"", {}, name)
-        self.verdicts: list[Any] = []
-
-    def conclude(self, verdict: Any) -> bool:
-        self.verdicts.append(verdict)
-        return True
 
 
 class Rig:
@@ -117,16 +103,6 @@ async def test_a_worker_inherits_no_variable_from_the_handler_whose_message_need
     await turns()
     assert rig.variables == ["unset"]
     assert await rig.pool.drain(1)
-
-
-async def test_one_worker_keeps_the_order() -> None:
-    rig = Rig(1)
-    rig.gate.set()
-    rig.offer(*"abc")
-    rig.offer(*"de")
-    await turns()
-    assert rig.done == list("abcde")
-    await rig.pool.drain(1)
 
 
 async def test_slow_handlers_get_all_workers_in_a_few_turns() -> None:

@@ -13,29 +13,16 @@ from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.handling.pool import PoolWorker
 from tasuki.consumers.handling.shared import Share, SharedPool, SharedWorkers
 from tasuki.consumers.handling.suspects import SuspectGate, Suspects
-from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context
 from tasuki.observe.events import EventRing
 from tasuki.testing.clock import FakeClock
-from tests.unit.consumers.parts import Bench, make_bench
+from tests.unit.consumers.parts import Bench, Item, make_bench
 from tests.unit.consumers.parts import Gate as OpenGate
 
 pytestmark = pytest.mark.anyio
 
 
 VARIABLE = ContextVar("VARIABLE", default="unset")
-
-
-class Item:
-    """Stands for a delivery."""
-
-    def __init__(self, name: str, *, suspect: bool = False) -> None:
-        self.name = name
-        self.deliveries = (self,)
-        self.received = Received(name, b"", {}, name, suspect=suspect)
-
-    def conclude(self, verdict: Any) -> bool:
-        return True
 
 
 class Rig:
@@ -295,26 +282,6 @@ async def pair(workers: SharedWorkers, run: Any = None, **options: Any) -> tuple
         bench.consumer.share = Share(workers)
         made.append(bench)
     return made[0], made[1]
-
-
-async def test_consumers_share_their_workers() -> None:
-    running, most = 0, 0
-
-    async def handle(body: Any, context: Context) -> None:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(1)
-        running -= 1
-
-    one, two = await pair(SharedWorkers(3), handle, concurrency=3)
-    async with one, two:
-        for bench in (one, two):
-            await bench.queue.publish_many([{}] * 9)
-        for bench in (one, two):
-            await bench.empty()
-    assert most == 3
-    assert (one.consumer.metrics.acked, two.consumer.metrics.acked) == (9, 9)
 
 
 async def test_a_stop_releases_what_waits_for_its_turn_and_the_other_consumer_goes_on() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.handler import Context
-from tasuki.errors import HandlerError
 from tasuki.handlers.arguments import bind, fill
 from tasuki.handlers.signature import read_signature
 from tasuki.message import Message
@@ -101,9 +100,3 @@ def test_fill(function: Callable[..., Any], args: list[Any], expected: Any) -> N
     converts = {parameter.name: lambda value: value for parameter in parameters}
     positional, named = fill(parameters, converts, args, CONTEXT)
     assert function(*positional, **named) == expected
-
-
-def test_too_many_arguments() -> None:
-    with pytest.raises(HandlerError, match="called with 3 arguments; it takes 1") as caught:
-        fill(read_signature(body), {"a": lambda value: value}, [1, 2, 3], CONTEXT)
-    assert caught.value.kind == "Invalid"

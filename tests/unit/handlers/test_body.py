@@ -51,13 +51,14 @@ UserId = NewType("UserId", int)
 GOOD = [Struct, Data, Typed, Model, PydanticData]
 
 
-@pytest.mark.parametrize("type_", [*GOOD, Named, Any, int, UserId, list[Struct], dict[str, Data], Struct | None])
+@pytest.mark.parametrize(
+    "type_",
+    [
+        *GOOD, Named, Any, int, UserId, list[Struct], dict[str, Data], Struct | None,
+        Literal["a", "b"], tuple[int, str], Decimal, bytes, list[Model], Model | None,
+    ],
+)  # fmt: skip
 def test_good_types(type_: Any) -> None:
-    check_type(type_)
-
-
-@pytest.mark.parametrize("type_", [Literal["a", "b"], tuple[int, str], Decimal, bytes, list[Model], Model | None])
-def test_more_good_types(type_: Any) -> None:
     check_type(type_)
 
 

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.handler import Interrupted, Reject
-from tasuki.errors import HandlerError
 from tasuki.handlers.threads import outcome_of
-from tests.unit.handlers.conftest import CONTEXT, Make, raiser
+from tests.unit.handlers.conftest import CONTEXT, Make
 
 pytestmark = pytest.mark.anyio
 
@@ -42,10 +41,6 @@ print(other())
 
 
 class TestThreads:
-    async def test_a_thread_that_ends_as_if_it_were_closed_has_failed(self, make: Make) -> None:
-        with pytest.raises(HandlerError, match=r"raised GeneratorExit.*cannot end the worker"):
-            await (await make(raiser(GeneratorExit(), is_async=False))).handle(1, CONTEXT)
-
     async def test_it_gets_as_many_threads_more_as_it_has_places(self, make: Make) -> None:
         together = threading.Barrier(3, timeout=20)
         handler = await make(lambda body: together.wait() if body == "together" else body)
@@ -73,14 +68,6 @@ class TestThreads:
 
         handler = await make(f, threads=3)
         assert sorted(await asyncio.gather(*(handler.handle(1, CONTEXT) for _ in range(3)))) == [0, 1, 2]
-
-    async def test_the_loop_goes_on_meanwhile(self, make: Make) -> None:
-        gate = threading.Event()
-        handler = await make(lambda: gate.wait(10))
-        task = asyncio.ensure_future(handler.handle(1, CONTEXT))
-        await asyncio.sleep(0)
-        gate.set()
-        assert await task is True
 
     async def test_a_cancelled_one_is_interrupted_and_waited_for(self, make: Make) -> None:
         loop = asyncio.get_running_loop()

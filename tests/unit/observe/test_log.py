@@ -8,18 +8,12 @@ from typing import Any
 import pytest
 
 from tasuki.observe.log import DeliveryLogger, JsonFormatter, LogHandler, TextFormatter, configure
+from tests.unit.observe.test_plain import Hostile
 
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-class Hostile:
-    def __str__(self) -> str:
-        raise RuntimeError("no")
-
-    __repr__ = __str__
 
 
 class HostileError(Exception):

@@ -28,16 +28,6 @@ def clock() -> ShiftedClock:
     return ShiftedClock()
 
 
-@pytest.fixture
-async def state(clock: ShiftedClock) -> AsyncIterator[SharedState]:
-    driver = MemoryDriver("app:db", clock=clock)
-    await driver.open()
-    state = SharedState(driver, "state", SystemClock())
-    yield state
-    await state.close(driver)
-    await driver.close()
-
-
 def describe(consumers: Sequence[str], now: float) -> Presence:
     return Presence("here", 1, "0.1.0", 5.0, now, [PresentConsumer(id, "q", "app:db", 1) for id in consumers])
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tasuki.contracts.state.store import Change
-from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.state import pauses
 from tasuki.state.pauses import Pause, Scale
 from tasuki.state.shared import CONTROL, Controls, SharedState
@@ -25,16 +23,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock(1_700_000_000.0)
-
-
-@pytest.fixture
-async def state(clock: FakeClock) -> AsyncIterator[SharedState]:
-    driver = MemoryDriver("app:memory", clock=clock)
-    await driver.open()
-    state = SharedState(driver, "state", clock)
-    yield state
-    await state.close(driver)
-    await driver.close()
 
 
 def controls_with(**values: bytes) -> Controls:

@@ -18,20 +18,6 @@ from tasuki.state.shared import CONTROL, Controls, SharedState, States
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def driver() -> MemoryDriver:
-    return MemoryDriver("app:memory")
-
-
-@pytest.fixture
-async def state(driver: MemoryDriver) -> AsyncIterator[SharedState]:
-    await driver.open()
-    state = SharedState(driver, "state", SystemClock())
-    yield state
-    await state.close(driver)
-    await driver.close()
-
-
 async def heard(controls: Controls, prefix: str) -> tuple[str, bytes | None]:
     """The next change."""
     news: asyncio.Future[tuple[str, bytes | None]] = asyncio.get_running_loop().create_future()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 
 import pytest
 
-from tasuki.backoff import Backoff
-from tasuki.errors import LifecycleError, RestartLimitError, StartTimeoutError, StopTimeoutError
-from tasuki.supervisor import RestartPolicy, State
+from tasuki.errors import LifecycleError, StartTimeoutError, StopTimeoutError
+from tasuki.supervisor import State
 from tasuki.supervisor.controller import StepTimeoutError, run_step
 from tests.unit.supervisor.conftest import HANG, FakeService, hang_stubbornly
 from tests.unit.supervisor.watched import AWAY, Launched, MakeSpec, Watched, settle
@@ -35,32 +33,6 @@ async def test_stop_of_what_never_started_does_nothing(make_spec: MakeSpec) -> N
     watched = Watched(make_spec(FakeService()))
     await watched.controller.stop()
     assert watched.states == []
-
-
-async def test_failures_are_retried_with_a_backoff_that_grows(make_spec: MakeSpec) -> None:
-    watched = Launched(make_spec, starts=[ValueError("no")] * 9, startup="optional")
-    await asyncio.sleep(1000)
-    starts = [at for at, state in watched.seen if state is State.STARTING]
-    gaps = [round(later - earlier, 6) for earlier, later in itertools.pairwise(starts)]
-    assert gaps == [1, 2, 4, 8, 16, 32, 64, 90, 90]
-    assert watched.states[-1] == "running"
-    assert watched.controller.status.failures == 9
-    await watched.controller.stop()
-
-
-async def test_each_failure_tells_why_and_when_next(make_spec: MakeSpec, caplog: pytest.LogCaptureFixture) -> None:
-    service = FakeService()
-    service.starts = [AWAY]
-    watched = Watched(make_spec(service))
-    with caplog.at_level(logging.INFO):
-        watched.controller.launch()
-        await asyncio.sleep(2)
-    assert [record.getMessage() for record in caplog.records] == [
-        "service 's' cannot start: broker is unavailable; next attempt in 1s",
-        "service 's' is running (failures before: 1)",
-    ]
-    assert caplog.records[0].exc_info is None
-    await watched.controller.stop()
 
 
 async def test_an_unexpected_failure_is_logged_with_its_traceback(
@@ -151,15 +123,6 @@ async def test_launch_after_giving_up_begins_anew(make_spec: MakeSpec) -> None:
     await settle()
     assert watched.controller.status.state is State.RUNNING
     await watched.controller.stop()
-
-
-async def test_the_restart_limit(make_spec: MakeSpec) -> None:
-    watched = Launched(make_spec, starts=[AWAY] * 5, restart=RestartPolicy(Backoff(jitter=0), max_attempts=2))
-    await asyncio.sleep(100)
-    error = watched.controller.status.error
-    assert isinstance(error, RestartLimitError)
-    assert "failed 3 times in a row (restart.max_attempts: 2): broker is unavailable" in str(error)
-    assert watched.service.log.count("start s") == 3
 
 
 async def test_exit_and_start_again(make_spec: MakeSpec) -> None:

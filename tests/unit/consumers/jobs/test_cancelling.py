@@ -113,18 +113,6 @@ async def test_a_running_handler_is_interrupted_and_its_message_is_acked(caplog:
     assert [line for line in caplog.messages if line.startswith("cancelled app:tasks a, attempt 1,")]
 
 
-async def test_a_prefetched_message_waits() -> None:
-    gate = Gate()
-    async with bench_of(gate) as bench:
-        await bench.queue.publish(1, id="a")
-        await bench.queue.publish(2, id="b")
-        await running(bench)
-        assert (await cancel_in(bench, "b")).outcome == "waiting"
-        gate.open.set()
-        await bench.empty()
-        assert [body for body, _ in bench.handler.seen] == [1]
-
-
 @pytest.mark.parametrize(("error", "counted"), [(ValueError("boom"), (1, 0)), (Retry(after=1), (1, 0)), (None, (0, 1))])
 async def test_a_handler_that_fails_after_its_cancellation_is_not_tried_again_and_one_that_ends_is_done(
     error: Exception | None, counted: tuple[int, int]
@@ -231,10 +219,11 @@ async def test_cancelled_messages_do_not_join_a_batch() -> None:
         assert bench.handler.seen == [(["c"], 1)]
 
 
-async def test_shared_workers_obey_too() -> None:
+@pytest.mark.parametrize("is_shared", [False, True])
+async def test_a_prefetched_message_waits(is_shared: bool) -> None:
     gate = Gate()
     async with bench_of(gate, is_started=False) as bench:
-        bench.consumer.share = Share(SharedWorkers(1))
+        bench.consumer.share = Share(SharedWorkers(1)) if is_shared else None
         await bench.consumer.start()
         for id in ("a", "b", "c"):
             await bench.queue.publish(id, id=id)

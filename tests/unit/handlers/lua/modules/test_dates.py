@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,16 +13,7 @@ import pytest
 from tasuki.errors import LuaError
 from tests.unit.handlers.lua.support import run
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "EST+5")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("zone")]
 
 
 NY = "local ny = time.load_location('America/New_York') "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,16 +11,7 @@ from hypothesis import strategies as st
 from tasuki.errors import LuaError
 from tests.unit.handlers.lua.support import delivery, handler, run
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "EST+5")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("zone")]
 
 
 STAMP = 1136239445  # Mon Jan 2 22:04:05 2006 UTC

@@ -5,23 +5,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from tasuki.errors import LuaError
 from tests.unit.handlers.lua.support import run
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("TZ", "EST+5")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("zone")]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from typing import Any
 from tasuki.contracts.state.store import Store
 from tasuki.errors import ConflictError
 from tasuki.testing.conformance.clock import Taken, check_windows
+from tasuki.testing.conformance.rig import case
 from tasuki.testing.conformance.stores.children import Log, Step, crew_of
-from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case
+from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite
 
 _WORKERS = 3
 _RATE, _BURST = 50.0, 5

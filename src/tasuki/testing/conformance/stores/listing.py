@@ -6,8 +6,9 @@ import asyncio
 from itertools import count
 
 from tasuki.contracts.state.store import MAX_PAGE, Entry
+from tasuki.testing.conformance.rig import case
 from tasuki.testing.conformance.stores.entries import HOSTILE
-from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, case
+from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite
 
 NAMES = ("one", "One", "two", "app:one", "app:two", "app:one:two", "app")
 

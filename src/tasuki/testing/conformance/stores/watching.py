@@ -6,8 +6,9 @@ import asyncio
 from itertools import count
 
 from tasuki.contracts.state.store import CURRENT, Change, Store
+from tasuki.testing.conformance.rig import case
 from tasuki.testing.conformance.stores.entries import HOSTILE
-from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, case
+from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite
 
 _POLL = 1.0
 """Seconds within which a watch reports a change (14)."""

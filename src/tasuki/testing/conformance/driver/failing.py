@@ -1,4 +1,4 @@
-"""Clauses 14, 19, 25, 31, 34, 54 and 55: brokers that fall silent, die or lose data; processes that come, fork or die."""
+"""Clauses 14, 19, 25, 31, 34, 54, 55: brokers that fall silent, die or lose data; processes that come, fork or die."""
 
 from __future__ import annotations
 

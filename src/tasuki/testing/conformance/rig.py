@@ -369,7 +369,7 @@ def case(*needs: str) -> Callable[[Case], Callable[[Any], None]]:
     """Make a synchronous test of a coroutine that takes a rig; skipped where the driver or its store lacks a need.
 
     :meth:`tasuki.contracts.driver.Capabilities.has` knows the names of drivers: abilities, ``multi_process``,
-    ``unique:replace``. Those of stores are the fields of StoreFacts, and ``durable`` for a durability above ``memory``.
+    ``unique:replace``. Stores have the fields of StoreFacts, and ``durable`` for a durability above ``memory``.
     """
 
     def decorate(function: Case) -> Callable[[Any], None]:

@@ -1,4 +1,4 @@
-"""The shape of the commands that remove messages: ask, remove, and say how many are gone."""
+"""``tasuki remove``, ``purge`` and ``delete``: ask, remove, and say how many messages are gone."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasuki.cli.acting import act_on_queue, ids_text
 from tasuki.cli.exits import CommandError
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import count, is_terminal
 from tasuki.cli.project import Target
-from tasuki.cli.tools.control.acting import ids_text
-from tasuki.cli.tools.queues import act_on_queue
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
     from tasuki.app.audit.audited import Outcome
 
+
 Ask = Callable[[str], None]
+
 """Asks the user a question; raises CommandError unless the answer is yes."""
 
 
@@ -79,3 +80,39 @@ def confirm(question: str) -> None:
         is_wanted = False  # the input ended without an answer
     if not is_wanted:
         raise CommandError("nothing was removed; answer y, or give --yes")
+
+
+_IDS = click.Argument(["ids"], metavar="ID...", nargs=-1, required=True)
+
+
+@removing("remove", _IDS, done="removed", report="{messages} removed from {queue}")
+async def remove_command(queue: Queue, ask: Ask, ids: tuple[str, ...]) -> int:
+    """Remove the messages with these IDs from QUEUE, unless a consumer holds them. This cannot be undone.
+
+    `tasuki peek` shows the ids.
+    """
+    ask(f"Remove the messages with {count(len(set(ids)), 'id')} from {queue.id} permanently?")
+    return await queue.remove(ids)
+
+
+@removing("purge", done="purged", report="{messages} removed from {queue}")
+async def purge_command(queue: Queue, ask: Ask) -> int:
+    """Remove all messages of QUEUE that no consumer holds. This cannot be undone."""
+    depth = await queue.depth()
+    about = "about " if depth.is_estimate else ""
+    ask(f"Remove {about}{count(depth.waiting, 'message')} from {queue.id} permanently?")
+    return await queue.purge()
+
+
+@removing("delete", done="deleted", report="{queue} deleted with {messages}")
+async def delete_command(queue: Queue, ask: Ask) -> int:
+    """Delete QUEUE at its broker with all its messages, held ones included. This cannot be undone.
+
+    Stop its workers and publishers first: a process that still declares the queue makes it again.
+    """
+    info = await queue.info()
+    messages, consumers = int(info["message_count"]), info["consumer_count"]
+    used = f", from which {count(consumers, 'consumer')} still receive," if consumers else ""
+    ask(f"Delete queue {queue.id}{used} with {count(messages, 'message')} permanently?")
+    await queue.delete()
+    return messages

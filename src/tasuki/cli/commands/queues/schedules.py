@@ -1,4 +1,4 @@
-"""``tasuki schedules``: all schedules, and when they publish."""
+"""``tasuki schedules`` and ``run-now``: the schedules, and a message of one now."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from tasuki.cli import loop
+from tasuki.cli.acting import acting
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import moment, print_table
 from tasuki.cli.project import Target
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
 
 _MOST_NAMED = 10
+
 """Schedules that a warning names."""
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
+def _show_schedules(rows: list[dict[str, Any]]) -> None:
     headings = ("SCHEDULE", "WHEN", "QUEUE", "NEXT", "LAST", "STATE")
     now = time.time()
     print_table(headings, [tuple(_cell(row, name, now) for name in map(str.lower, headings)) for row in rows])
@@ -37,9 +39,9 @@ def _cell(row: dict[str, Any], name: str, now: float) -> object:
 
 
 @click.command("schedules")
-@printing(_show)
+@printing(_show_schedules)
 @project_options()
-def command(target: Target) -> list[dict[str, Any]]:
+def schedules_command(target: Target) -> list[dict[str, Any]]:
     """List the schedules of the project, with the times of their next and last messages, each in its time zone."""
     statuses = loop.run(_statuses(target.load()))
     on = [status for status in statuses if status.is_enabled]
@@ -80,3 +82,30 @@ def _names(ids: list[str]) -> str:
 
 def _time(at: datetime | None) -> str | None:
     return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _show_run_now(done: dict[str, Any]) -> None:
+    click.echo(f"published {done['id']} to {done['queue']}")
+
+
+@click.command("run-now")
+@click.argument("schedule")
+@printing(_show_run_now)
+@project_options()
+def run_now_command(target: Target, schedule: str) -> dict[str, Any]:
+    """Publish the message of SCHEDULE now, also if it is paused or off; its own times stay as they are."""
+    from tasuki.app.schedules.statuses import find_schedule
+    from tasuki.kinds.entries.schedule import ScheduleConfig
+
+    app = target.load()
+    project = app.check()
+    id = find_schedule(project, schedule)
+    queue = project.of(ScheduleConfig)[id].queue
+    return {"schedule": id, "queue": queue, "id": loop.run(_publish(app, id, queue))}
+
+
+async def _publish(app: App, schedule: str, queue: str) -> str:
+    async with app._runtime.briefly(), acting(app, "run", schedule, queue) as outcome:
+        message = await app.schedules.run_now(schedule)
+        outcome.count, outcome.result = 1, f"published {message}"
+        return message

@@ -1,4 +1,4 @@
-"""Messages as commands show them: finding one by its id, in pages, and its decoded body."""
+"""Messages as commands show them: find one by its id, page through a queue, decode a body."""
 
 from __future__ import annotations
 

@@ -1,19 +1,45 @@
-"""``--max-messages``, ``--max-memory`` and ``--max-age``: when a process of ``tasuki run`` ends in order."""
+"""Options of ``run``: what it consumes of a project, and when a process of it ends in order."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tasuki.cli.exits import OK, RECYCLED
+from tasuki.cli.exits import OK, RECYCLED, USAGE, CommandError
 from tasuki.contracts.recycling import Limits
+from tasuki.errors import SelectionError
 from tasuki.units import format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from tasuki.app import App
+    from tasuki.kinds.check.project import Project
+
+
+def choose(app: App, queues: Sequence[str], excluded: Sequence[str], concurrency: int | None) -> Project:
+    """Select by the options, and check the project; a text is one or more names or ids, with commas between.
+
+    Raises:
+        CommandError: the options do not fit the project: a wrong use of the command, not a wrong project.
+        ProjectError: the project is not good.
+    """
+    if not (queues or excluded or concurrency):
+        return app.check()
+    try:
+        app.select(*_names("--queues", queues), excluded=_names("--except", excluded), concurrency=concurrency)
+        return app.check()
+    except SelectionError as error:
+        raise CommandError(str(error), code=USAGE) from error
+
+
+def _names(option: str, texts: Sequence[str]) -> list[str]:
+    names = [name.strip() for text in texts for name in text.split(",") if name.strip()]
+    if texts and not names:
+        raise click.UsageError(f"{option} names no queue; name one, or leave the option out")
+    return names
+
 
 _PARSERS: dict[str, Callable[[str], float]] = {"max_memory": parse_size, "max_age": parse_duration}
 

@@ -43,7 +43,7 @@ def _cell(value: object) -> object:
 @click.option("-n", "--newest", type=click.IntRange(1, 1000), default=1000, help="Most acts to show; default: all.")
 @printing(_show, "time")
 @project_options()
-def command(target: Target, newest: int) -> list[dict[str, Any]]:
+def audit_command(target: Target, newest: int) -> list[dict[str, Any]]:
     """List the last 1,000 acts of people and programs on this project, the newest last; with --json the newest first.
 
     An act is a pause, a cancel, a redrive and the like, from the desk, its API or the command line. Each is kept for

@@ -1,8 +1,10 @@
-"""``tasuki test``: calls every function with ``meta.type: test``, while the consumers run."""
+"""``tasuki call`` and ``test``: functions of a project, called by hand or by its test cases."""
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,11 @@ import click
 
 from tasuki.cli import loop
 from tasuki.cli.exits import ERROR, OK, CommandError, exit_code_of, show_error
-from tasuki.cli.options import json_option, project_options
-from tasuki.cli.output import count, print_json
-from tasuki.cli.project import Target
-from tasuki.cli.tools.calling import call, functions
-from tasuki.errors import StopTimeoutError, TasukiError
+from tasuki.cli.options import json_option, printing, project_options
+from tasuki.cli.output import count, print_json, print_text
+from tasuki.cli.project import Target, find_id, place_of
+from tasuki.contracts.handler import Reject, Retry, Snooze
+from tasuki.errors import HandlerError, StopTimeoutError, TasukiError
 from tasuki.observe.plain import escape_lines
 from tasuki.registry.entry import describe
 from tasuki.scalars import settle
@@ -26,12 +28,79 @@ if TYPE_CHECKING:
     from tasuki.registry.entry import Entry
 
 
+_SIGNALS = ((Retry, "requests another attempt"), (Reject, "rejects the call"), (Snooze, "postpones the call"))
+
+
+def functions(project: Project) -> list[str]:
+    """Ids of all functions, in the order of declaration."""
+    from tasuki.kinds.build import is_function
+
+    return [id for id, config in project.configs.items() if is_function(config)]
+
+
+def find_function(project: Project, name: str) -> str:
+    """The full id of a function. Raises CommandError."""
+    return find_id(name, functions(project), "function")
+
+
+async def call(app: App, function: str, args: Sequence[Any] = ()) -> Any:
+    """Call it; its result.
+
+    Raises:
+        TasukiError: it failed, in whatever way; the message has the place in the user's code.
+    """
+    try:
+        return await app.call(function, *args)
+    except HandlerError as error:
+        raise CommandError(f"{function} failed: {error.traceback or error}") from error
+    except TasukiError:
+        raise
+    except (Retry, Reject, Snooze) as signal:
+        verdict = next(text for kind, text in _SIGNALS if isinstance(signal, kind))
+        raise CommandError(f"{function} {verdict}: {signal.reason or 'no reason given'}") from signal
+    except Exception as error:
+        raise CommandError(f"{function} raised {place_of(error)}") from error
+
+
+def _show_call(result: Any) -> None:
+    if result is not None:
+        (print_text if isinstance(result, str) else print_json)(result)
+
+
+@click.command("call", context_settings={"ignore_unknown_options": True})
+@click.argument("function", metavar="FUNC")
+@click.argument("args", nargs=-1)
+@printing(_show_call)
+@project_options()
+def call_command(target: Target, function: str, args: tuple[str, ...]) -> Any:
+    """Call the function FUNC of the project and print what it returns.
+
+    Each of ARGS is JSON, or else the text itself. The call has no message; messages that the function
+    publishes are really published.
+    """
+    app = target.load()
+    id = find_function(app.check(), function)
+
+    async def run() -> Any:
+        async with app._runtime.briefly():
+            return await call(app, id, [_argument(text) for text in args])
+
+    return loop.run(run())
+
+
+def _argument(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 @click.command("test")
 @click.argument("pattern", metavar="[FILTER]", default="")
 @click.option("--no-consumers", is_flag=True, help="Only call the tests: start no consumer.")
 @json_option
 @project_options()
-def command(target: Target, pattern: str, *, no_consumers: bool, as_json: bool) -> int:
+def test_command(target: Target, pattern: str, *, no_consumers: bool, as_json: bool) -> int:
     """Call each function that says 'meta: {type: test}', or those whose id or suite contains FILTER.
 
     Consumers with auto_start run meanwhile, and are drained at the end. Tests run in the order of 'meta.suite',
@@ -52,7 +121,7 @@ def command(target: Target, pattern: str, *, no_consumers: bool, as_json: bool) 
             for id, suite in chosen.items():
                 results.append({"id": id, "suite": suite, **await _result(app, id)})
                 if not as_json:
-                    _show(results[-1])
+                    _show_test(results[-1])
 
     try:
         if chosen:
@@ -129,7 +198,7 @@ async def _error_of(app: App, id: str) -> str | None:
     return None
 
 
-def _show(result: dict[str, Any]) -> None:
+def _show_test(result: dict[str, Any]) -> None:
     passed = result["status"] == "passed"
     word = click.style("passed", fg="green") if passed else click.style("failed", fg="red", bold=True)
     click.echo(f"{word}  {result['id']}  {format_duration(round(result['seconds'], 3))}")

@@ -10,6 +10,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Sampler
 
+OWN = f"00-{'4b' * 16}-{'0a' * 8}-01"
+"""A trace of another program, as a message carries it."""
+UNSAMPLED = OWN[:-1] + "0"
+"""The same, of a program that does not record it."""
+
 
 class Recorded:
     """A provider for an app, and the spans that have ended."""

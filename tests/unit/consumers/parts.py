@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from tasuki.consumers.reach.host import FullId
 from tasuki.consumers.reach.host_reach import HostReach
 from tasuki.consumers.reach.permissions import GuardedPermissions
 from tasuki.consumers.run import Run as ConsumerRun
+from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.driver import Driver, QueueSpec, Received
 from tasuki.contracts.handler import Context, Handler
@@ -30,6 +32,8 @@ from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import HandlerError, QueueNotFoundError, StopTimeoutError
 from tasuki.flow.group_records import MemberEnd
 from tasuki.message import HeaderValue, Message
+from tasuki.observe.events import EventRing
+from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.queue import Queue, QueuePolicy
 from tasuki.security.actor import Actor
@@ -336,6 +340,24 @@ async def make_bench(
         share=share,
     )
     return Bench(consumer, queue, dead, handler, host)
+
+
+HOLDER: Any = SimpleNamespace(give_up=None, id="app:consumer", queue_id="app:tasks")
+"""The holder of deliveries that no consumer has received."""
+
+
+def settler_of(queue: Queue, dead: Queue, metrics: ConsumerMetrics, **calls: Any) -> Settler:
+    """The settler of a consumer of this queue; ``calls`` are those that it makes."""
+    consumer: Any = SimpleNamespace(
+        state=None,
+        id="app:consumer",
+        queue=queue,
+        dead_letters=dead,
+        metrics=metrics,
+        events=EventRing(),
+        clock=clock_of_loop(),
+    )
+    return Settler(consumer, **calls)
 
 
 def guard_of(context: Context) -> Guard | None:

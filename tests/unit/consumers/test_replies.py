@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.handover import Moves
-from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.driver import Answers, Move, Outgoing, Receipt, Settlement
 from tasuki.contracts.handler import Context, Reject
@@ -25,13 +23,12 @@ from tasuki.errors import (
     MessageTooLargeError,
     ResultError,
 )
-from tasuki.observe.events import EventRing
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 from tasuki.security.actor import Actor
 from tasuki.security.guard import Guard
 from tasuki.security.policy import Scope
-from tests.unit.consumers.parts import Bench, clock_of_loop, make_bench, make_queue
+from tests.unit.consumers.parts import HOLDER, Bench, make_bench, make_queue, settler_of
 
 pytestmark = pytest.mark.anyio
 
@@ -296,9 +293,6 @@ async def test_a_stop_releases_a_request_whose_reply_hangs(is_given_up: bool) ->
     assert await bench.dead_letters() == []
 
 
-HOLDER = SimpleNamespace(give_up=None, id="app:consumer", queue_id="app:tasks")
-
-
 DEAD = Verdict("dead_letter", reason="rejected", error="no")
 
 
@@ -344,17 +338,10 @@ class Rig:
         self.dead = make_queue(self.dead_on, "dead", **dead_options)
         self.metrics = ConsumerMetrics(consumer="c", queue="q", driver="d")
         self.settled: list[Settlement] = []
-        consumer: Any = SimpleNamespace(
-            state=None,
-            id="app:consumer",
-            queue=self.queue,
-            dead_letters=self.dead,
-            metrics=self.metrics,
-            events=EventRing(),
-            clock=clock_of_loop(),
-        )
-        self.settler = Settler(
-            consumer,
+        self.settler = settler_of(
+            self.queue,
+            self.dead,
+            self.metrics,
             on_settled=lambda batch, stale: self.settled.extend(batch),
             on_kept=lambda delivery, change: True,
         )

@@ -4,26 +4,22 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.window import Keeping
-from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import ACK, RELEASE, Verdict
 from tasuki.contracts.driver import NACK_ERROR_CHARS, Ack, Nack, Release, Settlement
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError
-from tasuki.observe.events import EventRing
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.queues.queue import Queue
 from tests.unit.consumers.model import ModelBroker, ModelDriver
-from tests.unit.consumers.parts import clock_of_loop, make_queue, now
+from tests.unit.consumers.parts import HOLDER, clock_of_loop, make_queue, now, settler_of
 
 pytestmark = pytest.mark.anyio
 
-HOLDER = SimpleNamespace(give_up=None, id="app:consumer", queue_id="app:tasks")
 DEAD = Verdict("dead_letter", reason="rejected", error="no")
 
 
@@ -38,17 +34,10 @@ class Rig:
         self.kept: list[Keeping] = []
         self.errors: list[Exception] = []
         self.publish_errors: list[Exception] = []
-        consumer: Any = SimpleNamespace(
-            state=None,
-            id="app:consumer",
-            queue=self.queue,
-            dead_letters=self.dead,
-            metrics=self.metrics,
-            events=EventRing(),
-            clock=clock_of_loop(),
-        )
-        self.settler = Settler(
-            consumer,
+        self.settler = settler_of(
+            self.queue,
+            self.dead,
+            self.metrics,
             on_settled=lambda batch, stale: self.settled.extend(batch),
             on_kept=self.keep,
         )

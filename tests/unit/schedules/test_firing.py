@@ -82,8 +82,7 @@ class Shop:
         return {f"schedule:{id}:{tick}" for tick in range(first, int(end) + 1, every)}
 
 
-@pytest.fixture
-async def shop() -> Shop:
+async def open_shop() -> Shop:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     driver = MemoryDriver("m", clock=loop.clock)
@@ -91,6 +90,11 @@ async def shop() -> Shop:
     store = driver.store("state")
     await store.open()
     return Shop(loop, store)
+
+
+@pytest.fixture
+async def shop() -> Shop:
+    return await open_shop()
 
 
 def schedule(id: str = "a", every: str = "1s", catch_up: CatchUp = "all") -> Schedule:

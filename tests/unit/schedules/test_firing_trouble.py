@@ -11,34 +11,26 @@ from typing import Any
 import msgspec
 import pytest
 
-from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueFullError
 from tasuki.schedules import firing
 from tasuki.schedules.firing import LEASE, MARKS, KnownSchedules
 from tasuki.schedules.schedule import Tick
 from tasuki.schedules.schedule_group import Left
-from tasuki.testing.clock import VirtualTimeLoop
-from tests.unit.schedules.test_firing import Shop, Worker, schedule
+from tests.unit.schedules.test_firing import Shop, Worker, open_shop, schedule
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
 
 
 @pytest.fixture
-async def open_shop() -> Shop:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, VirtualTimeLoop)
-    driver = MemoryDriver("m", clock=loop.clock)
-    await driver.open()
-    store = driver.store("state")
-    await store.open()
-    return Shop(loop, store)
+async def shop() -> Shop:
+    return await open_shop()
 
 
 async def test_a_queue_that_refuses_holds_up_no_other_and_nothing_comes_twice(
-    open_shop: Shop, caplog: pytest.LogCaptureFixture
+    shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shop, start, is_full = open_shop, open_shop.now, [True]
+    start, is_full = shop.now, [True]
     schedules = [replace(schedule("full"), lane="full"), replace(schedule("free"), lane="free")]
     worker = Worker(shop, "x", schedules)
     publish = worker.publish
@@ -62,9 +54,9 @@ async def test_a_queue_that_refuses_holds_up_no_other_and_nothing_comes_twice(
     await worker.kill()
 
 
-async def test_a_broker_that_does_not_answer_holds_up_no_schedule_of_another(open_shop: Shop) -> None:
+async def test_a_broker_that_does_not_answer_holds_up_no_schedule_of_another(shop: Shop) -> None:
     """However many queues are on it: a publish to each of them waits for its timeout."""
-    shop, start = open_shop, open_shop.now
+    start = shop.now
     silent = [replace(schedule(f"s{number}"), lane=f"s{number}", broker="silent") for number in range(200)]
     worker = Worker(shop, "x", [*silent, replace(schedule("free"), lane="free", broker="other")])
     publish = worker.publish
@@ -82,8 +74,8 @@ async def test_a_broker_that_does_not_answer_holds_up_no_schedule_of_another(ope
     await worker.kill()
 
 
-async def test_a_worker_that_takes_over_knows_which_queue_was_behind(open_shop: Shop) -> None:
-    shop, start = open_shop, open_shop.now
+async def test_a_worker_that_takes_over_knows_which_queue_was_behind(shop: Shop) -> None:
+    start = shop.now
     schedules = [replace(schedule("full"), lane="full"), replace(schedule("free"), lane="free")]
     worker = Worker(shop, "x", schedules)
     publish = worker.publish
@@ -103,9 +95,9 @@ async def test_a_worker_that_takes_over_knows_which_queue_was_behind(open_shop: 
     await worker.kill()
 
 
-async def test_what_a_queue_took_in_part_is_not_published_again(open_shop: Shop) -> None:
+async def test_what_a_queue_took_in_part_is_not_published_again(shop: Shop) -> None:
     """A full queue takes some messages of a portion; without unique messages, each repetition would be another one."""
-    shop, start = open_shop, open_shop.now
+    start = shop.now
     worker = Worker(shop, "x", [schedule(f"s{number}") for number in range(1200)])
     room = [700]
 
@@ -126,8 +118,8 @@ async def test_what_a_queue_took_in_part_is_not_published_again(open_shop: Shop)
     await worker.kill()
 
 
-async def test_a_publish_longer_than_the_lease_keeps_the_place(open_shop: Shop) -> None:
-    shop, start = open_shop, open_shop.now
+async def test_a_publish_longer_than_the_lease_keeps_the_place(shop: Shop) -> None:
+    start = shop.now
     workers = [Worker(shop, name, [schedule("a", "10s")]) for name in "xy"]
 
     for worker in workers:
@@ -144,8 +136,7 @@ async def test_a_publish_longer_than_the_lease_keeps_the_place(open_shop: Shop) 
         await worker.kill()
 
 
-async def test_a_record_that_cannot_be_read_is_passed_over(open_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    shop = open_shop
+async def test_a_record_that_cannot_be_read_is_passed_over(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     await shop.store.put(MARKS + "other", b"\xff garbage")
     worker = Worker(shop, "x", [schedule()])
     await asyncio.sleep(3.5)
@@ -162,9 +153,9 @@ async def test_a_record_that_cannot_be_read_is_passed_over(open_shop: Shop, capl
 
 @pytest.mark.parametrize("is_killed", [False, True])
 async def test_a_clock_of_the_store_that_was_years_ahead_stops_nothing(
-    open_shop: Shop, is_killed: bool, caplog: pytest.LogCaptureFixture
+    shop: Shop, is_killed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    shop, ahead = open_shop, [0.0]
+    ahead = [0.0]
     hold = shop.store.hold
 
     async def wrong(*args: Any, **options: Any) -> float | None:
@@ -193,8 +184,8 @@ async def test_a_clock_of_the_store_that_was_years_ahead_stops_nothing(
     await worker.kill()
 
 
-async def test_a_store_that_is_away_for_a_moment_repeats_nothing(open_shop: Shop) -> None:
-    shop, start, is_away = open_shop, open_shop.now, [False]
+async def test_a_store_that_is_away_for_a_moment_repeats_nothing(shop: Shop) -> None:
+    start, is_away = shop.now, [False]
     put = shop.store.put
 
     async def failing(*args: Any, **options: Any) -> int:
@@ -217,11 +208,8 @@ async def test_a_store_that_is_away_for_a_moment_repeats_nothing(open_shop: Shop
     await worker.kill()
 
 
-async def test_ten_thousand_new_schedules_leave_the_loop_to_others(
-    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_ten_thousand_new_schedules_leave_the_loop_to_others(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A count, not a clock: each schedule is looked up once, in steps."""
-    shop = open_shop
     made, steps = [], []
     packed = KnownSchedules.shard
 
@@ -246,9 +234,9 @@ async def test_ten_thousand_new_schedules_leave_the_loop_to_others(
 
 
 async def test_the_records_of_renamed_schedules_end_and_a_living_holder_keeps_its_own(
-    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop, start = open_shop, open_shop.now
+    start = shop.now
     monkeypatch.setattr(firing, "KEPT", 100.0)
     monkeypatch.setattr(firing, "_RENEW_ALL", 30.0)
     before = Worker(shop, "x", [schedule("before", "1h")])
@@ -291,9 +279,8 @@ class Apart:
         return version
 
 
-async def test_a_worker_that_is_cut_off_publishes_nothing_after_its_lease(open_shop: Shop) -> None:
+async def test_a_worker_that_is_cut_off_publishes_nothing_after_its_lease(shop: Shop) -> None:
     """Also not the rest of the many ticks that it has begun with."""
-    shop = open_shop
     worker = Worker(shop, "x", [schedule(f"s{number}", "10s") for number in range(6000)])
     worker.firing._store = apart = Apart(shop.store)  # type: ignore[assignment]
     began: list[float] = []
@@ -314,9 +301,9 @@ async def test_a_worker_that_is_cut_off_publishes_nothing_after_its_lease(open_s
 
 
 async def test_a_worker_that_was_stopped_writes_no_mark_over_the_one_of_its_successor(
-    open_shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop, put = open_shop, open_shop.store.put
+    put = shop.store.put
     marks: list[int] = []
 
     async def noting(key: str, value: bytes, **options: Any) -> int:
@@ -339,8 +326,7 @@ async def test_a_worker_that_was_stopped_writes_no_mark_over_the_one_of_its_succ
     await successor.kill()
 
 
-async def test_a_worker_that_loses_its_place_as_it_begins_writes_no_more(open_shop: Shop) -> None:
-    shop = open_shop
+async def test_a_worker_that_loses_its_place_as_it_begins_writes_no_more(shop: Shop) -> None:
     schedules = [schedule(f"s{number}") for number in range(500)]
     worker = Worker(shop, "x", schedules)
     worker.firing._store = apart = Apart(shop.store)  # type: ignore[assignment]

@@ -14,13 +14,21 @@ from tasuki.message import HeaderValue
 from tasuki.observe.trace import is_unsampled
 from tasuki.queues.queue import Envelope
 from tasuki.testing import TestApp
-from tests.support.recorded import Recorded, attribute, id_of, links_of, parent_of, trace_of, traceparent_of
+from tests.support.recorded import (
+    OWN,
+    UNSAMPLED,
+    Recorded,
+    attribute,
+    id_of,
+    links_of,
+    parent_of,
+    trace_of,
+    traceparent_of,
+)
 
 pytestmark = pytest.mark.anyio
 
-OWN = f"00-{'4b' * 16}-{'0a' * 8}-01"
 OTHER = f"00-{'5c' * 16}-{'0b' * 8}-01"
-UNSAMPLED = OWN[:-1] + "0"
 PROCESS = "process app:jobs"
 
 

@@ -16,14 +16,19 @@ from tasuki.observe.trace import CURRENT, is_unsampled
 from tasuki.queues.queue import Envelope
 from tasuki.testing import TestApp
 from tasuki.tracing import spans
-from tests.support.recorded import Recorded, attribute, id_of, links_of, parent_of, trace_of, traceparent_of
+from tests.support.recorded import (
+    OWN,
+    UNSAMPLED,
+    Recorded,
+    attribute,
+    id_of,
+    links_of,
+    parent_of,
+    trace_of,
+    traceparent_of,
+)
 
 pytestmark = pytest.mark.anyio
-
-OWN = f"00-{'4b' * 16}-{'0a' * 8}-01"
-
-
-UNSAMPLED = OWN[:-1] + "0"
 
 
 def shop(recorded: Recorded, **fields: Any) -> App:
@@ -264,7 +269,7 @@ async def test_a_message_is_published_handled_and_settled_once(
 
     async with TestApp(app) as t:
         await t.publish("jobs", 1)
-        await t.publish("jobs", 2, headers={TRACEPARENT: f"00-{'4b' * 16}-{'0a' * 8}-01"})
+        await t.publish("jobs", 2, headers={TRACEPARENT: OWN})
         assert (await t.drain()).failed == 0
     assert sorted(number for number in seen if number > 0) == [1, 2]
     assert sum(number for number in seen if number < 0) == -2
@@ -273,7 +278,7 @@ async def test_a_message_is_published_handled_and_settled_once(
 
 def test_baggage_that_cannot_be_encoded_is_left_out() -> None:
     tracer = spans.Spans(TracerProvider(), with_baggage=True)
-    parent = {TRACEPARENT: f"00-{'4b' * 16}-{'0a' * 8}-01"}
+    parent = {TRACEPARENT: OWN}
     known = [tracer.context_of({**parent, BAGGAGE: text}) for text in ("a=1", "a=1,b=\ud800")]
     begun = [tracer.begin("x", spans.SpanKind.CONSUMER, {}, each) for each in known]
     assert [each.headers.get(BAGGAGE) for each in begun] == ["a=1", None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,11 +27,9 @@ from tasuki.message import LEFT_OUT
 from tasuki.queues.dead_letter import redriven
 from tasuki.state.shared import SharedState
 from tests.unit.consumers.model import ModelBroker, ModelDriver
-from tests.unit.consumers.parts import Bench, clock_of_loop, make_bench, now
+from tests.unit.consumers.parts import HOLDER, Bench, clock_of_loop, make_bench, now
 
 pytestmark = pytest.mark.anyio
-
-HOLDER: Any = SimpleNamespace(id="app:consumer", queue_id="app:tasks")
 
 
 class Rig:

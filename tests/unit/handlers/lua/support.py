@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
+
+from tasuki.errors import LuaError
 from tasuki.handlers.lua import LuaHandler, LuaLibrary, LuaSource, ScriptLimits
 from tasuki.handlers.lua.modules import MODULES
 from tasuki.handlers.lua.script import LuaScript
@@ -29,6 +32,15 @@ def handler(
     """A handler of a whole script; one that is about no time has enough of it, also on a busy machine."""
     source, bounds = LuaSource(text, "script.lua"), ScriptLimits(**{"time": 60.0, **limits})
     return LuaHandler(LuaScript("app:script", source, method, modules, imports or {}, bounds))
+
+
+async def complaint(code: str) -> str:
+    """The text of the error that a function body raises, without the place: its first line."""
+    with pytest.raises(LuaError) as raised:
+        await run(code)
+    place, _, text = str(raised.value).partition(":1: ")
+    assert place == "script.lua"
+    return text
 
 
 async def run(code: str, *args: Any, context: RecordingContext | None = None, **options: Any) -> Any:

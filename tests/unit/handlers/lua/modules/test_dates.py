@@ -10,8 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tasuki.errors import LuaError
-from tests.unit.handlers.lua.support import run
+from tests.unit.handlers.lua.support import complaint, run
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("zone")]
 
@@ -200,9 +199,7 @@ async def test_unknown_places(call: str, kind: str, message: str) -> None:
     ],
 )
 async def test_what_raises(call: str, message: str) -> None:
-    with pytest.raises(LuaError) as raised:
-        await run(call)
-    assert str(raised.value) == f"script.lua:1: {message}"
+    assert await complaint(call) == message
 
 
 @pytest.mark.parametrize(

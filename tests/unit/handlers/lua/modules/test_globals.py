@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.errors import LuaError
-from tests.unit.handlers.lua.support import delivery, handler, run
+from tests.unit.handlers.lua.support import complaint, delivery, handler, run
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("zone")]
 
@@ -92,9 +91,7 @@ async def test_values(code: str, expected: Any) -> None:
     ],
 )
 async def test_what_raises(code: str, message: str) -> None:
-    with pytest.raises(LuaError) as raised:
-        await run(code)
-    assert str(raised.value) == f"script.lua:1: {message}"
+    assert await complaint(code) == message
 
 
 async def test_print_shows_everything() -> None:

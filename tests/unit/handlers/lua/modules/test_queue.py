@@ -10,14 +10,13 @@ import pytest
 
 from tasuki.errors import (
     BrokerUnavailableError,
-    LuaError,
     PolicyDeniedError,
     PublishError,
     QueueFullError,
     QueueNotFoundError,
 )
 from tasuki.testing.context import Published, RecordingContext
-from tests.unit.handlers.lua.support import delivery, run
+from tests.unit.handlers.lua.support import complaint, delivery, run
 
 pytestmark = pytest.mark.anyio
 
@@ -182,9 +181,7 @@ async def test_info_and_stopping() -> None:
     ],
 )
 async def test_wrong_arguments_raise(code: str, message: str) -> None:
-    with pytest.raises(LuaError) as raised:
-        await run(code)
-    assert str(raised.value) == f"script.lua:1: {message}"
+    assert await complaint(code) == message
 
 
 async def test_cancel_and_progress() -> None:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tasuki.errors import LuaError
-from tests.unit.handlers.lua.support import run
+from tests.unit.handlers.lua.support import complaint, run
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("zone")]
 
@@ -148,9 +148,7 @@ async def test_time_methods() -> None:
     ],
 )
 async def test_wrong_arguments_raise(code: str, message: str) -> None:
-    with pytest.raises(LuaError) as raised:
-        await run(code)
-    assert str(raised.value) == f"script.lua:1: {message}"
+    assert await complaint(code) == message
 
 
 async def test_no_operators() -> None:

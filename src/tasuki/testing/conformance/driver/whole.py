@@ -16,11 +16,12 @@ from tasuki.message import ATTEMPTS, DEAD_LETTER_REASON, DEAD_LETTER_TIME, EXPIR
 from tasuki.queues.dead_letter import redriven
 from tasuki.queues.messages.signature import Signing
 from tasuki.queues.result import Confirmed, Rejected
+from tasuki.testing.conformance.driver.stress import Line, recorder
 from tasuki.testing.conformance.killed import killed
 from tasuki.testing.conformance.rig import Rig, Suite, case, has
-from tasuki.testing.conformance.whole.line import Line, recorder
 
 _SLACK = 10.0
+
 """Seconds that a loaded machine may add to a delay; early is never right."""
 
 

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +23,13 @@ import pytest
 
 from tasuki import App
 from tasuki.app.lifecycle.drain import until_empty
+from tasuki.cli import main
 from tasuki.contracts.driver import Outgoing
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.log import JsonFormatter, TextFormatter
 from tests.support.process import run
 
+Command = Callable[..., tuple[int, str, str]]
 CANARY = "canary-was-here"
 SECRET = "hush-hush-hush-hush"
 
@@ -133,22 +136,37 @@ CONFIGS = [
 ]  # fmt: skip
 
 
-@pytest.mark.e2e
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line in this process: its exit code, and what it has written to stdout and stderr."""
+
+    def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        capsys.readouterr()
+        code = main(arguments)
+        return code, *capsys.readouterr()
+
+    return run
+
+
 @pytest.mark.parametrize("row", CONFIGS, ids=lambda row: f"{row.number} {row.what}")
-def test_a_configuration_is_refused(row: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_configuration_is_refused(
+    row: Config, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
     for name, value in row.environ.items():
         monkeypatch.setenv(name, value)
     (folder / "p.yaml").write_bytes(row.text if isinstance(row.text, bytes) else row.text.encode())
     row.prepare(folder)
-    done = run("check", folder=folder)
-    assert (done.returncode, done.stdout) == (3, "")
-    assert row.says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr) < 4000
-    assert SECRET not in done.stderr
-    assert "root:" not in done.stderr
+    code, output, errors = command(folder, "check")
+    assert (code, output) == (3, "")
+    assert row.says in errors
+    assert "Traceback" not in errors
+    assert len(errors) < 4000
+    assert SECRET not in errors
+    assert "root:" not in errors
     assert list(tmp_path.rglob(CANARY)) == []
 
 
@@ -181,20 +199,19 @@ PUBLISHES = [
 ]
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("row", PUBLISHES, ids=lambda row: f"{row.number} {row.what}")
-def test_a_publish_is_refused(row: Publish, tmp_path: Path) -> None:
+def test_a_publish_is_refused(row: Publish, tmp_path: Path, command: Command) -> None:
     (tmp_path / "p.yaml").write_text(project(queue=", max_message_size: 1KiB"))
     (tmp_path / "big.json").write_text(json.dumps("x" * 2000) + "\n")
-    done = run("publish", *row.arguments, folder=tmp_path)
-    assert done.returncode == row.code
-    assert "confirmed" not in done.stdout or "0 confirmed" in done.stdout
-    assert row.says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr) < 1000
-    info = run("info", "tasks", "--json", folder=tmp_path)
-    was_declared = "does not exist at its broker" not in info.stderr
-    assert not was_declared or json.loads(info.stdout)["message_count"] == 0
+    code, output, errors = command(tmp_path, "publish", *row.arguments)
+    assert code == row.code
+    assert "confirmed" not in output or "0 confirmed" in output
+    assert row.says in errors
+    assert "Traceback" not in errors
+    assert len(errors) < 1000
+    _, output, errors = command(tmp_path, "info", "tasks", "--json")
+    was_declared = "does not exist at its broker" not in errors
+    assert not was_declared or json.loads(output)["message_count"] == 0
 
 
 BODIES: list[tuple[str, str, Any, dict[str, Any], str]] = [
@@ -256,30 +273,24 @@ BAD_MESSAGES: list[tuple[str, str, bytes, dict[str, Any], str, str]] = [
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("body", "headers", "reason", "says"),
-    [row[2:] for row in BAD_MESSAGES],
-    ids=[f"{row[0]} {row[1]}" for row in BAD_MESSAGES],
-)
-async def test_a_message_goes_to_the_dead_letters(
-    body: bytes,
-    headers: dict[str, Any],
-    reason: str,
-    says: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+async def test_messages_go_to_the_dead_letters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.yaml").write_text(project())
     async with App.load(tmp_path).worker() as app:
-        await put(app, Outgoing("bad", body, headers), Outgoing("good", b'"good"', {}))
-        await asyncio.wait_for(until_empty(lambda: app._runtime.assembly), 20)
-        (dead,) = await app._runtime.queue("app:dead").peek()
-        assert (dead.id, dead.body, dead.headers["x_dead_letter_reason"]) == ("bad", body, reason)
-        assert dead.headers["attempts"] == 1
-        assert says in str(dead.headers["x_last_error"])
-        assert len(str(dead.headers["x_last_error"])) < 500
+        for number, what, body, headers, _, _ in BAD_MESSAGES:
+            await put(app, Outgoing(f"{number} {what}", body, headers))
+        await put(app, Outgoing("good", b'"good"', {}))
+        await asyncio.wait_for(until_empty(lambda: app._runtime.assembly), 60)
+        letters = {letter.id: letter for letter in await app._runtime.queue("app:dead").peek(len(BAD_MESSAGES) + 1)}
+    assert len(letters) == len(BAD_MESSAGES)
+    for number, what, body, _, reason, says in BAD_MESSAGES:
+        dead = letters[f"{number} {what}"]
+        assert (dead.body, dead.headers["x_dead_letter_reason"]) == (body, reason), dead.id
+        assert dead.headers["attempts"] == 1, dead.id
+        assert says in str(dead.headers["x_last_error"]), dead.id
+        assert len(str(dead.headers["x_last_error"])) < 500, dead.id
     assert list(tmp_path.rglob(CANARY)) == []
     assert "Traceback" not in caplog.text
 

@@ -155,10 +155,12 @@ async def test_files_that_are_wrong_by_now_are_found_and_a_call_can_be_cancelled
     write(tmp_path)
     async with connected(tmp_path) as call:
         path = tmp_path / "_index.yaml"
-        path.write_text(path.read_text().replace("queue: mails, func", "queue: mail, func"))
+        good = path.read_text()
+        path.write_text(good.replace("queue: mails, func", "queue: mail, func"))
         checked = await call("check_project")
         assert checked["is_good"] is False
         assert checked["findings"][0]["entry"] == "app:sender"
+        path.write_text(good)
         (tmp_path / "handlers.py").write_text("import time\ntime.sleep(600)\ndef handle(body): ...\n")
         task = asyncio.create_task(call.text("check_project"))
         assert await call("list_queues")

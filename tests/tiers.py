@@ -60,6 +60,7 @@ FILES: Final = (
     "e2e/test_traces_elsewhere.py",
     "e2e/test_truth.py",
     "e2e/test_wait_calls.py",
+    "e2e/test_wait_calls_lua.py",
     "e2e/test_worker_notices.py",
 )
 """Below ``tests``."""

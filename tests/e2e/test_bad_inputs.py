@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import pickle
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +22,11 @@ import pytest
 
 from tasuki import App
 from tasuki.app.lifecycle.drain import until_empty
-from tasuki.cli import main
 from tasuki.contracts.driver import Outgoing
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.log import JsonFormatter, TextFormatter
 from tests.support.process import run
 
-Command = Callable[..., tuple[int, str, str]]
 CANARY = "canary-was-here"
 SECRET = "hush-hush-hush-hush"
 
@@ -136,37 +133,22 @@ CONFIGS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line in this process: its exit code, and what it has written to stdout and stderr."""
-
-    def run(folder: Path, *arguments: str) -> tuple[int, str, str]:
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        capsys.readouterr()
-        code = main(arguments)
-        return code, *capsys.readouterr()
-
-    return run
-
-
+@pytest.mark.e2e
 @pytest.mark.parametrize("row", CONFIGS, ids=lambda row: f"{row.number} {row.what}")
-def test_a_configuration_is_refused(
-    row: Config, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_configuration_is_refused(row: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
     for name, value in row.environ.items():
         monkeypatch.setenv(name, value)
     (folder / "p.yaml").write_bytes(row.text if isinstance(row.text, bytes) else row.text.encode())
     row.prepare(folder)
-    code, output, errors = command(folder, "check")
-    assert (code, output) == (3, "")
-    assert row.says in errors
-    assert "Traceback" not in errors
-    assert len(errors) < 4000
-    assert SECRET not in errors
-    assert "root:" not in errors
+    done = run("check", folder=folder)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert row.says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr) < 4000
+    assert SECRET not in done.stderr
+    assert "root:" not in done.stderr
     assert list(tmp_path.rglob(CANARY)) == []
 
 
@@ -199,19 +181,20 @@ PUBLISHES = [
 ]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("row", PUBLISHES, ids=lambda row: f"{row.number} {row.what}")
-def test_a_publish_is_refused(row: Publish, tmp_path: Path, command: Command) -> None:
+def test_a_publish_is_refused(row: Publish, tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(project(queue=", max_message_size: 1KiB"))
     (tmp_path / "big.json").write_text(json.dumps("x" * 2000) + "\n")
-    code, output, errors = command(tmp_path, "publish", *row.arguments)
-    assert code == row.code
-    assert "confirmed" not in output or "0 confirmed" in output
-    assert row.says in errors
-    assert "Traceback" not in errors
-    assert len(errors) < 1000
-    _, output, errors = command(tmp_path, "info", "tasks", "--json")
-    was_declared = "does not exist at its broker" not in errors
-    assert not was_declared or json.loads(output)["message_count"] == 0
+    done = run("publish", *row.arguments, folder=tmp_path)
+    assert done.returncode == row.code
+    assert "confirmed" not in done.stdout or "0 confirmed" in done.stdout
+    assert row.says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr) < 1000
+    info = run("info", "tasks", "--json", folder=tmp_path)
+    was_declared = "does not exist at its broker" not in info.stderr
+    assert not was_declared or json.loads(info.stdout)["message_count"] == 0
 
 
 BODIES: list[tuple[str, str, Any, dict[str, Any], str]] = [

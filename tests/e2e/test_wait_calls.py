@@ -1,4 +1,4 @@
-"""A function that sleeps within another one: its caller ends, wherever both run, and comes again after the sleep."""
+"""A function that sleeps within another one that runs elsewhere: the handler that called it ends, wherever it is."""
 
 from __future__ import annotations
 
@@ -8,20 +8,16 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.contracts.handler import Handler
 from tasuki.handlers.isolated import IsolatedPythonHandler
-from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
-from tasuki.handlers.lua.remote.shared import ThreadedLuaHandler
 from tests.e2e.projects import write
 
 pytestmark = pytest.mark.anyio
 
-PYTHON = """
+CODE = """
 from pathlib import Path
 from tasuki import Context
 
-def note(body: list[str]) -> None:
-    folder, text = body
+def note(folder, text):
     with (Path(folder) / "notes").open("a") as file:
         file.write(text + "\\n")
 
@@ -29,39 +25,17 @@ async def rest(folder: str, context: Context) -> str:
     try:
         await context.sleep(1.0)
     except Exception:
-        note([folder, "an Exception in rest"])
+        note(folder, "an Exception in rest")
     return "rested"
 
 async def handle(folder: str, context: Context) -> None:
-    note([folder, "begins"])
+    note(folder, "begins")
     try:
-        note([folder, await context.call("REST", folder)])
+        note(folder, await context.call("rest", folder))
     except Exception as error:
-        note([folder, f"an Exception: {error!r}"])
+        note(folder, f"an Exception: {error!r}")
     finally:
-        note([folder, "ends"])
-"""
-LUA = """
-local context, funcs = require("context"), require("funcs")
-
-local function note(folder, text)
-  local _, err = funcs.call("app:note", { folder, text })
-  assert(not err, tostring(err))
-end
-
-local function rest_in_lua(folder)
-  context.sleep("1s")
-  return "rested"
-end
-
-local function handle(folder)
-  note(folder, "begins")
-  local went_on, value, err = pcall(funcs.call, "app:REST", folder)
-  note(folder, string.format("%s %s %s", went_on, value, err))
-  return true
-end
-
-return { handle = handle, rest_in_lua = rest_in_lua }
+        note(folder, "ends")
 """
 PROJECT = """\
 version: "1.0"
@@ -69,53 +43,29 @@ namespace: app
 entries:
   - {name: driver, kind: queue.driver.sqlite}
   - {name: jobs, kind: queue.queue, driver: driver}
-  - {name: note, kind: function.python, source: file://code.py, method: note}
   - {name: rest, kind: function.python, source: file://code.py, method: rest, INNER}
-  - {name: rest_in_lua, kind: function.lua, source: file://code.lua, method: rest_in_lua, modules: [context, funcs],
-     INNER}
   - {name: handle, kind: function.python, source: file://code.py, method: handle, OUTER}
-  - {name: handle_in_lua, kind: function.lua, source: file://code.lua, method: handle, modules: [context, funcs], OUTER}
-  - {name: worker, kind: queue.consumer, queue: jobs, func: CALLER, lifecycle: {auto_start: true}}
+  - {name: worker, kind: queue.consumer, queue: jobs, func: handle, lifecycle: {auto_start: true}}
 """
-HERE, PROCESS, THREADS = "meta: {}", "isolation: process", "pool: {workers: 2}"
+ELSEWHERE, HERE = "isolation: process", "meta: {}"
 
 
-def under_way(handler: Handler) -> int:
-    """Calls that the processes or threads of a handler still have."""
-    if isinstance(handler, IsolatedLuaHandler | IsolatedPythonHandler):
-        return sum(worker.load for worker in handler._pool._workers)
-    return sum(thread.load for thread in handler._threads) if isinstance(handler, ThreadedLuaHandler) else 0
-
-
-@pytest.mark.parametrize(
-    ("caller", "outer", "rest", "inner"),
-    [
-        ("handle", HERE, "rest", HERE),
-        ("handle", HERE, "rest", PROCESS),
-        ("handle", PROCESS, "rest", HERE),
-        ("handle", PROCESS, "rest", PROCESS),
-        ("handle_in_lua", HERE, "rest_in_lua", HERE),
-        ("handle_in_lua", HERE, "rest", PROCESS),
-        ("handle_in_lua", PROCESS, "rest", HERE),
-        ("handle_in_lua", PROCESS, "rest_in_lua", THREADS),
-        ("handle_in_lua", THREADS, "rest_in_lua", PROCESS),
-        ("handle_in_lua", THREADS, "rest_in_lua", THREADS),
-    ],
-)
-async def test_a_called_function_sleeps(caller: str, outer: str, rest: str, inner: str, tmp_path: Path) -> None:
-    project = PROJECT.replace("CALLER", caller).replace("OUTER", outer if outer != THREADS else HERE, 1)
-    project = project.replace("OUTER", outer).replace("INNER", inner if inner != THREADS else HERE, 1)
-    files = {"_index.yaml": project.replace("INNER", inner), "code.py": PYTHON, "code.lua": LUA}
-    write(tmp_path, {name: text.replace("REST", rest) for name, text in files.items()})
+@pytest.mark.parametrize("inner", [HERE, ELSEWHERE], ids=["here", "elsewhere"])
+@pytest.mark.parametrize("outer", [HERE, ELSEWHERE], ids=["from here", "from elsewhere"])
+async def test_a_called_function_sleeps(outer: str, inner: str, tmp_path: Path) -> None:
+    project = PROJECT.replace("INNER", inner).replace("OUTER", outer)
+    write(tmp_path, {"_index.yaml": project, "code.py": CODE})
     app, notes = App.load(tmp_path), tmp_path / "notes"
     async with app.worker():
         await app.queue("app:jobs").publish(str(tmp_path))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(30):
             while not notes.exists() or "rested" not in notes.read_text():
                 await asyncio.sleep(0.01)
             while (await app.queue("app:jobs").info())["message_count"]:
                 await asyncio.sleep(0.01)
-            while any(under_way(handler) for handler in app._runtime.live().handlers.values()):
-                await asyncio.sleep(0.01)
-    python, lua = ["begins", "ends", "begins", "rested", "ends"], ["begins", "begins", "true rested nil"]
-    assert notes.read_text().splitlines() == (python if caller == "handle" else lua)
+            for handler in app._runtime.live().handlers.values():
+                if isinstance(handler, IsolatedPythonHandler):
+                    while any(worker.load for worker in handler._pool._workers):
+                        await asyncio.sleep(0.01)
+    lines = notes.read_text().splitlines()
+    assert lines == ["begins", "ends", "begins", "rested", "ends"]

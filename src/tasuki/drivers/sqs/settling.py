@@ -13,13 +13,11 @@ from collections.abc import Callable, Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
-from tasuki.drivers.sqs.clients import Clients, Result, at_once, in_tens, results_of
-from tasuki.drivers.sqs.limits import LONGEST_DELAY, hideable, whole
-from tasuki.drivers.sqs.names import is_bound_to
-from tasuki.drivers.sqs.receiving.source import Held, Parameters, Source
-from tasuki.drivers.sqs.sending.envelope import copy
-from tasuki.drivers.sqs.sending.publishing import Entry, Publishing, random_id
-from tasuki.drivers.sqs.translate import is_stale
+from tasuki.drivers.sqs.clients import Clients, Result, at_once, in_tens, is_stale, results_of
+from tasuki.drivers.sqs.envelope import copy
+from tasuki.drivers.sqs.limits import LONGEST_DELAY, hideable, is_bound_to, whole
+from tasuki.drivers.sqs.publishing import Entry, Publishing, random_id
+from tasuki.drivers.sqs.source import Held, Parameters, Source
 from tasuki.errors import DriverError
 
 _PAUSE = 0.005

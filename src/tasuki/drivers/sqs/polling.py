@@ -15,12 +15,11 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Receipt, Received
 from tasuki.drivers.sqs.clients import AT_ONCE, MOST_ENTRIES, Clients, Result
 from tasuki.drivers.sqs.declaring import Declaring
-from tasuki.drivers.sqs.limits import LONGEST_HIDDEN, delivery_number, whole
-from tasuki.drivers.sqs.names import is_bound_to, own_group
-from tasuki.drivers.sqs.receiving.settling import Fate, Settling, is_bound
-from tasuki.drivers.sqs.receiving.source import Held, Source
-from tasuki.drivers.sqs.sending.envelope import copy, digest, read
-from tasuki.drivers.sqs.sending.publishing import Entry, Publishing
+from tasuki.drivers.sqs.envelope import copy, digest, read
+from tasuki.drivers.sqs.limits import LONGEST_HIDDEN, delivery_number, is_bound_to, own_group, whole
+from tasuki.drivers.sqs.publishing import Entry, Publishing
+from tasuki.drivers.sqs.settling import Fate, Settling, is_bound
+from tasuki.drivers.sqs.source import Held, Source
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.system.tasks import Tasks
 

@@ -14,7 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tasuki.backoff import UNTIL_BACK
-from tasuki.drivers.redis.connecting.beats import Beats
+from tasuki.drivers.redis.connecting.sentinels import Beats
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, closed_error
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.settings import Server

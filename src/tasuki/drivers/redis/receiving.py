@@ -9,7 +9,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import SILENCE, Received, Release, Settlement
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import MAX_BYTES, Settling, microseconds, received, settled_together
-from tasuki.drivers.redis.receiving.listening import Listener, News, Waiters
+from tasuki.drivers.redis.listening import Listener, News, Waiters
 from tasuki.drivers.redis.scripts import Place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.toolkit.wait_list import woken

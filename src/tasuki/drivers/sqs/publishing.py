@@ -10,10 +10,9 @@ import msgspec
 
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.sqs.clients import MOST_ENTRIES, Clients, Result, at_once, in_tens, in_turns, results_of
-from tasuki.drivers.sqs.limits import LONGEST_DELAY, whole
-from tasuki.drivers.sqs.names import own_group, token
-from tasuki.drivers.sqs.receiving.source import Parameters, Source
-from tasuki.drivers.sqs.sending.envelope import LARGEST_BINARY, Written, digest, write
+from tasuki.drivers.sqs.envelope import LARGEST_BINARY, Written, digest, write
+from tasuki.drivers.sqs.limits import LONGEST_DELAY, own_group, token, whole
+from tasuki.drivers.sqs.source import Parameters, Source
 from tasuki.errors import BrokerUnavailableError, DriverError, MessageTooLargeError, UnsupportedError
 
 _UNSENT = "not sent, because an earlier message of the batch failed and the order of keys must hold"

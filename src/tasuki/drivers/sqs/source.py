@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tasuki.contracts.driver import QueueSpec, Receipt
-from tasuki.drivers.sqs.sending.envelope import LARGEST, Attributes, Envelope
+from tasuki.drivers.sqs.envelope import LARGEST, Attributes, Envelope
 
 _PRUNE_AT = 1000
 

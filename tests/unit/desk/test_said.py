@@ -37,7 +37,7 @@ SPEAKING = (
     "dead/editing/headers.py", "dead/editing/undo.py", "dead/editing/edit.py",
     "dead/editing/secrets.py",
     "app/dry_run/child.py", "app/dry_run/report.py", "app/dry_run/target.py",
-    "dead/rules/steps.py", "dead/batches/planning.py", "security/compare.py",
+    "dead/steps.py", "dead/batches/planning.py", "security/compare.py",
     "security/expression_tokens.py", "security/expression_nodes.py", "security/expression.py",
     "security/expression_nodes.py", "desk/site.py", "desk/acts/bulk.py", "desk/acts/mending.py",
     "desk/acts/retrying.py", "desk/acts/entries.py", "desk/reading/counts.py", "desk/reading/sampler.py",

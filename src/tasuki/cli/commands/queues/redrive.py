@@ -16,12 +16,12 @@ from tasuki.cli.tools.control.acting import acting, ids_text
 from tasuki.cli.tools.control.batches import BACKGROUND, can_begin, in_a_batch, show_begun, show_end
 from tasuki.cli.tools.message import choice_of
 from tasuki.cli.tools.queues import looking_at
-from tasuki.dead.rules.batch import CANARY, FIRST, RATE
+from tasuki.dead.batch import CANARY, FIRST, RATE
 from tasuki.queues.policy import driver_limits
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.dead.rules.batch import Act
+    from tasuki.dead.batch import Act
     from tasuki.dead.selection import Choice
     from tasuki.queues.queue import Queue
 

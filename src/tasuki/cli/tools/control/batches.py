@@ -15,12 +15,12 @@ from tasuki.cli.output import count, is_terminal, print_pairs
 from tasuki.cli.progress import bar
 from tasuki.cli.project import is_shared
 from tasuki.cli.tools.control.acting import acting, ids_text
-from tasuki.dead.rules.batch import RIGHTS
+from tasuki.dead.batch import RIGHTS
 from tasuki.errors import BatchStateError
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.dead.rules.batch import Act, Batch
+    from tasuki.dead.batch import Act, Batch
 
 BACKGROUND = "Leave it to the workers, which go on without this command."
 

@@ -44,7 +44,7 @@ SPEAKING = (
     "desk/reading/listed/finding.py", "desk/security/forms.py", "desk/dead/board.py",
     "app/health/rules.py", "app/health/examiner.py",
 )  # fmt: skip
-PATTERNS = re.compile(r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^\{\}: \{\}$|^JSON is malformed|^dry run of")
+PATTERNS = re.compile(r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^(\{\})+: \{\}$|^JSON is malformed|^dry run of")
 """Texts with a blank that no person reads: patterns, lines of the log, what a library says."""
 CODES = frozenset({
     "no consumer", "key held", "lane limit", "no worker", "workers unknown", "cannot look", "no such message",

@@ -26,7 +26,7 @@ SOURCES = {str(path.relative_to(ROOT / "src/tasuki")): path for path in sorted((
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 MOST_FILES, MOST_LINES, LONGEST_FILE, MOST_MEMBERS = 12, 40, 500, 10
-LARGE_FOLDERS = {"contracts": 14, "contracts/state": 13}
+LARGE_FOLDERS: dict[str, int] = {}
 """Folders with more files than the rule allows. The numbers may only fall; a folder that keeps the rule leaves."""
 LONG_FUNCTIONS = {
     "app/assembly.py __init__": 46,
@@ -62,8 +62,8 @@ LARGE_CLASSES = {
     "consumers/reach/host.py Host": 18,
     "consumers/reach/host_reach.py HostReach": 18,
     "consumers/run.py Run": 16,
-    "dead/batches/batch_lease.py LeasedBatch": 12,
     "dead/batches/batch_store.py BatchStore": 13,
+    "dead/batches/batch_store.py LeasedBatch": 12,
     "dead/moving/places.py Places": 11,
     "desk/pages/dead_letters/letters.py Seen": 12,
     "desk/pages/view.py View": 19,

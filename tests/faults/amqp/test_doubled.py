@@ -130,7 +130,7 @@ async def test_a_kill_there_repeats_each_step_once_at_most(broker: RabbitMQ, tmp
                         await asyncio.sleep(0.05)
             finally:
                 worker.terminate()
-        async with asyncio.timeout(60):  # a quorum queue counts what is acked a moment later
+        async with asyncio.timeout(60):  # a quorum queue counts its acks a moment later
             while (await tasks.info())["message_count"]:
                 await asyncio.sleep(0.05)
     runs = Counter(json.loads(line) for line in (folder / "history").read_text().splitlines())

@@ -162,7 +162,7 @@ def classes() -> dict[str, Members]:
     found = {}
     for name, path in SOURCES.items():
         tree = ast.parse(path.read_text())
-        imported = {}
+        imported: dict[str, str] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tasuki."):
                 module = str(node.module).removeprefix("tasuki.").replace(".", "/")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from tasuki.app.explain.rule import Explanation, away_from
 from tasuki.dead.editing.undo import UNDO_TIME, Record
-from tasuki.desk.acts.mending import edit_made
+from tasuki.desk.acts.mending import edit_made, made_of
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.charts import Chart, chart, chart_of
 from tasuki.desk.pages.view import View
@@ -125,6 +125,10 @@ async def message(view: View) -> Response:
     except (DriverError, AwayError) as error:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
     message_id, shown = found.id, found.message
+    if shown is None and row.is_dead_letters and not view.is_fragment:
+        to, made = await made_of(site, id, message_id)
+        if to in site.queues:
+            return RedirectResponse(view.url("messages", to, made, edited=id), 303)
     failures, unseen = await attempts(site, id, message_id, shown)
     told = await _told(view, id, found, letters)
     running = [each for each in row.handlers if each.message.id == message_id]

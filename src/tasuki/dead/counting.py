@@ -14,7 +14,7 @@ from tasuki.queues.dead.letter import letter_in, text_in
 from tasuki.queues.queue import Queue
 
 PeekNewest = Callable[[str, int], Awaitable[Sequence[Message]]]
-"""Of a cause the newest letters, at most so many."""
+"""Of a cause the newest letters, at most this many."""
 
 _TITLED = 10
 """The largest causes, for which letters are read to find their commonest text."""
@@ -23,7 +23,7 @@ _ASKED = 10
 
 
 async def causes_of(source: Queue, most: int = MOST, also: Collection[str] = ()) -> Causes | None:
-    """The letters of a queue by their causes; None: its driver has no index, or takes too long to count so many.
+    """The letters of a queue by their causes; None: its driver has no index, or takes too long to count this many.
 
     Raises:
         DriverError: the broker refuses. PolicyDeniedError: who asks may not look into it.

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from tasuki.message import Message
 
 Peek = Callable[[int, int], Awaitable[Sequence[Message]]]
-"""So many waiting messages from a number on."""
+"""This many waiting messages from a number on."""
 _PAGE = 2500
 """Messages that the last peek reads."""
 _PART = 15
-"""An estimate is wrong by about one part of so many; where it is more, the search takes longer."""
+"""An estimate is wrong by about one part in this many; where it is more, the search takes longer."""
 
 
 async def end_of(peek: Peek, guess: int, known: int = 0) -> int:

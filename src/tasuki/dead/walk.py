@@ -17,7 +17,7 @@ _BYTES, _BYTES_SEARCHED = 8 * 2**20, 64 * 2**20
 _SAMPLES = 100
 """Messages of which the headers are measured; their bodies are of all."""
 _RESTARTS = 20
-"""After so many of them the walk no longer cares what others take."""
+"""After this many of them the walk no longer cares what others take."""
 
 
 class Walk:
@@ -86,7 +86,7 @@ class Search:
 
 
 def fitting(found: Sequence[Message], most: int = _BYTES) -> int:
-    """Messages as large as these that have so many bytes together."""
+    """Messages as large as these that have this many bytes together."""
     if not found:
         return _MOST
     some = found[:_SAMPLES]

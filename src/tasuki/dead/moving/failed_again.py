@@ -16,7 +16,7 @@ _PERIOD = 2.0
 """Seconds between two counts of the letters that came back."""
 _LOOK = 0.2
 _PAGE = 500
-"""Letters that are read at once, at most; and so many of the newest are looked at in any case, or ``_BYTES``."""
+"""Letters that are read at once, at most; and this many of the newest are looked at in any case, or ``_BYTES``."""
 _BYTES = 64 * 2**20
 _MOST = 10_000
 """Newest letters that are looked at."""
@@ -74,7 +74,7 @@ class FailedAgain:
             await progress.write(replace(batch, returned=len(found), returned_first=first))
 
     async def _found(self, batch: str, old: int | None) -> frozenset[str]:
-        """The ids of the letters that came back, from the end of the queue on; ``old``: so many were there before."""
+        """The ids of the letters that came back, from the end of the queue on; ``old``: this many were there before."""
         driver, name = self._source.driver, self._source.spec.name
         depth = await driver.depth(name)
         total = end = depth.waiting

@@ -56,7 +56,7 @@ class Progress:
         """Read whether others have ordered something."""
 
     async def pace(self, moved: int) -> None:
-        """Wait as long as so many letters take at the rate of the batch."""
+        """Wait as long as this many letters take at the rate of the batch."""
         if self.batch.rate and not self.batch.is_back:
             now = self.clock.monotonic()
             self._due = max(self._due, now - LOOK) + moved / self.batch.rate

@@ -95,7 +95,7 @@ async def edit_of(live: Host, dead: str, id: str) -> Record | None:
 
 
 async def edited_into(live: Host, dead: str, letter: str) -> str:
-    """The id of the message that an edit of the last 15 minutes made of a letter; empty: none did. Raises DriverError."""
+    """The id of the message that an edit of the last 15 minutes made of a letter; empty: none. Raises DriverError."""
     state = live.state_of(dead)
     found = None if state is None else await (await state.store()).get(_letter_key(dead, letter))
     return "" if found is None else found.value.decode("utf-8", "surrogatepass")

@@ -109,4 +109,4 @@ class Question:
 def _shown_ends(text: str) -> tuple[str, str] | None:
     """How an id starts and ends that a screen shows in part; None: the text is a whole id."""
     start, more, end = text.partition(MORE)
-    return (start, end) if more and (start or end) or _SHORT.fullmatch(text) else None
+    return (start, end) if (more and (start or end)) or _SHORT.fullmatch(text) else None

@@ -37,14 +37,14 @@ SPEAKING = (
     "dead/editing/headers.py", "dead/editing/undo.py", "dead/editing/edit.py",
     "dead/editing/secrets.py",
     "app/dry_run/child.py", "app/dry_run/report.py", "app/dry_run/target.py",
-    "dead/rules/steps.py", "dead/batches/planning.py", "security/compare.py",
+    "dead/steps.py", "dead/batches/planning.py", "security/compare.py",
     "security/expression_tokens.py", "security/expression_nodes.py", "security/expression.py",
     "security/expression_nodes.py", "desk/site.py", "desk/acts/bulk.py", "desk/acts/mending.py",
     "desk/acts/retrying.py", "desk/acts/entries.py", "desk/reading/counts.py", "desk/reading/sampler.py",
     "desk/reading/listed/finding.py", "desk/security/forms.py", "desk/dead/board.py",
     "app/health/rules.py", "app/health/examiner.py",
 )  # fmt: skip
-PATTERNS = re.compile(r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^\{\}: \{\}$|^JSON is malformed|^dry run of")
+PATTERNS = re.compile(r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^(\{\})+: \{\}$|^JSON is malformed|^dry run of")
 """Texts with a blank that no person reads: patterns, lines of the log, what a library says."""
 CODES = frozenset({
     "no consumer", "key held", "lane limit", "no worker", "workers unknown", "cannot look", "no such message",

@@ -11,7 +11,7 @@ import msgspec
 from tasuki.app.state.workers import crew_of
 from tasuki.contracts.driver import Outgoing
 from tasuki.dead.editing.body import plain_codec
-from tasuki.dead.editing.checking import check
+from tasuki.dead.editing.edit import check
 from tasuki.dead.moving.places import transfer
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import Site

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
-from tasuki.dead.finding import letter_of
 from tasuki.dead.redrive import redrive
+from tasuki.dead.walk import letter_of
 from tasuki.desk.reading.counts import asked
 from tasuki.errors import QueueNotFoundError, UnsupportedError
 from tasuki.queues.dead.letter import name_of

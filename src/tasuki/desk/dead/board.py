@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.batches import LISTED, Batches
 from tasuki.clock import Clock
-from tasuki.dead.rules.batch import Batch
+from tasuki.dead.batch import Batch
 from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import BatchNotFoundError, TasukiError
 

@@ -8,7 +8,7 @@ import msgspec
 
 from tasuki.app.dry_run.report import DryRun
 from tasuki.dead.editing.building import SAME, Wanted
-from tasuki.dead.finding import letter_of
+from tasuki.dead.walk import letter_of
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.mending import draft_of
 from tasuki.desk.api.answers import Done

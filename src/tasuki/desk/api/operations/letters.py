@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import msgspec
 
+from tasuki.dead.batch import Batch
 from tasuki.dead.reading import sources_of
-from tasuki.dead.rules.batch import Batch
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
 from tasuki.desk.api import answers

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from starlette.responses import Response
 
-from tasuki.dead.rules.batch import Batch
+from tasuki.dead.batch import Batch
 from tasuki.dead.selection import Choice
 from tasuki.desk.dead.items import Item
 from tasuki.desk.dead.rows import GroupRow, count_of, of_group, total_of, unread_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasuki.dead.rules.batch import Batch
+from tasuki.dead.batch import Batch
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.top.frame import amounts

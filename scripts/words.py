@@ -58,6 +58,8 @@ PHRASES = {
     r"(?:speaks?|spoke) of": "names, covers",
     r"(?:takes?|took) leave": "unregisters, ends",
     r"wants of": "requires, requests",
+    r"so many(?! words)(?!(?: \S+){1,8} that)": "this many; the number",
+    r"says? of": "says about; its noun: the answer, the facts, the text",
     r"what came in": "the received message",
     r"die[ds]? of": "failed with, the cause",
     r"(?:broker|store|server|database|cache|driver)s? (?:that )?(?:is|are|was|were) away": "… is unavailable",

@@ -61,7 +61,7 @@ def best(work: Callable[[], object], runs: int = 7) -> float:
 
 
 def snapshot(queues: int) -> Snapshot:
-    """Of one process with so many queues, and a consumer for each."""
+    """Of one process with this many queues, and a consumer for each."""
     histogram = {"counts": [3] * (len(BUCKETS) + 1), "sum": 12.5}
     ids = [f"app:queue-{number}" for number in range(queues)]
     queue = {name: 7 for name in QueueMetrics.__slots__ if name not in ("queue", "driver", "publish_seconds")}

@@ -68,7 +68,7 @@ def _keyed(url: str) -> str:
 
 
 def _by_key(url: str, workers: int, messages: int = 40_000, keys: int = 500) -> float:
-    """Messages a second that so many processes receive, ten at a time, and ack, while there are more."""
+    """Messages a second that this many processes receive, ten at a time, and ack, while there are more."""
     schema = f"keys_{workers}"
 
     async def fill() -> None:

@@ -94,7 +94,7 @@ async def _run(url: str, waiting: int) -> tuple[list[float], int, int]:
         await asyncio.sleep(_HANDLING)
 
     async with app.worker():
-        # The handlers take at most so many meanwhile: the backlog must not fall below what it is called.
+        # The handlers take at most this many meanwhile: the backlog must not fall below what it is called.
         more = waiting and waiting + int((_MESSAGES + 30) * _WORKERS / _HANDLING)
         for start in range(0, more, _BATCH):
             batch = [Envelope(body=-1, headers={"tenant": "noisy"}) for _ in range(min(_BATCH, more - start))]

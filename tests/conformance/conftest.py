@@ -27,7 +27,7 @@ Results = dict[str, dict[str, dict[str, Any]]]
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Add to the report of a case what it says of which driver; it travels to the process that collects them."""
+    """Add the driver's name to the report of a case; it travels to the process that collects them."""
     outcome: Any = yield
     report: pytest.TestReport = outcome.get_result()
     suite = getattr(item, "cls", None)

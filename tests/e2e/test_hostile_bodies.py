@@ -129,7 +129,7 @@ Work = Callable[[str], Awaitable[None]]
 
 
 async def costs_at_most(work: Work, monkeypatch: pytest.MonkeyPatch, *, seconds: float, late: float) -> None:
-    """It may take so many seconds of processor time, and so many at a time in the thread of the event loop."""
+    """It may take this many seconds of processor time, and this many at a time in the thread of the event loop."""
     least, runs = Least(seconds=seconds, late=late), 0
     while least.is_open:
         runs += 1

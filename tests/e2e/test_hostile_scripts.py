@@ -14,7 +14,7 @@ from tasuki.message import ATTEMPTS, DEAD_LETTER_REASON, LAST_ERROR
 
 pytestmark = pytest.mark.anyio
 
-# Name, what the handler does, and what the dead letter must say of it.
+# Name, the handler's code, and the text that its dead letter must have.
 HOSTILE = [
     ("loops forever", "while true do end", ("longer than its 300ms", "hostile.lua:")),
     (

@@ -66,7 +66,7 @@ class Fleet:
         return found
 
     def wait_for_ready(self, count: int) -> None:
-        """Wait until so many messages are free for any worker; NATS counts released ones as in flight till then."""
+        """Wait until this many messages are free for any worker; NATS counts released ones as in flight till then."""
         if self.driver != "nats":
             wait_until(lambda: self.info()["ready"] == count, "the release of prefetched messages")
 

@@ -115,7 +115,7 @@ def load(folder: Path, driver: str, names: tuple[str, ...]) -> App:
 
 
 async def taken(app: App, count: int) -> list[Message]:
-    """So many messages of the last queue."""
+    """This many messages of the last queue."""
     queue, found = app._runtime.queue("app:end"), list[Message]()
     async with asyncio.timeout(60):
         while len(found) < count:

@@ -1,4 +1,4 @@
-"""What desk, API, command line, ``top``, MCP and metrics say of a busy system is true, or said to be unknown.
+"""What desk, API, command line, ``top``, MCP and metrics say about a busy system is true, or said to be unknown.
 
 The system is real: worker processes on a broker, messages that are done, held, delayed, retried and dead. What its
 handlers note is the ledger; what a broker counts itself is asked by its own tools.

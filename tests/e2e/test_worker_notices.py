@@ -1,4 +1,4 @@
-"""What all faces say of a worker that is blocked, killed or alone: the same as its own probe, and as the broker."""
+"""All faces report a worker that is blocked, killed or alone: the same as its own probe, and as the broker."""
 
 from __future__ import annotations
 

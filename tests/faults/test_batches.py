@@ -90,7 +90,7 @@ async def bury(app: App) -> None:
 
 @asynccontextmanager
 async def redrive(app: App, folder: Path, options: list[str], at: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run the command; the block begins when the queue of the letters has lost so many."""
+    """Run the command; the block begins when the queue of the letters has lost this many."""
     command = [*COMMAND, *(part for option in options for part in ("-o", option))]
     with (folder / "redrive.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(

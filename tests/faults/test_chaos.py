@@ -83,7 +83,7 @@ class Site:
                 process.wait()
 
     async def until(self, count: int, deadline: float = 120.0) -> None:
-        """Return when so many different messages were handled."""
+        """Return when this many different messages were handled."""
         end = time.monotonic() + deadline
         while (done := len(self.handled())) < count:
             log = (self.folder / "worker.log").read_text(errors="replace")

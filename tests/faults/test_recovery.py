@@ -29,7 +29,7 @@ entries:
 """
 HANDLE = "async def handle(body):\n    pass\n"
 ATTEMPTS = 6
-"""After so many failures the pauses have come to their longest."""
+"""After this many failures the pauses have come to their longest."""
 
 
 @pytest.fixture(params=["amqp", "redis", "postgres", "nats", "sqs"])

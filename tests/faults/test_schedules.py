@@ -95,7 +95,7 @@ class Ticks:
         self.seen: Counter[int] = Counter()
 
     async def wait_for(self, count: int) -> None:
-        """Wait until so many have arrived."""
+        """Wait until this many have arrived."""
         while len(self.seen) < count:
             try:
                 async with asyncio.timeout(120):

@@ -185,7 +185,7 @@ class Race:
         return self._events[event]
 
     async def until(self, event: str, number: int) -> None:
-        """Wait for so many lines of the history."""
+        """Wait for this many lines of the history."""
         while len({each["id"] for each in self.history(event)}) < number:
             failed = [process.returncode for process in self._processes if process.poll()]
             assert not failed, self.log()

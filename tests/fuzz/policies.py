@@ -253,7 +253,7 @@ def _holds(test: Any, *args: Any) -> bool:
 
 
 def says(one: dict[str, Any], of: PolicyRequest) -> str:
-    """What a policy says of a request."""
+    """The decision of a policy about a request."""
     is_meant = any(ref_matches(pattern, of.action) for pattern in one["actions"]) and any(
         ref_matches(pattern, of.resource) for pattern in one["resources"]
     )

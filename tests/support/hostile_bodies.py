@@ -52,7 +52,7 @@ def filled(before: str, each: str, after: str, size: int = MIB, separator: str =
 
 
 def counted(each: str, count: int = MOST) -> Callable[[], bytes]:
-    """A list of so many equal values."""
+    """A list of this many equal values."""
     return partial(_repeated, "[", each, ",", "]", count)
 
 

@@ -43,6 +43,8 @@ def found(path: str, text: str) -> list[tuple[int, str]]:
         "lately",
         "died of",
         "in a thread of its own",
+        "so many seconds",
+        "says of a queue",
     ],
 )
 def test_each_phrase_is_found(phrase: str) -> None:
@@ -61,6 +63,8 @@ def test_each_phrase_is_found(phrase: str) -> None:
         "bellows",
         "what a queue needs",
         "a name of its own choice",
+        "in so many words",
+        "so many expired keys that it ends",
         "a queue of its own",
     ],
 )

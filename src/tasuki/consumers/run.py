@@ -233,7 +233,7 @@ class Run:
         return None if self.controlled is None else self.controlled.pause
 
     def resize(self, concurrency: int) -> bool:
-        """Handle so many messages at the same time from now on; False: it does already."""
+        """Handle this many messages at the same time from now on; False: it does already."""
         if (change := concurrency - self.pool.concurrency) == 0:
             return False
         options = self.options

@@ -50,7 +50,7 @@ Every driver:
 33. The options of the last declaration hold for all processes, without another declaration of theirs.
 34. A forked child leaves its parent's connections alone: its verbs answer BrokerUnavailableError, or use connections of
     their own. It has the queues of its parent, and keeps no temporary one of them alive.
-35. ``occupancy`` says of what ``depth`` would count at least one, and costs the same with any number of messages.
+35. ``occupancy`` says which numbers of ``depth`` are at least one, and costs the same with any number of messages.
 54. After the broker's data was put back to an earlier state, as from a backup, a receipt from before then is stale: it
     settles, moves, extends and starts no delivery of a message that was published afterwards. A driver that is open
     meanwhile goes on, and no message that is confirmed afterwards is lost.
@@ -105,7 +105,7 @@ Browses:
 59. ``locate`` says for each of some ids where its message is: ``held`` by a receiver, ``ready``, or ``delayed`` until a
     time; of several messages of an id the first of these that holds for one. An id of which the queue has no message is
     left out. It needs one request, however many messages wait, and nothing changes (``locate``).
-60. ``peek``, ``find`` and ``peek_cause`` of a driver with ``transfer`` say of each message in how many seconds it is
+60. ``peek``, ``find`` and ``peek_cause`` of a driver with ``transfer`` say for each message in how many seconds it is
     ready (``Waiting.delay``: 0 if it is), by the broker's clock, whether its publisher delayed it, a nack or a release;
     and how many of its attempts have failed (``Waiting.failures``), as the next delivery counts them (8).
 

@@ -234,7 +234,7 @@ class Handler(ABC):
         return
 
     def add_places(self, count: int) -> None:
-        """Its consumer handles so many more messages at the same time than before, or, below zero, fewer."""
+        """Its consumer handles this many more messages at the same time than before, or, below zero, fewer."""
         return
 
     def decoder(self, codec: Codec) -> Callable[[bytes], Any]:

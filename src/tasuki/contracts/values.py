@@ -159,7 +159,7 @@ class Unique(msgspec.Struct, frozen=True, gc=False):
     key: str
     span: Span = "pending"
     """While another message has the key: ``pending``, while no receiver has taken it; ``running``, while it is in the
-    queue, held or not; a number: for so many seconds after it was stored."""
+    queue, held or not; a number: for this many seconds after it was stored."""
     act: Act = "keep"
     """What happens to that message: it is kept as it is, gets the new content, or is delayed again as well."""
     latest: float = 0.0
@@ -297,12 +297,12 @@ class Depth:
 
     @property
     def waiting(self) -> int:
-        """Ready and delayed messages; at least so many where ``delayed`` is unknown."""
+        """Ready and delayed messages; at least this many where ``delayed`` is unknown."""
         return self.ready + (self.delayed or 0)
 
     @property
     def message_count(self) -> int:
-        """All messages; at least so many where a number is unknown."""
+        """All messages; at least this many where a number is unknown."""
         return self.waiting + (self.in_flight or 0)
 
 

@@ -16,7 +16,7 @@ DRIVEN: tuple[State, ...] = ("running", "undoing")
 RATE = 100.0
 """Letters a second, unless another rate is chosen."""
 CANARY = 10
-"""Of the first letters of a retry so many may come back, unless another number is chosen."""
+"""This many of the first letters of a retry may come back, unless another number is chosen."""
 FIRST = 50
 """Letters of a retry that its canary watches."""
 KEPT = 10_000
@@ -52,7 +52,7 @@ class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     rate: float = RATE
     """Letters a second; 0: as fast as possible."""
     canary: int | None = CANARY
-    """It stops if more than so many of the first ``FIRST`` letters come back; None: it does not."""
+    """It stops if more than this many of the first ``FIRST`` letters come back; None: it does not."""
     limit: int | None = None
     is_permitted: bool = False
     """Whether someone else than the application acts, and has the rights."""

@@ -15,7 +15,7 @@ from tasuki.queues.queue import Queue
 
 PeekNewest = Callable[[str, int], Awaitable[Sequence[Message]]]
 
-"""Of a cause the newest letters, at most so many."""
+"""Of a cause the newest letters, at most this many."""
 
 
 _TITLED = 10
@@ -28,7 +28,7 @@ _ASKED = 10
 
 
 async def causes_of(source: Queue, most: int = MOST, also: Collection[str] = ()) -> Causes | None:
-    """The letters of a queue by their causes; None: its driver has no index, or takes too long to count so many.
+    """The letters of a queue by their causes; None: its driver has no index, or takes too long to count this many.
 
     Raises:
         DriverError: the broker refuses. PolicyDeniedError: who asks may not look into it.
@@ -99,7 +99,7 @@ def _group(counted: CauseCount, dead: str, texts: Texts) -> DeadGroup:
 
 Peek = Callable[[int, int], Awaitable[Sequence[Message]]]
 
-"""So many waiting messages from a number on."""
+"""This many waiting messages from a number on."""
 
 _PAGE = 2500
 
@@ -107,7 +107,7 @@ _PAGE = 2500
 
 _PART = 15
 
-"""An estimate is wrong by about one part of so many; where it is more, the search takes longer."""
+"""An estimate is wrong by about one part in this many; where it is more, the search takes longer."""
 
 
 async def end_of(peek: Peek, guess: int, known: int = 0) -> int:

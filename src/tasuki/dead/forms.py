@@ -104,5 +104,5 @@ def weight_of(note: Note) -> int:
 
 
 def has_room(letters: int, weight: int) -> bool:
-    """Whether a chunk of so many letters, whose notes have this weight, takes another one."""
+    """Whether a chunk of this many letters, whose notes have this weight, takes another one."""
     return letters < CHUNK and weight < _WEIGHT

@@ -56,7 +56,7 @@ class DeadLetters:
     borrowed: dict[str, int] = field(default_factory=dict)
     """Dead-letter queues whose brokers cannot show messages, and how many letters were received there and released."""
     held: dict[str, int] = field(default_factory=dict)
-    """Dead-letter queues of which a consumer, such as a redrive, holds letters now: so many, which are not shown."""
+    """Dead-letter queues of which a consumer, such as a redrive, holds letters now: this many, which are not shown."""
 
     @property
     def count(self) -> int:

@@ -150,7 +150,7 @@ def most_now(batch: Batch, chunk: int) -> int:
 
 
 def may_take(batch: Batch, id: str, others: int) -> bool:
-    """Whether the limit lets another letter go, beside so many others; those in doubt are counted already."""
+    """Whether the limit lets another letter go, beside this many others; those in doubt are counted already."""
     return batch.limit is None or id in batch.doubt or batch.moved + others < batch.limit
 
 

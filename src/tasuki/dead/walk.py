@@ -31,7 +31,7 @@ _SAMPLES = 100
 
 _RESTARTS = 20
 
-"""After so many of them the walk no longer cares what others take."""
+"""After this many of them the walk no longer cares what others take."""
 
 
 class Walk:
@@ -100,7 +100,7 @@ class Search:
 
 
 def fitting(found: Sequence[Message], most: int = _BYTES) -> int:
-    """Messages as large as these that have so many bytes together."""
+    """Messages as large as these that have this many bytes together."""
     if not found:
         return _MOST
     some = found[:_SAMPLES]

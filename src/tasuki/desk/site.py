@@ -148,12 +148,12 @@ class Site:
     async def at(self, queue: str, work: Work[T], *, patience: float = _PATIENCE) -> T:
         """The result of work on the objects that have the queue. Raises AwayError, KeyError, and what the work raises.
 
-        The work runs on the event loop of its app, within so many seconds.
+        The work runs on the event loop of its app, within this many seconds.
         """
         return await self.on(self.app_for(queue), work, patience=patience)
 
     async def on(self, app: App, work: Work[T], *, patience: float = _PATIENCE) -> T:
-        """The result of work on an app's loop, within so many seconds. Raises AwayError, and what the work raises."""
+        """The result of work on an app's loop, within this many seconds. Raises AwayError, and what the work raises."""
         live, loop = app._runtime.assembly, app._runtime.loop
         if live is None or loop is None or loop.is_closed():
             raise AwayError("the app is not open")

@@ -53,7 +53,7 @@ class DriverKind(Kind):
     queue_options: type[Config] = NoOptions
     consumer_options: type[Config] = NoOptions
     too_long: Callable[[Any, Any, float], str] | None = None
-    """Why a queue's messages cannot have a delay of so many seconds, by its driver's settings and its own; or empty."""
+    """Why a queue's messages cannot have this delay in seconds, by its driver's settings and its own; or empty."""
     clash: Callable[[Any], tuple[str, str] | None] | None = None
     """Which field of a queue its driver cannot keep beside others of it, and why; None: it keeps them all."""
     place: Callable[[Any, Path], Hashable] | None = None

@@ -302,7 +302,7 @@ class Threads:
         return self._pool
 
     def add(self, threads: int) -> None:
-        """Let so many more functions run at a time, or fewer; those that run go on."""
+        """Let this many more functions run at a time, or fewer; those that run go on."""
         if threads:
             self._size = max(self._size + threads, 1)
             self.close()

@@ -24,7 +24,7 @@ _WORD = re.compile(r"[A-Za-z0-9]+")
 _SATURATION, _LENGTH = 1.2, 0.3
 """As of BM25: how soon more of a word adds little, and how much long passages lose."""
 _TITLE = 6
-"""A word in the title counts as so many in the text."""
+"""A word in the title counts as this many in the text."""
 _ENDINGS = ("ing", "es", "ed", "s")
 
 

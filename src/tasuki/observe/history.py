@@ -85,7 +85,7 @@ _encoder, _decoder = msgspec.msgpack.Encoder(), msgspec.msgpack.Decoder(Minute)
 
 
 def encode(minute: Minute, most: int) -> Iterator[bytes]:
-    """The minute in values of at most about so many bytes; a thousand queues are about 60 KiB."""
+    """The minute in values of at most about this many bytes; a thousand queues are about 60 KiB."""
     value = _encoder.encode(minute)
     pairs = [(driver, queue) for driver, queues in minute.queues.items() for queue in queues]
     if len(value) <= most or len(pairs) < 2:

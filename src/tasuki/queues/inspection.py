@@ -119,7 +119,14 @@ class Inspection:
         }
 
     async def peek(self, limit: int = 10, after: int = 0) -> list[Message]:
-        """Show up to ``limit`` waiting messages from number ``after`` on, without taking them."""
+        """Show up to ``limit`` waiting messages from number ``after`` on, without taking them.
+
+        Raises:
+            ValueError: one of both is negative.
+        """
+        for name, value in (("limit", limit), ("after", after)):
+            if value < 0:
+                raise ValueError(f"peek({name}={value}): {name} counts messages, so give 0 or more")
         with self._permitted("queue.admin.peek", "look into"):
             return await self.driver.peek(self.spec.name, limit, after)
 

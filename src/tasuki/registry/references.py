@@ -57,7 +57,7 @@ def find_named(name: str, ids: Iterable[str], what: str) -> str:
     """The id that a user means by an id, or by its name alone if no other id has that name.
 
     Raises:
-        ConfigError: there is none, or several; ``what`` says of what, such as "queue".
+        ConfigError: there is none, or several; ``what`` is the kind, such as "queue".
     """
     ids = list(ids)
     if name in ids:

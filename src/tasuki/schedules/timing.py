@@ -18,7 +18,7 @@ _LAST = 221_845_392_000
 
 @dataclass(frozen=True, slots=True)
 class Every:
-    """A tick every so many seconds, counted from 1970-01-01 00:00 UTC: a restart does not shift them."""
+    """A tick every this many seconds, counted from 1970-01-01 00:00 UTC: a restart does not shift them."""
 
     seconds: int
 

@@ -187,7 +187,7 @@ async def cancel(what: Cancelled, ids: Iterable[str], known_running: int = 0) ->
     The records come first: a message that is not removed, as a worker has it or its broker cannot, finds its record
     when it is about to start. A removed message is gone.
 
-    ``known_running``: so many of them have a handler, as far as their jobs say, also if the broker has them no more.
+    ``known_running``: this many of them have a handler, as far as their jobs say, also if the broker has them no more.
 
     Raises:
         DriverError: the store or the broker cannot be reached; the messages may be cancelled or not.

@@ -41,7 +41,7 @@ AT_ONCE = 1000
 """Records of failures that come together."""
 
 PER_SECOND = 300
-"""Records of a second, once so many have come: at whatever rate messages fail, they cost a fiftieth of a processor."""
+"""Records a second, after a burst of this many: at whatever rate messages fail, they cost a fiftieth of a processor."""
 
 
 class Allowance:

@@ -66,7 +66,7 @@ class Tasks:
         return task.result()
 
     async def wait(self, timeout: float | None = None) -> None:
-        """Wait until all work that runs now has ended, and its callers go on with the results; or so many seconds."""
+        """Wait until all work that runs now has ended, and its callers go on with the results; or this many seconds."""
         awaited = set(self._running)
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):

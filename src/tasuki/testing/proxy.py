@@ -63,7 +63,7 @@ class Proxy:
         self._call(self._cut)
 
     def cut_short(self, answers: int) -> None:
-        """Reset all connections in place of the answer that comes after so many others; once, until ``serve``."""
+        """Reset all connections in place of the answer that comes after this many others; once, until ``serve``."""
         self._call(partial(self._cut_short, answers))
 
     @property

@@ -49,7 +49,7 @@ class SpanTarget:
         return {**self.attributes, "messaging.operation.name": kind, "messaging.operation.type": kind}
 
     def of_messages(self, kind: str, messages: Sequence[Message], *, with_size: bool) -> Attributes:
-        """The same with what there is to say of one message, or with the number of several."""
+        """The same with the facts of one message, or with the number of several."""
         found = self.of_operation(kind)
         if len(messages) != 1:
             return {**found, "messaging.batch.message_count": len(messages)}

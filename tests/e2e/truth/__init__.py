@@ -1,1 +1,1 @@
-"""Parts of the suite of truth: a system of real processes, what each face says of it, and the broker's own word."""
+"""Parts of the suite of truth: a system of real processes, the numbers on each face, and the broker's own word."""

@@ -1,4 +1,4 @@
-"""What each face says of a system: desk, API, command line, ``top``, MCP and metrics, as numbers by queue and name.
+"""The numbers on each face (desk, API, command line, ``top``, MCP, metrics), by queue and name.
 
 A number is of a queue, or of all together (``ALL``); None is what a face shows as unknown.
 """
@@ -224,4 +224,4 @@ SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "metrics": (frozenset(), frozenset()),
     "MCP": (_ROWS | _COUNTS, _ROWS),
 }
-"""What each face must say of each queue, and of all together; ``metrics`` are of the process that reads the depths."""
+"""The numbers that each face must show, by queue and in total; ``metrics`` are of the process that reads the depths."""

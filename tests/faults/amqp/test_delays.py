@@ -104,7 +104,7 @@ async def taken(driver: AMQPDriver, queue: str) -> list[str]:
 
 
 def lateness(counts: Sequence[Count], due: float, number: int) -> float:
-    """Seconds from a moment until so many messages were moved."""
+    """Seconds from a moment until this many messages were moved."""
     return next(count.time for count in counts if count.moved >= number) - due
 
 

@@ -91,7 +91,7 @@ async def declared(driver: NATSDriver, **options: Any) -> None:
 
 
 async def take(driver: NATSDriver, number: int, queue: str = QUEUE) -> list[Received]:
-    """So many messages, in spite of errors that pass."""
+    """This many messages, in spite of errors that pass."""
     taken: list[Received] = []
     end = time.monotonic() + PATIENCE
     while len(taken) < number:
@@ -168,7 +168,7 @@ class Load:
             return
 
     async def more(self, number: int) -> None:
-        """Until so many more are acked."""
+        """Until this many more are acked."""
         before = len(self.acked)
         await until(lambda: len(self.acked) >= before + number)
 

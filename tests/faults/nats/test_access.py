@@ -1,4 +1,4 @@
-"""NATS: logins that fail, rights that are missing, encryption, no JetStream, and what the server says of syncing."""
+"""NATS: logins that fail, rights that are missing, encryption, no JetStream, and the server's answer about syncing."""
 
 from __future__ import annotations
 

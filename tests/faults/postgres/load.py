@@ -123,7 +123,7 @@ class Load:
 
 
 async def more(items: list[str], number: int) -> bool:
-    """Whether there are so many."""
+    """Whether there are this many."""
     return len(items) >= number
 
 

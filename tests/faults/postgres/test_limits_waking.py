@@ -73,7 +73,7 @@ async def waiting(drivers: list[PostgresDriver], most: int = 10) -> list[asyncio
 
 
 async def came(tasks: list[asyncio.Task[list[Received]]], number: int = 1) -> list[str]:
-    """What came, once so many receives have ended."""
+    """What came, once this many receives have ended."""
     await until(lambda: sum(task.done() for task in tasks) >= number)
     return sorted(item.id for task in tasks if task.done() for item in task.result())
 

@@ -75,7 +75,7 @@ async def waiting(drivers: list[PostgresDriver], each: int = 1, limit: int = 10,
 
 
 def rests(driver: PostgresDriver, receives: int, seconds: float) -> bool:
-    """Whether so many receives wait, the server will wake them, and they look only after so many seconds."""
+    """Whether this many receives wait, the server will wake them, and they look only after this many seconds."""
     session = driver._guard.current
     assert session is not None
     line = session.waiting.line("q")
@@ -84,7 +84,7 @@ def rests(driver: PostgresDriver, receives: int, seconds: float) -> bool:
 
 
 async def got_messages(tasks: Waits, number: int) -> list[Received]:
-    """What came, once so many receives have ended."""
+    """What came, once this many receives have ended."""
     async with asyncio.timeout(PATIENCE):
         while sum(task.done() for task in tasks) < number:
             await asyncio.sleep(0.01)

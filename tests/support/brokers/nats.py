@@ -59,7 +59,7 @@ class NATSNode(NATSBroker):
         return super().command()
 
     def missing(self, routes: int) -> str:
-        """What it still lacks to take any request; empty when nothing: a leader of all, streams, and so many routes."""
+        """What it still lacks to take any request; empty: nothing. A leader of all, streams, and this many routes."""
         try:
             health = self._page("healthz")
             known = {route["remote_id"] for route in self._page("routez")["routes"]}

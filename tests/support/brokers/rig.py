@@ -89,7 +89,7 @@ class Work:
                 await self._ack(queue, got)
 
     async def goes_on(self, number: int = 200) -> None:
-        """Wait until so many more messages were confirmed, and as many acked."""
+        """Wait until this many more messages were confirmed, and as many acked."""
         confirmed, acked = len(self.confirmed) + number, len(self.acked) + number
         end = time.monotonic() + SECONDS
         while len(self.confirmed) < confirmed or len(self.acked) < acked:

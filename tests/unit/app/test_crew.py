@@ -37,7 +37,7 @@ async def state(clock: ShiftedClock) -> AsyncIterator[SharedState]:
 
 
 async def sign(state: SharedState, pid: int, ago: float = 0.0) -> None:
-    """A worker writes its entry, so many seconds ago."""
+    """A worker writes its entry, this many seconds ago."""
     store = await state.store()
     worker = Presence("here", pid, "1", 5.0, await store.time() - ago)
     await store.put(worker.key, encode(worker), ttl=KEPT - ago)

@@ -67,6 +67,27 @@ async def test_a_message_has_a_number_of_attempts_of_its_own(make_app: MakeApp) 
     assert [site.runs(name) for name in names] == [3, 1, 5, 2, 1, 4, 2]
 
 
+async def test_the_body_of_an_envelope_needs_no_name(make_app: MakeApp) -> None:
+    app = make_app()
+    queue = app.queue("plain")
+    async with app:
+        await queue.publish_many([Envelope({"n": 1}, id="a", delay="1h"), Envelope(body={"n": 2}, id="b")])
+        assert {each.id: each.body for each in await queue.peek()} == {"a": b'{"n":1}', "b": b'{"n":2}'}
+    with pytest.raises(TypeError, match="body"):
+        Envelope()  # type: ignore[call-arg]
+
+
+async def test_a_number_of_messages_to_peek_is_not_negative(make_app: MakeApp) -> None:
+    app = make_app()
+    queue = app.queue("plain")
+    async with app:
+        assert await queue.peek(limit=0) == []
+        with pytest.raises(ValueError, match=r"peek\(limit=-1\): limit counts messages, so give 0 or more"):
+            await queue.peek(limit=-1)
+        with pytest.raises(ValueError, match=r"peek\(after=-2\)"):
+            await queue.peek(after=-2)
+
+
 async def test_a_message_has_a_time_of_its_own(make_app: MakeApp) -> None:
     site = Site(make_app())
     async with site.app.worker():

@@ -22,7 +22,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "around-the-handler.md"
 
 
 def recipe(heading: str, count_lines: int) -> App:
-    """The app of the code under a heading, which has at most so many lines beside imports and the app itself."""
+    """The app of the code under a heading, which has at most this many lines beside imports and the app itself."""
     section = PAGE.read_text("utf-8").split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     [code] = re.findall(r"^```python\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     own = [line for line in code.splitlines() if line and not re.match(r"import |from |app = ", line)]

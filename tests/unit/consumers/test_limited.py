@@ -113,7 +113,7 @@ class Shop:
         await self.benches[0].queue.publish_many(list(range(count)))
 
     async def handled(self, count: int, most: float = 600.0) -> float:
-        """Seconds until so many have started, and none runs."""
+        """Seconds until this many have started, and none runs."""
         start = now()
         while len(self.starts) < count or self.running:
             assert now() - start < most

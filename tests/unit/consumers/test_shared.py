@@ -220,7 +220,7 @@ async def test_a_worker_that_goes_on_wakes_no_other(monkeypatch: pytest.MonkeyPa
 
 
 async def test_they_are_tasks_only_while_they_are_needed() -> None:
-    """Fifty pools that share fifty workers: at most so many at work, and so many more that wait."""
+    """Fifty pools that share fifty workers: at most this many at work, and this many more that wait."""
     rig, before = Rig(50), len(asyncio.all_tasks())
     pools = [rig.pool(str(number), concurrency=50) for number in range(50)]
     await rig.quiet()

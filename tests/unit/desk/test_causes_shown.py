@@ -99,3 +99,13 @@ async def test_a_group_is_titled_by_its_commonest_text(app: App, browse: MakeBro
     await bury(app, "a", "b", "c", error="ValueError: no row 1", **about)
     await bury(app, "d", error="ValueError: no row 2", **about)
     assert "ValueError: no row 1 and 1 more text" in await browse().text("/dead")
+
+
+async def test_texts_that_were_not_all_counted_are_told_as_at_least(app: App, browse: MakeBrowser) -> None:
+    about = {
+        "x_error_type": "ValueError",
+        "x_cause": cause_of("max_attempts", "ValueError", "", "ValueError: no row 1"),
+    }
+    for row in (1, 2, 3):
+        await bury(app, *(f"{row}-{n}" for n in range(8)), error=f"ValueError: no row {row}", **about)
+    assert "and at least 1 more text" in await browse().text("/dead")

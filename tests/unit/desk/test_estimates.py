@@ -22,7 +22,7 @@ ONE = Message("1", b"", {})
 
 
 async def search(count: int, guess: int, known: int = 0) -> tuple[int, int]:
-    """The end that is found of a queue with so many messages, and the peeks that it took."""
+    """The end that is found of a queue with this many messages, and the peeks that it took."""
     peeks = 0
 
     async def peek(most: int, start: int) -> Sequence[Message]:

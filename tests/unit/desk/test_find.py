@@ -80,6 +80,17 @@ def test_deep_bodies_are_masked_in_bounds() -> None:
     assert masked({"a": [{"token": 1, "b": 2}]}) == {"a": [{"token": "***", "b": 2}]}
 
 
+async def test_by_an_id_as_screens_shorten_it(app: App, browse: MakeBrowser) -> None:
+    job = await app.publish("images", {"n": 1}, HOURLY, delay="1h")
+    own = await app.publish("mails", {"n": 1}, id="import/" + "7" * 50)
+    assert f"{job.id[:18]}…" in await browse().text("/queues/app:images?tab=delayed")
+    for text in (job.id[:18], f"{job.id[:18]}…", f"{job.id[:4]}…{job.id[-4:]}"):
+        assert f"/messages/app:images/{job.id}" in await search(browse, text), text
+    assert "7" * 50 in await search(browse, f"{own.id[:36]}…")
+    assert "No waiting message was found." in await search(browse, f"{job.id[:17]}…x")
+    assert "No waiting message was found." in await search(browse, "…")
+
+
 def test_an_id_is_no_expression() -> None:
     assert Question("schedule:app:x:1").id == "schedule:app:x:1"
     assert Question(" 0197 ").id == "0197"

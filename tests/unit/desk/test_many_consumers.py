@@ -46,7 +46,7 @@ async def seen(client: httpx.AsyncClient, path: str) -> Any:
 
 
 async def until_handled(client: httpx.AsyncClient, done: int, failed: int) -> Any:
-    """The worker when it has handled so many."""
+    """The worker when it has handled this many."""
     async with asyncio.timeout(60):
         while True:
             found = (await seen(client, "/workers"))["items"]

@@ -1,4 +1,4 @@
-"""What ``tasuki check`` says of the code behind functions, which it reads and does not run."""
+"""Findings of ``tasuki check`` in the code behind functions, which it reads and does not run."""
 
 from __future__ import annotations
 

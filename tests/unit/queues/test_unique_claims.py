@@ -97,7 +97,7 @@ async def rig() -> Rig:
 
 
 def failing(times: int, error: DriverError) -> Hook:
-    """Fail so many times."""
+    """Fail this many times."""
     left = [times]
 
     async def fail() -> None:

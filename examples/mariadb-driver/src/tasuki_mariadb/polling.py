@@ -18,7 +18,7 @@ from tasuki_mariadb.store import MariaDbStore
 from tasuki_mariadb.transactions import Transactions
 
 IDLE_SHARE = 20
-"""A poll is followed by a pause of at least so many times its length."""
+"""A poll is followed by a pause of at least this many times its length."""
 SWEEP_INTERVAL = 60.0
 """Seconds between two checks of temporary queues; one that no living process keeps at both is removed."""
 

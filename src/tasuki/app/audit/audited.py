@@ -52,7 +52,7 @@ def _state(host: ProjectHost, queue: str) -> SharedState | None:
 
 @dataclass(slots=True)
 class Outcome:
-    """What an act says of itself while it is done; see :class:`tasuki.state.audit.AuditRecord`."""
+    """The facts that an act adds while it is carried out; see :class:`tasuki.state.audit.AuditRecord`."""
 
     target: str = ""
     filter: str = ""

@@ -36,7 +36,7 @@ Answer = Callable[[dict[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 async def run_child(order: dict[str, Any], limit: float, answer: Answer) -> Ended:
-    """Run a process for an order until it ends, or for so many seconds after it has loaded the app."""
+    """Run a process for an order until it ends, or for this many seconds after it has loaded the app."""
     reading, writing = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -82,7 +82,7 @@ def _environment(path: list[str]) -> dict[str, str]:
 
 
 async def _in_time(process: asyncio.subprocess.Process, events: _Events, limit: float) -> bool:
-    """Whether it ends by itself: in so many seconds after it has loaded the app."""
+    """Whether it ends by itself: in this many seconds after it has loaded the app."""
     ending = asyncio.create_task(process.wait())
     try:
         loaded = asyncio.create_task(events.loaded.wait())

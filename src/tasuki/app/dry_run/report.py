@@ -95,7 +95,7 @@ def report_of(
 
 
 def _facts_of(do: object, rest: dict[str, Any]) -> dict[str, Any]:
-    """What an event says of the run as a whole."""
+    """The part of an event that concerns the run as a whole."""
     if do == "outcome":
         return {"error": "", **rest, "delay": rest.get("delay") or 0.0}
     if do == "start":

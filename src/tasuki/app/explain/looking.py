@@ -97,7 +97,7 @@ def look_for_application(live: Assembly, clock: Clock, queue: str, id: str) -> L
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """What a search among the waiting messages has found: the message at ``place``, or nothing among so many."""
+    """What a search among the waiting messages has found: the message at ``place``, or nothing among this many."""
 
     message: Message | None
     place: int

@@ -92,7 +92,7 @@ class Hook:
         _log.error("hook %s failed: %s", self.id, text_of(error), exc_info=error)
 
     async def finish(self, timeout: float) -> None:
-        """Wait until all is called, or cancel it after so many seconds."""
+        """Wait until all is called, or cancel it after this many seconds."""
         running = self._running
         if running is not None:
             _, late = await asyncio.wait([running], timeout=timeout)

@@ -1,4 +1,4 @@
-"""What the system says of this process, and what it counts itself."""
+"""Figures of this process: the operating system's and its own counts."""
 
 from __future__ import annotations
 

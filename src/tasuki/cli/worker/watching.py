@@ -94,7 +94,7 @@ class Watcher:
         app.drain()
 
     def _check(self, modules: list[str]) -> str:
-        """What a new process would say of the project and these modules; empty if it is well."""
+        """The error that a new process would find in the project and these modules; empty: there is none."""
         options = [f"--import={module}" for module in modules]
         options += [f"--override={override}" for override in self._target.overrides]
         arguments = [*tasuki(), "check", *options, *self._target.words]

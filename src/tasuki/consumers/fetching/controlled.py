@@ -49,7 +49,7 @@ class Controlled(Protocol):
         """Release the messages that have not started."""
 
     def resize(self, concurrency: int) -> bool:
-        """Handle so many messages at the same time; False: it does already."""
+        """Handle this many messages at the same time; False: it does already."""
 
 
 class ControlledFetching:

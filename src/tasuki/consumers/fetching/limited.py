@@ -103,7 +103,7 @@ class LeasedPlaces:
         return len(self._held)
 
     async def take(self, store: Store, wanted: int) -> int:
-        """Take up to so many more, and return how many were free. Raises DriverError if the first cannot be taken."""
+        """Take up to this many more, and return how many were free. Raises DriverError if the first cannot be taken."""
         self._store = store
         for taken in range(wanted):
             holder, asked = uuid4().hex, self._clock.boottime()
@@ -122,11 +122,11 @@ class LeasedPlaces:
         return wanted
 
     def give(self, count: int) -> None:
-        """Release so many, soon; first those that are lost."""
+        """Release this many, soon; first those that are lost."""
         self._give(sorted(self._held, key=self._held.__getitem__)[: max(count, 0)])
 
     def give_lost(self, most: int) -> None:
-        """Release at most so many that are lost: others may have them by now, so no other message may start on one."""
+        """Release at most this many lost ones: others may have them by now, so no other message may start on one."""
         now = self._clock.boottime()
         self._give([holder for holder, until in self._held.items() if until <= now][: max(most, 0)])
 
@@ -306,7 +306,7 @@ class LimitedReceiving:
         return self._reserved
 
     def _use(self, used: int, allowed: int) -> None:
-        """So many messages start: return the other tokens, and the places that are left over."""
+        """As this many messages start, return the other tokens, and the places that are left over."""
         self._reserved = 0
         rate = self._limit.rate
         if used < allowed and rate is not None:

@@ -12,7 +12,7 @@ MAX_PREFETCH = 10000
 
 
 def prefetch_for(concurrency: int, prefetch: int, own: int, least: int = 1) -> int:
-    """The window of a consumer that handles so many messages at a time, instead of its ``own`` with ``prefetch``.
+    """The window of a consumer that handles this many messages at a time, instead of its ``own`` with ``prefetch``.
 
     It has the same proportion, and room for each worker; ``least``: the size of a batch.
     """

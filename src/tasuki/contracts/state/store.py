@@ -208,7 +208,7 @@ class Store(ABC):
 
     @abstractmethod
     async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
-        """Take up to so many tokens of a bucket that holds ``burst`` and gains ``rate`` a second (17, 18, 19).
+        """Take up to this many tokens of a bucket that holds ``burst`` and gains ``rate`` a second (17, 18, 19).
 
         Buckets and places are beside the entries: ``get``, ``list`` and ``watch`` do not show them.
         """

@@ -248,7 +248,7 @@ class StoreHandle:
         await self._use("give", key, tokens, rate=rate, burst=burst)
 
     async def hold(self, key: str, holder: str, *, places: int = 1, lease: Duration) -> float | None:
-        """Take one of so many places for the time of a lease, or renew it.
+        """Take one of the places for the time of a lease, or renew it.
 
         Returns the end of the lease in Unix seconds, by the clock of the store; None: all places are taken.
         """
@@ -262,7 +262,7 @@ class StoreHandle:
     def holding(
         self, key: str, *, places: int = 1, lease: Duration = 30, wait: Duration = 0
     ) -> AbstractAsyncContextManager[None]:
-        """Have one of so many places within an ``async with`` block; the lease is renewed while the block runs.
+        """Have one of the places within an ``async with`` block; the lease is renewed while the block runs.
 
         Args:
             key: the key.

@@ -84,7 +84,7 @@ def grows_long(data: bytes) -> bool:
 
 
 def _growth(data: bytes) -> int:
-    """At most so many bytes are added by line breaks and blanks."""
+    """At most this many bytes are added by line breaks and blanks."""
     depth = deepest = opened = 0
     for bracket in _BRACKET.finditer(data):
         if bracket[0] in b"[{":

@@ -213,7 +213,7 @@ class Editor:
         target = self._live.queue(draft.to)
         is_undoable = await remember(
             self._live, draft.dead, letter, target.id, made.message.id, self._clock.time(),
-            keeps=not keep and reaches(self._source, target) and reaches(target, self._source),
+            keeps=not keep and reaches(self._source, target) and reaches(target, self._source), is_copy=keep,
         )  # fmt: skip
         if keep:
             errors = await target.forward([made.message], after=[after_letter(letter)])

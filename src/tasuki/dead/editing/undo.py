@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tasuki.dead.host import Host
 
 EDITS = "edit/"
-"""Prefix of the keys: one for each edited message, by the id of its dead-letter queue and its own; and more for a
-large body."""
+"""Prefix of the keys: two for each edited message, by the id of its dead-letter queue, its own and its letter's; and
+more for a large body."""
 PART = 512 * 1024
 """Bytes of a body under one key; any store takes them, and the headers beside them."""
 UNDO_TIME = 900.0
@@ -53,10 +53,17 @@ def edit_key(dead: str, id: str) -> str:
     return f"{EDITS}{dead}/{part_of(id)}"
 
 
-async def remember(live: Host, dead: str, letter: Message, to: str, id: str, at: float, *, keeps: bool) -> bool:
+def _letter_key(dead: str, id: str) -> str:
+    """The key under which an edited letter has the id of its new message."""
+    return f"{EDITS}of/{dead}/{part_of(id)}"
+
+
+async def remember(
+    live: Host, dead: str, letter: Message, to: str, id: str, at: float, *, keeps: bool, is_copy: bool
+) -> bool:
     """Note an edit before its new message is sent, and keep the letter if ``keeps``; whether it can be undone.
 
-    False also where there is no store, or it has no room or is unavailable.
+    ``is_copy``: the letter stays in its queue. False also where there is no store, or it has no room or is unavailable.
     """
     state = live.state_of(dead)
     if state is None:
@@ -69,6 +76,8 @@ async def remember(live: Host, dead: str, letter: Message, to: str, id: str, at:
         store = await state.store()
         for number, part in enumerate(parts[1:], 1):
             await store.put(_part_key(key, number), part, ttl=UNDO_TIME)
+        if not is_copy:
+            await store.put(_letter_key(dead, letter.id), id.encode("utf-8", "surrogatepass"), ttl=UNDO_TIME)
         await store.put(key, value, ttl=UNDO_TIME)  # at last: with it the edit can be undone
     except DriverError:
         return False
@@ -83,6 +92,13 @@ async def edit_of(live: Host, dead: str, id: str) -> Record | None:
     state = live.state_of(dead)
     found = None if state is None else await (await state.store()).get(edit_key(dead, id))
     return None if found is None else _decode(found.value)
+
+
+async def edited_into(live: Host, dead: str, letter: str) -> str:
+    """The id of the message that an edit of the last 15 minutes made of a letter; empty: none. Raises DriverError."""
+    state = live.state_of(dead)
+    found = None if state is None else await (await state.store()).get(_letter_key(dead, letter))
+    return "" if found is None else found.value.decode("utf-8", "surrogatepass")
 
 
 async def undo(live: Host, dead: str, id: str) -> str:
@@ -120,7 +136,7 @@ async def undo(live: Host, dead: str, id: str) -> str:
             raise error
     except MessageNotFoundError as error:
         raise LookupError(f"message {id} does not wait in {target.id} any more: its handler has started") from error
-    for each in (key, *(_part_key(key, number) for number in range(1, record.more + 1))):
+    for each in (key, _letter_key(dead, record.id), *(_part_key(key, number) for number in range(1, record.more + 1))):
         await store.delete(each)
     return record.id
 

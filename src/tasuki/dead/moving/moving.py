@@ -68,7 +68,7 @@ class Progress:
         """Read whether others have ordered something."""
 
     async def pace(self, moved: int) -> None:
-        """Wait as long as so many letters take at the rate of the batch."""
+        """Wait as long as this many letters take at the rate of the batch."""
         if self.batch.rate and not self.batch.is_back:
             now = self.clock.monotonic()
             self._due = max(self._due, now - LOOK) + moved / self.batch.rate
@@ -102,7 +102,7 @@ _LOOK = 0.2
 
 _PAGE = 500
 
-"""Letters that are read at once, at most; and so many of the newest are looked at in any case, or ``_BYTES``."""
+"""Letters that are read at once, at most; and this many of the newest are looked at in any case, or ``_BYTES``."""
 
 _BYTES = 64 * 2**20
 
@@ -163,7 +163,7 @@ class FailedAgain:
             await progress.write(replace(batch, returned=len(found), returned_first=first))
 
     async def _found(self, batch: str, old: int | None) -> frozenset[str]:
-        """The ids of the letters that came back, from the end of the queue on; ``old``: so many were there before."""
+        """The ids of the letters that came back, from the end of the queue on; ``old``: this many were there before."""
         driver, name = self._source.driver, self._source.spec.name
         depth = await driver.depth(name)
         total = end = depth.waiting

@@ -96,7 +96,7 @@ async def _check(
 
 
 async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: float, clock: Clock) -> int:
-    """Make messages of a queue, by its id, due in so many seconds; returns how many.
+    """Make messages of a queue, by its id, due in this many seconds; returns how many.
 
     With 0 their delays end, and nothing else of them changes. Otherwise each leaves the queue and is stored in it again
     in one step, with its id, behind the others, and no unique window holds it any more. A message that has failed can

@@ -11,7 +11,7 @@ from tasuki.app.dry_run.run import dry_run, entries, trial_of
 from tasuki.app.dry_run.target import loading_of
 from tasuki.dead.editing.building import Made, Wanted
 from tasuki.dead.editing.edit import Draft, Edited, Editor
-from tasuki.dead.editing.undo import Record, edit_of
+from tasuki.dead.editing.undo import Record, edit_of, edited_into
 from tasuki.desk.reading.counts import asked
 from tasuki.desk.site import BESIDE, AwayError, Site
 from tasuki.errors import TasukiError
@@ -75,6 +75,20 @@ async def edit_made(site: Site, dead: str, id: str) -> Record | None:
         return await site.at(dead, lambda live: edit_of(live, dead, id), patience=BESIDE)
     except TasukiError:
         return None
+
+
+async def made_of(site: Site, dead: str, letter: str) -> tuple[str, str]:
+    """The queue and the id of the message that an edit made of a letter; empty: none did, or its store is silent."""
+
+    async def work(live: Assembly) -> tuple[str, str]:
+        id = await edited_into(live, dead, letter)
+        record = await edit_of(live, dead, id) if id else None
+        return ("", "") if record is None else (record.to, id)
+
+    try:
+        return await site.at(dead, work, patience=BESIDE)
+    except TasukiError:
+        return "", ""
 
 
 async def undo_edit(site: Site, dead: str, id: str, session: Session) -> str:

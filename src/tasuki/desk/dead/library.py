@@ -20,7 +20,7 @@ _COUNTS = "counts"
 _AGE = 4.0
 """Seconds for which a window is new enough; the pages ask every five."""
 _SHARE = 5
-"""A window that takes long is read more seldom: reading may take one part of so many of the time."""
+"""A window that takes long is read more seldom: reading may take one part in this many of the time."""
 _OLDEST = 60.0
 """Seconds after which a window is read again although the ends of its queue are the same."""
 _LATE = 15.0

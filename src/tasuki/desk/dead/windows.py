@@ -28,7 +28,7 @@ _BORROWING = 30.0
 _FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 2500
 """Letters: to reach a page takes a broker longer the further it is from the head of the queue."""
 _PAGE_BYTES = 16 * 1024 * 1024
-"""Letters that are read at once have about so many bytes together."""
+"""Letters that are read at once have about this many bytes together."""
 
 
 @dataclass(frozen=True, slots=True)

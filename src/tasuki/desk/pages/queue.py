@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from tasuki.app.explain.rule import Explanation, away_from
-from tasuki.dead.editing.undo import UNDO_TIME, Record
-from tasuki.desk.acts.mending import edit_made
+from tasuki.dead.editing.undo import UNDO_TIME
+from tasuki.desk.acts.mending import edit_made, made_of
 from tasuki.desk.looks import numbers
 from tasuki.desk.looks.charts import Chart, chart, chart_of
 from tasuki.desk.pages.view import View
@@ -125,18 +125,18 @@ async def message(view: View) -> Response:
     except (DriverError, AwayError) as error:
         return view.page("error.html", status=503, snapshot=snapshot, text=problem_of(error))
     message_id, shown = found.id, found.message
+    if shown is None and (moved := await _edited_away(view, row, message_id)) is not None:
+        return moved
     failures, unseen = await attempts(site, id, message_id, shown)
     told = await _told(view, id, found, letters)
     running = [each for each in row.handlers if each.message.id == message_id]
     held = await view.tools.held.look(id, running[0]) if running and shown is None else None
-    edited_in, edited = await _edit(view, row, message_id)
-    is_known = shown or running or found.status or told.found or edited
+    edit = await _edit(view, row, message_id)
+    is_known = shown or running or found.status or told.found or edit["edited"]
     return view.page(
         "message.html",
         status=200 if is_known else 404,
-        edited=edited,
-        edited_in=edited_in,
-        undo_time=UNDO_TIME,
+        **edit,
         letters=letters if any(each.code == "dead" for each in told.causes) else "",
         snapshot=snapshot,
         row=row,
@@ -147,7 +147,7 @@ async def message(view: View) -> Response:
         state=state_of(row, found.message, found.place, bool(running), found.status),
         **_content(live, found, held, failures, is_letter=row.is_dead_letters, now=snapshot.now),
         attempts=[attempt_of(record) for record in reversed(failures)],
-        why=[each for each in told.causes if not (edited and each.code == "no such message")],
+        why=[each for each in told.causes if not (edit["edited"] and each.code == "no such message")],
         unseen=unseen,
         can=live.driver.capabilities,
     )
@@ -159,6 +159,16 @@ def _no_right(view: View, snapshot: Snapshot) -> Response:
     )
 
 
+async def _edited_away(view: View, row: QueueRow, letter: str) -> Response | None:
+    """To the page of the message that an edit made of this letter; None: no edit did, or only a part is asked for."""
+    if not row.is_dead_letters or view.is_fragment:
+        return None
+    to, made = await made_of(view.tools.site, row.id, letter)
+    return (
+        RedirectResponse(view.url("messages", to, made, edited=row.id), 303) if to in view.tools.site.queues else None
+    )
+
+
 async def _told(view: View, queue: str, found: Found, letters: str) -> Explanation:
     """Why the message is where it is, or that its broker is not there to say it."""
     try:
@@ -167,12 +177,12 @@ async def _told(view: View, queue: str, found: Found, letters: str) -> Explanati
         return Explanation(found.id, queue, None, [away_from(queue, error)])
 
 
-async def _edit(view: View, row: QueueRow, id: str) -> tuple[str, Record | None]:
-    """The dead-letter queue that a message comes from, and the record of the edit that made it; None: none did."""
+async def _edit(view: View, row: QueueRow, id: str) -> dict[str, Any]:
+    """The edit that made a message, as its page shows it: its record (None: none did), and its dead-letter queue."""
     dead = view.query.get("edited", "") or row.dead_letters
     if dead not in view.tools.site.queues or not view.may("peek", dead):
-        return "", None
-    return dead, await edit_made(view.tools.site, dead, id)
+        return {"edited": None}
+    return {"edited": await edit_made(view.tools.site, dead, id), "edited_in": dead, "undo_time": UNDO_TIME}
 
 
 def _content(

@@ -62,7 +62,7 @@ class Found:
 
 
 async def page_of(site: Site, row: QueueRow, state: str, start: int, most: int = PAGE) -> Page:
-    """Messages of a queue that wait, are delayed or failed before, from a number on, at most so many.
+    """Messages of a queue that wait, are delayed or failed before, from a number on, at most this many.
 
     Raises AwayError, DriverError, UnsupportedError: its driver shows none.
     """

@@ -31,7 +31,7 @@ _SOON, _OLD, _LATER = 0.25, 6.0, 2.0
 """Seconds that a page waits for a new snapshot; those from which on the last one is old; and then waits. It waits for
 ``_FIRST`` where the last one is ``STALE``, as after a while without viewers."""
 _SHARE = 5
-"""A snapshot that takes long is taken more seldom: it may take one part of so many of the time."""
+"""A snapshot that takes long is taken more seldom: it may take one part in this many of the time."""
 _LONGEST = 10.0
 """Seconds after which it is taken again in any case: a broker that is back must be seen to be back."""
 

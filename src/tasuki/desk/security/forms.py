@@ -57,7 +57,7 @@ async def read_form(request: Request) -> Mapping[str, str]:
 
 
 async def read_fields(request: Request, most: int = MOST_BYTES, fields: int = MOST_FIELDS) -> list[tuple[str, str]]:
-    """The same with all fields of a name, as of checkboxes; at most so many bytes and fields. Raises FormError."""
+    """The same with all fields of a name, as of checkboxes; at most this many bytes and fields. Raises FormError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise FormError(415, "a form is application/x-www-form-urlencoded")

@@ -34,7 +34,7 @@ _PARTING = 5.0
 
 
 def idle_after(queues: int) -> float:
-    """Seconds without a receive after which a queue is no longer consumed, where a process consumes so many.
+    """Seconds without a receive after which a queue is no longer consumed, where a process consumes this many.
 
     A busy process gets round to each of thousands of queues more rarely. To end and begin consumers costs more than
     what they do, so a process that is late would get ever later.

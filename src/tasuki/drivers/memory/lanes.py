@@ -107,7 +107,7 @@ class Lanes:
         lane.tat = limits.given_back(self._limit, lane.tat)
 
     def take(self, limit: int, now: float) -> list[Slot]:
-        """Remove up to so many messages, lane by lane."""
+        """Remove up to this many messages, lane by lane."""
         self._look(now)
         taken: list[Slot] = []
         while self._in_turn and len(taken) < limit:

@@ -37,7 +37,7 @@ class Rank:
         return fresh.popleft()
 
     def take(self, limit: int) -> list[Slot]:
-        """Remove the first ones, up to so many."""
+        """Remove the first ones, up to this many."""
         pop = self.pop if self.back else self.fresh.popleft
         return [pop() for _ in range(min(limit, len(self)))]
 
@@ -72,7 +72,7 @@ class Ranks:
         rank.put(slot)
 
     def take(self, limit: int) -> list[Slot]:
-        """Remove up to so many, the highest priority first."""
+        """Remove up to this many, the highest priority first."""
         if len(self.by_priority) == 1:
             return self.plain.take(limit)
         taken: list[Slot] = []

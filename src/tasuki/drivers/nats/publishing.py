@@ -228,7 +228,7 @@ class Publishing:
         return "config" in info and plan_in(info["config"].get("metadata")) == self._queue.plan
 
     async def _room(self, connection: Connection, number: int) -> int:
-        """How many of so many messages to send at once: a later one must not find the room that an earlier one missed.
+        """How many of some messages to send at once: a later one must not find the room that an earlier one missed.
 
         Consumers only make room, so the room counted now is enough. A message taken back because another publisher
         was faster (``_keep_order``) may have been handled by then.

@@ -172,7 +172,7 @@ class Waiting:
         return line.is_noted and self._loop.time() < line.look_at
 
     def noted(self, queue: str, look_in: float, is_new: bool) -> None:
-        """Take over what the server says of a queue that is empty."""
+        """Take over the server's answer about an empty queue."""
         if (line := self._lines.get(queue)) is not None:
             line.is_noted = True
             line.look_at = self._loop.time() + (min(look_in, RECHECK) if is_new else look_in)

@@ -28,7 +28,7 @@ def demand(spec: QueueSpec) -> str:
 
 
 def command(fsync: int, replicas: int, timeout: float) -> Sequence[Word]:
-    """The command that waits for it, at most ``SHARE`` of so many seconds."""
+    """The command that waits for it, at most ``SHARE`` of this many seconds."""
     milliseconds = int(timeout * SHARE * 1000)
     return ("WAITAOF", fsync, replicas, milliseconds) if fsync else ("WAIT", replicas, milliseconds)
 

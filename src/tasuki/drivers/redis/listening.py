@@ -124,7 +124,7 @@ class Waiters:
         self._plan(line, seconds)
 
     def checked(self, queue: str, seconds: float | None) -> None:
-        """Check the queue again after so many seconds; None: a receiver has to ask."""
+        """Check the queue again after this many seconds; None: a receiver has to ask."""
         line = self._lines.get(queue)
         if line is None or not line.is_registered:
             return  # it was woken meanwhile

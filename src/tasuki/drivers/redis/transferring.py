@@ -38,7 +38,7 @@ def refusal(session: Session, queue: str, most: int, to: str, message: Outgoing)
 
 
 def fitting(count: int, size: int) -> int:
-    """Messages as large as so many with so many bytes that one script reads."""
+    """Messages that one script reads, if they are as large as this many with this many bytes."""
     return max(1, min(_BYTES * count // max(size, 1), SEARCHED)) if count else FIRST
 
 

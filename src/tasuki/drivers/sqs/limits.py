@@ -72,7 +72,7 @@ def whole(seconds: float) -> int:
 
 
 def hideable(seconds: float, held_for: float) -> int:
-    """For how long a message held for so many seconds can be hidden: as wanted, or as SQS still allows."""
+    """For how long a message held for this many seconds can be hidden: as wanted, or as SQS still allows."""
     left = LONGEST_HIDDEN if held_for < 1 else math.floor(LONGEST_HIDDEN - held_for) - _SLACK
     return max(min(whole(seconds), left), 0)
 

@@ -47,7 +47,7 @@ def hosts_of(url: str) -> list[tuple[str, int | None]]:
 
 
 def redis_database(url: SplitResult) -> str:
-    """What a ``redis://host/n`` or ``unix:///path?db=n`` says of the number of its database; ``0`` if nothing."""
+    """The database number in ``redis://host/n`` or ``unix:///path?db=n``; ``0`` if there is none."""
     text = parse_qs(url.query).get("db", ["0"])[0] if url.scheme == "unix" else url.path.strip("/")
     return text or "0"
 

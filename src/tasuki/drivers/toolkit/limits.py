@@ -18,7 +18,7 @@ _ROUNDING = 1e-6
 
 
 def room(limit: Limit, tat: float, now: float, held: int) -> int:
-    """How many messages may be handed out now, beside so many held ones."""
+    """How many messages may be handed out now, beside this many held ones."""
     places = maxsize if limit.concurrency is None else max(limit.concurrency - held, 0)
     if limit.rate is None:
         return places
@@ -35,7 +35,7 @@ def opens_at(limit: Limit, tat: float, now: float, held: int) -> float:
 
 
 def spent(limit: Limit, tat: float, now: float, number: int) -> float:
-    """The tat after so many messages were handed out."""
+    """The tat after this many messages were handed out."""
     return tat if limit.rate is None or not number else max(tat, now) + number / limit.rate
 
 

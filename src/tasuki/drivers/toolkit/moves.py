@@ -89,7 +89,7 @@ def is_receipt(receipt: Receipt) -> bool:
 
 
 def pieces(sizes: Sequence[int], most_bytes: int, most: float = inf) -> list[slice]:
-    """Cut a batch into parts of so many bytes of bodies and so many messages at most, or of one message."""
+    """Cut a batch into parts of at most this many bytes of bodies and this many messages, or of one message."""
     starts, total = [0], 0
     for place, size in enumerate(sizes):
         total += size
@@ -114,7 +114,7 @@ class Found(NamedTuple, Generic[P]):
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 Find = Callable[[Mapping[str, float]], Awaitable[Mapping[str, Sequence[P]]]]
-"""The places of waiting messages of these ids, the oldest first: of each at least so many, if there are."""
+"""The places of waiting messages of these ids, the oldest first: of each at least this many, if there are."""
 
 Carry = Callable[[str, Sequence[Found[P]]], Awaitable[Sequence[Outcome]]]
 """Transfers to one queue, of which no place is named twice; gives one outcome each."""

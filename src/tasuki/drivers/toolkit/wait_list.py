@@ -57,7 +57,7 @@ class WaitList(Generic[T]):
         return waiter.done.result()
 
     async def wait(self, waiter: Waiter[T], seconds: float, pass_on: Callable[[T], object] | None = None) -> T | None:
-        """Wait for the wake-up, and leave. None: it did not come within so many seconds.
+        """Wait for the wake-up, and leave. None: it did not come within this many seconds.
 
         If the caller is cancelled, ``pass_on`` gets the wake-up that came nevertheless: by default, the next one.
         """
@@ -109,7 +109,7 @@ class WaitList(Generic[T]):
 
 
 async def woken(waiter: Waiter[T], seconds: float) -> T | None:
-    """Wait for the wake-up. None: it did not come within so many seconds. The waiter does not leave yet."""
+    """Wait for the wake-up. None: it did not come within this many seconds. The waiter does not leave yet."""
     timer = asyncio.get_running_loop().call_later(max(seconds, 0.0), _give_up, waiter)
     try:
         return await waiter.done

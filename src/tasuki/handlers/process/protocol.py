@@ -180,7 +180,7 @@ class Shape:
 
 
 def has_few_parts(payload: bytes, most: int = MAX_PARTS) -> bool:
-    """Whether MessagePack holds at most so many values."""
+    """Whether MessagePack holds at most this many values."""
     return count_parts(payload, most) <= most
 
 

@@ -64,7 +64,7 @@ class ChildHost(Protocol):
         """Seconds of processor time that a call, known by its context variables, has cost outside its child so far."""
 
     def charge(self, variables: Variables, seconds: float) -> None:
-        """A call has used so many in its child so far."""
+        """A call has used this many seconds in its child so far."""
 
     def note(self, context: Context | None, args: list[Any]) -> None:
         """Write a log record of a call, or of none. Raises ProtocolError."""

@@ -68,9 +68,14 @@ class DeadGroup:
     @property
     def other_texts(self) -> int | None:
         """How many other texts there are; None: there are some, and not all letters were asked for theirs."""
-        others = max(len(self.texts) - 1, 0)
+        others = self.least_other_texts
         is_part = len(self.texts) == _MOST_TEXTS or sum(count for _, count in self.texts) < self.count
         return None if others and is_part else others
+
+    @property
+    def least_other_texts(self) -> int:
+        """How many other texts are known."""
+        return max(len(self.texts) - 1, 0)
 
     @property
     def words(self) -> str:

@@ -50,14 +50,18 @@ class _Addressed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     on_conflict: Act | None = None
 
 
-class Envelope(_Addressed, Generic[T], kw_only=True, forbid_unknown_fields=True):
+class _Bodied(_Addressed, Generic[T], forbid_unknown_fields=True):
+    body: T
+    """May be given without its name, as people write it."""
+
+
+class Envelope(_Bodied[T], kw_only=True, forbid_unknown_fields=True):
     """A body with the options of its publish.
 
     Durations are seconds, text (``5s``) or a ``timedelta``. ``at``: when to deliver, in place of ``delay``; with a time
     zone.
     """
 
-    body: T
     delay: Duration = 0.0
     ttl: Duration | None = None
     unique_for: UniqueFor | None = None

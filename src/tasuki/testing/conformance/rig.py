@@ -96,7 +96,7 @@ class Suite:
         raise SkipTest("not applicable: the suite cannot hold back the answers of this broker")
 
     def cut_short(self, place: Path, answers: int) -> AbstractAsyncContextManager[Callable[[], bool]]:
-        """Cut the connections to the broker of this place once: in place of its answer after so many others.
+        """Cut the connections to the broker of this place once: in place of its answer after this many others.
 
         Gives a function that says whether that has happened.
         """

@@ -44,7 +44,7 @@ class RealWork(Work):
         return self._ledger.waiting(_place(queue))
 
     async def advance(self, seconds: float, steps: int = STEPS) -> Drained:
-        """Handle due messages, and those that come due within so many seconds; return as soon as nothing more will.
+        """Handle due messages, and those that come due within this many seconds; return as soon as nothing more will.
 
         Raises:
             LifecycleError: a message within that time is due only after ``LONGEST_WAIT``.

@@ -167,7 +167,7 @@ class Work:
         await self._end(_STOP_TIMEOUT)
 
     async def _end(self, timeout: float) -> None:
-        """Stop the consumers; handlers that run for longer than so many seconds are cancelled."""
+        """Stop the consumers; handlers that run for longer than this many seconds are cancelled."""
         try:
             if self._is_cut_off():
                 self.faults.lose_connections()

@@ -56,7 +56,7 @@ function callees.slow(key, value)
   return value
 end
 
--- Comes to an end when so many are in here at once.
+-- Comes to an end when this many are in here at once.
 function callees.meet(i, n)
   local cache = store.get("app:cache")
   cache:set("meeting " .. i, true)

@@ -1,4 +1,4 @@
-"""Handlers in Python that see what callers say of a call."""
+"""Handlers in Python that see the facts that callers add to a call."""
 
 from __future__ import annotations
 

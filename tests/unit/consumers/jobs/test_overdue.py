@@ -48,7 +48,7 @@ async def hang(body: Any = None, context: Context | None = None) -> None:
 
 
 async def ignore_stops(body: float, context: Context) -> None:
-    """Run for so many seconds, whatever is cancelled."""
+    """Run for this many seconds, whatever is cancelled."""
     end = now() + body
     while now() < end:
         with suppress(asyncio.CancelledError):

@@ -175,7 +175,7 @@ async def test_a_stop_ends_a_write(caplog: pytest.LogCaptureFixture) -> None:
 
 
 class Small(ModelDriver):
-    """Its dead-letter queue takes messages of so many bytes, headers included; or it is gone."""
+    """Its dead-letter queue takes messages of this many bytes, headers included; or it is gone."""
 
     def __init__(self, most: int) -> None:
         super().__init__(ModelBroker(clock_of_loop()))

@@ -19,7 +19,7 @@ async def bury(app: App, *ids: str, queue: str = "app:jobs", error: str = "KeyEr
 
 
 def many(number: int, prefix: str = "m") -> list[str]:
-    """So many ids."""
+    """This many ids."""
     return [f"{prefix}{n:04}" for n in range(number)]
 
 

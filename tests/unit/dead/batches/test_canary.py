@@ -19,7 +19,7 @@ Queues = dict[str, QueueHandle[Any]]
 
 
 def consuming(jobs: QueueHandle[Any], bad: int) -> None:
-    """Of each ten messages so many fail."""
+    """Of each ten messages this many fail."""
     HANDLED.clear()
 
     async def handle(body: dict[str, int]) -> None:

@@ -212,6 +212,19 @@ async def test_after_an_edit_the_page_says_what_became_of_it(app: App, browse: M
     assert (await browser.get("/messages/app:mails/another")).status_code == 404
 
 
+async def test_the_page_of_an_edited_letter_leads_to_its_new_message(app: App, browse: MakeBrowser) -> None:
+    await bury(app)
+    browser = browse(actor="kana")
+    new = await sent(browser, body='{"to": "b"}')
+    page = await browser.get("/messages/app:dead/m")
+    assert (page.status_code, page.url) == (200, new.url)
+    assert "An edit of letter m of app:dead, sent" in words(page.text)
+
+    await app._runtime.queue("mails").purge()
+    assert (await browser.get("/messages/app:dead/m")).status_code == 200
+    assert (await browser.get("/messages/app:dead/another")).status_code == 404
+
+
 async def test_an_edit_that_fails_again_leads_to_its_letter(app: App, browse: MakeBrowser) -> None:
     await bury(app)
     browser = browse()
@@ -241,6 +254,7 @@ async def test_an_edit_is_undone_at_the_desk(app: App, browse: MakeBrowser) -> N
     assert "Letter m is back in app:dead." in words(back.text)
     assert (await ids(app, "dead"), await ids(app, "mails")) == (["m"], [])
     assert (await app._runtime.queue("dead").peek())[0].body == b'{"to":"a","n":1.10}'
+    assert "An edit of letter" not in words(await browser.text("/messages/app:dead/m"))
     assert "編集の取り消し" in await browser.text("/audit?lang=ja")
 
 
@@ -250,6 +264,8 @@ async def test_a_copy_is_no_edit_to_be_undone(app: App, browse: MakeBrowser) -> 
     assert "An edit of letter m of app:dead" in words(page.text)
     assert "Undo the edit" not in words(page.text)
     assert await ids(app, "dead") == ["m"]
+    await app._runtime.queue("dead").purge()
+    assert "An edit of letter" not in words((await browse().get("/messages/app:dead/m")).text)
 
 
 async def test_a_secret_stays_what_it_is_unless_it_is_changed(app: App, browse: MakeBrowser) -> None:

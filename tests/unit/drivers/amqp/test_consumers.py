@@ -29,7 +29,7 @@ class Told:
 
 
 def unsettled(allowed: int, *tags: int) -> Unsettled:
-    """What a consumer of so many deliveries at a time has got."""
+    """What a consumer of this many deliveries at a time has got."""
     consumers = Consumers()
     consumers.allowed, consumers._taken = allowed, {b"s1": 0}
     found = Unsettled(consumers)

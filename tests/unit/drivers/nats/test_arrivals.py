@@ -1,4 +1,4 @@
-"""What reply subjects say of a delivery, and what the records add."""
+"""The facts of a delivery: from its reply subject and from the records."""
 
 import pytest
 

@@ -23,7 +23,7 @@ class Line:
 
 
 def beaten(monkeypatch: pytest.MonkeyPatch, number: int, timeout: float = 10.0, *, is_sending: bool = False) -> Line:
-    """A line, and its pulse after so many beats without an answer."""
+    """A line, and its pulse after this many beats without an answer."""
 
     async def beat() -> Line:
         line = Line()

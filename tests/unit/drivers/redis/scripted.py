@@ -46,7 +46,7 @@ class Scripted:
 
 @asynccontextmanager
 async def scripted(number: int = 1) -> AsyncIterator[list[Scripted]]:
-    """So many servers."""
+    """This many servers."""
     servers = [Scripted() for _ in range(number)]
     listening = []
     for one in servers:

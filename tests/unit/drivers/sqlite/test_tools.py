@@ -78,7 +78,7 @@ class Steps:
 
 
 async def longest(path: Path, filling: str, count: int) -> dict[str, int]:
-    """The longest transaction of each tool, with so many messages in its queue and in its neighbour's."""
+    """The longest transaction of each tool, with this many messages in its queue and in its neighbour's."""
     clock = ShiftedClock()
     driver = SQLiteDriver("sqlite", parsed(SQLiteSettings, path=path), clock)
     await driver.open()

@@ -77,7 +77,7 @@ async def test_the_deadlines_of_answered_receives_do_not_pile_up() -> None:
 
 
 async def receiving(path: Path, queues: int, clock: ShiftedClock) -> tuple[SQLiteDriver, list[asyncio.Task[list[str]]]]:
-    """A driver on which so many queues are waited at, besides the queue ``q``."""
+    """A driver on which this many queues are waited at, besides the queue ``q``."""
     driver = SQLiteDriver("sqlite", parsed(SQLiteSettings, path=path), clock)
     await driver.open()
     await driver.declare(QueueSpec("q"))

@@ -20,7 +20,7 @@ def histogram(**counted: int) -> dict[str, Any]:
 
 
 def snapshot(queues: int = 1, **process: float) -> Snapshot:
-    """One process with so many queues, and a consumer for each."""
+    """One process with this many queues, and a consumer for each."""
     ids = [f"app:q{number}" for number in range(queues)]
     consumer = ConsumerMetrics(consumer="", queue="", driver="").counters()
     queue = dict.fromkeys(("published", "rejected", "unknown", "suppressed", "expired", "limit_waits"), 1)

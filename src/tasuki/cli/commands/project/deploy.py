@@ -74,7 +74,7 @@ _NONE_NAMED = """\
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the files say of a project."""
+    """The settings of a project that its files state."""
 
     name: str
     """Lower-case letters, digits and dashes."""

@@ -94,10 +94,7 @@ class Finder:
         search, end = Search(), self._clock.monotonic() + TIME
         rows = sorted(snapshot.queues.values(), key=lambda row: (row.waiting, row.id))
         allowed = [row for row in rows if may(row.id)]
-        if question.id:
-            search.running = [
-                (row.id, each) for row in allowed for each in row.handlers if each.message.id == question.id
-            ]
+        search.running = [(row.id, each) for row in allowed for each in row.handlers if question.means(each.message.id)]
         for row in allowed:
             if row.depth is not None and row.waiting == 0:
                 search.queues += 1

@@ -18,7 +18,11 @@ from tasuki.security.expression_nodes import Node
 
 LONGEST = 1000
 """Characters of a question."""
+MORE = "…"
+"""Stands for the rest of an id."""
 _ID = re.compile(r"[^\s=<>!&|()\"'?]{1,512}")
+_SHORT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}")
+"""The part of a UUIDv7 that pages show."""
 
 
 class _Subject(NamedTuple):
@@ -73,21 +77,36 @@ class Question:
 
     def __init__(self, text: str) -> None:
         self.text = text.strip()[:LONGEST]
-        self.id = self.text if _ID.fullmatch(self.text) else ""
-        """The id that is meant; empty: it is an expression."""
-        self._expression: Expression | None = None if self.id else parse_expression(self.text, NAMES)
+        is_id = _ID.fullmatch(self.text) is not None
+        self._ends: tuple[str, str] | None = _shown_ends(self.text) if is_id else None
+        self.id = self.text if is_id and self._ends is None else ""
+        """The id that is meant; empty: only its ends are known, or it is an expression."""
+        self._expression: Expression | None = None if is_id else parse_expression(self.text, NAMES)
         self.unclear = 0
         """Messages that could not be judged: a value of theirs is of another type."""
         self.problem = ""
         """Why the last of these could not be judged."""
 
+    def means(self, id: str) -> bool:
+        """Whether the text is this id, as a whole or as a screen shows it."""
+        if self._ends is None:
+            return id == self.id
+        start, end = self._ends
+        return id.startswith(start) and id.endswith(end)
+
     def takes(self, message: Message, queue: Queue, now: float) -> bool:
         """Whether a message is meant. A secret value is compared as its mask: it cannot be guessed letter by letter."""
         if self._expression is None:
-            return message.id == self.id
+            return self.means(message.id)
         try:
             return self._expression.holds(_Subject(message, queue, now))
         except ComparisonError as error:
             self.unclear += 1
             self.problem = str(error)
             return False
+
+
+def _shown_ends(text: str) -> tuple[str, str] | None:
+    """How an id starts and ends that a screen shows in part; None: the text is a whole id."""
+    start, more, end = text.partition(MORE)
+    return (start, end) if (more and (start or end)) or _SHORT.fullmatch(text) else None

@@ -43,7 +43,7 @@ class MessageRow:
     due: Due
     place_of_error: str
     most_attempts: int | None
-    """After so many failures it becomes a dead letter; None: never."""
+    """After this many failures a message becomes a dead letter; None: never."""
 
 
 def row_of(

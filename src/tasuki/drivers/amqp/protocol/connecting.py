@@ -209,7 +209,7 @@ Prepare = Callable[[Connection], Awaitable[None]]
 
 
 def first_with_room(loads: Sequence[int], wanted: int, most: int) -> int:
-    """The first connection that has so many channels left for a queue; one more if there is none."""
+    """The first connection with this many free channels for a queue; one more if there is none."""
     return next((place for place, load in enumerate(loads) if not load or load + wanted <= most), len(loads))
 
 

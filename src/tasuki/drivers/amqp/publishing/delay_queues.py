@@ -231,7 +231,7 @@ class Delaying:
         now = int(time.monotonic())
         self._due = {due: number for due, number in self._due.items() if due[0] >= now}
         if len(self._due) >= _MOST_SECONDS:
-            self._due = {}  # delays over so many seconds are no burst
+            self._due = {}  # delays over this many seconds are no burst
 
     def forget(self) -> None:
         """Make everything again: the broker has lost some of it."""

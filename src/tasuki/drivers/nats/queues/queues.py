@@ -43,7 +43,7 @@ class OpenQueue:
     Args:
         driver: the driver's name, for errors.
         spec: the options that were given; those in force are in ``spec``.
-        info: what the server says of the stream.
+        info: the server's facts about the stream.
         names: of streams and subjects.
         clock: the time.
         connect: gives the connection in use.
@@ -92,7 +92,7 @@ class OpenQueue:
         self.learn(spec, info)
 
     def learn(self, spec: QueueSpec, info: Answer) -> None:
-        """Take over what the server says of the stream."""
+        """Take over the server's facts about the stream."""
         config = info["config"]
         self._storage, self._replicas = str(config["storage"]), int(config.get("num_replicas", 1))
         self.spec, self.plan = spec_in(info, spec), plan_in(config.get("metadata"))

@@ -1,4 +1,4 @@
-"""Admission: messages that came in become deliveries: with what the records say of them, and not before their time."""
+"""Admission: received messages become deliveries, completed from the records, and not before their time."""
 
 from __future__ import annotations
 

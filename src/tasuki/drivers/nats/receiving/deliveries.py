@@ -74,7 +74,7 @@ class ParsedDelivery:
         since the last failure."""
 
     def learn(self, note: Note | None) -> None:
-        """What the records say of it."""
+        """Its entry in the records."""
         self.note = note
         if note is not None:
             self.failures = note.failures

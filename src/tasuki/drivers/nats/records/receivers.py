@@ -1,7 +1,7 @@
 """Receivers: how the processes of a queue learn that another one lives, and which messages it holds (ADR 63).
 
 Each process that receives from a queue keeps a report in the records, and renews it while it lives (``Receivers``). The
-server says of a delivered message only that it is not acked: a living process may hold it, or it is on its way back. It
+server reports a delivered message only as not acked: a living process may hold it, or it is on its way back. It
 delivers a message again that was not renewed for a while, whether its holder lives or not. So the process that gets it
 asks all that report, each on its own subject (``Lines``). If that process is dead, the server says at once that there
 is no subscriber; a suspended process does not answer. The subject is on the connection on which messages arrive: a
@@ -40,7 +40,7 @@ _RETURNS = 0.2
 
 
 class Said(NamedTuple):
-    """What other processes say of some messages."""
+    """The answers of other processes about some messages."""
 
     held: Set[int]
     """Those that a living process holds."""
@@ -207,7 +207,7 @@ class Receivers:
         known: the queues that this process has declared.
         is_used: whether a receive of a queue waits here, or a message of it is held; asked in the lease thread.
         is_held: whether a message of it is held; asked there too.
-        lines: what the processes say of each other.
+        lines: the answers of the processes about each other.
     """
 
     def __init__(
@@ -363,7 +363,7 @@ class Receivers:
     async def _report(
         self, connection: Connection, queues: Collection[str], receivers: int = 1, more: float = 0.0
     ) -> None:
-        """Say how many receive; it counts until some renewals were missed, and so many seconds more."""
+        """Say how many receive; it counts until some renewals were missed, and this many seconds more."""
         if not queues:
             return
         lasts = LASTS * self._every / EVERY + more

@@ -49,7 +49,7 @@ class Push(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """The consumer of this inbox is there, and has delivered so many."""
+    """The consumer of this inbox is there, and has delivered this many."""
 
     inbox: str
     number: int | None

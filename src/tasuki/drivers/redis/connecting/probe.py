@@ -24,7 +24,7 @@ _PATTERN = "[am][pa][px][em]*"
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a server says of itself; an empty text where it does not say it."""
+    """A server's answer about itself; an empty text for each missing part."""
 
     version: str = ""
     maxmemory: str = ""

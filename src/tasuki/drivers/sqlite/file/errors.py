@@ -84,7 +84,7 @@ class DiskSpace:
 
 
 def _reserve(file: int, size: int) -> None:
-    """Take so many bytes of the disk for an empty file. Raises OSError when there are none."""
+    """Take this many bytes of the disk for an empty file. Raises OSError when there are none."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file, 0, size)
         return

@@ -60,7 +60,7 @@ def ranges(places: Iterable[tuple[int, int]], held: Sequence[int]) -> list[tuple
 
 
 def next_part(removed: int, seconds: float) -> int:
-    """How many to remove next in a transaction that has removed so many in so long; 0: its time is over."""
+    """How many to remove next in a transaction that has removed this many in so long; 0: its time is over."""
     left = SECONDS - seconds
     return min(int(removed * left / max(seconds, 1e-6)), PART) if left > 0 else 0
 

@@ -206,7 +206,7 @@ class Lanes:
             self._give_back(queue, Counter(backs), 1 / lane.rate)
 
     def _give_back(self, queue: int, released: Mapping[str, int], step: float) -> None:
-        """Return the parts of so many released messages of each lane to its rate; ``step``: seconds a message."""
+        """Return the parts of this many released messages of each lane to its rate; ``step``: seconds a message."""
         for lane, messages in released.items():
             sql = "UPDATE lanes SET tat = tat - ? WHERE queue = ? AND lane = ?"
             self._execute(sql, (step * messages, queue, lane))

@@ -9,7 +9,7 @@ from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.statements import names_text, numbers_text
 
 _FORGOTTEN = 100
-"""At least so many outdated ids are forgotten with each publish, and at least two for each new one."""
+"""At least this many outdated ids are forgotten with each publish, and at least two for each new one."""
 
 
 class DedupIds:

@@ -12,7 +12,7 @@ _ROUNDING = 1e-9
 
 
 class Bucket(NamedTuple):
-    """So many tokens at a time; from then on the bucket fills by ``rate`` a second, up to ``burst``."""
+    """This many tokens at a time; from then on the bucket fills by ``rate`` a second, up to ``burst``."""
 
     level: float
     at: float
@@ -43,7 +43,7 @@ class Bucket(NamedTuple):
 
 
 def _seconds(tokens: float, rate: float) -> float:
-    """How long so many tokens take; a rate of 0 brings none, ever."""
+    """How long this many tokens take; a rate of 0 brings none, ever."""
     if tokens <= 0:
         return 0.0
     return tokens / rate if rate > 0 else inf
@@ -55,7 +55,7 @@ def at(bucket: Bucket | None, now: float, rate: float, burst: int) -> Bucket:
 
 
 def take(bucket: Bucket, tokens: int) -> tuple[Grant, Bucket]:
-    """Up to so many tokens, and the bucket without them."""
+    """Up to this many tokens, and the bucket without them."""
     granted = min(max(tokens, 0), floor(bucket.level + _ROUNDING))
     left = bucket._replace(level=max(bucket.level - granted, 0.0))
     return Grant(granted, 0.0 if granted or tokens <= 0 else _seconds(1.0 - bucket.level, bucket.rate)), left

@@ -25,7 +25,7 @@ def lanes_of(received: list[Received]) -> Counter[str]:
 
 
 async def served(rig: Rig, number: int, limit: int = 1) -> Counter[str]:
-    """How many messages of each lane come among the next ones, taken so many at a time, and acked."""
+    """How many messages of each lane come among the next ones, taken this many at a time, and acked."""
     seen: Counter[str] = Counter()
     while seen.total() < number:
         got = await rig.take(min(limit, number - seen.total()))

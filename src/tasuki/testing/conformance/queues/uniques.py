@@ -23,7 +23,7 @@ def unique(
 
 
 async def told(rig: Rig, *batch: Outgoing, driver: Driver | None = None, queue: str | None = None) -> list[object]:
-    """Publish; what the driver says of each message."""
+    """Publish; the driver's answer for each message."""
     answers: Answers = await (driver or rig.driver).publish(queue or rig.queue, batch)
     return [*answers] or [None] * len(batch)
 

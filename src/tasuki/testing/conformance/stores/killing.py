@@ -153,7 +153,7 @@ class Crew:
         return sorted((step for step in steps if what in {"", step.what}), key=lambda step: step.ended)
 
     async def until(self, what: str, number: int) -> None:
-        """Wait until there are so many steps of a kind; the case's own timeout is the bound."""
+        """Wait until there are this many steps of a kind; the case's own timeout is the bound."""
         while len(self.history(what)) < number:
             for child, process in self._running.items():
                 assert process.exitcode is None, f"{child} ended with {process.exitcode}"

@@ -156,7 +156,7 @@ class Tokens(StoreSuite):
 
 
 class Places(StoreSuite):
-    """There are so many places, and no more."""
+    """There are this many places, and no more."""
 
     @case()
     async def test_20_there_are_no_more_holders_than_places(self, rig: StoreRig) -> None:

@@ -50,7 +50,7 @@ create or replace function keep_queues(names text[], kept double precision) retu
         and q.used_at < clock_timestamp() - kept * interval '1 second' / 10 order by q.id for update))
 $$;
 
--- Temporary queues whose process was not noted for so many seconds.
+-- Temporary queues whose process was not noted for this many seconds.
 create or replace function unused_queues(kept double precision) returns setof text language sql stable as $$
     select q.name from queues q where q.temporary and q.used_at < clock_timestamp() - kept * interval '1 second'
     order by q.used_at limit 1000

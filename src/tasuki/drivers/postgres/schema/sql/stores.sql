@@ -284,7 +284,7 @@ begin
     delete from store_places p where p.store = in_store and p.key = in_key and p.holder = in_holder;
 end $$;
 
--- Removes at most so many rows of each table that are of no use any more; entries and changes two minutes later, by when each watch
+-- Removes at most this many rows of each table that are of no use any more; entries and changes two minutes later, by when each watch
 -- has seen them. Only one process of all does so, once in ten seconds. Returns whether there may be more.
 create or replace function store_sweep(most integer) returns boolean language plpgsql as $$
 declare

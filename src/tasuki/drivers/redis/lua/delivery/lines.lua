@@ -65,7 +65,7 @@ local function come_to_front(keys, places)
   return delayed
 end
 
--- So many messages of each key are not ready or held any more (0: the key may have a new message). Where no message of a key
+-- This many messages of each key are not ready or held any more (0: the key may have a new message). Where no message of a key
 -- is ready or held now, its first in line comes to the front. If that one is delayed, all behind it wait.
 local function move_on(left)
   local keys = {}

@@ -93,7 +93,7 @@ local function first_step(counts_held)
   return counts_held and 'held:0' or 'ready:-inf'
 end
 
--- So many messages were handed out; less than none: released.
+-- This many messages were handed out; less than none: released.
 local function spend(count)
   local it = gate()
   if it.whole.rate and count ~= 0 then

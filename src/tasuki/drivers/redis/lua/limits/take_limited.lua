@@ -2,7 +2,7 @@
 
 local VISITED = 200  -- lanes that one script looks at, beside those that it serves
 
--- The lanes whose turn it is, and of each the messages that it may be given now, for so many messages together.
+-- The lanes whose turn it is, and of each the messages that it may be given now, for this many messages together.
 local function lanes_in_turn(need)
   local it = gate()
   local found = redis.call('ZRANGE', TURN, 0, math.ceil(need / it.fair) - 1, 'WITHSCORES')
@@ -41,7 +41,7 @@ local function in_turns(lanes, need)
   return chosen
 end
 
--- These lanes were given so many messages: where each is from now on.
+-- These lanes were given this many messages: where each is from now on.
 local function move_lanes(lanes)
   local it = gate()
   local names, turns, left, parked, marks = {}, {}, {}, {}, {}
@@ -67,7 +67,7 @@ local function move_lanes(lanes)
   each('ZADD', MARKS, marks)
 end
 
--- One round: up to so many messages, and a few bytes more than 'most'. Adds to 'taken' and 'contents'.
+-- One round: up to this many messages, and a few bytes more than 'most'. Adds to 'taken' and 'contents'.
 -- Returns how many lanes it looked at, and the bytes.
 local function take_round(need, most, taken, contents)
   local lanes = lanes_in_turn(need)

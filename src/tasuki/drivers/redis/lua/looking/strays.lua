@@ -56,7 +56,7 @@ local function search_plain(cursor)
   return make_places_ready(placeless(places)), after, SEARCHED_AGAIN
 end
 
--- The places of a key's messages, in their order, so many at most.
+-- The places of a key's messages, in their order, this many at most.
 local function line_of(key, most)
   local places = {}
   for index, line in ipairs(redis.call('ZRANGEBYLEX', LINES, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, most)) do

@@ -54,7 +54,7 @@ local function forget(key)
   end
 end
 
--- Forget expired keys, so many at most. Returns how many.
+-- Forget expired keys, this many at most. Returns how many.
 local function sweep(time, most)
   local expired = redis.call('ZRANGEBYSCORE', ENDS, '-inf', text(time), 'LIMIT', 0, most)
   for _, key in ipairs(expired) do

@@ -1,4 +1,4 @@
--- Forget expired keys, so many at most. Returns how many.
+-- Forget expired keys, this many at most. Returns how many.
 -- ARGV: most
 
 return sweep(now(), tonumber(ARGV[1]))

@@ -3,7 +3,7 @@
 -- ARGV: lowest and highest name as ZRANGEBYLEX wants them, most entries
 
 local BYTES = 4 * 1024 * 1024  -- of values, after which a page ends
-local ROUNDS = 20  -- so many times it reads on behind expired keys
+local ROUNDS = 20  -- this many times it reads on behind expired keys
 local PART = 16  -- values read at a time
 
 local low, high, most = ARGV[1], ARGV[2], tonumber(ARGV[3])

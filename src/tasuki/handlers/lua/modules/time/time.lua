@@ -7,7 +7,7 @@
 --   time.parse(layout, text, loc?)        Time | nil, err (Invalid)   zone: the text's, else loc, else local
 --   time.parse_duration(d)                Duration | nil, err (Invalid)
 --   time.load_location(name)              Location | nil, err (Invalid: empty; NotFound: unknown)   IANA names, UTC, Local
---   time.fixed_zone(name, offset)         Location, so many seconds east
+--   time.fixed_zone(name, offset)         Location, this many seconds east
 --   time.utc time.localtz                 Locations
 --   constants                             NANOSECOND ... HOUR, JANUARY ..., SUNDAY ..., RFC3339 ... TIME_ONLY
 --

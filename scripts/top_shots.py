@@ -23,8 +23,8 @@ from tasuki.desk.security.sessions import Session  # noqa: E402
 from tasuki.desk.site import Site, reader_of  # noqa: E402
 from tasuki.desk.viewer import Viewer  # noqa: E402
 from tasuki.errors import StopTimeoutError  # noqa: E402
+from tasuki.top.frame.cells import ASCII, UNICODE  # noqa: E402
 from tasuki.top.frame.scene import Scene  # noqa: E402
-from tasuki.top.frame.styles import ASCII, UNICODE  # noqa: E402
 from tasuki.top.screen import Top  # noqa: E402
 
 SHOTS = ROOT / "build" / "shots"

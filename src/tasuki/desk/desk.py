@@ -14,27 +14,23 @@ from starlette.types import Receive, Scope, Send
 from tasuki.app.app import reader_of
 from tasuki.desk import probes
 from tasuki.desk.api.serving import Api
-from tasuki.desk.means import Watched
-from tasuki.desk.pages import acts, door, lists, mending, queue, workers
-from tasuki.desk.pages.dead_letters import bulk, export, letters
+from tasuki.desk.pages import acts, bulk, editing, letters, lists, login, queue
 from tasuki.desk.pages.events import events
 from tasuki.desk.pages.view import PageError, View
 from tasuki.desk.probes import probes_of
 from tasuki.desk.security.access import Access, names_of
-from tasuki.desk.security.gate import Gate
-from tasuki.desk.security.paths import is_api, segments_of
-from tasuki.desk.server.turns import Turns
+from tasuki.desk.security.gate import Gate, is_api, segments_of
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.desk.tools import Tools
+from tasuki.desk.turns import Turns
+from tasuki.desk.viewer import Watched
 from tasuki.errors import TasukiError
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
 
 _log = logging.getLogger("tasuki.desk")
-
 Page = Callable[[View], Awaitable[Response]]
-
 ANY = "*"
 """One segment of a path, whatever it is."""
 ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
@@ -45,22 +41,22 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("messages", ANY, ANY), queue.message),
     ("GET", ("dead",), letters.groups),
     ("GET", ("dead", ANY), letters.letters),
-    ("GET", ("dead", ANY, "export"), export.export),
-    ("POST", ("dead", ANY, "export"), export.export),
+    ("GET", ("dead", ANY, "export"), letters.export),
+    ("POST", ("dead", ANY, "export"), letters.export),
     ("GET", ("dead", ANY, "confirm"), bulk.confirm),
     ("POST", ("dead", ANY, "confirm"), bulk.confirm),
     ("POST", ("dead", ANY, "begin"), bulk.begin),
     ("POST", ("dead", ANY, "borrow"), bulk.borrow),
     ("GET", ("batches", ANY), bulk.batch),
     ("POST", ("batches", ANY), bulk.batch),
-    ("GET", ("messages", ANY, ANY, "edit"), mending.edit),
-    ("POST", ("messages", ANY, ANY, "edit"), mending.edit),
-    ("GET", ("messages", ANY, ANY, "dry-run"), mending.dry_run),
-    ("POST", ("messages", ANY, ANY, "dry-run"), mending.dry_run),
-    ("GET", ("messages", ANY, ANY, "test"), mending.test),
-    ("GET", ("messages", ANY, ANY, "json"), mending.json),
-    ("GET", ("workers",), workers.workers),
-    ("GET", ("workers", ANY), workers.worker),
+    ("GET", ("messages", ANY, ANY, "edit"), editing.edit),
+    ("POST", ("messages", ANY, ANY, "edit"), editing.edit),
+    ("GET", ("messages", ANY, ANY, "dry-run"), editing.dry_run),
+    ("POST", ("messages", ANY, ANY, "dry-run"), editing.dry_run),
+    ("GET", ("messages", ANY, ANY, "test"), editing.test),
+    ("GET", ("messages", ANY, ANY, "json"), editing.as_json),
+    ("GET", ("workers",), lists.workers),
+    ("GET", ("workers", ANY), lists.worker),
     ("GET", ("topology",), lists.topology),
     ("GET", ("find",), lists.find),
     ("GET", ("schedules",), lists.schedules),
@@ -68,15 +64,15 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("confirm",), acts.confirm),
     ("POST", ("confirm",), acts.confirm),
     ("POST", ("acts", ANY), acts.act),
-    ("GET", ("login",), door.login),
-    ("POST", ("login",), door.login),
-    ("POST", ("logout",), door.logout),
+    ("GET", ("login",), login.login),
+    ("POST", ("login",), login.login),
+    ("POST", ("logout",), login.logout),
     ("GET", ("events",), events),
     ("GET", ("metrics",), probes.metrics),
 )
 
 
-_OF_THE_WORKER = (events, probes.metrics, door.login, door.logout)
+_OF_THE_WORKER = (events, probes.metrics, login.login, login.logout)
 """Pages that read nothing through the site."""
 
 

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tasuki.app.health.report import Report
-from tasuki.desk.looks.look import takes_gzip
-from tasuki.desk.means import Watched
+from tasuki.desk.presentation.look import takes_gzip
+from tasuki.desk.viewer import Watched
 from tasuki.observe.exposition.text import respond
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from tasuki.clock import Clock
-from tasuki.desk.looks.look import the_look
-from tasuki.desk.means import Means, Watched
+from tasuki.desk.presentation.look import the_look
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
 from tasuki.desk.security.sessions import Session, Sessions
 from tasuki.desk.site import Site
+from tasuki.desk.viewer import Means, Watched
 
 
 class Said:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import log10
 from typing import Literal
 
-from tasuki.desk.looks import numbers
+from tasuki.desk.presentation import numbers
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.schedule import ScheduleConfig

@@ -37,11 +37,9 @@ from tasuki.errors import (
     TasukiError,
     UnsupportedError,
 )
-from tasuki.mcp.arguments import read, schema_of
-from tasuki.mcp.fitting import fitted
-from tasuki.mcp.marking import marked, marked_error, says_nothing, shown
+from tasuki.mcp.marking import fitted, marked, marked_error, says_nothing, shown
 from tasuki.mcp.source import Source
-from tasuki.mcp.tools import ACTING, READING, Tool
+from tasuki.mcp.tools import ACTING, READING, Tool, read, schema_of
 
 _log = logging.getLogger("tasuki.mcp")
 

@@ -32,8 +32,8 @@ def reading_of(app: App, actor: str = "") -> Viewer:
 
 async def follow(app: App, project: Project, *, actor: str = "", is_ascii: bool = False) -> None:
     """Show the installation until the user leaves. Needs a terminal."""
+    from tasuki.top.frame.cells import ASCII, UNICODE
     from tasuki.top.frame.scene import Scene
-    from tasuki.top.frame.styles import ASCII, UNICODE
     from tasuki.top.screen import Top
 
     reading = reading_of(app, actor)

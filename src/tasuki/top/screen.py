@@ -18,9 +18,8 @@ from tasuki.clock import Clock
 from tasuki.desk.viewer import Viewer
 from tasuki.errors import TasukiError
 from tasuki.top.control import Control
-from tasuki.top.frame.cells import Line
+from tasuki.top.frame.cells import Line, style_of
 from tasuki.top.frame.scene import Scene
-from tasuki.top.frame.styles import style_of
 
 
 class Picture(Widget, can_focus=True):

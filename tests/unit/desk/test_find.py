@@ -8,15 +8,15 @@ import pytest
 
 from tasuki import App
 from tasuki.clock import SystemClock
-from tasuki.desk.reading.listed import finding
-from tasuki.desk.reading.listed.question import Question
+from tasuki.desk.reading import search
+from tasuki.desk.reading.search import Question
 from tasuki.observe.redact import masked
 from tests.unit.desk.conftest import HOURLY, MakeBrowser
 
 pytestmark = pytest.mark.anyio
 
 
-async def search(browse: MakeBrowser, question: str, status: int = 200) -> str:
+async def searched(browse: MakeBrowser, question: str, status: int = 200) -> str:
     browser = browse()
     answer = await browser.get("/find", params={"q": question})
     assert answer.status_code == status, answer.text
@@ -26,11 +26,11 @@ async def search(browse: MakeBrowser, question: str, status: int = 200) -> str:
 async def test_by_id(app: App, browse: MakeBrowser) -> None:
     job = await app.publish("images", {"n": 1}, HOURLY, delay="1h")
     await app.publish("mails", {"n": 1})
-    found = await search(browse, job.id)
+    found = await searched(browse, job.id)
 
     assert f"/messages/app:images/{job.id}" in found
     assert found.count('class="open"') == 1
-    assert "No waiting message was found." in await search(browse, "0197-none")
+    assert "No waiting message was found." in await searched(browse, "0197-none")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ async def test_by_id(app: App, browse: MakeBrowser) -> None:
 async def test_by_a_question(app: App, browse: MakeBrowser, question: str) -> None:
     job = await app.publish("mails", {"user": {"id": 7}, "note": "日本語"}, headers={"tenant": "acme"})
     await app.publish("mails", {"user": {"id": 1}, "note": "x"}, headers={"tenant": "other"})
-    found = await search(browse, question)
+    found = await searched(browse, question)
 
     assert job.id in found
     assert found.count('class="open"') == 1
@@ -55,7 +55,7 @@ async def test_by_a_question(app: App, browse: MakeBrowser, question: str) -> No
 async def test_what_cannot_be_judged_is_counted(app: App, browse: MakeBrowser) -> None:
     await app.publish("mails", {"n": "text"})
     await app.publish("mails", {"n": 3})
-    found = await search(browse, "body.n > 1")
+    found = await searched(browse, "body.n > 1")
 
     assert "1 could not be judged" in found
     assert "Looked through 2 messages" in found
@@ -63,13 +63,13 @@ async def test_what_cannot_be_judged_is_counted(app: App, browse: MakeBrowser) -
 
 @pytest.mark.parametrize("question", ["body.n >", "nothing == 1", "(((", "a" * 1001, "body.n == 'x' and"])
 async def test_a_question_that_cannot_be_read_says_where(browse: MakeBrowser, question: str) -> None:
-    assert 'role="alert"' in await search(browse, question, 400)
+    assert 'role="alert"' in await searched(browse, question, 400)
 
 
 async def test_secrets_are_not_guessed(app: App, browse: MakeBrowser) -> None:
     await app.publish("mails", {"password": "hunter2", "note": "password: hunter2"}, headers={"api_key": "k-123"})
     for question in ('body.password startsWith "h"', 'headers.api_key == "k-123"', 'body.note contains "hunter2"'):
-        assert "No waiting message was found." in await search(browse, question), question
+        assert "No waiting message was found." in await searched(browse, question), question
 
 
 def test_deep_bodies_are_masked_in_bounds() -> None:
@@ -87,15 +87,15 @@ def test_an_id_is_no_expression() -> None:
 
 
 async def test_bounds_are_told(app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finding, "PER_QUEUE", 500)
+    monkeypatch.setattr(search, "PER_QUEUE", 500)
     await app._runtime.queue("mails").publish_many([{"n": number} for number in range(1200)])
-    found = await search(browse, "body.n == 1100")
+    found = await searched(browse, "body.n == 1100")
     assert "No waiting message was found." in found
     assert "Not looked through to the end" in found
 
-    monkeypatch.setattr(finding, "HITS", 10)
+    monkeypatch.setattr(search, "HITS", 10)
     await app.publish("images", 1, HOURLY)
-    assert 10 <= (await search(browse, "body.n >= 0")).count('class="open"') <= 200
+    assert 10 <= (await searched(browse, "body.n >= 0")).count('class="open"') <= 200
 
 
 async def test_bodies_that_take_long_end_a_search_in_time(
@@ -104,7 +104,7 @@ async def test_bodies_that_take_long_end_a_search_in_time(
     moments = iter(range(1_000_000))
     monkeypatch.setattr(SystemClock, "monotonic", staticmethod(lambda: float(next(moments))))  # a body takes a second
     await app._runtime.queue("mails").publish_many([{"n": number} for number in range(100)])
-    found = await search(browse, "body.n == 99")
+    found = await searched(browse, "body.n == 99")
     assert "Not looked through to the end" in found
     assert "No waiting message was found." in found
 

@@ -9,8 +9,8 @@ import pytest
 
 from tasuki.app.explain.rule import Code
 from tasuki.contracts.driver import Depth
-from tasuki.desk.looks import numbers
-from tasuki.desk.looks.words import LANGUAGES, catalogue, choose, say, tell
+from tasuki.desk.presentation import numbers
+from tasuki.desk.presentation.words import LANGUAGES, catalogue, choose, say, tell
 from tasuki.desk.reading.attention import is_failed, notices_of
 from tasuki.desk.reading.rows import Rates
 from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow, Snapshot

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tasuki.desk.server.turns import Turns
+from tasuki.desk.turns import Turns
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True

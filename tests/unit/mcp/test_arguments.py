@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.mcp.arguments import read, schema_of
-from tasuki.mcp.tools import ACTING, READING
+from tasuki.mcp.tools import ACTING, READING, read, schema_of
 
 TAKEN: dict[str, Any] = {tool.name: tool.arguments for tool in (*READING, *ACTING)}
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.mcp.fitting import MOST, fitted
+from tasuki.mcp.marking import MOST, fitted
 
 
 def test_a_short_result_stays_as_it_is() -> None:

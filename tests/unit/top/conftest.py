@@ -16,8 +16,8 @@ from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import Site
 from tasuki.desk.viewer import Viewer
 from tasuki.system.process import user_and_host
+from tasuki.top.frame.cells import ASCII, UNICODE
 from tasuki.top.frame.scene import Scene
-from tasuki.top.frame.styles import ASCII, UNICODE
 from tests.unit.top.seat import Seat, WatchedTop
 
 Sit = Callable[..., AbstractAsyncContextManager[Seat]]

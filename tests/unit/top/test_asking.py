@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tasuki.top.asking import Asking
+from tasuki.top.prompt import Prompt
 
 
 def test_a_question_takes_enter_or_escape_and_nothing_else() -> None:
     answers: list[str] = []
-    asking = Asking("Purge?", answers.append)
+    asking = Prompt("Purge?", answers.append)
 
     assert asking.foot.text == "Purge?  Enter: yes · Esc: no"
     assert [asking.press(key, key) for key in ("y", "n", "space", "q")] == [False] * 4
@@ -19,7 +19,7 @@ def test_a_question_takes_enter_or_escape_and_nothing_else() -> None:
 
 def test_what_is_typed_can_be_mended() -> None:
     heard: list[str] = []
-    asking = Asking("/", heard.append, is_typed=True, hear=heard.append)
+    asking = Prompt("/", heard.append, is_typed=True, hear=heard.append)
     for character in "two words":
         asking.press("key", character)
     asking.press("ctrl+w", "\x17")
@@ -34,6 +34,6 @@ def test_what_is_typed_can_be_mended() -> None:
 
 
 def test_a_question_takes_no_paste() -> None:
-    asking = Asking("Purge?", lambda _: None)
+    asking = Prompt("Purge?", lambda _: None)
     asking.paste("yes")
     assert asking.typed == ""

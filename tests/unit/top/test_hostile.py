@@ -13,10 +13,8 @@ from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import problem_of
 from tasuki.top.frame import cells
-from tasuki.top.frame.bars import tabs, totals
-from tasuki.top.frame.cells import wrap
-from tasuki.top.frame.scene import Foot
-from tasuki.top.frame.styles import UNICODE
+from tasuki.top.frame.cells import UNICODE, wrap
+from tasuki.top.frame.scene import Foot, tabs, totals
 from tasuki.top.place import Place
 from tasuki.top.views.view import Key, Row, Table, of_letters, of_many, of_trial
 from tests.unit.desk.test_pages import fail

@@ -11,7 +11,7 @@ from tasuki.observe.exposition.snapshots import Snapshot
 
 
 class WatchedFleet:
-    """All processes together; see :class:`tasuki.desk.means.Watched`."""
+    """All processes together; see :class:`tasuki.desk.viewer.Watched`."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet

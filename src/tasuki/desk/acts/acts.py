@@ -15,12 +15,9 @@ from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.desk.acts.auditing import how, keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
-from tasuki.desk.acts.entries import acknowledge, publish, reschedule
-from tasuki.desk.acts.mending import other_queues, send, try_out, undo_edit
-from tasuki.desk.acts.retrying import retry
-from tasuki.desk.dead.board import Board
-from tasuki.desk.dead.library import Library
-from tasuki.desk.reading.counts import asked
+from tasuki.desk.acts.messages import acknowledge, other_queues, publish, reschedule, retry, send, try_out, undo_edit
+from tasuki.desk.dead.library import Board, Library
+from tasuki.desk.reading.rows import asked
 from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import Site, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError

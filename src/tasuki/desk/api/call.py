@@ -10,11 +10,11 @@ from tasuki.desk.acts import acts
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.api.answers import Done
 from tasuki.desk.api.problems import ProblemError
-from tasuki.desk.looks.words import say
-from tasuki.desk.means import Means
+from tasuki.desk.presentation.words import say
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.security.sessions import Session
 from tasuki.desk.site import Site
+from tasuki.desk.viewer import Means
 
 
 @dataclass(frozen=True, slots=True)

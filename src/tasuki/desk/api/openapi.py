@@ -12,15 +12,15 @@ import msgspec
 from tasuki import __version__
 from tasuki.desk.api.answers import Problem
 from tasuki.desk.api.asked import NAMES
-from tasuki.desk.api.idempotency import MOST_KEY
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
-from tasuki.desk.security.problems import TYPE
+from tasuki.desk.api.problems import TYPE
 from tasuki.moments import FORMAT as MOMENT
 
+MOST_KEY = 200
+"""Characters of an Idempotency-Key."""
 _REF = "#/components/schemas/{name}"
 _ALWAYS = (400, 401, 404, 405, 409, 421, 429, 500, 503)
 _OF_ACTS = (403, 408, 413, 415, 422)
-
 Schema = dict[str, Any]
 
 

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from tasuki.desk.acts.acts import ACTS, Order, right_of
 from tasuki.desk.pages.view import View
 from tasuki.desk.security.forms import FormError, read_fields
-from tasuki.desk.security.paths import own_path
+from tasuki.desk.security.gate import own_path
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
 

@@ -10,15 +10,13 @@ from starlette.responses import Response
 
 from tasuki.app.explain.rule import Explanation, away_from
 from tasuki.dead.editing.undo import UNDO_TIME, Record
-from tasuki.desk.acts.mending import edit_made
-from tasuki.desk.looks import numbers
-from tasuki.desk.looks.charts import Chart, chart, chart_of
+from tasuki.desk.acts.messages import edit_made
 from tasuki.desk.pages.view import View
+from tasuki.desk.presentation import numbers
+from tasuki.desk.presentation.look import Chart, chart, chart_of
 from tasuki.desk.reading.asking import Held, cancelled
 from tasuki.desk.reading.bodies import body_of, headers_of, lines
-from tasuki.desk.reading.listed.rows import row_of, state_of
-from tasuki.desk.reading.listed.settings import settings_of
-from tasuki.desk.reading.listed.timing import held_back, number
+from tasuki.desk.reading.message_rows import attempt_of, folded, held_back, number, row_of, state_of
 from tasuki.desk.reading.messages import (
     DEEPEST,
     SEARCHED,
@@ -28,10 +26,10 @@ from tasuki.desk.reading.messages import (
     find,
     page_of,
 )
-from tasuki.desk.reading.observed.past import QueuePast
-from tasuki.desk.reading.observed.records import last_attempts, progress_of
+from tasuki.desk.reading.recent import QueuePast
+from tasuki.desk.reading.records import last_attempts, progress_of
+from tasuki.desk.reading.rows import settings_of
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
-from tasuki.desk.reading.tracebacks import attempt_of, folded
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE

@@ -12,9 +12,9 @@ from starlette.responses import Response
 
 from tasuki.app.audit.seeing import RIGHT, targets_of
 from tasuki.desk.acts.acts import Done, Order
-from tasuki.desk.looks import numbers
-from tasuki.desk.looks.look import packed, takes_gzip
-from tasuki.desk.looks.words import LANGUAGES, choose, tell, translated
+from tasuki.desk.presentation import numbers
+from tasuki.desk.presentation.look import packed, takes_gzip
+from tasuki.desk.presentation.words import LANGUAGES, choose, tell, translated
 from tasuki.desk.reading import bodies
 from tasuki.desk.reading.snapshot import COLUMNS
 from tasuki.desk.security.forms import MOST_BYTES, MOST_FIELDS, FormError, read_fields
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _EMPTY = Markup("{}")
 _ENGLISH = Markup('<span lang="en">{}</span>')
-
 THEMES = ("auto", "light", "dark")
 _YEAR = 365 * 86400
 _AGAIN = 5
@@ -106,7 +105,7 @@ class View:
         return min(int(text), most) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
     def say(self, key: str, **values: Any) -> str:
-        """A text of the catalogue; see :func:`tasuki.desk.looks.words.tell`."""
+        """A text of the catalogue; see :func:`tasuki.desk.presentation.words.tell`."""
         return tell(self.language, key, values)
 
     def told(self, text: object) -> Markup:

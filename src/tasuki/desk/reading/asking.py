@@ -21,7 +21,7 @@ from tasuki.clock import Clock
 from tasuki.consumers.reports.recorder_queries import MOST_BODY
 from tasuki.desk.reading.bodies import Body, body_of
 from tasuki.desk.reading.messages import Found
-from tasuki.desk.reading.observed.recorded import held_in
+from tasuki.desk.reading.records import held_in
 from tasuki.desk.reading.snapshot import RunningRow
 from tasuki.desk.site import BESIDE, Site
 from tasuki.errors import TasukiError
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-
 _FRESH = 10.0
 """Seconds for which an answer is used again while a newer one is awaited."""
 _MOST = 200

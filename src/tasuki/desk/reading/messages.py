@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasuki.app.state.fate import know
 from tasuki.contracts.state.jobs import Progress
 from tasuki.dead.attempts import attempts_shown
-from tasuki.desk.reading.counts import asked
+from tasuki.desk.reading.rows import asked
 from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import LAST_ERROR, Message

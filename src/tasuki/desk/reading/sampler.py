@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tasuki.clock import Clock
-from tasuki.desk.reading.counts import Counts, count, name_causes
-from tasuki.desk.reading.observed.gone import lost_of, queue_in
-from tasuki.desk.reading.observed.past import Past
-from tasuki.desk.reading.rows import Facts, Rates, row_of
+from tasuki.desk.reading.attention import lost_of, queue_in
+from tasuki.desk.reading.recent import Past
+from tasuki.desk.reading.rows import Counts, Facts, Rates, count, name_causes, row_of
 from tasuki.desk.reading.snapshot import STALE, QueueRow, Snapshot
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import TasukiError

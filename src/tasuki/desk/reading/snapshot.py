@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tasuki.contracts.driver import Depth
 from tasuki.desk.api.answers import Totals
-from tasuki.desk.reading.observed.past import QueuePast
+from tasuki.desk.reading.recent import QueuePast
 from tasuki.observe.history import added
 from tasuki.state.pauses import Pause, Scale
 from tasuki.state.worker_record import Presence, RunningMessage

@@ -10,9 +10,9 @@ from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.attention import in_trouble
 from tasuki.desk.reading.snapshot import COLUMNS, QueueRow, Snapshot
 from tasuki.desk.reading.snapshot import Column as ListColumn
-from tasuki.top.frame import amounts
+from tasuki.top.frame import cells
+from tasuki.top.frame.cells import Signs
 from tasuki.top.frame.columns import Cell, Column
-from tasuki.top.frame.styles import Signs
 from tasuki.top.views.messages import MessagesView
 from tasuki.top.views.view import Key, Row, Table, View
 
@@ -51,11 +51,11 @@ def _text(of: ListColumn, queue: QueueRow) -> str:
     ):
         return ""
     if of.form == "age":
-        return amounts.age(value) if value else ""
+        return cells.age(value) if value else ""
     if of.form == "rate":
-        return "" if value is None and of.name == "in_rate" else amounts.rate(value)
+        return "" if value is None and of.name == "in_rate" else cells.rate(value)
     is_estimate = queue.is_estimate and of.name in ("ready", "delayed") and bool(value)
-    return amounts.count(value, cells=of.cells, is_estimate=is_estimate)
+    return cells.count(value, cells=of.cells, is_estimate=is_estimate)
 
 
 def _style(of: ListColumn, queue: QueueRow) -> str:

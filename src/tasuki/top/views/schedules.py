@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.schedules.status import ScheduleStatus
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.reading.observed.records import schedules_of
+from tasuki.desk.reading.records import schedules_of
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.kinds.entries.schedule import ScheduleConfig
-from tasuki.top.frame import amounts
+from tasuki.top.frame import cells
+from tasuki.top.frame.cells import Signs
 from tasuki.top.frame.columns import Cell, Column
-from tasuki.top.frame.styles import Signs
 from tasuki.top.views.messages import MessagesView
 from tasuki.top.views.view import Key, Row, Table, View
 
@@ -111,4 +111,4 @@ class SchedulesView(View):
 
 
 def _in(seconds: float | None) -> str:
-    return "" if seconds is None else f"in {amounts.age(seconds)}"
+    return "" if seconds is None else f"in {cells.age(seconds)}"

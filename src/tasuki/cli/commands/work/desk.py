@@ -38,7 +38,7 @@ def command(target: Target, admin: Admin) -> None:
 
 
 async def _serve(desk: Desk, listening: socket.socket) -> None:
-    from tasuki.desk.server.server import serve
+    from tasuki.desk.server import serve
 
     work = asyncio.create_task(serve(desk, listening))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)

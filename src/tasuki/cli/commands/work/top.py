@@ -51,7 +51,7 @@ def command(target: Target, actor: str, *, is_ascii: bool, is_once: bool) -> Non
 
 
 def _print(snapshot: Snapshot) -> None:
-    from tasuki.desk.looks.words import tell
+    from tasuki.desk.presentation.words import tell
     from tasuki.desk.reading.attention import of_workers
 
     print_table(_HEADINGS, [_cells(row) for row in snapshot.queues.values()])

@@ -13,13 +13,12 @@ from tasuki.desk.api.call import Call
 from tasuki.desk.api.decoding import cursor_of, page_of, read_number
 from tasuki.desk.api.operations.messages import item_of_message, keyless, running_item, running_of
 from tasuki.desk.api.problems import ProblemError
-from tasuki.desk.looks import numbers
-from tasuki.desk.looks.words import say
+from tasuki.desk.presentation import numbers
+from tasuki.desk.presentation.words import say
 from tasuki.desk.reading import attention
-from tasuki.desk.reading.listed.question import Question
-from tasuki.desk.reading.listed.settings import settings_of
-from tasuki.desk.reading.observed.recorded import events_by_consumer
-from tasuki.desk.reading.observed.records import schedules_of
+from tasuki.desk.reading.records import events_by_consumer, schedules_of
+from tasuki.desk.reading.rows import settings_of
+from tasuki.desk.reading.search import Question
 from tasuki.desk.site import AwayError
 from tasuki.desk.topology import Line, topology_of
 from tasuki.kinds.entries.schedule import ScheduleConfig

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Turns:
+class LoopTurns:
     """Of one event loop.
 
     A step is the code between two awaits that wait. A page has few, of some milliseconds; without turns, a hundred

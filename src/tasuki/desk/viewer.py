@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from tasuki.app.health.report import Report
 from tasuki.clock import Clock
-from tasuki.desk.acts.acts import Acts, Done, Order
+from tasuki.desk.acts.acts import ActResult, Acts, Order
 from tasuki.desk.dead.library import Board, Library
 from tasuki.desk.reading.asking import Asked, HeldMessages
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.reading.search import Finder
 from tasuki.desk.reading.snapshot import Snapshot
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import AwayError, Site
 from tasuki.observe.exposition.snapshots import Snapshot as MetricsSnapshot
 from tasuki.system.loop_thread import LoopThread
@@ -97,7 +97,7 @@ class Viewer(Means):
         clock: the machine's.
     """
 
-    def __init__(self, site: Site, session: Session, clock: Clock) -> None:
+    def __init__(self, site: Site, session: ActorSession, clock: Clock) -> None:
         super().__init__(site, clock)
         self.session = session
         self._thread = LoopThread(f"tasuki-{session.id}")
@@ -130,7 +130,7 @@ class Viewer(Means):
         """The counts, workers and pauses, on the reading thread; see :meth:`Sampler.latest`."""
         return await self.sampler.latest(now=now)
 
-    async def carry_out(self, order: Order) -> Done:
+    async def carry_out(self, order: Order) -> ActResult:
         """One act, with the actor's rights, and logged; on the reading thread. Raises as ``Acts.carry_out``."""
         return await self.acts.carry_out(order, self.session)
 

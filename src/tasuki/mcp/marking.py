@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tasuki.app.explain.rule import Cause
-from tasuki.desk.api import answers
+from tasuki.desk.api import answers, letter_answers
 from tasuki.moments import iso, moments_in
 from tasuki.observe.plain import cut, escape_lines
 from tasuki.observe.redact import masked, redact
@@ -32,26 +32,26 @@ _MOST_PAIRS = 100
 
 _FIELDS: Mapping[type[msgspec.Struct], str] = {
     answers.Overview: "problems",
-    answers.Notice: "code text values",
+    answers.NoticeItem: "code text values",
     answers.QueueItem: "id driver dead_letters tags problem",
     answers.Queues: "next",
-    answers.Queue: "schedules capabilities settings",
-    answers.Consumer: "id",
-    answers.Running: "consumer worker",
+    answers.QueueAnswer: "schedules capabilities settings",
+    answers.ConsumerItem: "id",
+    answers.RunningItem: "consumer worker",
     answers.MessageItem: "state",
     answers.Messages: "next",
-    answers.Message: "state status",
-    answers.Body: "kind",
-    answers.Groups: "unseen",
-    answers.Letters: "next",
-    answers.Found: "cut unseen",
+    answers.MessageAnswer: "state status",
+    answers.ShownBody: "kind",
+    letter_answers.Groups: "unseen",
+    letter_answers.Letters: "next",
+    answers.FindAnswer: "cut unseen",
     answers.Workers: "next",
     answers.Worker: "id host version condition",
     answers.Lost: "id",
     answers.Schedules: "next unseen",
-    answers.Schedule: "id queue timing",
-    answers.Batch: "id act queue state",
-    answers.BatchGroup: "by",
+    answers.ScheduleItem: "id queue timing",
+    letter_answers.BatchItem: "id act queue state",
+    letter_answers.BatchGroup: "by",
     answers.Done: "act target result text batch warnings",
     Cause: "code",
     WorkerHealth: "status check",
@@ -102,7 +102,7 @@ def _struct(value: msgspec.Struct, known: Collection[str]) -> dict[str, Any]:
     ours = OURS.get(type(value), frozenset())
     if isinstance(value, answers.Done) and not says_nothing(value.message or "", known):
         ours = ours - {"text"}  # it names the message
-    if isinstance(value, answers.Notice) and "why" in value.values:
+    if isinstance(value, answers.NoticeItem) and "why" in value.values:
         ours = ours - {"text", "values"}  # a check of health may name a message too, or quote a broker
     found = {}
     for field in msgspec.structs.fields(type(value)):

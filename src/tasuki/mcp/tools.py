@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, field
 
-from tasuki.desk.api import answers, asked
+from tasuki.desk.api import answers, asked, letter_answers
 from tasuki.desk.api.asked import NAMES
-from tasuki.desk.api.call import Call
+from tasuki.desk.api.call import ApiCall
 from tasuki.desk.api.operations import messages
 from tasuki.desk.api.operations.reading import overview
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
@@ -29,7 +29,7 @@ from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.errors import TasukiError
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.mcp.marking import own
-from tasuki.mcp.source import Source
+from tasuki.mcp.source import ToolSource
 from tasuki.observe.plain import escape
 
 A = TypeVar("A", bound="Arguments")
@@ -142,7 +142,7 @@ class Redrive(Arguments, frozen=True, kw_only=True):
     canary: asked.Canary | None = 10
 
 
-class Meant(answers.Answer, frozen=True):
+class Meant(answers.ApiAnswer, frozen=True):
     """What a redrive would do. Nothing was changed."""
 
     dry: bool
@@ -151,7 +151,7 @@ class Meant(answers.Answer, frozen=True):
     count: int
     is_all: bool
     """False: the queue has more letters than were read."""
-    groups: list[answers.Group]
+    groups: list[letter_answers.GroupItem]
     missing: list[str]
     """The given ids that are not among the letters."""
     next_step: str
@@ -160,7 +160,7 @@ class Meant(answers.Answer, frozen=True):
 own(Meant, "queue to next_step")
 
 
-async def redrive(source: Source, given: Redrive) -> answers.Done | Meant:
+async def redrive(source: ToolSource, given: Redrive) -> answers.Done | Meant:
     """Send many dead letters back where they failed. With dry, the default, only count them.
 
     Call it dry first, show the user the count and the groups, and call it with dry=false once they agree. That
@@ -172,12 +172,12 @@ async def redrive(source: Source, given: Redrive) -> answers.Done | Meant:
     order = asked.BatchOrder(
         "retry", given.queue, given.where, given.ids, group, given.to, given.rate, given.canary
     )  # fmt: skip
-    return await messages.begin_batch(Call(source, source.session, {}, asked.Query(), order))
+    return await messages.begin_batch(ApiCall(source, source.session, {}, asked.Query(), order))
 
 
-async def _meant(source: Source, given: Redrive) -> Meant:
+async def _meant(source: ToolSource, given: Redrive) -> Meant:
     query = asked.LettersQuery(1, "", given.where)
-    call = Call(source, source.session, {"queue": given.queue}, query, asked.Nothing())
+    call = ApiCall(source, source.session, {"queue": given.queue}, query, asked.Nothing())
     _, row = await call.row()
     if not row.is_dead_letters:
         raise ProblemError(409, f"{row.id} is no dead-letter queue of this project; {row.id} has {row.dead_letters!r}")
@@ -223,14 +223,14 @@ _PATIENCE = 60.0
 _MOST_TEXT = 2000
 
 
-class Search(Arguments, frozen=True):
+class DocsQuery(Arguments, frozen=True):
     """What to look for."""
 
     q: Annotated[str, Meta(min_length=1, max_length=200, description="Words.")]
     limit: Annotated[int, Meta(ge=1, le=20, description="Passages.")] = 6
 
 
-class Finding(answers.Answer, frozen=True):
+class ProjectFinding(answers.ApiAnswer, frozen=True):
     """A mistake in a project, or a warning. An unknown part of the place is null."""
 
     severity: str
@@ -241,35 +241,35 @@ class Finding(answers.Answer, frozen=True):
     hint: str | None = None
 
 
-class Checked(answers.Answer, frozen=True):
+class Checked(answers.ApiAnswer, frozen=True):
     """The findings about the project's files as they are now."""
 
     is_good: bool
-    findings: list[Finding]
+    findings: list[ProjectFinding]
 
 
-class DocsHit(answers.Answer, frozen=True):
+class DocsHit(answers.ApiAnswer, frozen=True):
     """One passage of the documentation."""
 
     title: str
     text: str
 
 
-class DocsFound(answers.Answer, frozen=True):
+class DocsFound(answers.ApiAnswer, frozen=True):
     """The passages that fit best."""
 
     items: list[DocsHit]
     searched: str
 
 
-own(Finding, "severity message file entry hint")
+own(ProjectFinding, "severity message file entry hint")
 
 own(DocsHit, "title text")
 
 own(DocsFound, "searched")
 
 
-async def check_project(source: Source, _: Arguments) -> Checked:
+async def check_project(source: ToolSource, _: Arguments) -> Checked:
     """Check the project's files as they are now, in its own process: all mistakes and warnings, with their places.
 
     The other tools show the project as it was when this server started.
@@ -292,7 +292,7 @@ async def check_project(source: Source, _: Arguments) -> Checked:
     return Checked(process.returncode == 0, _findings(output, errors))
 
 
-def _findings(output: bytes, errors: bytes) -> list[Finding]:
+def _findings(output: bytes, errors: bytes) -> list[ProjectFinding]:
     """The findings in what ``tasuki check --json`` has printed, after what the project's modules may have printed."""
     text = output.decode("utf-8", "replace")
     for at in [0, *(at + 1 for at, character in enumerate(text) if character == "\n")]:
@@ -302,12 +302,12 @@ def _findings(output: bytes, errors: bytes) -> list[Finding]:
     raise TasukiError(f"the check failed: {errors.decode('utf-8', 'replace').strip()[-500:] or 'no output'}")
 
 
-def _finding(of: dict[str, Any]) -> Finding:
+def _finding(of: dict[str, Any]) -> ProjectFinding:
     names = ("message", "file", "line", "entry", "hint")
-    return Finding(of.get("severity", "error"), **{name: of[name] for name in names})
+    return ProjectFinding(of.get("severity", "error"), **{name: of[name] for name in names})
 
 
-async def docs_search(source: Source, given: Search) -> DocsFound:
+async def docs_search(source: ToolSource, given: DocsQuery) -> DocsFound:
     """Search Tasuki's reference: commands and their options, entry kinds and their fields, the Python API."""
     found = await asyncio.to_thread(source.passages.find, given.q, given.limit)
     items = [DocsHit(each.title, each.text[:_MOST_TEXT]) for each in found]
@@ -323,7 +323,7 @@ class Tool:
 
     name: str
     text: str
-    call: Callable[[Source, Any], Awaitable[Any]]
+    call: Callable[[ToolSource, Any], Awaitable[Any]]
     arguments: type[Arguments] = Arguments
     is_act: bool = False
     is_destructive: bool = False
@@ -334,7 +334,7 @@ class Tool:
     """It needs no broker, and runs beside the reading."""
 
 
-class Broker(answers.Answer, frozen=True):
+class Broker(answers.ApiAnswer, frozen=True):
     """One driver entry."""
 
     driver: str
@@ -345,28 +345,28 @@ class Broker(answers.Answer, frozen=True):
     problem: str
 
 
-class Health(answers.Answer, frozen=True):
+class InstallationHealth(answers.ApiAnswer, frozen=True):
     """Whether messages move, in the whole installation."""
 
     status: Literal["ok", "warning", "failed"]
     brokers: list[Broker]
     workers: int | None
-    notices: list[answers.Notice]
+    notices: list[answers.NoticeItem]
     problems: list[str]
 
 
 own(Broker, "driver kind unread problem")
 
 
-own(Health, "status problems")
+own(InstallationHealth, "status problems")
 
 
-async def health(source: Source, given: Arguments) -> Health:
+async def health(source: ToolSource, given: Arguments) -> InstallationHealth:
     """Which brokers and queues can be reached, how many workers are alive, and all problems."""
     snapshot = await source.sampler.latest(now=True)
     notices = (await overview(source.call(_OPERATIONS["overview"], given))).notices
     problems = list(snapshot.problems)
-    return Health(
+    return InstallationHealth(
         status="failed" if problems or is_failed(notices_of(snapshot)) else "warning" if notices else "ok",
         brokers=_brokers(source, snapshot),
         workers=snapshot.totals.workers,
@@ -375,7 +375,7 @@ async def health(source: Source, given: Arguments) -> Health:
     )
 
 
-def _brokers(source: Source, snapshot: Snapshot) -> list[Broker]:
+def _brokers(source: ToolSource, snapshot: Snapshot) -> list[Broker]:
     project = source.site.project
     configs = project.of(QueueConfig)
     found = []
@@ -391,7 +391,7 @@ def _of(name: str, operation: str = "", **hints: bool) -> Tool:
     """The tool of an operation, which may have another name."""
     found = _OPERATIONS[operation or name]
 
-    async def call(source: Source, given: Any) -> Any:
+    async def call(source: ToolSource, given: Any) -> Any:
         return await found.call(source.call(found, given))
 
     return Tool(name, found.text, call, arguments_of(found), is_act=found.method != "GET", **hints)
@@ -404,14 +404,14 @@ def _choice(name: str, text: str, word: str, about: str, options: Mapping[str, s
     more = {word: Annotated[known, Meta(description=about)], "id": name_type(id)}
     arguments = arguments_of(first, without=first.names[0], **more)
 
-    async def call(source: Source, given: Any) -> Any:
+    async def call(source: ToolSource, given: Any) -> Any:
         chosen = _OPERATIONS[options[getattr(given, word)]]
         return await chosen.call(source.call(chosen, given, chosen.names[0]))
 
     return Tool(name, text, call, arguments, is_act=True, **hints)
 
 
-def _own(call: Callable[[Source, Any], Awaitable[Any]], arguments: type[Arguments], **facts: bool) -> Tool:
+def _own(call: Callable[[ToolSource, Any], Awaitable[Any]], arguments: type[Arguments], **facts: bool) -> Tool:
     return Tool(call.__name__, inspect.cleandoc(call.__doc__ or ""), call, arguments, **facts)
 
 
@@ -437,7 +437,7 @@ READING: Sequence[Tool] = (
     _of("schedules"),
     _own(health, Arguments),
     _own(check_project, Arguments, is_local=True),
-    _own(docs_search, Search, is_local=True),
+    _own(docs_search, DocsQuery, is_local=True),
 )
 
 

@@ -17,7 +17,7 @@ from tasuki.errors import TasukiError
 from tasuki.top.editor import LetterEditor
 from tasuki.top.frame.cells import things
 from tasuki.top.frame.scene import Foot
-from tasuki.top.place import Place
+from tasuki.top.place import ViewPlace
 from tasuki.top.prompt import Prompt
 from tasuki.top.views.view import UNDO, Key
 
@@ -49,7 +49,7 @@ class Commands:
         self.last_batch: Order | None = None
         """What undoes the batch that was begun here last."""
 
-    def allowed(self, place: Place) -> list[Key]:
+    def allowed(self, place: ViewPlace) -> list[Key]:
         """The keys that act on the row under the cursor, and that this actor may use."""
         found = [key for key in place.view.keys if self._is_allowed(place.view.order(key, place.current))]
         if all(key.key != UNDO.key for key in place.view.keys) and self._is_allowed(self.last_batch):
@@ -59,7 +59,7 @@ class Commands:
     def _is_allowed(self, order: Order | None) -> bool:
         return order is not None and self._reading.may(order.act, order.id)
 
-    def press(self, key: Key, place: Place) -> None:
+    def press(self, key: Key, place: ViewPlace) -> None:
         """Begin with the selected rows: ask, or act at once."""
         rows = place.selected if key.is_for_many else [place.current]
         found = place.view.orders(key, rows)
@@ -97,7 +97,7 @@ class Commands:
         else:
             self._ask(Prompt(f"Undo the last batch on {order.id}?", lambda _: self._start(self._carry_out([order]))))
 
-    def _question(self, key: Key, orders: Sequence[Order], place: Place, before: str = "") -> None:
+    def _question(self, key: Key, orders: Sequence[Order], place: ViewPlace, before: str = "") -> None:
         if key.asks == "name":
             self._ask_name(orders[0], self._count(orders[0]))
             return
@@ -137,7 +137,7 @@ class Commands:
         else:
             await self._carry_out([order])
 
-    def _begin(self, orders: Sequence[Order], place: Place) -> None:
+    def _begin(self, orders: Sequence[Order], place: ViewPlace) -> None:
         place.clear_choice()
         self._start(self._carry_out(orders))
 

@@ -22,7 +22,7 @@ from tasuki.top.editor import LetterEditor
 from tasuki.top.frame.cells import Line, Span, age
 from tasuki.top.frame.columns import shown_in
 from tasuki.top.frame.scene import Foot, Scene
-from tasuki.top.place import Place
+from tasuki.top.place import ViewPlace
 from tasuki.top.prompt import Prompt
 from tasuki.top.views.dead import BatchesView, DeadView
 from tasuki.top.views.queues import QueuesView
@@ -83,7 +83,7 @@ def shown(key: str) -> str:
     return _SHOWN.get(key, key)
 
 
-def keys_of(place: Place, acts: Sequence[Key], is_deep: bool) -> list[tuple[str, str]]:
+def keys_of(place: ViewPlace, acts: Sequence[Key], is_deep: bool) -> list[tuple[str, str]]:
     """Key and label, the most useful first; ``acts``: those that are allowed on the row under the cursor."""
     view = place.view
     is_text = isinstance(place.content, Text)
@@ -100,12 +100,12 @@ def keys_of(place: Place, acts: Sequence[Key], is_deep: bool) -> list[tuple[str,
     return [*found, ("q", "quit")]
 
 
-def _opens(place: Place) -> bool:
+def _opens(place: ViewPlace) -> bool:
     """Whether Enter opens anything of the row under the cursor."""
     return bool(place.view.opens) and place.current is not None and place.view.enter(place.current) is not None
 
 
-def help_of(place: Place, acts: Sequence[Key]) -> list[Line]:
+def help_of(place: ViewPlace, acts: Sequence[Key]) -> list[Line]:
     """All keys of this place, its own first. Acts that are not allowed are left out."""
     view = place.view
     own = [(key.key, key.text) for key in acts]
@@ -127,11 +127,11 @@ _log = logging.getLogger("tasuki.top")
 
 TABS: tuple[type[View], ...] = (QueuesView, DeadView, WorkersView, SchedulesView, BatchesView)
 
-_ON_PLACE: dict[str, Callable[[Place], object]] = {
-    "range": Place.begin_range,
-    "choose all": Place.choose_all,
-    "problems": Place.toggle_problems,
-    "reverse": Place.reverse,
+_ON_PLACE: dict[str, Callable[[ViewPlace], object]] = {
+    "range": ViewPlace.begin_range,
+    "choose all": ViewPlace.choose_all,
+    "problems": ViewPlace.toggle_problems,
+    "reverse": ViewPlace.reverse,
 }
 
 _SLOW = 1.5
@@ -172,7 +172,7 @@ class Control:
         self.height, self.width = 10, 80
         mending = LetterEditor(reading, self._say, self._open, terminal.edit, self.refresh)
         self.acting = Commands(reading, self._say, self._ask, self.refresh, mending)
-        self._places = [Place(view()) for view in TABS]
+        self._places = [ViewPlace(view()) for view in TABS]
         self._asking: Prompt | None = None
         self._task: asyncio.Task[None] | None = None
         self._poke = asyncio.Event()
@@ -234,7 +234,7 @@ class Control:
             except TimeoutError:
                 pass
 
-    async def _read(self, place: Place) -> None:
+    async def _read(self, place: ViewPlace) -> None:
         now, self._is_changed = self._is_changed, False
         self._began = self._clock.monotonic()
         try:
@@ -402,7 +402,7 @@ class Control:
         self._tab((self.scene.tab + step) % len(self._places))
 
     def _open(self, view: View) -> None:
-        self.scene.path.append(Place(view))
+        self.scene.path.append(ViewPlace(view))
         self._follow_anew()
 
     def _enter(self) -> None:

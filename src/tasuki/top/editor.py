@@ -22,7 +22,7 @@ from tasuki.top.frame.scene import Foot
 from tasuki.top.views.message import TrialView
 
 if TYPE_CHECKING:
-    from tasuki.desk.acts.acts import Done, Order
+    from tasuki.desk.acts.acts import ActResult, Order
     from tasuki.message import Message
 
 _FAILURES = (TasukiError, ValueError, LookupError)
@@ -74,7 +74,7 @@ class LetterEditor:
             raise LookupError(f"message {order.message} does not wait in {order.id} any more")
         return found.message
 
-    async def _send(self, order: Order, draft: Draft, document: str) -> Done:
+    async def _send(self, order: Order, draft: Draft, document: str) -> ActResult:
         """Raises EditError, with every problem: nothing was sent."""
         found = read(document, has_text=draft.shown.form != "bytes")
         wanted = Wanted(text=found.text, headers=changes(draft.headers, found.headers))
@@ -93,5 +93,5 @@ class LetterEditor:
         self._say(Foot())
         self._show(TrialView(done.values["report"]))
 
-    async def _try(self, order: Order) -> Done:
+    async def _try(self, order: Order) -> ActResult:
         return await self._reading.carry_out(replace(order, options={"message": await self._message(order)}))

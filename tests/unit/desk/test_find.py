@@ -9,7 +9,7 @@ import pytest
 from tasuki import App
 from tasuki.clock import SystemClock
 from tasuki.desk.reading import search
-from tasuki.desk.reading.search import Question
+from tasuki.desk.reading.search import SearchQuestion
 from tasuki.observe.redact import masked
 from tests.unit.desk.conftest import HOURLY, MakeBrowser
 
@@ -81,9 +81,9 @@ def test_deep_bodies_are_masked_in_bounds() -> None:
 
 
 def test_an_id_is_no_expression() -> None:
-    assert Question("schedule:app:x:1").id == "schedule:app:x:1"
-    assert Question(" 0197 ").id == "0197"
-    assert Question("id == '0197'").id == ""
+    assert SearchQuestion("schedule:app:x:1").id == "schedule:app:x:1"
+    assert SearchQuestion(" 0197 ").id == "0197"
+    assert SearchQuestion("id == '0197'").id == ""
 
 
 async def test_bounds_are_told(app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch) -> None:

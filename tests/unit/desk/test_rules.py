@@ -133,10 +133,10 @@ def test_a_rate_is_for_each_client() -> None:
 
 
 def test_too_much_is_not_kept_to_be_said() -> None:
-    from tasuki.desk.security.sessions import Session
+    from tasuki.desk.security.sessions import ActorSession
 
     said = Said(most=2)
-    sessions = [Session(str(number), "", "", "") for number in range(3)]
+    sessions = [ActorSession(str(number), "", "", "") for number in range(3)]
     for each in sessions:
         said.put(each, each.id)
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tasuki.app.explain.rule import Cause
-from tasuki.desk.api import answers
+from tasuki.desk.api import answers, letter_answers
 from tasuki.mcp import tools  # noqa: F401 - it declares fields of its own answers
 from tasuki.mcp.marking import NOTICE, OURS, marked, shown
 from tasuki.state.worker_record import PresentConsumer, RunningMessage, WorkerHealth
@@ -38,7 +38,7 @@ def test_an_id_and_a_queue_that_a_publisher_chose_are_wrapped() -> None:
 
 
 def test_names_and_values_of_headers_are_wrapped_together_and_secrets_masked() -> None:
-    message = answers.Message(
+    message = answers.MessageAnswer(
         ID, "app:a", "waiting", "", 0, None, None, {ORDER: "x", "api_key": "hunter2", "n": "password=hunter2"}, "", "",
         "", False, None, None, [], [Cause("dead", f"dead ({ORDER})", "redrive it")],
     )  # fmt: skip
@@ -52,7 +52,7 @@ def test_names_and_values_of_headers_are_wrapped_together_and_secrets_masked() -
 def test_a_check_of_health_that_names_a_message_is_wrapped() -> None:
     text = f"blocked by the handler app:f (message {ORDER})"
     why = {"worker": "host:1", "why": f"loop: {text}"}
-    notices = [answers.Notice("not_live", text, why), answers.Notice("old", "app:a: old", {"queue": "app:a"})]
+    notices = [answers.NoticeItem("not_live", text, why), answers.NoticeItem("old", "app:a: old", {"queue": "app:a"})]
     told, plain = [marked(each, ()) for each in notices]
     assert told["code"] == "not_live"
     assert told["text"] == {"untrusted": text}
@@ -88,17 +88,17 @@ def test_fields_that_are_ours_exist() -> None:
 def test_every_text_of_an_answer_is_known_as_ours_or_theirs() -> None:
     """A new field of text must be put into one of the two: what publishers write, or what this project says."""
     theirs = {
-        "Acts": {"next"}, "Topology": {"next"}, "Events": {"worker"}, "Explained": {"id", "queue"},
+        "AuditAnswer": {"next"}, "TopologyAnswer": {"next"}, "Events": {"worker"}, "Explained": {"id", "queue"},
         "MessageItem": {"id", "queue", "attempts", "priority", "key", "type", "error", "reason", "body"},
-        "Message": {"id", "queue", "error", "traceback", "stack"}, "Body": {"text"},
-        "Group": {"dead", "key", "queue", "reason", "type", "place", "sample"},
-        "Letter": {"id", "name", "dead", "queue", "reason", "type", "place", "cause", "error", "body"},
-        "Hit": {"queue"},
-        "Batch": {"to", "where", "actor", "problem"}, "BatchGroup": {"key", "words"}, "Done": {"message"},
+        "MessageAnswer": {"id", "queue", "error", "traceback", "stack"}, "ShownBody": {"text"},
+        "GroupItem": {"dead", "key", "queue", "reason", "type", "place", "sample"},
+        "LetterItem": {"id", "name", "dead", "queue", "reason", "type", "place", "cause", "error", "body"},
+        "BatchItem": {"to", "where", "actor", "problem"}, "BatchGroup": {"key", "words"}, "Done": {"message"},
         "Cause": {"text", "act"}, "RunningMessage": {"id", "key"},
     }  # fmt: skip
-    not_offered = {"Problem", "Event", "Line", "Check", "Health", "DryRun", "Result"}
-    found = [each for _, each in inspect.getmembers(answers, inspect.isclass) if issubclass(each, answers.Answer)]
+    not_offered = {"ProblemDetails", "EventItem", "TopologyItem", "HealthCheck", "HealthAnswer", "DryRun", "Result"}
+    classes = [each for of in (answers, letter_answers) for _, each in inspect.getmembers(of, inspect.isclass)]
+    found = [each for each in dict.fromkeys(classes) if issubclass(each, answers.ApiAnswer)]
     every: list[type[msgspec.Struct]] = [*found, Cause, RunningMessage, PresentConsumer]
     for of in every:
         if of.__name__ in not_offered:

@@ -36,7 +36,7 @@ from tasuki.queues.result import Confirmed
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.clock import Clock
-    from tasuki.desk.security.sessions import Session
+    from tasuki.desk.security.sessions import ActorSession
     from tasuki.message import Message
     from tasuki.queues.queue import Queue
 
@@ -173,7 +173,7 @@ _busy = asyncio.Semaphore(1)
 """A dry run starts an interpreter: one at a time."""
 
 
-def _editor(site: Site, live: Assembly, dead: str, session: Session) -> Editor:
+def _editor(site: Site, live: Assembly, dead: str, session: ActorSession) -> Editor:
     return Editor(live, dead, clock=site.reader._runtime.clock, actor=session.actor, is_permitted=True)
 
 
@@ -186,7 +186,7 @@ def other_queues(draft: Draft, wanted: Wanted, known: Collection[str]) -> list[s
     return found
 
 
-async def draft_of(site: Site, dead: str, letter: Message, to: str | None, session: Session) -> Draft:
+async def draft_of(site: Site, dead: str, letter: Message, to: str | None, session: ActorSession) -> Draft:
     """A letter as its form shows it. Raises QueueNotFoundError: it goes to no queue of this project."""
 
     async def work(live: Assembly) -> Draft:
@@ -195,14 +195,14 @@ async def draft_of(site: Site, dead: str, letter: Message, to: str | None, sessi
     return await site.at(dead, work)
 
 
-async def check_edit(site: Site, draft: Draft, wanted: Wanted, session: Session) -> Made:
+async def check_edit(site: Site, draft: Draft, wanted: Wanted, session: ActorSession) -> Made:
     """What an edit would send. Raises EditError."""
     return await site.at(
         draft.dead, lambda live: _editor(site, live, draft.dead, session).check(draft, wanted)
     )  # fmt: skip
 
 
-async def send(site: Site, draft: Draft, wanted: Wanted, session: Session, *, keep: bool) -> Edited:
+async def send(site: Site, draft: Draft, wanted: Wanted, session: ActorSession, *, keep: bool) -> Edited:
     """Edit a letter and send it. Raises what :meth:`tasuki.dead.editing.edit.Editor.send` raises."""
 
     async def work(live: Assembly) -> Edited:
@@ -222,12 +222,12 @@ async def edit_made(site: Site, dead: str, id: str) -> Record | None:
         return None
 
 
-async def undo_edit(site: Site, dead: str, id: str, session: Session) -> str:
+async def undo_edit(site: Site, dead: str, id: str, session: ActorSession) -> str:
     """Bring the letter back whose edit made this message; its id. Raises LookupError, DriverError."""
     return await site.at(dead, lambda live: _editor(site, live, dead, session).undo(id))
 
 
-async def try_out(site: Site, message: Message, queue: str, session: Session) -> DryRun:
+async def try_out(site: Site, message: Message, queue: str, session: ActorSession) -> DryRun:
     """A dry run of a message, in its own process.
 
     Raises:

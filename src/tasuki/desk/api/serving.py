@@ -15,15 +15,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tasuki.desk.api import asked
-from tasuki.desk.api.answers import Health
-from tasuki.desk.api.call import Call
+from tasuki.desk.api.answers import HealthAnswer
+from tasuki.desk.api.call import ApiCall
 from tasuki.desk.api.decoding import read_body, read_query
 from tasuki.desk.api.openapi import MOST_KEY, document
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
 from tasuki.desk.api.problems import ProblemError, problem, problem_for
 from tasuki.desk.presentation.look import packed, takes_gzip
 from tasuki.desk.security.gate import SESSION
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import Site
 from tasuki.desk.tools import Tools
 from tasuki.errors import ConflictError, TasukiError
@@ -69,7 +69,7 @@ class Reply(msgspec.Struct, frozen=True):
 _decoder = msgspec.msgpack.Decoder(Reply)
 
 
-class Replies:
+class StoredReplies:
     """Of one desk. A project without a store that processes share has them in this process alone."""
 
     def __init__(self, site: Site) -> None:
@@ -164,7 +164,7 @@ class Api:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._replies = Replies(tools.site)
+        self._replies = StoredReplies(tools.site)
 
     async def answer(self, request: Request, path: Sequence[str] | None) -> Response:
         """The response; every error is a problem. ``path``: None: it is none that anything has."""
@@ -209,23 +209,23 @@ class Api:
         return await self._serve(request, operation, path)
 
     async def _serve(self, request: Request, operation: Operation, path: Sequence[str]) -> Response:
-        session: Session = request.scope[SESSION]
+        session: ActorSession = request.scope[SESSION]
         names = {part[1:-1]: given for part, given in zip(operation.path, path, strict=True) if part.startswith("{")}
         query = read_query(request.url.query, operation.query)
         if operation.method == "GET":
-            return await self._run(operation, Call(self._tools, session, names, query, asked.Nothing()))
+            return await self._run(operation, ApiCall(self._tools, session, names, query, asked.Nothing()))
         if not session.is_by_header and not _is_json(request):
             # Another site can make a browser send a form, but this type only with leave (CORS), which we never give.
             raise ProblemError(415, "without a token in Authorization, Content-Type must be application/json")
         body: msgspec.Struct = await read_body(request, operation.body or asked.Nothing, operation.most)
-        call = Call(self._tools, session, names, query, body)
+        call = ApiCall(self._tools, session, names, query, body)
         key = request.headers.get("idempotency-key")
         if key is None:
             return await self._run(operation, call)
         seen = msgspec.json.encode([operation.method, list(path), body])
         return await self._replies.once(session.actor, key, seen, lambda: self._end(operation, call))
 
-    async def _end(self, operation: Operation, call: Call) -> Response:
+    async def _end(self, operation: Operation, call: ApiCall) -> Response:
         """The same, with an answer for every error: it is kept under the key of the request."""
         try:
             return await self._run(operation, call)
@@ -234,11 +234,11 @@ class Api:
                 raise
             return known
 
-    async def _run(self, operation: Operation, call: Call) -> Response:
+    async def _run(self, operation: Operation, call: ApiCall) -> Response:
         if operation.reads_site:
             await self._tools.site.follow()  # a right that a reload took away is gone for the next request
         answer = await operation.call(call)
-        status = 503 if isinstance(answer, Health) and not answer.ready else 200
+        status = 503 if isinstance(answer, HealthAnswer) and not answer.ready else 200
         return Response(msgspec.json.encode(plain(answer)), status, media_type=_JSON)
 
 

@@ -13,7 +13,7 @@ from tasuki.desk.acts.bulk import ACT_OF, VERBS, Bulk
 from tasuki.desk.dead.rows import count_of
 from tasuki.desk.dead.windows import Window
 from tasuki.desk.pages.letters import filter_of
-from tasuki.desk.pages.view import PageError, View
+from tasuki.desk.pages.view import PageError, PageView
 from tasuki.desk.security.gate import own_path
 from tasuki.desk.site import problem_of
 from tasuki.errors import BatchNotFoundError, TasukiError
@@ -26,7 +26,7 @@ _LONG = 512
 Fields = Sequence[tuple[str, str]]
 
 
-def _bulk(view: View, fields: Fields) -> Bulk | None:
+def _bulk(view: PageView, fields: Fields) -> Bulk | None:
     """The act that the fields ask for; None: there is no such act or queue."""
     one, asked = dict(fields), filter_of(view, fields)
     id = view.path[1]
@@ -38,7 +38,7 @@ def _bulk(view: View, fields: Fields) -> Bulk | None:
     return Bulk(one["act"], id, asked.by, asked.group, asked.where, ids, fast="fast" in one, **given)
 
 
-async def confirm(view: View) -> Response:
+async def confirm(view: PageView) -> Response:
     """Ask: what, which letters, how many, how fast."""
     is_selection = view.request.method == "POST"
     fields = await view.fields() if is_selection else view.request.query_params.multi_items()
@@ -50,7 +50,7 @@ async def confirm(view: View) -> Response:
     return await _ask(view, bulk, own_path(dict(fields).get("back", "/dead")))
 
 
-async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem: str = "") -> Response:
+async def _ask(view: PageView, bulk: Bulk, back: str, *, status: int = 200, problem: str = "") -> Response:
     _require(view, bulk)
     try:
         count, is_all = await _count(view, bulk)
@@ -74,7 +74,7 @@ async def _ask(view: View, bulk: Bulk, back: str, *, status: int = 200, problem:
     )
 
 
-def _require(view: View, bulk: Bulk) -> None:
+def _require(view: PageView, bulk: Bulk) -> None:
     """Return if the actor has the rights. Raises PageError, which names the first that is lacking."""
     for right in bulk.rights:
         view.require(right, bulk.queue)
@@ -84,7 +84,7 @@ def _asks_name(bulk: Bulk, count: int) -> bool:
     return not bulk.ids or count > NAMED_FROM
 
 
-def _note(view: View, bulk: Bulk, count: int) -> str:
+def _note(view: PageView, bulk: Bulk, count: int) -> str:
     """The key of the text about its undo."""
     queues = view.tools.site.live.queues
     if count > KEPT or not brings_back(queues[bulk.queue], ACT_OF[bulk.act], queues.get(bulk.to)):
@@ -92,7 +92,7 @@ def _note(view: View, bulk: Bulk, count: int) -> str:
     return "bulk.undo_trash" if bulk.act == "remove" else "bulk.undo_move"
 
 
-async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:
+async def _count(view: PageView, bulk: Bulk) -> tuple[int, bool]:
     """How many letters are meant, and whether all were asked. Raises AwayError, DriverError, ValueError."""
     if bulk.ids:
         return len(bulk.ids), True
@@ -109,7 +109,7 @@ async def _count(view: View, bulk: Bulk) -> tuple[int, bool]:
     return count_of(window, bulk.by, bulk.group), window.is_all or bool(window.cause)
 
 
-async def begin(view: View) -> Response:
+async def begin(view: PageView) -> Response:
     """Begin the batch, and show it."""
     fields = await view.fields()
     bulk = _bulk(view, fields)
@@ -129,7 +129,7 @@ async def begin(view: View) -> Response:
     return RedirectResponse(view.url("batches", str(done.values["batch"])), 303)
 
 
-async def _check(view: View, bulk: Bulk, name: str, said: str, back: str) -> Response | None:
+async def _check(view: PageView, bulk: Bulk, name: str, said: str, back: str) -> Response | None:
     """The question again, if the name is wrong or there are many more letters than the form said; None: go on."""
     known = int(said) if said.isascii() and said.isdigit() and len(said) < 15 else 0
     try:
@@ -145,7 +145,7 @@ async def _check(view: View, bulk: Bulk, name: str, said: str, back: str) -> Res
     return None
 
 
-async def batch(view: View) -> Response:
+async def batch(view: PageView) -> Response:
     """How far one batch is; a form of it pauses, resumes, cancels or undoes it."""
     snapshot = await view.tools.sampler.latest()
     id = view.path[1]
@@ -175,7 +175,7 @@ def verbs_of(batch: Batch) -> tuple[str, ...]:
     return (*found, "undo") if batch.can_undo else found
 
 
-async def _order(view: View, found: Batch) -> Response:
+async def _order(view: PageView, found: Batch) -> Response:
     fields = await view.fields()
     verb = dict(fields).get("verb", "")
     if verb not in VERBS:
@@ -184,7 +184,7 @@ async def _order(view: View, found: Batch) -> Response:
     return RedirectResponse(view.url("batches", found.id), 303)
 
 
-async def borrow(view: View) -> Response:
+async def borrow(view: PageView) -> Response:
     """Receive the first letters of a queue whose broker cannot show them, and go back to the page."""
     fields = await view.fields()
     one, id = dict(fields), view.path[1]

@@ -21,7 +21,7 @@ from tasuki.dead.editing.secrets import hidden, revealed
 from tasuki.dead.test_case import as_test
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.messages import check_edit, draft_of
-from tasuki.desk.pages.view import PageError, View
+from tasuki.desk.pages.view import PageError, PageView
 from tasuki.desk.reading.bodies import is_long, line, lines, plain_of
 from tasuki.desk.reading.messages import DEEPEST, find
 from tasuki.desk.site import AwayError, problem_of
@@ -42,7 +42,7 @@ class Subject:
     place: int
 
 
-async def subject_of(view: View, right: str) -> Subject:
+async def subject_of(view: PageView, right: str) -> Subject:
     """The message of a path ``messages/QUEUE/ID/…``. Raises PageError, AwayError, DriverError."""
     id, message = view.path[1], view.path[2]
     queue = view.tools.site.live.queues[id]
@@ -58,7 +58,7 @@ _MOST = 512 * 1024
 """Characters of a page."""
 
 
-async def test(view: View) -> Response:
+async def test(view: PageView) -> Response:
     """The source of a test that handles the message again."""
     subject = await _subject_of(view)
     queue, message = subject.queue, subject.message
@@ -70,7 +70,7 @@ async def test(view: View) -> Response:
     return _page(view, subject, "mend.test", escape_lines(source))
 
 
-async def as_json(view: View) -> Response:
+async def as_json(view: PageView) -> Response:
     """The message as one JSON document, whose numbers keep their digits."""
     subject = await _subject_of(view)
     message = subject.message
@@ -92,14 +92,14 @@ async def as_json(view: View) -> Response:
     return _page(view, subject, "mend.json", escape_json(redact(whole)))
 
 
-async def _subject_of(view: View) -> Subject:
+async def _subject_of(view: PageView) -> Subject:
     subject = await subject_of(view, "peek")
     if is_long(subject.queue, subject.message):
         raise PageError(413, view.say("mend.copy_is_long"))
     return subject
 
 
-def _page(view: View, subject: Subject, title: str, text: str) -> Response:
+def _page(view: PageView, subject: Subject, title: str, text: str) -> Response:
     return view.page(
         "copy.html",
         id=subject.message.id,
@@ -115,7 +115,7 @@ _SHOWN = 200
 """Effects and log lines of a page."""
 
 
-async def dry_run(view: View) -> Response:
+async def dry_run(view: PageView) -> Response:
     """Ask, or run it and show the report."""
     subject = await subject_of(view, "dry_run")
     report: DryRun | None = None
@@ -152,7 +152,7 @@ _MOST_BYTES = 2**20
 _MOST_FIELDS = 400
 
 
-async def edit(view: View) -> Response:
+async def edit(view: PageView) -> Response:
     """Show the form, or check and send what it says; errors stand at their fields."""
     subject = await subject_of(view, "edit")
     given: Mapping[str, str] | None = None
@@ -171,7 +171,7 @@ async def edit(view: View) -> Response:
         raise PageError(409, problem_of(error)) from None
 
 
-async def _send(view: View, subject: Subject, draft: Draft, given: Mapping[str, str]) -> Response:
+async def _send(view: PageView, subject: Subject, draft: Draft, given: Mapping[str, str]) -> Response:
     site, session = view.tools.site, view.session
     try:
         wanted = wanted_of(draft, given, shows_secrets=view.may("secrets", draft.dead))
@@ -187,7 +187,7 @@ async def _send(view: View, subject: Subject, draft: Draft, given: Mapping[str, 
 
 
 def _show(
-    view: View,
+    view: PageView,
     subject: Subject,
     draft: Draft,
     given: Mapping[str, str] | None = None,
@@ -221,7 +221,7 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FormRow:
     """A header in the form; ``value`` is JSON, and empty to take the header away."""
 
     name: str
@@ -242,8 +242,8 @@ class Form:
     has_bidi: bool
     has_masks: bool
     """Whether masks stand for secrets in the text."""
-    rows: Sequence[Row]
-    new: Sequence[Row]
+    rows: Sequence[FormRow]
+    new: Sequence[FormRow]
     locked: Sequence[tuple[str, str]]
     to: str
     keep: bool
@@ -265,11 +265,11 @@ def form_of(
     rows = [_row(draft, name, shows_secrets, given, by_field) for name in _editable(draft)]
     known = {field_of(row.name) for row in rows}
     new = [
-        Row(name, given.get(f"nv{n}", ""), problem=by_field.get(field_of(name), "") if name else "")
+        FormRow(name, given.get(f"nv{n}", ""), problem=by_field.get(field_of(name), "") if name else "")
         for n in range(NEW_ROWS)
         for name in ((given or {}).get(f"nn{n}", ""),)
         if given is not None
-    ] or [Row("", "")] * NEW_ROWS
+    ] or [FormRow("", "")] * NEW_ROWS
     known |= {field_of(row.name) for row in new}
     locked = [(name, str(value)) for name, value in sorted(draft.headers.items()) if class_of(name) == "locked"]
     return Form(
@@ -347,13 +347,15 @@ def _field(draft: Draft, name: str) -> str:
 
 def _row(
     draft: Draft, name: str, shows_secrets: bool, given: Mapping[str, str] | None, problems: Mapping[str, str]
-) -> Row:
+) -> FormRow:
     problem, warning = problems.get(field_of(name), ""), WARNINGS.get(name, "")
     if _is_secret(name, shows_secrets):
-        return Row(name, MASK, "secret", warning, problem)
+        return FormRow(name, MASK, "secret", warning, problem)
     value = draft.headers[name]
     text = json.dumps(value, ensure_ascii=isinstance(value, str) and not value.isprintable())
-    return Row(name, text if given is None else given.get(_field(draft, name), ""), class_of(name), warning, problem)
+    return FormRow(
+        name, text if given is None else given.get(_field(draft, name), ""), class_of(name), warning, problem
+    )
 
 
 def _is_secret(name: str, shows_secrets: bool) -> bool:

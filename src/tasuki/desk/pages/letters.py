@@ -23,7 +23,7 @@ from tasuki.desk.acts.bulk import Bulk
 from tasuki.desk.dead.library import Library
 from tasuki.desk.dead.rows import GroupRow, count_of, of_group, total_of, unread_of
 from tasuki.desk.dead.windows import NEWEST, Item, Window, cause_page, count, peek_page
-from tasuki.desk.pages.view import View
+from tasuki.desk.pages.view import PageView
 from tasuki.desk.reading.bodies import has_long_headers, headers_of, most_of, plain_of
 from tasuki.desk.reading.rows import asked as asked_at
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
@@ -64,7 +64,7 @@ class Filter:
     """Why ``where`` cannot be read."""
 
 
-def filter_of(view: View, fields: Sequence[tuple[str, str]]) -> Filter:
+def filter_of(view: PageView, fields: Sequence[tuple[str, str]]) -> Filter:
     """The filter of a request."""
     found = dict(fields)
     by = found.get("by", "")
@@ -76,12 +76,12 @@ def filter_of(view: View, fields: Sequence[tuple[str, str]]) -> Filter:
     return Filter(by, where, found.get("group"), problem)
 
 
-async def groups(view: View) -> Response:
+async def groups(view: PageView) -> Response:
     """The causes of dead letters: one row a group, the largest first."""
     snapshot = await view.tools.sampler.latest()
     asked = filter_of(view, view.request.query_params.multi_items())
     queues = queues_of_letters(snapshot)
-    seen = Seen(view, snapshot, asked)
+    seen = SeenLetters(view, snapshot, asked)
     await seen.read_groups(queues)
     rows = await view.tools.library.rows(seen.windows, asked.by, snapshot.now)
     start = view.number_of("from", _MOST_PLACE)
@@ -111,7 +111,7 @@ def queues_of_letters(snapshot: Snapshot) -> list[QueueRow]:
     return sorted(rows, key=lambda row: (-_count(row), row.id))
 
 
-async def _batches(view: View, snapshot: Snapshot) -> Sequence[Batch]:
+async def _batches(view: PageView, snapshot: Snapshot) -> Sequence[Batch]:
     """The last batches; a store that only would be read is not made."""
     if not any(row.depth is not None for row in snapshot.queues.values()):
         return ()
@@ -130,10 +130,10 @@ def _sources(snapshot: Snapshot) -> dict[str, list[str]]:
     return found
 
 
-class Seen:
+class SeenLetters:
     """What a viewer sees of some dead-letter queues."""
 
-    def __init__(self, view: View, snapshot: Snapshot, asked: Filter) -> None:
+    def __init__(self, view: PageView, snapshot: Snapshot, asked: Filter) -> None:
         self._view, self._snapshot, self._filter = view, snapshot, asked
         self.windows: list[Window] = []
         self.problems: dict[str, str] = {}
@@ -249,7 +249,7 @@ class Seen:
         return next((window.problem for window in self.windows if window.problem), "")
 
 
-async def letters(view: View) -> Response:
+async def letters(view: PageView) -> Response:
     """The letters of one group, or of a whole dead-letter queue, the newest death first."""
     snapshot = await view.tools.sampler.latest()
     id = view.path[1]
@@ -257,7 +257,7 @@ async def letters(view: View) -> Response:
     if not row.is_dead_letters:
         raise KeyError(id)
     asked = filter_of(view, view.request.query_params.multi_items())
-    seen = Seen(view, snapshot, asked)
+    seen = SeenLetters(view, snapshot, asked)
     await seen.read_group(row)
     window = seen.windows[0] if seen.windows else Window(id)
     items = of_group(window, asked.by, asked.group)
@@ -292,7 +292,7 @@ async def letters(view: View) -> Response:
     )
 
 
-async def _head(view: View, window: Window, asked: Filter, snapshot: Snapshot) -> GroupRow | None:
+async def _head(view: PageView, window: Window, asked: Filter, snapshot: Snapshot) -> GroupRow | None:
     if asked.group is None:
         return None
     rows = await view.tools.library.rows([window], asked.by, snapshot.now)
@@ -330,7 +330,7 @@ _MOST_AT_ONCE = 4
 """Downloads of all viewers together."""
 
 
-async def export(view: View) -> Response:
+async def export(view: PageView) -> Response:
     """A download of the selected letters, or of all of the newest ``NEWEST`` that the filter holds for."""
     is_selection = view.request.method == "POST"
     fields = await view.fields() if is_selection else view.request.query_params.multi_items()

@@ -6,13 +6,13 @@ from math import ceil
 
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from tasuki.desk.pages.view import View
+from tasuki.desk.pages.view import PageView
 from tasuki.desk.security.forms import FormError, read_form
 from tasuki.desk.security.gate import SESSION, own_path
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 
 
-async def login(view: View) -> Response:
+async def login(view: PageView) -> Response:
     """The form for the token, and the session that the right one begins."""
     if view.tools.access.token is None:
         return RedirectResponse(view.url(), 303)
@@ -33,14 +33,14 @@ async def login(view: View) -> Response:
     return _form(view, back, status=401, problem=view.say("login.wrong"))
 
 
-def _form(view: View, back: str, *, status: int = 200, problem: str = "") -> Response:
+def _form(view: PageView, back: str, *, status: int = 200, problem: str = "") -> Response:
     is_made = view.tools.access.takes_links
     return view.page("login.html", status=status, back=back, problem=problem, is_made=is_made)
 
 
-async def logout(view: View) -> Response:
+async def logout(view: PageView) -> Response:
     """End the session; a form of another session, or of another site, ends none."""
-    session: Session | None = view.request.scope[SESSION]
+    session: ActorSession | None = view.request.scope[SESSION]
     if session is None:
         return RedirectResponse(view.url("login"), 303)
     try:

@@ -11,17 +11,17 @@ from starlette.responses import Response
 from tasuki.app.explain.rule import Explanation, away_from
 from tasuki.dead.editing.undo import UNDO_TIME, Record
 from tasuki.desk.acts.messages import edit_made
-from tasuki.desk.pages.view import View
+from tasuki.desk.pages.view import PageView
 from tasuki.desk.presentation import numbers
 from tasuki.desk.presentation.look import Chart, chart, chart_of
-from tasuki.desk.reading.asking import Held, cancelled
+from tasuki.desk.reading.asking import HeldMessage, cancelled
 from tasuki.desk.reading.bodies import body_of, headers_of, lines
 from tasuki.desk.reading.message_rows import attempt_of, folded, held_back, number, row_of, state_of
 from tasuki.desk.reading.messages import (
     DEEPEST,
     SEARCHED,
-    Found,
-    Page,
+    FoundMessage,
+    MessagePage,
     attempts,
     find,
     page_of,
@@ -41,7 +41,7 @@ from tasuki.queues.queue import Queue
 TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")
 
 
-async def queue(view: View) -> Response:
+async def queue(view: PageView) -> Response:
     """Counters, who works on it, and its messages by their state."""
     id = view.path[1]
     snapshot = await view.tools.sampler.latest()
@@ -49,7 +49,7 @@ async def queue(view: View) -> Response:
     tab = view.query.get("tab", "")
     tab = tab if tab in TAB_NAMES else "waiting"
     start = view.number_of("from", DEEPEST)
-    page, problem = Page(), ""
+    page, problem = MessagePage(), ""
     is_listed = tab in ("waiting", "delayed", "retrying")
     if is_listed and not view.may("peek", id):
         problem = view.say("queue.no_right", right="queue.admin.peek")
@@ -87,28 +87,28 @@ def _counts(row: QueueRow) -> dict[str, int | None]:
     return dict.fromkeys(TAB_NAMES) | {"waiting": row.ready, "delayed": row.delayed, "running": row.running}
 
 
-def _schedules(view: View, queue: str) -> list[str]:
+def _schedules(view: PageView, queue: str) -> list[str]:
     from tasuki.kinds.entries.schedule import ScheduleConfig
 
     return [id for id, config in view.tools.site.project.of(ScheduleConfig).items() if config.queue == queue]
 
 
-async def _messages(view: View, row: QueueRow, tab: str, start: int) -> tuple[Page, str]:
+async def _messages(view: PageView, row: QueueRow, tab: str, start: int) -> tuple[MessagePage, str]:
     try:
         return await page_of(view.tools.site, row, tab, start), ""
     except UnsupportedError:
-        return Page(), view.say("queue.no_peek", driver=row.driver)
+        return MessagePage(), view.say("queue.no_peek", driver=row.driver)
     except QueueNotFoundError:
-        return Page(), view.say("queue.missing")
+        return MessagePage(), view.say("queue.missing")
     except (DriverError, AwayError) as error:
-        return Page(), problem_of(error)
+        return MessagePage(), problem_of(error)
 
 
-def _queue_of(view: View, id: str) -> Queue:
+def _queue_of(view: PageView, id: str) -> Queue:
     return view.tools.site.live.queues[id]
 
 
-async def message(view: View) -> Response:
+async def message(view: PageView) -> Response:
     """One message: why it is where it is, its body and its headers."""
     id, message_id = view.path[1], view.path[2]
     snapshot = await view.tools.sampler.latest()
@@ -151,13 +151,13 @@ async def message(view: View) -> Response:
     )
 
 
-def _no_right(view: View, snapshot: Snapshot) -> Response:
+def _no_right(view: PageView, snapshot: Snapshot) -> Response:
     return view.page(
         "error.html", status=403, snapshot=snapshot, text=view.say("queue.no_right", right="queue.admin.peek")
     )
 
 
-async def _told(view: View, queue: str, found: Found, letters: str) -> Explanation:
+async def _told(view: PageView, queue: str, found: FoundMessage, letters: str) -> Explanation:
     """Why the message is where it is, or that its broker is not there to say it."""
     try:
         return await view.tools.asked.explained(queue, found.id, found, letters)
@@ -165,7 +165,7 @@ async def _told(view: View, queue: str, found: Found, letters: str) -> Explanati
         return Explanation(found.id, queue, None, [away_from(queue, error)])
 
 
-async def _edit(view: View, row: QueueRow, id: str) -> tuple[str, Record | None]:
+async def _edit(view: PageView, row: QueueRow, id: str) -> tuple[str, Record | None]:
     """The dead-letter queue that a message comes from, and the record of the edit that made it; None: none did."""
     dead = view.query.get("edited", "") or row.dead_letters
     if dead not in view.tools.site.queues or not view.may("peek", dead):
@@ -174,7 +174,13 @@ async def _edit(view: View, row: QueueRow, id: str) -> tuple[str, Record | None]
 
 
 def _content(
-    live: Queue, found: Found, held: Held | None, failures: list[AttemptRecord], *, is_letter: bool, now: float
+    live: Queue,
+    found: FoundMessage,
+    held: HeldMessage | None,
+    failures: list[AttemptRecord],
+    *,
+    is_letter: bool,
+    now: float,
 ) -> dict[str, Any]:
     """The message itself, as its page shows it, and the name by which acts on it take no other one of its id.
 
@@ -221,7 +227,7 @@ def tab_of(past: QueuePast | None) -> HourTab | None:
     return HourTab(past, chart_of(past.lines), chart(lines, 590, 110), five_minutes(past.hour, past.newest))
 
 
-async def csv(view: View) -> Response:
+async def csv(view: PageView) -> Response:
     """Sixty lines, one a minute; times of people in UTC, durations in seconds."""
     id = view.path[1]
     row = (await view.tools.sampler.latest()).queues[id]

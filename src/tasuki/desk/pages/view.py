@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tasuki.app.audit.seeing import RIGHT, targets_of
-from tasuki.desk.acts.acts import Done, Order
+from tasuki.desk.acts.acts import ActResult, Order
 from tasuki.desk.presentation import numbers
 from tasuki.desk.presentation.look import packed, takes_gzip
 from tasuki.desk.presentation.words import LANGUAGES, choose, tell, translated
@@ -19,7 +19,7 @@ from tasuki.desk.reading import bodies
 from tasuki.desk.reading.snapshot import COLUMNS
 from tasuki.desk.security.forms import MOST_BYTES, MOST_FIELDS, FormError, read_fields
 from tasuki.desk.security.gate import SESSION
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.desk.tools import Tools
 from tasuki.errors import PolicyDeniedError, TasukiError
@@ -67,7 +67,7 @@ TABS = (
 )
 
 
-class View:
+class PageView:
     """Belongs to one request; ``path`` is its path, segment by segment."""
 
     def __init__(self, tools: Tools, request: Request, path: list[str]) -> None:
@@ -83,9 +83,9 @@ class View:
         self.is_fragment = "x-fragment" in request.headers
 
     @property
-    def session(self) -> Session:
+    def session(self) -> ActorSession:
         """Who asks; only pages without a session (``login``, ``logout``) have none."""
-        session: Session = self.request.scope[SESSION]
+        session: ActorSession = self.request.scope[SESSION]
         return session
 
     @property
@@ -96,7 +96,7 @@ class View:
     @property
     def can_end(self) -> bool:
         """Whether there is a session that its viewer can end."""
-        session: Session | None = self.request.scope.get(SESSION)
+        session: ActorSession | None = self.request.scope.get(SESSION)
         return session is not None and session.is_by_token
 
     def number_of(self, name: str, most: int) -> int:
@@ -164,7 +164,7 @@ class View:
             raise PageError(403, self.say("error.form"))
         return fields
 
-    async def carry_out(self, order: Order, *, is_said: bool = True) -> Done:
+    async def carry_out(self, order: Order, *, is_said: bool = True) -> ActResult:
         """Carry out an order; the next page says what happened, if it ``is_said``. Raises PageError, ValueError."""
         try:
             done = await self.tools.acts.carry_out(order, self.session)

@@ -85,7 +85,7 @@ class Static:
     content: bytes
 
 
-class Look:
+class Appearance:
     """Made once in a process: see ``the_look``."""
 
     def __init__(self) -> None:
@@ -124,9 +124,9 @@ class Look:
 
 
 @cache
-def the_look() -> Look:
+def the_look() -> Appearance:
     """The look of every desk of this process."""
-    return Look()
+    return Appearance()
 
 
 def _static(file: str) -> Static:

@@ -87,7 +87,7 @@ class QueuePast:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _MinutePart:
     """One read of the queues of one app."""
 
     at: float
@@ -107,7 +107,7 @@ class Past:
         self._readers: dict[App, HistoryReader] = {}
         self._task: asyncio.Task[None] | None = None
         self._tried_at = float("-inf")
-        self._parts: dict[App, _Part] = {}
+        self._parts: dict[App, _MinutePart] = {}
 
     async def latest(self) -> None:
         """Read again if the last read is old; returns soon in any case."""
@@ -143,7 +143,7 @@ class Past:
         return min(((part.newest + 1) * MINUTE for part in self._fresh), default=None)
 
     @property
-    def _fresh(self) -> list[_Part]:
+    def _fresh(self) -> list[_MinutePart]:
         oldest = self._clock.monotonic() - _OLD
         return [part for part in self._parts.values() if part.at >= oldest]
 
@@ -183,7 +183,7 @@ class Past:
         known = [id for id in ids if _is_told(live, id, states, is_own=is_own)]
         found = {id: QueuePast(hour, newest) for id in ids if (hour := reader.of(live, id)) is not None}
         processes = [each for hours in reader.hours() for each in hours.processes]
-        self._parts[app] = _Part(self._clock.monotonic(), newest, found, frozenset(known), processes)
+        self._parts[app] = _MinutePart(self._clock.monotonic(), newest, found, frozenset(known), processes)
 
     async def _fetch(self, reader: HistoryReader, ids: Iterable[str], live: Assembly) -> list[Read]:
         own = self._site.own

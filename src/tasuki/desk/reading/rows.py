@@ -177,7 +177,7 @@ async def asked(queue: Queue, ask: Callable[[], Awaitable[T]]) -> T:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RowFacts:
     """What all rows of a snapshot need, found once."""
 
     dead_letters: Mapping[str, str]
@@ -194,7 +194,7 @@ class Facts:
     """Whether a worker has consumers that it does not list."""
 
     @classmethod
-    def of(cls, project: Project, workers: Sequence[Presence], with_store: Set[str]) -> Facts:
+    def of(cls, project: Project, workers: Sequence[Presence], with_store: Set[str]) -> RowFacts:
         """The facts of a project, its workers, and the queues with a store."""
         queues = project.of(QueueConfig)
         dead = {id: config.dead_letter.queue for id, config in queues.items() if config.dead_letter is not None}
@@ -241,7 +241,7 @@ def _tags(queue: Queue) -> list[str]:
 def row_of(
     id: str,
     queue: Queue,
-    facts: Facts,
+    facts: RowFacts,
     seen: Counts | None,
     rates: Rates,
     problem: str,

@@ -33,7 +33,7 @@ LONGEST = 1000
 _ID = re.compile(r"[^\s=<>!&|()\"'?]{1,512}")
 
 
-class _Subject(NamedTuple):
+class _MessageSubject(NamedTuple):
     message: Message
     queue: Queue
     now: float
@@ -76,7 +76,7 @@ NAMES: Mapping[str, Node] = {
 """What a question may name; ``age``: seconds since the publish."""
 
 
-class Question:
+class SearchQuestion:
     """One text that people type.
 
     Raises:
@@ -98,7 +98,7 @@ class Question:
         if self._expression is None:
             return message.id == self.id
         try:
-            return self._expression.holds(_Subject(message, queue, now))
+            return self._expression.holds(_MessageSubject(message, queue, now))
         except ComparisonError as error:
             self.unclear += 1
             self.problem = str(error)
@@ -138,7 +138,7 @@ class Hit:
 
 
 @dataclass(slots=True)
-class Search:
+class SearchResult:
     """The hits, and how far the search went."""
 
     hits: list[Hit] = field(default_factory=list)
@@ -164,7 +164,7 @@ class Finder:
         self._turn = asyncio.Semaphore(2)
         self._waiting = 0
 
-    async def find(self, question: Question, snapshot: Snapshot, may: Callable[[str], bool]) -> Search:
+    async def find(self, question: SearchQuestion, snapshot: Snapshot, may: Callable[[str], bool]) -> SearchResult:
         """Search the queues that the viewer may look into; the shortest first, so that most are searched.
 
         Raises AwayError: too many searches wait for their turn.
@@ -181,8 +181,8 @@ class Finder:
         finally:
             self._turn.release()
 
-    async def _find(self, question: Question, snapshot: Snapshot, may: Callable[[str], bool]) -> Search:
-        search, end = Search(), self._clock.monotonic() + TIME
+    async def _find(self, question: SearchQuestion, snapshot: Snapshot, may: Callable[[str], bool]) -> SearchResult:
+        search, end = SearchResult(), self._clock.monotonic() + TIME
         rows = sorted(snapshot.queues.values(), key=lambda row: (row.waiting, row.id))
         allowed = [row for row in rows if may(row.id)]
         if question.id:
@@ -203,7 +203,9 @@ class Finder:
                 search.is_over = search.is_over or self._clock.monotonic() > end
         return search
 
-    async def _search(self, row: QueueRow, question: Question, search: Search, end: float, now: float) -> None:
+    async def _search(
+        self, row: QueueRow, question: SearchQuestion, search: SearchResult, end: float, now: float
+    ) -> None:
         live, at = self._site.live.queues[row.id], 0
         able = live.driver.capabilities
         if not able.has("peek"):
@@ -245,8 +247,8 @@ class Finder:
         queue: str,
         messages: Sequence[Message],
         start: int,
-        question: Question,
-        search: Search,
+        question: SearchQuestion,
+        search: SearchResult,
         end: float,
         now: float,
     ) -> int:
@@ -262,7 +264,7 @@ class Finder:
                 search.hits.append(Hit(queue, message, place))
         return len(messages)
 
-    async def _look_up(self, row: QueueRow, id: str, search: Search, end: float) -> None:
+    async def _look_up(self, row: QueueRow, id: str, search: SearchResult, end: float) -> None:
         """Let the broker search for an id, however deep it is."""
         try:
             look_up = partial(_by_id, queue=row.id, id=id)

@@ -18,7 +18,7 @@ from tasuki.clock import Clock
 from tasuki.desk.api.problems import problem
 from tasuki.desk.security.access import Access, client_behind, host_name, port_of
 from tasuki.desk.security.forms import Readers
-from tasuki.desk.security.sessions import LIFE, Session, Sessions, Way
+from tasuki.desk.security.sessions import LIFE, ActorSession, Sessions, Way
 
 _MOST_BYTES = 2048
 
@@ -179,7 +179,9 @@ class Gate:
             return refuse(403, "this request comes from another site")
         return None
 
-    def _refuse_stranger(self, request: Request, path: list[str] | None, session: Session | None) -> Response | None:
+    def _refuse_stranger(
+        self, request: Request, path: list[str] | None, session: ActorSession | None
+    ) -> Response | None:
         """The answer to a client that asks too often, or is not logged in; None: a page answers.
 
         Clients with a session have a separate rate: strangers at the same address cannot use it up. The right
@@ -217,7 +219,7 @@ class Gate:
         back = quote(request.url.path.removeprefix(root) + query, safe="/")
         return RedirectResponse(f"{root}/login?back={back}", 303)
 
-    def _session(self, request: Request) -> Session | None:
+    def _session(self, request: Request) -> ActorSession | None:
         client, access = self.client_of(request), self._access
         way, actor = self._way(request), access.default_actor
         if way == "proxy":
@@ -231,11 +233,11 @@ class Gate:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if access.token is not None and scheme.lower() == "bearer":
             is_right = self._sessions.is_token(token.strip())
-            return Session("bearer", actor, "", client, is_by_header=True) if is_right else None
+            return ActorSession("bearer", actor, "", client, is_by_header=True) if is_right else None
         id = self._sessions.read(request.cookies.get(cookie_name(request, access), ""), way)
         if id is not None:
             by_token = way == "token" and access.token is not None
-            return Session(id, actor, self._sessions.form_token(id), client, is_by_token=by_token)
+            return ActorSession(id, actor, self._sessions.form_token(id), client, is_by_token=by_token)
         return None if access.token is not None and way == "token" else self.begin(request, actor)
 
     def _takes_link(self, request: Request, path: list[str] | None) -> bool:
@@ -275,16 +277,16 @@ class Gate:
         is_proxied = self._access.actor_header and client_address(request) in self._access.proxies
         return "proxy" if is_proxied else "token"
 
-    def begin(self, request: Request, actor: str = "") -> Session:
+    def begin(self, request: Request, actor: str = "") -> ActorSession:
         """A new session, whose cookie the response carries."""
         way = self._way(request)
         cookie = self._sessions.new(way)
         id = str(self._sessions.read(cookie, way))
         request.scope["tasuki.cookie"] = cookie
         actor = actor or self._access.default_actor
-        return Session(id, actor, self._sessions.form_token(id), self.client_of(request), is_new=True)
+        return ActorSession(id, actor, self._sessions.form_token(id), self.client_of(request), is_new=True)
 
-    def end(self, request: Request, session: Session) -> None:
+    def end(self, request: Request, session: ActorSession) -> None:
         """The end of a session; the response takes its cookie away."""
         self._sessions.end(session.id)
         self._note("desk: %s logged out from %s", session.actor, session.client)
@@ -297,7 +299,7 @@ class Gate:
             return client_behind(request.headers.getlist("x-forwarded-for"), address)
         return address
 
-    def _complete(self, headers: MutableHeaders, request: Request, session: Session | None) -> None:
+    def _complete(self, headers: MutableHeaders, request: Request, session: ActorSession | None) -> None:
         for name, value in (*HEADERS.items(), ("cache-control", "no-store")):
             headers.setdefault(name, value)
         if (cookie := request.scope.get("tasuki.cookie")) is not None:

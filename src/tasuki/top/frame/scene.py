@@ -10,7 +10,7 @@ from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.top.frame import cells
 from tasuki.top.frame.cells import Line, Signs, Span, between, cut, fit_line, line_width, width_of, wrap
 from tasuki.top.frame.columns import heading, layout, row_line
-from tasuki.top.place import Place
+from tasuki.top.place import ViewPlace
 from tasuki.top.views.view import Table, Text
 
 TABS = ("Queues", "Dead", "Workers", "Schedules", "Batches")
@@ -122,7 +122,7 @@ class Scene:
     project: str
     drivers: str
     signs: Signs
-    path: list[Place]
+    path: list[ViewPlace]
     snapshot: Snapshot | None = None
     status: Span = ("", "")
     clock: str = ""
@@ -135,7 +135,7 @@ class Scene:
     help_top: int = 0
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ViewPlace:
         """Where the reader is."""
         return self.path[-1]
 

@@ -32,7 +32,7 @@ _NO_QUEUE = ("No queue has a dead-letter queue. In Python:", "",
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class _DeadGroupRow:
     row: GroupRow
     now: float
     by: str
@@ -91,7 +91,7 @@ class DeadView(View):
 
     def __init__(self) -> None:
         self._by = "cause"
-        self._groups: Mapping[tuple[str, str, str | None], _Group] = {}
+        self._groups: Mapping[tuple[str, str, str | None], _DeadGroupRow] = {}
 
     async def read(self, reading: Viewer, snapshot: Snapshot) -> Table:
         """See :class:`View`."""
@@ -106,7 +106,7 @@ class DeadView(View):
         groups = await reading.library.rows(windows, by, snapshot.now)
         whole = {window.queue for window in windows if window.is_all}
         kept = {window.queue for window in windows if reading.keeps(window.queue)}
-        found = [_Group(row, snapshot.now, by, row.dead in whole, row.dead in kept) for row in groups]
+        found = [_DeadGroupRow(row, snapshot.now, by, row.dead in whole, row.dead in kept) for row in groups]
         self._groups = {(each.row.dead, by, each.row.group.key): each for each in found}
         rows = [Row(f"{each.row.dead} {each.row.group.key}", each, _find(each.row)) for each in found]
         empty = [*([] if unseen else [_NONE]), *(f"{id}: {why}" for id, why in unseen.items())]
@@ -143,7 +143,7 @@ class DeadView(View):
         act = "redrive" if key.key == "r" else "remove"
         return Order(act, "queue", group.dead, bulk=Bulk(act, group.dead, row.value.by, group.group.key))
 
-    def _ordered(self, orders: Sequence[Order]) -> list[_Group]:
+    def _ordered(self, orders: Sequence[Order]) -> list[_DeadGroupRow]:
         """The groups that orders are about, as they are now."""
         bulks = [order.bulk for order in orders if order.bulk is not None]
         found = (self._groups.get((bulk.queue, bulk.by, bulk.group)) for bulk in bulks)
@@ -267,7 +267,7 @@ _CANCELLED = ("running", "paused", "stopped", "failed")
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _ShownBatch:
     batch: Batch
     now: float
 
@@ -323,7 +323,7 @@ class BatchesView(View):
         batches = await reading.board.latest()
         self._batches = {batch.id: batch for batch in batches}
         for batch in batches:
-            shown = _Shown(batch, snapshot.now)
+            shown = _ShownBatch(batch, snapshot.now)
             find = f"{batch.id} {batch.act} {batch.queue} {batch.state} {batch.actor} {shown.letters}"
             rows.append(Row(batch.id, shown, find, batch.state in ("stopped", "failed")))
         none = "No batch in the last day. r and D on groups of dead letters begin one."

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from tasuki.app.dry_run.report import WARNING, DryRun
 from tasuki.app.explain.rule import Explanation
 from tasuki.desk.acts.acts import Order
+from tasuki.desk.api.answers import ShownBody
 from tasuki.desk.presentation import numbers
 from tasuki.desk.presentation.words import tell
-from tasuki.desk.reading.bodies import Body, body_of, headers_of, line, lines
+from tasuki.desk.reading.bodies import body_of, headers_of, line, lines
 from tasuki.desk.reading.message_rows import MessageRow, number, row_of, state_of
-from tasuki.desk.reading.messages import Found, attempts, find
+from tasuki.desk.reading.messages import FoundMessage, attempts, find
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError
@@ -65,16 +66,16 @@ class MessageView(View):
         except (DriverError, AwayError) as error:
             return _only(problem_of(error))
 
-    async def _shown(self, reading: Viewer, row: QueueRow, found: Found, told: Explanation) -> Shown:
+    async def _shown(self, reading: Viewer, row: QueueRow, found: FoundMessage, told: Explanation) -> ShownMessage:
         running = [each for each in row.handlers if each.message.id == found.id]
         self._state = state_of(row, found.message, found.place, bool(running), found.status)
         failed, _ = await attempts(reading.site, self.queue, found.id, found.message)
-        shown = Shown(self.id, self.queue, self._state, running, found, told, failed)
+        shown = ShownMessage(self.id, self.queue, self._state, running, found, told, failed)
         message = found.message
         if message is None:
             return shown
 
-        async def work(live: Assembly) -> Shown:
+        async def work(live: Assembly) -> ShownMessage:
             source = live.queues[self.queue]
             return shown.of(row_of(source, message, found.place), body_of(source, message))
 
@@ -109,26 +110,26 @@ _STYLES = {"running": "ok", "dead": "bad", "retrying": "warn", "done": "ok", "fa
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownMessage:
     """All that is known of a message; ``row`` and ``body`` while it waits."""
 
     id: str
     queue: str
     state: str
     running: Sequence[RunningRow]
-    found: Found
+    found: FoundMessage
     told: Explanation
     attempts: Sequence[AttemptRecord] = ()
     """The failed ones, oldest first."""
     row: MessageRow | None = None
-    body: Body | None = None
+    body: ShownBody | None = None
 
-    def of(self, row: MessageRow, body: Body) -> Shown:
+    def of(self, row: MessageRow, body: ShownBody) -> ShownMessage:
         """The same with what it holds."""
         return replace(self, row=row, body=body)
 
 
-def text_of(shown: Shown, now: float) -> Text:
+def text_of(shown: ShownMessage, now: float) -> Text:
     """All of it."""
     state = tell("en", f"state.{shown.state}", {})
     head: list[Line] = [[(line(shown.id, 512), "bold"), ("  ", ""), (state, _STYLES.get(shown.state, "accent"))]]
@@ -145,7 +146,7 @@ def text_of(shown: Shown, now: float) -> Text:
     return Text([*head, *(each for part in parts for each in part)], anchors={"why": anchor})
 
 
-def _error(shown: Shown, now: float) -> Iterator[Line]:
+def _error(shown: ShownMessage, now: float) -> Iterator[Line]:
     if (message := shown.found.message) is None:
         return
     headers = message.headers
@@ -164,7 +165,7 @@ def _split(text: object) -> list[str]:
     return [each.expandtabs(4) for each in lines(text).splitlines()]
 
 
-def _why(shown: Shown) -> Iterator[Line]:
+def _why(shown: ShownMessage) -> Iterator[Line]:
     yield from heading("Why it does not run now")
     for cause in shown.told.causes:
         yield pair(cause.code, escape(cause.text), "warn" if cause.code != "running" else "ok")
@@ -172,7 +173,7 @@ def _why(shown: Shown) -> Iterator[Line]:
             yield pair("", escape(cause.act), "dim")
 
 
-def _running(shown: Shown, now: float) -> Iterator[Line]:
+def _running(shown: ShownMessage, now: float) -> Iterator[Line]:
     if not shown.running and shown.found.progress is None:
         return
     yield from heading("Runs")
@@ -185,7 +186,7 @@ def _running(shown: Shown, now: float) -> Iterator[Line]:
         yield pair("progress", line(f"{progress.done:g}{total} {progress.note}".strip()))
 
 
-def _facts(shown: Shown, now: float) -> Iterator[Line]:
+def _facts(shown: ShownMessage, now: float) -> Iterator[Line]:
     if (row := shown.row) is None or shown.found.message is None:
         return
     yield from heading("Message")
@@ -201,7 +202,7 @@ def _facts(shown: Shown, now: float) -> Iterator[Line]:
     yield from (pair(name, value) for name, value in facts.items() if value)
 
 
-def _attempts(shown: Shown, now: float) -> Iterator[Line]:
+def _attempts(shown: ShownMessage, now: float) -> Iterator[Line]:
     if not shown.attempts:
         return
     yield from heading("Failed attempts", f"{len(shown.attempts)} of the newest")
@@ -211,7 +212,7 @@ def _attempts(shown: Shown, now: float) -> Iterator[Line]:
         yield pair("", line(record.message), "warn")
 
 
-def _body(shown: Shown) -> Iterator[Line]:
+def _body(shown: ShownMessage) -> Iterator[Line]:
     if (body := shown.body) is None:
         return
     yield from heading("Body", f"{numbers.size(body.size)}, {body.kind}")
@@ -220,7 +221,7 @@ def _body(shown: Shown) -> Iterator[Line]:
         yield [("Only the beginning is shown.", "dim")]
 
 
-def _headers(shown: Shown) -> Iterator[Line]:
+def _headers(shown: ShownMessage) -> Iterator[Line]:
     if shown.found.message is None:
         return
     yield from heading("Headers")

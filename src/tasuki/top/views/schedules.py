@@ -24,7 +24,7 @@ _EMPTY = ("No schedule is declared. In Python:", "", '    @app.every("30s", queu
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _ShownSchedule:
     id: str
     status: ScheduleStatus | None
     """None: its store cannot be read from here."""
@@ -88,7 +88,12 @@ class SchedulesView(View):
         """See :class:`View`."""
         found, _ = await schedules_of(reading.site)
         rows = [
-            Row(id, shown := _Shown(id, found.get(id), snapshot.now), f"{id} {config.queue}", shown.state == "late")
+            Row(
+                id,
+                shown := _ShownSchedule(id, found.get(id), snapshot.now),
+                f"{id} {config.queue}",
+                shown.state == "late",
+            )
             for id, config in sorted(reading.site.project.of(ScheduleConfig).items())
         ]
         return Table(rows, _EMPTY)

@@ -151,7 +151,7 @@ class WorkersView(View):
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _WorkerPart:
     """A consumer of the process, or a message that it runs."""
 
     consumer: PresentConsumer
@@ -195,7 +195,7 @@ class _Part:
         return "" if getattr(self.consumer, name) else "dim"
 
 
-def _failed(part: _Part) -> str:
+def _failed(part: _WorkerPart) -> str:
     return "bad" if part.consumer.failed else "dim"
 
 
@@ -234,29 +234,29 @@ class WorkerView(View):
             queue = names.get((consumer.driver, consumer.queue), "")
             known = next((each for each in snapshot.queues[queue].consumers if each.id == consumer.id), None) \
                 if queue else None  # fmt: skip
-            part = _Part(consumer, queue, worker.seen, known)
+            part = _WorkerPart(consumer, queue, worker.seen, known)
             rows.append(Row(consumer.id, part, f"{consumer.id} {queue or consumer.queue}"))
             for message in consumer.messages:
-                part = _Part(consumer, queue, worker.seen, known, message)
+                part = _WorkerPart(consumer, queue, worker.seen, known, message)
                 rows.append(Row(f"{consumer.id} {message.id}", part, f"{message.id} {message.function}"))
         note = worker.trouble or (f"{worker.left_out} more have no room in its sign" if worker.left_out else "")
         return Table(rows, ("It has no consumer.",), note)
 
     def mark(self, row: Row, signs: Signs) -> Cell:
         """See :class:`View`."""
-        part: _Part = row.value
+        part: _WorkerPart = row.value
         return (signs.paused, "warn") if part.is_paused and part.message is None else (" ", "")
 
     def copied(self, row: Row | None) -> str:
         """See :class:`View`."""
         if row is None:
             return ""
-        part: _Part = row.value
+        part: _WorkerPart = row.value
         return part.consumer.id if part.message is None else part.message.id
 
     def enter(self, row: Row) -> View | None:
         """See :class:`View`."""
-        part: _Part = row.value
+        part: _WorkerPart = row.value
         return MessageView(part.queue, part.message.id, 0) if part.message is not None and part.queue else None
 
     def explain(self, row: Row | None) -> View | None:
@@ -275,7 +275,7 @@ class WorkerView(View):
         """See :class:`View`."""
         if row is None:
             return None
-        part: _Part = row.value
+        part: _WorkerPart = row.value
         if key.key == "K":
             is_known = part.message is not None and part.queue
             return Order("cancel", "queue", part.queue, part.message.id) if is_known and part.message else None

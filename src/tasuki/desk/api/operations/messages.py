@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,14 +14,14 @@ from tasuki.dead.reading import sources_of
 from tasuki.dead.rules.batch import Batch
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
-from tasuki.desk.api import answers
-from tasuki.desk.api.call import Call
+from tasuki.desk.api import answers, letter_answers
+from tasuki.desk.api.call import ApiCall
 from tasuki.desk.api.decoding import cursor_of, read_number
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.dead.rows import GroupRow, count_of, of_group, rows_of, total_of, unread_of
 from tasuki.desk.dead.windows import Item, Window
 from tasuki.desk.reading.asking import PATIENCE, cancelled
-from tasuki.desk.reading.bodies import Body, body_of, headers_of, line, lines
+from tasuki.desk.reading.bodies import body_of, headers_of, line, lines
 from tasuki.desk.reading.message_rows import row_of, state_of
 from tasuki.desk.reading.messages import DEEPEST, find, page_of
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 State = Literal["waiting", "delayed", "retrying", "running", "dead"]
 
 
-async def messages(call: Call) -> answers.Messages:
+async def messages(call: ApiCall) -> answers.Messages:
     """The messages of a queue that wait, are delayed, failed before, or run."""
     _, row = await call.row()
     call.require("peek", row.id)
@@ -59,11 +60,13 @@ async def messages(call: Call) -> answers.Messages:
     return answers.Messages(items, None if page.after is None else cursor_of(str(page.after)), page.is_bounded)
 
 
-def running_of(rows: Any, *, shows_keys: bool = True) -> list[answers.Running]:
+def running_of(rows: Any, *, shows_keys: bool = True) -> list[answers.RunningItem]:
     """What runs, the longest first; an order key is a part of the content, the id alone is none."""
     found: list[RunningRow] = list(rows)
     return [
-        answers.Running(each.message if shows_keys else keyless(each.message), each.consumer, f"{each.host}:{each.pid}")
+        answers.RunningItem(
+            each.message if shows_keys else keyless(each.message), each.consumer, f"{each.host}:{each.pid}"
+        )
         for each in found
     ]
 
@@ -73,7 +76,7 @@ def keyless(message: RunningMessage) -> RunningMessage:
     return msgspec.structs.replace(message, key="")
 
 
-def running_item(queue: str, each: answers.Running) -> answers.MessageItem:
+def running_item(queue: str, each: answers.RunningItem) -> answers.MessageItem:
     """A message that runs, of a list."""
     return answers.MessageItem(
         each.message.id, queue, "running", None, None, "", "", each.message.key, each.message.function, "", "", None, ""
@@ -86,7 +89,7 @@ def item_of_message(live: Queue, row: QueueRow, message: Message, place: int) ->
     return answers.MessageItem.of(shown, queue=row.id, state=state_of(row, message, place, False, ""))
 
 
-async def message(call: Call) -> answers.Message:
+async def message(call: ApiCall) -> answers.MessageAnswer:
     """One message: where it is and why, its body, headers and last error."""
     _, row = await call.row()
     call.require("peek", row.id)
@@ -103,14 +106,14 @@ async def message(call: Call) -> answers.Message:
     if not (shown or running or found.status or told.found):
         raise ProblemError(404, f"there is no message {id!r} in {row.id}: {told.causes[0].text}")
     live = call.site.live.queues[row.id]
-    return answers.Message(
+    return answers.MessageAnswer(
         id=id,
         queue=row.id,
         state=state_of(row, shown, found.place, bool(running), found.status),
         status=found.status,
         place=None if shown is None else found.place,
         item=None if shown is None else item_of_message(live, row, shown, found.place),
-        body=None if content is None else _body(body_of(live, content) if held is None else held.body_in(live)),
+        body=None if content is None else _with_value(body_of(live, content) if held is None else held.body_in(live)),
         headers={} if content is None else dict(headers_of(content)),
         error="" if content is None else lines(content.headers.get(LAST_ERROR, "")),
         traceback="" if content is None else lines(content.headers.get(LAST_TRACEBACK, "")),
@@ -123,22 +126,20 @@ async def message(call: Call) -> answers.Message:
     )
 
 
-def _letters(call: Call, row: QueueRow) -> str:
+def _letters(call: ApiCall, row: QueueRow) -> str:
     return row.dead_letters if row.dead_letters and call.may("peek", row.dead_letters) else ""
 
 
-def _body(body: Body) -> answers.Body:
-    value: msgspec.Raw | None = None
+def _with_value(body: answers.ShownBody) -> answers.ShownBody:
     if body.kind == "json" and not body.is_cut:
-        try:
+        # Masking may have taken a quotation mark with it, or a number is beyond what programs read.
+        with suppress(msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
             msgspec.json.decode(body.text)
-            value = msgspec.Raw(body.text.encode())
-        except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
-            value = None  # masking has taken a quotation mark with it, or a number is beyond what programs read
-    return answers.Body(body.kind, body.size, body.text, body.is_cut, value)
+            return msgspec.structs.replace(body, value=msgspec.Raw(body.text.encode()))
+    return body
 
 
-async def explain(call: Call) -> Explanation:
+async def explain(call: ApiCall) -> Explanation:
     """Why a message does not run now."""
     _, row = await call.row()
     call.require("peek", row.id)
@@ -146,7 +147,7 @@ async def explain(call: Call) -> Explanation:
     return await call.tools.asked.explained(row.id, call.names["id"], found, _letters(call, row), PATIENCE)
 
 
-async def result(call: Call) -> answers.Result:
+async def result(call: ApiCall) -> answers.Result:
     """What has become of a message, and what its handler returned, in a queue that keeps results."""
     _, row = await call.row()
     call.require("peek", row.id)
@@ -168,7 +169,7 @@ async def result(call: Call) -> answers.Result:
         status=status,
         at=record.at,
         attempt=record.attempt,
-        value=None if value is None else _body(body_of(live, value)),
+        value=None if value is None else _with_value(body_of(live, value)),
         error=lines(error.text),
         kind=error.kind,
         reason=error.reason,
@@ -176,7 +177,7 @@ async def result(call: Call) -> answers.Result:
     )
 
 
-def _sources(call: Call, queue: str) -> Mapping[str, str]:
+def _sources(call: ApiCall, queue: str) -> Mapping[str, str]:
     try:
         return sources_of(call.site.project, queue)
     except QueueNotFoundError as error:
@@ -190,7 +191,7 @@ def _of(window: Window, origin: str) -> Window:
     return replace(window, items=[item for item in window.items if item.letter.queue == origin], causes=None)
 
 
-async def groups(call: Call) -> answers.Groups:
+async def groups(call: ApiCall) -> letter_answers.Groups:
     """Dead letters in groups; a queue in which the actor may not look is left out."""
     sources, query = _sources(call, call.query.queue), call.query
     allowed = [id for id in sources if call.may("peek", id)]
@@ -206,7 +207,7 @@ async def groups(call: Call) -> answers.Groups:
         rows = rows_of(windows, query.by, snapshot.now)
     unread = unread_of(snapshot, unseen | hidden)
     unknown = [id for id in unseen | hidden if (row := snapshot.queues.get(id)) is None or row.depth is None]
-    return answers.Groups(
+    return letter_answers.Groups(
         count=total_of(windows, unread, query.where),
         groups=[group_of(row) for row in rows],
         is_all=not unread and not unknown and all(window.is_all for window in windows),
@@ -217,14 +218,14 @@ async def groups(call: Call) -> answers.Groups:
     )
 
 
-def group_of(row: GroupRow) -> answers.Group:
+def group_of(row: GroupRow) -> letter_answers.GroupItem:
     """A group as an answer."""
     group = row.group
     texts = {name: line(getattr(group, name)) for name in ("type", "place", "sample")}
-    return answers.Group.of(group, dead=row.dead, trend=list(row.trend), ids=list(group.ids), **texts)
+    return letter_answers.GroupItem.of(group, dead=row.dead, trend=list(row.trend), ids=list(group.ids), **texts)
 
 
-async def letters(call: Call) -> answers.Letters:
+async def letters(call: ApiCall) -> letter_answers.Letters:
     """The letters of one dead-letter queue, or of one queue that has such a queue; the newest death first."""
     _, row = await call.row()
     [(dead, origin)] = _sources(call, row.id).items()
@@ -243,48 +244,48 @@ async def letters(call: Call) -> answers.Letters:
     following = cursor_of(str(end)) if end < len(items) else None
     shown = [_letter(live, item) for item in items[start:end]]
     count = len(items) if origin else count_of(window, query.by, query.group)
-    return answers.Letters(shown, following, count, window.is_all, window.unclear)
+    return letter_answers.Letters(shown, following, count, window.is_all, window.unclear)
 
 
-def _letter(live: Queue, item: Item) -> answers.Letter:
+def _letter(live: Queue, item: Item) -> letter_answers.LetterItem:
     letter = item.letter
     texts = {name: line(getattr(letter, name)) for name in ("type", "place", "error")}
-    return answers.Letter.of(letter, name=item.name, body=item.body(live), **texts)
+    return letter_answers.LetterItem.of(letter, name=item.name, body=item.body(live), **texts)
 
 
 _RIGHTS = {act: right for right, act in ACT_OF.items()}
 
 
-async def batches(call: Call) -> answers.Batches:
+async def batches(call: ApiCall) -> letter_answers.BatchesAnswer:
     """The last ten batches of queues that the actor may look into, the newest first; ended ones are kept for a day."""
     snapshot = await call.snapshot()
     if all(row.is_missing for row in snapshot.queues.values() if row.is_dead_letters):
-        return answers.Batches([])  # looking would make the store of a project that has none yet
+        return letter_answers.BatchesAnswer([])  # looking would make the store of a project that has none yet
     found = await call.tools.board.latest()
     if call.tools.board.problem:  # else an unavailable store would look like one without batches
         raise AwayError(call.tools.board.problem)
-    return answers.Batches([_batch(each) for each in found if call.may("peek", each.queue)])
+    return letter_answers.BatchesAnswer([_batch(each) for each in found if call.may("peek", each.queue)])
 
 
-async def batch(call: Call) -> answers.Batch:
+async def batch(call: ApiCall) -> letter_answers.BatchItem:
     """How far a batch is."""
     found = await _found(call)
     call.require("peek", found.queue)
     return _batch(found)
 
 
-async def _found(call: Call) -> Batch:
+async def _found(call: ApiCall) -> Batch:
     try:
         return await call.tools.board.find(call.names["batch"])
     except BatchNotFoundError as error:
         raise ProblemError(404, str(error)) from error
 
 
-def _batch(batch: Batch) -> answers.Batch:
-    return msgspec.convert(batch.as_dict(), answers.Batch)
+def _batch(batch: Batch) -> letter_answers.BatchItem:
+    return msgspec.convert(batch.as_dict(), letter_answers.BatchItem)
 
 
-async def begin_batch(call: Call) -> answers.Done:
+async def begin_batch(call: ApiCall) -> answers.Done:
     """Begin to retry, move or delete letters of a dead-letter queue, the oldest first; ``batch`` is its id."""
     body = call.body
     bulk = Bulk(
@@ -302,10 +303,10 @@ async def begin_batch(call: Call) -> answers.Done:
     return await call.act(Order(bulk.act, "queue", bulk.queue, bulk=bulk))
 
 
-def changed(verb: str) -> Callable[[Call], Awaitable[answers.Done]]:
+def changed(verb: str) -> Callable[[ApiCall], Awaitable[answers.Done]]:
     """One act on the batch in the path."""
 
-    async def change(call: Call) -> answers.Done:
+    async def change(call: ApiCall) -> answers.Done:
         found = await _found(call)
         return await call.act(Order("batch", "queue", found.queue, options={"batch": found.id, "verb": verb}))
 

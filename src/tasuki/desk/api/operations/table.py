@@ -15,9 +15,9 @@ from tasuki.dead.editing.building import SAME, Wanted
 from tasuki.dead.finding import letter_of
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.messages import draft_of
-from tasuki.desk.api import answers, asked
+from tasuki.desk.api import answers, asked, letter_answers
 from tasuki.desk.api.answers import Done
-from tasuki.desk.api.call import Call
+from tasuki.desk.api.call import ApiCall
 from tasuki.desk.api.decoding import MOST_BYTES, MOST_MESSAGE
 from tasuki.desk.api.operations import messages, reading
 from tasuki.desk.api.problems import ProblemError
@@ -25,10 +25,10 @@ from tasuki.desk.reading.attention import queue_in
 from tasuki.message import Message
 
 
-def ordered(act: str) -> Callable[[Call], Awaitable[Done]]:
+def ordered(act: str) -> Callable[[ApiCall], Awaitable[Done]]:
     """One act on the entry or the message in the path; the fields of the body are its options."""
 
-    async def carry_out(call: Call) -> Done:
+    async def carry_out(call: ApiCall) -> Done:
         kind = next(name for name in call.names if name != "id")
         fields = ((each.encode_name, getattr(call.body, each.name)) for each in msgspec.structs.fields(call.body))
         options = {name: value for name, value in fields if value not in (None, "")}
@@ -39,7 +39,7 @@ def ordered(act: str) -> Callable[[Call], Awaitable[Done]]:
     return carry_out
 
 
-async def purge(call: Call) -> Done:
+async def purge(call: ApiCall) -> Done:
     """Remove all messages of a queue that no consumer holds. This cannot be undone."""
     order = Order("purge", "queue", call.names["queue"])
     if (most := call.body.at_most) is not None:
@@ -53,7 +53,7 @@ async def purge(call: Call) -> Done:
     return await call.act(order)
 
 
-async def acknowledge(call: Call) -> Done:
+async def acknowledge(call: ApiCall) -> Done:
     """End the notice of a silent worker; a right on one of its queues is needed."""
     worker, snapshot = call.names["worker"], await call.snapshot()
     ids = call.site.ids
@@ -63,7 +63,7 @@ async def acknowledge(call: Call) -> Done:
     return await call.act(Order("acknowledge", "queue", found, worker))
 
 
-async def edit(call: Call) -> Done:
+async def edit(call: ApiCall) -> Done:
     """Send one dead letter back with changes, as a new message that is checked first; its id is ``message``."""
     body, message = call.body, await _waiting(call, "edit")
     if body.to:  # else a right on one dead-letter queue would be one to publish anywhere
@@ -75,7 +75,7 @@ async def edit(call: Call) -> Done:
     return await call.act(Order("edit", "queue", dead, message.id, options=options))
 
 
-async def dry_run(call: Call) -> DryRun:
+async def dry_run(call: ApiCall) -> DryRun:
     """Call the handler of a message in its own process, which records what it would do, for up to 30 s.
 
     Calls that the code makes itself (HTTP, SQL outside Tasuki) really happen, so it is off until a policy allows it.
@@ -86,7 +86,7 @@ async def dry_run(call: Call) -> DryRun:
     return report
 
 
-async def _waiting(call: Call, act: str) -> Message:
+async def _waiting(call: ApiCall, act: str) -> Message:
     """The message in the path, for an actor who has the right to the act. Raises ProblemError, PolicyDeniedError."""
     _, row = await call.row()
     call.require(act, row.id)
@@ -97,8 +97,8 @@ async def _waiting(call: Call, act: str) -> Message:
         raise ProblemError(404, str(error)) from error
 
 
-Answer = answers.Answer | Explanation | DryRun
-Answering = Callable[[Call], Awaitable[Answer]]
+Answer = answers.ApiAnswer | Explanation | DryRun
+Answering = Callable[[ApiCall], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,23 +166,23 @@ def _split(path: str) -> tuple[str, ...]:
 OPERATIONS: Sequence[Operation] = (
     _get("/overview", reading.overview, answers.Overview),
     _get("/queues", reading.queues, answers.Queues, asked.PartQuery),
-    _get("/queues/{queue}", reading.queue, answers.Queue),
-    _get("/queues/{queue}/history", reading.history, answers.History),
+    _get("/queues/{queue}", reading.queue, answers.QueueAnswer),
+    _get("/queues/{queue}/history", reading.history, answers.HistoryAnswer),
     _get("/queues/{queue}/messages", messages.messages, answers.Messages, asked.MessagesQuery, "peek"),
-    _get("/messages/{queue}/{id}", messages.message, answers.Message, asked.MessageQuery, "peek"),
+    _get("/messages/{queue}/{id}", messages.message, answers.MessageAnswer, asked.MessageQuery, "peek"),
     _get("/messages/{queue}/{id}/explain", messages.explain, Explanation, right="peek"),
     _get("/messages/{queue}/{id}/result", messages.result, answers.Result, right="peek"),
-    _get("/dead/groups", messages.groups, answers.Groups, asked.GroupsQuery, "peek"),
-    _get("/dead/{queue}", messages.letters, answers.Letters, asked.LettersQuery, "peek"),
-    _get("/find", reading.find, answers.Found, asked.FindQuery, "peek"),
-    _get("/topology", reading.topology, answers.Topology, asked.PartQuery),
+    _get("/dead/groups", messages.groups, letter_answers.Groups, asked.GroupsQuery, "peek"),
+    _get("/dead/{queue}", messages.letters, letter_answers.Letters, asked.LettersQuery, "peek"),
+    _get("/find", reading.find, answers.FindAnswer, asked.FindQuery, "peek"),
+    _get("/topology", reading.topology, answers.TopologyAnswer, asked.PartQuery),
     _get("/workers", reading.workers, answers.Workers, asked.PageQuery),
     _get("/workers/{worker}", reading.worker, answers.Worker),
     _get("/workers/{worker}/events", reading.events, answers.Events, asked.EventsQuery, "peek"),
     _post("/workers/{worker}/acknowledge", acknowledge, "acknowledge"),
     _get("/schedules", reading.schedules, answers.Schedules, asked.PageQuery),
-    _get("/audit", reading.audit, answers.Acts, asked.AuditQuery, "audit"),
-    _of("GET", "/health", reading.health, answers.Health, reads_site=False),
+    _get("/audit", reading.audit, answers.AuditAnswer, asked.AuditQuery, "audit"),
+    _of("GET", "/health", reading.health, answers.HealthAnswer, reads_site=False),
     _act("/queues/{queue}/pause", "pause", "pause_queue",
          "Let all workers stop receiving from a queue; running handlers end.", asked.PauseOrder),
     _act("/queues/{queue}/resume", "resume", "resume_queue", "End the pause of a queue."),
@@ -206,8 +206,8 @@ OPERATIONS: Sequence[Operation] = (
         right="edit",
     ),
     _of("POST", "/messages/{queue}/{id}/dry-run", dry_run, DryRun, right="dry_run", body=asked.Nothing),
-    _get("/batches", messages.batches, answers.Batches, right="peek"),
-    _get("/batches/{batch}", messages.batch, answers.Batch, right="peek"),
+    _get("/batches", messages.batches, letter_answers.BatchesAnswer, right="peek"),
+    _get("/batches/{batch}", messages.batch, letter_answers.BatchItem, right="peek"),
     _post("/batches", messages.begin_batch, "redrive", asked.BatchOrder),
     _change("pause", "Pause a batch."),
     _change("resume", "Resume a batch that is paused or has failed; after a stop by its canary, without the canary."),

@@ -10,7 +10,7 @@ import pytest
 from tasuki import App
 from tests.unit.desk.browser import words
 from tests.unit.desk.conftest import MakeBrowser
-from tests.unit.desk.workbench.test_edit_page import bury, text_of
+from tests.unit.desk.test_edit_page import bury, text_of
 
 pytestmark = pytest.mark.anyio
 

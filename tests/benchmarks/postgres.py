@@ -15,7 +15,7 @@ import asyncpg
 
 from tasuki import App
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.postgres.connecting.connections import Link
+from tasuki.drivers.postgres.connections import Link
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tests.support.brokers.postgres import Postgres

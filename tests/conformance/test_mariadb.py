@@ -10,9 +10,9 @@ import pytest
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 from tasuki.testing.conformance.driver.content import Content
 from tasuki.testing.conformance.driver.moving import Moving
+from tasuki.testing.conformance.driver.whole import Whole
 from tasuki.testing.conformance.queues.by_id import ById
 from tasuki.testing.conformance.queues.inspecting import Inspecting
-from tasuki.testing.conformance.whole.whole import Whole
 from tasuki_mariadb import polling
 from tasuki_mariadb.driver import MariaDbDriver
 from tasuki_mariadb.settings import MariaDbSettings

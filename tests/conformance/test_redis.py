@@ -17,7 +17,7 @@ from tasuki.testing.conformance.driver.clauses import Clauses
 from tasuki.testing.conformance.driver.moving import Moving
 from tasuki.testing.conformance.driver.transferring import Transferring
 from tasuki.testing.conformance.queues.by_id import ById
-from tasuki.testing.conformance.queues.counting import Counting
+from tasuki.testing.conformance.queues.inspecting import Counting
 from tasuki.testing.conformance.queues.lanes import Lanes
 from tasuki.testing.conformance.queues.limits import Limits
 from tasuki.testing.conformance.queues.turns import Turns

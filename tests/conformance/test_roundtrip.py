@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tasuki.queues.messages.message_builder import Envelope
 from tasuki.queues.result import Confirmed
+from tasuki.testing.conformance.driver.stress import Line
 from tasuki.testing.conformance.rig import Rig, open_rig
-from tasuki.testing.conformance.whole.line import Line
 from tests.conformance.mutate import SUITES, suite_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

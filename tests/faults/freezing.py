@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tasuki.drivers.sqlite.file.locks import turn_file
+from tasuki.drivers.sqlite.file.connections import turn_file
 
 if TYPE_CHECKING:
     from tests.faults.test_cancel import Start, Workers

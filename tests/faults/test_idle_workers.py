@@ -23,13 +23,13 @@ from tasuki.drivers.amqp.protocol.frames import HEARTBEAT_FRAME
 from tasuki.drivers.nats.queues import queues
 from tasuki.drivers.nats.receiving import pull_requests
 from tasuki.drivers.nats.records import receivers, temporary
-from tasuki.drivers.postgres.receiving.listener import BEAT
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state import upkeep
+from tasuki.drivers.postgres.waiting import BEAT
 from tasuki.drivers.redis import opening
 from tasuki.drivers.sqlite.file import connections
 from tasuki.drivers.sqlite.state.reader import Reader
-from tasuki.drivers.sqs.receiving import polling
+from tasuki.drivers.sqs import polling
 from tasuki.state import shared, worker_heartbeat
 from tasuki.state.worker_record import QUIET, Presence
 from tests.support.brokers.everywhere import AWS

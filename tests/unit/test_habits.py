@@ -29,8 +29,8 @@ LARGE_FOLDERS = {"contracts": 14, "contracts/state": 13}
 """Folders with more files than the rule allows. The numbers may only fall; a folder that keeps the rule leaves."""
 LONG_FUNCTIONS = {
     "app/assembly.py __init__": 46,
-    "cli/commands/queues/publish.py command": 45,
-    "cli/commands/work/run.py command": 45,
+    "cli/commands/queues/publish.py publish_command": 45,
+    "cli/commands/work/run.py run_command": 45,
     "cli/commands/work/run.py run_here": 42,
     "consumers/handling/executor.py execute": 46,
     "drivers/redis/batches.py publishing": 42,

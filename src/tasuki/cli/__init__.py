@@ -1,4 +1,4 @@
-"""The command line, one file a command in ``commands``; nothing is imported before it is needed."""
+"""The command line; the module of a command is imported when it runs."""
 
 from __future__ import annotations
 

@@ -14,63 +14,63 @@ from tasuki.errors import TasukiError
 
 SECTIONS = {
     "project": {
-        "init": "Make a new project that runs, in a new folder.",
-        "check": "Check a project; nothing is started.",
-        "graph": "Draw drivers, queues, consumers and functions.",
-        "policy": "Explain what policies allow, and why.",
-        "drivers": "Compare what the drivers can do.",
-        "schema": "Print the JSON Schema of project files, for editors.",
-        "asyncapi": "Print the AsyncAPI document of a project.",
-        "doctor": "Examine installation, project and brokers.",
-        "deploy": "Print files for systemd, Compose or Kubernetes.",
+        "init": ("project.project", "Make a new project that runs, in a new folder."),
+        "check": ("project.project", "Check a project; nothing is started."),
+        "graph": ("project.documents", "Draw drivers, queues, consumers and functions."),
+        "policy": ("project.policy", "Explain what policies allow, and why."),
+        "drivers": ("project.drivers", "Compare what the drivers can do."),
+        "schema": ("project.documents", "Print the JSON Schema of project files, for editors."),
+        "asyncapi": ("project.documents", "Print the AsyncAPI document of a project."),
+        "doctor": ("project.doctor", "Examine installation, project and brokers."),
+        "deploy": ("project.deploy", "Print files for systemd, Compose or Kubernetes."),
     },
     "work": {
-        "run": "Run the consumers of a project until stopped.",
-        "dev": "Run a project, follow its source, show its desk.",
-        "desk": "Show queues, messages and workers in a browser.",
-        "top": "Show and change queues, messages and workers in a terminal.",
-        "mcp": "Serve queues, messages and workers to a language model (MCP).",
-        "workers": "List the worker processes on all machines.",
-        "health": "Say whether a worker is live, or ready; for probes.",
-        "call": "Call a function of the project.",
-        "dry-run": "Run a message's handler without its effects.",
-        "edit": "Change a dead letter, and send it back as a new message.",
-        "test": "Run the tests of a project.",
-        "bench": "Measure this machine: publish and consume.",
+        "run": ("work.run", "Run the consumers of a project until stopped."),
+        "dev": ("work.run", "Run a project, follow its source, show its desk."),
+        "desk": ("work.desk", "Show queues, messages and workers in a browser."),
+        "top": ("work.desk", "Show and change queues, messages and workers in a terminal."),
+        "mcp": ("work.desk", "Serve queues, messages and workers to a language model (MCP)."),
+        "workers": ("work.workers", "List the worker processes on all machines."),
+        "health": ("work.workers", "Say whether a worker is live, or ready; for probes."),
+        "call": ("work.functions", "Call a function of the project."),
+        "dry-run": ("work.edit", "Run a message's handler without its effects."),
+        "edit": ("work.edit", "Change a dead letter, and send it back as a new message."),
+        "test": ("work.functions", "Run the tests of a project."),
+        "bench": ("work.bench", "Measure this machine: publish and consume."),
     },
     "jobs": {
-        "cancel": "Cancel messages, also those whose handlers run.",
-        "status": "Show the status of a message.",
-        "explain": "Say why a message does not run now.",
-        "result": "Print what the handler of a message returned.",
-        "signal": "Send a value to the messages that wait for it.",
+        "cancel": ("queues.jobs", "Cancel messages, also those whose handlers run."),
+        "status": ("queues.jobs", "Show the status of a message."),
+        "explain": ("queues.jobs", "Say why a message does not run now."),
+        "result": ("queues.jobs", "Print what the handler of a message returned."),
+        "signal": ("queues.jobs", "Send a value to the messages that wait for it."),
     },
     "control": {
-        "pause": "Pause a queue, a consumer or a schedule.",
-        "resume": "End a pause.",
-        "schedules": "List the schedules, with their next and last times.",
-        "run-now": "Publish the message of a schedule now.",
-        "scale": "Set how many messages a consumer handles at a time.",
-        "audit": "List who paused, cancelled, purged and the like.",
+        "pause": ("queues.pauses", "Pause a queue, a consumer or a schedule."),
+        "resume": ("queues.pauses", "End a pause."),
+        "schedules": ("queues.schedules", "List the schedules, with their next and last times."),
+        "run-now": ("queues.schedules", "Publish the message of a schedule now."),
+        "scale": ("queues.pauses", "Set how many messages a consumer handles at a time."),
+        "audit": ("queues.audit", "List who paused, cancelled, purged and the like."),
     },
     "queues": {
-        "publish": "Publish one message, or a file of them.",
-        "queues": "List the queues and how full they are.",
-        "info": "Show the counts of one queue.",
-        "dead": "Show dead letters in groups of one cause.",
-        "peek": "Show waiting messages without taking them.",
-        "show": "Show one waiting message, or make a test of it.",
-        "redrive": "Send dead letters back to where they came from.",
-        "discard": "Delete dead letters; they can be brought back for a while.",
-        "batches": "Show, stop or undo acts on many dead letters.",
-        "remove": "Remove single messages from a queue.",
-        "purge": "Remove the waiting messages of a queue.",
-        "delete": "Delete a queue with all its messages.",
+        "publish": ("queues.publish", "Publish one message, or a file of them."),
+        "queues": ("queues.queues", "List the queues and how full they are."),
+        "info": ("queues.queues", "Show the counts of one queue."),
+        "dead": ("queues.dead", "Show dead letters in groups of one cause."),
+        "peek": ("queues.queues", "Show waiting messages without taking them."),
+        "show": ("queues.queues", "Show one waiting message, or make a test of it."),
+        "redrive": ("queues.redrive", "Send dead letters back to where they came from."),
+        "discard": ("queues.redrive", "Delete dead letters; they can be brought back for a while."),
+        "batches": ("queues.redrive", "Show, stop or undo acts on many dead letters."),
+        "remove": ("queues.removal", "Remove single messages from a queue."),
+        "purge": ("queues.removal", "Remove the waiting messages of a queue."),
+        "delete": ("queues.removal", "Delete a queue with all its messages."),
     },
 }
-"""Folder in ``tasuki.cli.commands`` → name of each command, as in its module → its line in the help."""
-COMMANDS = {name: text for section in SECTIONS.values() for name, text in section.items()}
-_FOLDERS = {name: folder for folder, section in SECTIONS.items() for name in section}
+"""Section of the help → command → its module in ``tasuki.cli.commands``, and its line in the help."""
+_MODULES = {name: module for section in SECTIONS.values() for name, (module, _) in section.items()}
+COMMANDS = {name: text for section in SECTIONS.values() for name, (_, text) in section.items()}
 OTHERS = {
     **dict.fromkeys(("worker", "start", "work", "serve", "up"), "tasuki run [TARGET]"),
     **dict.fromkeys(("send", "enqueue", "push", "put"), "tasuki publish QUEUE [BODY]"),
@@ -90,7 +90,7 @@ class OutputClosedError(Exception):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are modules; the help needs none of them."""
+    """A group that imports the module of a command when it runs; the help needs none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names, in the order in which one meets them."""
@@ -100,9 +100,8 @@ class LazyGroup(click.Group):
         """Import the command, unless it is not one of ours."""
         if cmd_name not in self.commands:
             return None
-        command = importlib.import_module(
-            f"tasuki.cli.commands.{_FOLDERS[cmd_name]}.{cmd_name.replace('-', '_')}"
-        ).command
+        module = importlib.import_module(f"tasuki.cli.commands.{_MODULES[cmd_name]}")
+        command = getattr(module, f"{cmd_name.replace('-', '_')}_command")
         assert isinstance(command, click.Command)
         return command
 
@@ -145,9 +144,9 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in the help, without importing anything."""
-        for folder, section in SECTIONS.items():
-            with formatter.section(folder.capitalize()):
-                formatter.write_dl(list(section.items()))
+        for title, section in SECTIONS.items():
+            with formatter.section(title.capitalize()):
+                formatter.write_dl([(name, text) for name, (_, text) in section.items()])
 
 
 @click.group(

@@ -1,4 +1,4 @@
-"""What commands print: one JSON document for machines, aligned tables for people."""
+"""What commands print: one JSON document for machines; aligned tables, texts and progress bars for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from typing import Any, TextIO, TypeGuard
 
@@ -18,11 +19,17 @@ from tasuki.observe.plain import cut, escape, escape_json, escape_lines, text_wi
 from tasuki.units import format_duration
 
 UNKNOWN = "-"
+
 _DAYS = 3 * 86400.0
+
 """Seconds from which on a distance is given in days."""
+
 _LATEST = 253402300800
+
 """Unix seconds of the year 10000, which dates do not have."""
+
 _LEAST = 20
+
 """Columns that a long text, also in the last column of a table, has at least."""
 
 
@@ -169,3 +176,23 @@ def preview(body: Any) -> str:
     """A body on one line."""
     text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=_plain)
     return escape(cut(text, 2000))
+
+
+Advance = Callable[..., None]
+
+"""Takes how far it is now, not how much further; and where its end is, if that moves."""
+
+
+@contextmanager
+def bar(length: int, label: str) -> Iterator[Advance]:
+    """A bar that ends at ``length``."""
+    if not is_terminal(sys.stderr):
+        yield lambda done, length=length: None
+        return
+    with click.progressbar(length=max(length, 1), label=label, file=sys.stderr, color=has_colour(sys.stderr)) as shown:
+
+        def advance(done: int, length: int = length) -> None:
+            shown.length = max(length, done, 1)
+            shown.update(done - shown.pos)
+
+        yield advance

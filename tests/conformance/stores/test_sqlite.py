@@ -11,7 +11,7 @@ import pytest
 
 from tasuki.contracts.state.store import Store
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.file.disk_space import DiskSpace
+from tasuki.drivers.sqlite.file.errors import DiskSpace
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.testing.conformance import ShiftedClock
 from tasuki.testing.conformance.stores import StoreConformance

@@ -14,7 +14,7 @@ from tasuki.contracts.driver import Ack, QueueSpec
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.limits import TIMES
 from tasuki.drivers.amqp.protocol.channel import Channel
-from tasuki.drivers.amqp.publishing import delay_removal as sweep
+from tasuki.drivers.amqp.topology import removing as sweep
 from tests.faults.amqp.moved import Count, watch, watched
 from tests.faults.amqp.rig import driver_at
 from tests.faults.amqp.sharing import Share, busy_loops, processor_time

@@ -12,8 +12,8 @@ from tasuki.contracts.driver import Ack, Kept, Nack, Outgoing, QueueSpec
 from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError
 from tasuki.drivers.amqp.publishing import delay_queues
-from tasuki.drivers.amqp.publishing import delay_removal as sweep
 from tasuki.drivers.amqp.topology import queue_arguments as topology
+from tasuki.drivers.amqp.topology import removing as sweep
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP
 from tasuki.errors import BrokerTimeoutError, DriverError, QueueConflictError, QueueNotFoundError
 from tasuki.testing.proxy import Proxy

@@ -13,7 +13,7 @@ from tasuki.drivers.nats.failures import NO_RESPONDERS
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.drivers.nats.queues import setup
-from tasuki.drivers.nats.queues.lanes import PLAIN
+from tasuki.drivers.nats.queues.names import PLAIN
 from tasuki.drivers.nats.receiving import deliveries
 from tasuki.drivers.nats.records import receivers
 from tests.faults.nats.site import PATIENCE, QUEUE, Site, declared, messages, take, until

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Release
-from tasuki.drivers.nats.queues.purging import Purging
+from tasuki.drivers.nats.queues.contents import Purging
 from tasuki.drivers.nats.records import receivers
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueConflictError, UnsupportedError
 from tests.faults.nats.site import PATIENCE, QUEUE, Site, declared, drained, messages, take

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, QueueSpec
+from tasuki.drivers.postgres import waiting
 from tasuki.drivers.postgres.driver import PostgresDriver
-from tasuki.drivers.postgres.receiving import listener
 from tasuki.errors import QueueFullError
 from tests.faults.postgres.load import PATIENCE, eventually, message, more
 
@@ -74,7 +74,7 @@ async def test_no_process_is_notified_unless_one_waits(
 async def test_what_callers_publish_into_a_bounded_queue_is_added_up(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "BEAT", 0.2)
+    monkeypatch.setattr(waiting, "BEAT", 0.2)
     driver = await make(spec=QueueSpec("q", lease=5.0, max_length=5))
     async with sql.transaction():
         await driver.publish_within(sql, "q", [message(str(number)) for number in range(3)])

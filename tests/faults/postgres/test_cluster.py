@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
+from tasuki.drivers.postgres import waiting
 from tasuki.drivers.postgres.driver import PostgresDriver
-from tasuki.drivers.postgres.receiving import listener
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tests.faults.postgres.load import PATIENCE, Load, eventually, message
@@ -109,7 +109,7 @@ async def cancelling(pair: Pair) -> AsyncIterator[None]:
 async def test_a_standby_takes_no_driver_and_its_loss_makes_commits_unknown(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "BEAT", 0.1)
+    monkeypatch.setattr(waiting, "BEAT", 0.1)
     standby = PostgresDriver("postgres", parsed(PostgresSettings, url=pair.standby.url))
     with pytest.raises(BrokerUnavailableError, match="standby"):
         await standby.open()

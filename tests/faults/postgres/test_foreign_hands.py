@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, QueueSpec
-from tasuki.drivers.postgres.receiving import listener
+from tasuki.drivers.postgres import waiting
 from tasuki.errors import DriverError
 from tests.faults.postgres.load import PATIENCE, eventually, message, past_deadlocks
 
@@ -33,7 +33,7 @@ async def test_a_line_whose_front_was_deleted_by_hand(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A heartbeat finds the next one, and wakes a receive."""
-    monkeypatch.setattr(listener, "BEAT", 0.2)
+    monkeypatch.setattr(waiting, "BEAT", 0.2)
     spec = QueueSpec("q", ordering="key")
     driver = await make(spec=spec)
     await driver.publish("q", [message(id, key="k") for id in "abc"])
@@ -100,7 +100,7 @@ async def test_settling_and_extending_the_same_deliveries_never_deadlock(
 async def test_messages_published_during_a_deletion_do_not_stay(
     make: Callable[..., Any], sql: asyncpg.Connection, schema: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listener, "BEAT", 0.2)
+    monkeypatch.setattr(waiting, "BEAT", 0.2)
     driver = await make()
     async with sql.transaction():
         await driver.publish_within(sql, "q", [message()])

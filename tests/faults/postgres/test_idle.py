@@ -12,11 +12,11 @@ import pytest
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.contracts.state.store import CURRENT
-from tasuki.drivers.postgres.connecting.connections import Link
+from tasuki.drivers.postgres.connections import Link
 from tasuki.drivers.postgres.driver import PostgresDriver
-from tasuki.drivers.postgres.receiving.listener import BEAT
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state import upkeep
+from tasuki.drivers.postgres.waiting import BEAT
 from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Limit, Move, Nack, Outgoing, QueueSpec, Received, Release, Settlement
-from tasuki.drivers.postgres.connecting.connections import Link
+from tasuki.drivers.postgres.connections import Link
 from tasuki.drivers.postgres.driver import PostgresDriver
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]

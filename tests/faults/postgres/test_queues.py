@@ -57,7 +57,7 @@ async def drained(driver: PostgresDriver) -> list[str]:
 async def test_a_purge_beside_a_publisher_at_full_speed_loses_nothing_that_came_later(
     make: Make, monkeypatch: pytest.MonkeyPatch, ordering: str
 ) -> None:
-    monkeypatch.setattr("tasuki.drivers.postgres.purging.AT_ONCE", 500)
+    monkeypatch.setattr("tasuki.drivers.postgres.browsing.AT_ONCE", 500)
     spec = QueueSpec("q", ordering=ordering)  # type: ignore[arg-type]
     driver, other = await make(spec), await make(spec)
     confirmed: list[str] = []

@@ -10,9 +10,8 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.postgres import session
+from tasuki.drivers.postgres import session, waiting
 from tasuki.drivers.postgres.driver import PostgresDriver
-from tasuki.drivers.postgres.receiving import listener
 from tasuki.drivers.postgres.session import Temporary
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import QueueNotFoundError
@@ -26,7 +25,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 PATIENCE = 60.0
 KEPT = 5.0
 OURS = QueueSpec("reply.2", temporary=True)
-CONSTANTS = {f"{session.__name__}.KEPT": KEPT, f"{listener.__name__}.BEAT": 0.2}
+CONSTANTS = {f"{session.__name__}.KEPT": KEPT, f"{waiting.__name__}.BEAT": 0.2}
 
 
 @pytest.fixture(params=[Postgres, Pgbouncer], ids=["direct", "pooled"])
@@ -38,7 +37,7 @@ def url(request: pytest.FixtureRequest) -> str:
 def schema(monkeypatch: pytest.MonkeyPatch) -> str:
     """With a shorter time for all drivers of this process."""
     monkeypatch.setattr(session, "KEPT", KEPT)
-    monkeypatch.setattr(listener, "BEAT", 0.2)
+    monkeypatch.setattr(waiting, "BEAT", 0.2)
     return fresh("temporary")
 
 

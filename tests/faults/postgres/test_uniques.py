@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Merged, Nack, Outgoing, QueueSpec, Unique
 from tasuki.drivers.postgres.driver import PostgresDriver
+from tasuki.errors import KeyBusyError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
@@ -122,12 +124,10 @@ async def test_no_key_has_two_messages_that_were_never_started(
     """Publishers in several processes take keys in any order, while others claim, nack, ack and purge."""
     drivers = [await make(timeout=15.0) for _ in range(3)]
     dice, over = random.Random(1), asyncio.Event()
-    acts, twice = (
-        ("keep", "replace", "extend"),
-        f"""
-        SELECT convert_from(body, 'UTF8'), count(*) FROM {schema}.messages WHERE token = 0 OR (
-            state <> 2 AND token > 0 AND NOT suspect AND attempts = 0) GROUP BY 1 HAVING count(*) > 1""",
-    )
+    acts = ("keep", "replace", "extend")
+    twice = f"""
+        SELECT convert_from(body, 'UTF8'), count(*) FROM {schema}.messages
+        WHERE state <> 2 AND NOT suspect AND attempts = 0 GROUP BY 1 HAVING count(*) > 1"""
 
     async def publish(number: int) -> None:
         for turn in range(40):
@@ -136,7 +136,8 @@ async def test_no_key_has_two_messages_that_were_never_started(
                 unique(f"{number}-{turn}-{key}", key, act=dice.choice(acts), delay=dice.choice((0.0, 0.02)))
                 for key in keys
             ]
-            await drivers[number % 3].publish("q", batch)
+            with suppress(KeyBusyError):  # all its keys are
+                await drivers[number % 3].publish("q", batch)
 
     async def consume(driver: PostgresDriver) -> None:
         while not over.is_set():

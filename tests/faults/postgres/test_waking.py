@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Occupancy, Outgoing, QueueSpec, Received, Release
-from tasuki.drivers.postgres.connecting.connections import Link
+from tasuki.drivers.postgres.connections import Link
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import QueueNotFoundError

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tasuki.contracts.driver import Ack, QueueSpec, Received
+from tasuki.drivers.redis import receiving
 from tasuki.drivers.redis.driver import RedisDriver
-from tasuki.drivers.redis.receiving import receiving
 from tasuki.drivers.redis.scripts import place
 from tasuki.errors import DriverError
 from tasuki.testing.proxy import Proxy

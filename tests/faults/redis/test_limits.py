@@ -217,7 +217,7 @@ async def test_a_queue_that_expires_takes_its_lanes_along(broker: Redis) -> None
 async def test_messages_that_are_large_together_leave_the_rest_in_turn(
     broker: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasuki.drivers.redis.receiving.receiving.MAX_BYTES", 5000)
+    monkeypatch.setattr("tasuki.drivers.redis.receiving.MAX_BYTES", 5000)
     async with driver_at(broker.port, spec=QueueSpec("q", fair=1, lane_limit=Limit(concurrency=50))) as driver:
         batch = [Outgoing(f"{lane}{number}", bytes(100), {}, lane=lane) for number in range(50) for lane in "abc"]
         await driver.publish("q", batch)

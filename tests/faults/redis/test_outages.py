@@ -10,7 +10,7 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec, Received, Release
 from tasuki.drivers.redis import opening, scripts, session
-from tasuki.drivers.redis.connecting import beats
+from tasuki.drivers.redis.connecting import sentinels
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import (
@@ -142,7 +142,7 @@ async def test_a_connection_that_answers_nothing_is_replaced(broker: Redis, prox
 async def test_a_waiting_receive_hears_again_after_a_silence(
     broker: Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(beats, "BEAT", 0.2)
+    monkeypatch.setattr(sentinels, "BEAT", 0.2)
     # Only news wakes it: it does not look by itself.
     fields: dict[str, Any] = {"read_timeout": IMPATIENT, "claim_interval": 10 * SECONDS}
     async with driver_at(proxy.port, **fields) as consumer, driver_at(broker.port) as publisher:

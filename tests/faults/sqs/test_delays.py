@@ -7,8 +7,7 @@ import time
 import pytest
 
 from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.sqs.receiving import settling
-from tasuki.drivers.sqs.sending import publishing
+from tasuki.drivers.sqs import publishing, settling
 from tasuki.testing.conformance import ShiftedClock
 from tests.faults.sqs.rig import messages, once, opened
 from tests.support.brokers.rig import SECONDS, take

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.cli.tools.control import batches as shown
+from tasuki.cli.commands.queues import redrive as shown
 from tasuki.contracts.driver import Outgoing
 from tests.unit.cli.conftest import CommandLine
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.cli import progress
+from tasuki.cli import output
 from tasuki.contracts.driver import Release
 from tasuki.dead import reading
 from tests.support.cli_project import write_project
@@ -171,7 +171,7 @@ def test_queues_that_cannot_be_shown_are_named_beside_the_others(buried: Command
 
 def test_a_dry_run_says_when_it_asked_the_newest_only(buried: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "NEWEST", 2)
-    monkeypatch.setattr(progress, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(output, "is_terminal", lambda stream: True)
     dry = buried("redrive", "dead", "--dry-run")
     assert (dry.stdout, "redriving" in dry.stderr) == (
         "2 messages of app:dead would be sent back, of the newest 10,000, or 256 MiB\n",

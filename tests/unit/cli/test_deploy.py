@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasuki.cli.tools.deploying import Plan, systemd
+from tasuki.cli.commands.project.deploy import Plan, systemd
 from tests.support.cli_project import write_project
 from tests.unit.cli.conftest import CommandLine
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.cli.commands.work import dev
+from tasuki.cli.commands.work import run
 from tasuki.cli.exits import CommandError
 from tasuki.cli.worker.admin import Admin
 from tasuki.system import extras
@@ -27,8 +27,8 @@ def app(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
 def test_the_desk_is_on_the_first_free_port(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        monkeypatch.setattr(dev, "DEFAULT", f"127.0.0.1:{port}")
-        with dev._desk(app, Admin(), is_wanted=True) as (begin, line):
+        monkeypatch.setattr(run, "DEFAULT", f"127.0.0.1:{port}")
+        with run._desk(app, Admin(), is_wanted=True) as (begin, line):
             assert begin is not None
             begin()
             address, _, token = line.partition("?token=")
@@ -42,9 +42,9 @@ def test_the_desk_is_on_the_first_free_port(app: App, monkeypatch: pytest.Monkey
 def test_without_a_free_port_it_works_all_the_same(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        monkeypatch.setattr(dev, "DEFAULT", f"127.0.0.1:{port}")
-        monkeypatch.setattr(dev, "_PORTS", 1)
-        with dev._desk(app, Admin(), is_wanted=True) as (begin, line):
+        monkeypatch.setattr(run, "DEFAULT", f"127.0.0.1:{port}")
+        monkeypatch.setattr(run, "_PORTS", 1)
+        with run._desk(app, Admin(), is_wanted=True) as (begin, line):
             assert begin is None
     assert line == f"none: the ports {port} to {port} are taken; give --admin HOST:PORT"
 
@@ -52,18 +52,18 @@ def test_without_a_free_port_it_works_all_the_same(app: App, monkeypatch: pytest
 def test_without_the_extra_it_works_all_the_same(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(extras.PACKAGES, "desk", ("tasuki.no_such_package", "no_such_package"))
 
-    with dev._desk(app, Admin(), is_wanted=True) as (begin, line):
+    with run._desk(app, Admin(), is_wanted=True) as (begin, line):
         assert begin is None
     assert line == "none: the desk needs tasuki-desk, no_such_package: pip install 'tasuki[desk]'"
 
 
 def test_what_is_asked_for_is_done_or_refused(app: App, tasuki: CommandLine, tmp_path: Path) -> None:
-    with dev._desk(app, Admin(), is_wanted=False) as found:
+    with run._desk(app, Admin(), is_wanted=False) as found:
         assert found == (None, "none")
     both = tasuki("dev", "--no-desk", "--admin", "127.0.0.1:0")
     assert (both.returncode, "give --admin or --no-desk" in both.stderr) == (2, True)
     with (
         pytest.raises(CommandError, match="--admin-token-file"),
-        dev._desk(app, Admin(token_file=tmp_path / "nothing"), is_wanted=True),
+        run._desk(app, Admin(token_file=tmp_path / "nothing"), is_wanted=True),
     ):
         pass

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.cli.tools import database_file
-from tasuki.cli.tools.database_file import Finding, file
-from tasuki.cli.tools.examining import clock, extras, installation, skew
+from tasuki.cli.commands.project import doctor
+from tasuki.cli.commands.project.doctor import Finding, clock, extras, file, installation, skew
 from tasuki.contracts.driver import Driver
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError
@@ -138,7 +137,7 @@ def test_a_file_that_this_user_may_not_write(tmp_path: Path, monkeypatch: pytest
     place = tmp_path / closed
     assert file("app:driver", tmp_path / "queue.db").status == "ok"
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != place)
-    monkeypatch.setattr(database_file, "_user", lambda number: "ada")
+    monkeypatch.setattr(doctor, "_user", lambda number: "ada")
     for name in ("queue.db", "new/queue.db") if closed == "." else ("queue.db",):
         found = file("app:driver", tmp_path / name)
         assert (found.status, found.code) == ("failed", 1)

@@ -16,7 +16,7 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import RECYCLED
-from tasuki.cli.worker import child
+from tasuki.cli.worker import fleet
 from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
 from tasuki.supervisor.children.heartbeat import QUESTION, SilenceLimits
 
@@ -360,11 +360,11 @@ class Unkillable:
 async def test_a_process_that_even_kill_does_not_end_is_left_behind(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(child, "GONE", 0.01)
+    monkeypatch.setattr(fleet, "GONE", 0.01)
     sent: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda *signal_of: sent.append(signal_of))
     process: Any = Unkillable()
-    stuck = child.Child(1, process)
+    stuck = fleet.Child(1, process)
     stuck.kill_in(600.0, "it has time")
     stuck.kill_in(0.0, "it has none")
     stuck.kill_in(0.0, "it has none")
@@ -378,7 +378,7 @@ async def test_a_process_that_even_kill_does_not_end_is_left_behind(
 async def test_signals_to_a_process_that_just_ended_keep_its_exit_code() -> None:
     for number in range(30):
         process = await asyncio.create_subprocess_exec("sleep", "600")
-        started = child.Child(number, process)
+        started = fleet.Child(number, process)
         started.send(signal.SIGKILL)
         for _ in range(2_000):  # it ends meanwhile; the loop does not know that yet
             if not Path(f"/proc/{process.pid}").exists():  # from Python 3.12 on it stays until the loop asks

@@ -12,7 +12,7 @@ import pytest
 
 from tasuki.app.health.report import Sheet
 from tasuki.app.health.rules import STARTING, Finding, Level
-from tasuki.cli.worker.fleet_health import LOOK, FleetHealth
+from tasuki.cli.worker.fleet_reports import LOOK, FleetHealth
 from tasuki.moments import unix
 from tasuki.supervisor.children.asking import ChildAnswer
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.cli.worker.fleet_metrics import FleetMetrics
+from tasuki.cli.worker.fleet_reports import FleetMetrics
 from tasuki.observe.exposition.snapshots import Snapshot
 from tasuki.observe.exposition.text import exposition
 from tasuki.supervisor.children.asking import ChildAnswer, Children

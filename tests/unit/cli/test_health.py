@@ -11,7 +11,7 @@ import pytest
 
 from tasuki.app.health.report import Sheet
 from tasuki.app.health.rules import Finding, Level
-from tasuki.cli.commands.work.health import STALE
+from tasuki.cli.commands.work.workers import STALE
 from tests.unit.cli.conftest import CommandLine
 
 

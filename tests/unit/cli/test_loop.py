@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from tasuki.cli import loop
-from tasuki.cli.worker.descriptors import Descriptors
+from tasuki.cli.loop import Descriptors
 from tasuki.system import stopping
 
 

@@ -15,11 +15,10 @@ import pytest
 import tasuki.cli
 from tasuki import App
 from tasuki.cli import main
-from tasuki.cli.commands.queues import info
-from tasuki.cli.commands.work import dev, run
+from tasuki.cli.commands.queues import queues, removal
+from tasuki.cli.commands.work import run
 from tasuki.cli.exits import CommandError, exit_code_of
 from tasuki.cli.group import COMMANDS
-from tasuki.cli.tools import removing
 from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,
@@ -84,14 +83,14 @@ def failing(error: BaseException) -> click.Command:
 def test_errors_are_one_message(
     tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
 ) -> None:
-    monkeypatch.setattr(info, "command", failing(error))
+    monkeypatch.setattr(queues, "info_command", failing(error))
     done = tasuki("info")
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr == said
 
 
 def test_a_defect_is_not_hidden(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(info, "command", failing(ZeroDivisionError()))
+    monkeypatch.setattr(queues, "info_command", failing(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         tasuki("info")
 
@@ -129,7 +128,7 @@ def test_stdout_without_a_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_question_that_a_person_interrupts(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(removing, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(removal, "is_terminal", lambda stream: True)
     tasuki("publish", "tasks", "1")
     assert tasuki("purge", "tasks").returncode == 130
 
@@ -322,7 +321,7 @@ def test_a_clean_drain(tasuki: CommandLine, project: Path) -> None:
 
 def test_dev_follows_the_source(tasuki: CommandLine, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     restarts: list[bool] = []
-    monkeypatch.setattr(dev, "Watcher", FakeWatcher)
+    monkeypatch.setattr(run, "Watcher", FakeWatcher)
     monkeypatch.setattr(run, "restart", lambda: restarts.append(True))
     write_project(project, "import os, signal\ndef handle(): os.kill(os.getpid(), signal.SIGTERM)\n")
     tasuki("publish", "tasks", "1")

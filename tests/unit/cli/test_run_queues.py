@@ -9,7 +9,7 @@ import pytest
 from tasuki import App
 from tasuki.cli.commands.work import run
 from tasuki.cli.project import Target
-from tasuki.cli.worker.choosing import choose
+from tasuki.cli.worker.options import choose
 from tasuki.cli.worker.running import summary
 from tests.support.cli_project import lines_of, notes
 from tests.unit.cli.conftest import CommandLine

@@ -10,9 +10,8 @@ import click
 import pytest
 
 from tasuki.cli.commands.queues import publish
+from tasuki.cli.commands.queues.publish import Report, read_header, send_file
 from tasuki.cli.exits import CommandError
-from tasuki.cli.tools import sending
-from tasuki.cli.tools.sending import Report, read_header, send_file
 from tasuki.contracts.values import Durability
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, QueueFullError
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown
@@ -56,7 +55,7 @@ async def test_batches_of_a_thousand(file: Path) -> None:
 
 
 async def test_batches_are_bounded_in_bytes(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "BATCH_BYTES", 4000)
+    monkeypatch.setattr(publish, "BATCH_BYTES", 4000)
     _, batches = await send(file)
     assert [len(batch) for batch in batches] == [1000, 800, 700]  # a line has up to five bytes
 
@@ -86,7 +85,7 @@ async def test_stops_where_the_broker_is_away(file: Path) -> None:
 
 
 async def test_problems_are_counted_beyond_those_that_are_kept(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sending, "MAX_PROBLEMS", 3)
+    monkeypatch.setattr(publish, "MAX_PROBLEMS", 3)
     report, _ = await send(file, lambda body: Rejected("x", QueueFullError("full"), True))
     assert (report.rejected, len(report.problems)) == (2500, 3)
 

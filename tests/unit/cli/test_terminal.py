@@ -12,10 +12,19 @@ import click
 import pytest
 
 from tasuki import App
-from tasuki.cli import loop, output, progress
+from tasuki.cli import loop, output
 from tasuki.cli.exits import show_error
-from tasuki.cli.output import age, count, has_colour, is_terminal, print_json, print_table, print_text, print_wrapped
-from tasuki.cli.progress import bar
+from tasuki.cli.output import (
+    age,
+    bar,
+    count,
+    has_colour,
+    is_terminal,
+    print_json,
+    print_table,
+    print_text,
+    print_wrapped,
+)
 from tasuki.cli.project import Target
 from tasuki.cli.worker.running import follow_emptying, summary
 from tasuki.errors import ConfigError, Position, ProjectError, TasukiError
@@ -173,7 +182,7 @@ def test_bars(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_run_on_a_terminal_says_what_runs(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     tasuki("publish", "tasks", "1")
     monkeypatch.setattr(output, "is_terminal", lambda stream: True)
-    monkeypatch.setattr(progress, "is_terminal", lambda stream: True)
+    monkeypatch.setattr(output, "is_terminal", lambda stream: True)
     monkeypatch.setattr("tasuki.cli.commands.work.run.is_terminal", lambda stream: True)
     done = tasuki("run", "--until-empty")
     assert done.returncode == 0

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.cli.tools.message import attempt_texts
+from tasuki.cli.message import attempt_texts
 from tasuki.contracts.driver import Outgoing
 from tasuki.desk.reading.message_rows import Part, attempt_of, folded
 from tasuki.flow.attempts import attempt_key

@@ -9,8 +9,7 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.cli.worker.fleet import Fleet
-from tasuki.cli.worker.watched_fleet import WatchedFleet
+from tasuki.cli.worker.fleet import Fleet, WatchedFleet
 from tasuki.desk.desk import Desk, beside
 from tasuki.desk.security.access import Access
 from tests.unit.desk.browser import Browser, words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.cli.commands.work.mcp import _passages
+from tasuki.cli.commands.work.desk import _passages
 from tasuki.mcp.passages import Passages
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasuki.testing.conformance.clock import Taken, check_windows
-from tasuki.testing.conformance.stores.children import Step
-from tasuki.testing.conformance.stores.killing import most_at_once
+from tasuki.testing.conformance.stores.killing import Step, most_at_once
 
 
 def held(holder: str, began: float, ended: float) -> Step:

@@ -1,1 +1,1 @@
-"""One file a command; each holds a click command called ``command``."""
+"""The commands by subject; the function of ``run-now`` is called ``run_now_command``."""

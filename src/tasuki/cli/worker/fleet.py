@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -11,13 +12,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from tasuki.app.health.report import Report
 from tasuki.backoff import Backoff
 from tasuki.cli.exits import CONFIG, INTERRUPTED, OK, RECYCLED, TERMINATED, USAGE
-from tasuki.cli.worker.child import Child
-from tasuki.cli.worker.fleet_health import FleetHealth
-from tasuki.cli.worker.fleet_metrics import FleetMetrics
+from tasuki.cli.worker.fleet_reports import FleetHealth, FleetMetrics
 from tasuki.cli.worker.starting import held_for_a_child
 from tasuki.cli.worker.watching import tasuki
+from tasuki.errors import LifecycleError
+from tasuki.observe.exposition.snapshots import Snapshot
 from tasuki.supervisor.children.answering import ParentAnswers
 from tasuki.supervisor.children.asking import Children
 from tasuki.supervisor.children.heartbeat import Heartbeat, SilenceLimits
@@ -25,15 +27,101 @@ from tasuki.system.forks import signals_on_loop
 from tasuki.system.process import processor_seconds
 from tasuki.system.stopping import Meaning, StopSignals
 
-SPARE = 5.0
-"""Seconds that a process has beyond its ``stop_timeout`` before it is killed."""
-_STABLE = 10.0
-"""Seconds after which a process counts as stable, and its next restart is quick again."""
-_NO_USE = frozenset({CONFIG, USAGE})
-"""Exit codes after which starting again would end the same way."""
-_HARMLESS = frozenset({INTERRUPTED, TERMINATED, RECYCLED})
-
 _log = logging.getLogger("tasuki.processes")
+
+
+GONE = 5.0
+
+
+"""Seconds after KILL in which the system removes a process, unless the kernel waits for a disk."""
+
+
+class Child:
+    """A process that has started; ``number`` is its number in the fleet. Belongs to the running loop."""
+
+    def __init__(self, number: int, process: asyncio.subprocess.Process) -> None:
+        self._number = number
+        self._process = process
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_killed = False
+        self._left: asyncio.Future[int] = self._loop.create_future()
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def send(self, number: int) -> None:
+        """Send a signal, if the process still runs."""
+        # Not by asyncio's own send_signal: before Python 3.14 it polls first, and that takes the exit code of a process
+        # that has just ended from the one that waits for it (`ended` would say 255).
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill_in(self, seconds: float, why: str) -> None:
+        """KILL it then, unless it has ended or an earlier call was for an earlier time; ``why`` is for the log."""
+        at = self._loop.time() + seconds
+        if self._is_killed or (self._timer is not None and self._timer.when() <= at):
+            return
+        self._cancel_timer()
+        self._timer = self._loop.call_at(at, self._kill, why)
+
+    async def ended(self) -> int:
+        """Wait until it has ended, or until even KILL has not ended it; its exit code, 128 + n after signal n."""
+        waiting: asyncio.Future[int] = asyncio.ensure_future(self._process.wait())
+        try:
+            await asyncio.wait({waiting, self._left}, return_when=asyncio.FIRST_COMPLETED)
+            code = waiting.result() if waiting.done() else self._left.result()
+        finally:
+            self._cancel_timer()
+            waiting.cancel()
+        return code if code >= 0 else 128 - code
+
+    def _kill(self, why: str) -> None:
+        if self._process.returncode is not None:
+            return
+        _log.error("process %d (pid %d) is killed: %s", self._number, self.pid, why)
+        self._is_killed = True
+        self.send(signal.SIGKILL)
+        self._timer = self._loop.call_later(GONE, self._leave)
+
+    def _leave(self) -> None:
+        _log.error(
+            "process %d (pid %d) does not end after KILL, its disk may be stuck: it is left behind, and ends when the "
+            "system lets it",
+            self._number,
+            self.pid,
+        )
+        if not self._left.done():
+            self._left.set_result(-signal.SIGKILL)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+SPARE = 5.0
+
+
+"""Seconds that a process has beyond its ``stop_timeout`` before it is killed."""
+
+
+_STABLE = 10.0
+
+
+"""Seconds after which a process counts as stable, and its next restart is quick again."""
+
+
+_NO_USE = frozenset({CONFIG, USAGE})
+
+
+"""Exit codes after which starting again would end the same way."""
+
+
+_HARMLESS = frozenset({INTERRUPTED, TERMINATED, RECYCLED})
 
 
 class Fleet:
@@ -202,3 +290,24 @@ def follow_parent(lifeline: int) -> ParentAnswers:
     answering = ParentAnswers(lifeline, lambda: os.kill(os.getpid(), signal.SIGTERM))
     answering.start()
     return answering
+
+
+class WatchedFleet:
+    """All processes together; see :class:`tasuki.desk.viewer.Watched`."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def report(self) -> Report:
+        """How they are, by the last observation."""
+        return self._fleet.health.report()
+
+    async def snapshot(self) -> Snapshot:
+        """Their metrics. Raises LifecycleError: they do not run."""
+        if (loop := self._fleet.loop) is None or loop.is_closed():
+            raise LifecycleError("the processes do not run yet, or no more", service="processes")
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._fleet.metrics.snapshot(), loop))
+
+    def version(self) -> object:
+        """Another object after each HUP that the processes received."""
+        return self._fleet.version

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tasuki.cli.exits import CommandError
-from tasuki.cli.progress import bar
+from tasuki.cli.output import bar
 from tasuki.cli.project import Target, durable_hint, is_shared
 from tasuki.errors import DriverError
 from tasuki.fields.kinds import DriverKind

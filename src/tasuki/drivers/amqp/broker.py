@@ -20,11 +20,10 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.drivers.amqp.capabilities import CAPABILITIES
 from tasuki.drivers.amqp.faults import NOT_FOUND, ClosedError, Errors
-from tasuki.drivers.amqp.protocol import existing
+from tasuki.drivers.amqp.limits import CAPABILITIES
 from tasuki.drivers.amqp.protocol.connecting import Links
-from tasuki.drivers.amqp.protocol.connection import Connection
+from tasuki.drivers.amqp.protocol.connection import Connection, ready_counts
 from tasuki.drivers.amqp.publishing.publishing import Publisher, Publishing
 from tasuki.drivers.amqp.session import Session, keep
 from tasuki.drivers.amqp.settings import AMQPSettings, endpoint
@@ -269,7 +268,7 @@ class Broker(Driver):
         with self._errors.translating(queue):
             connection = await session.link.get()
             async with connection.borrow() as channel:
-                ready = sum(await existing.ready(channel, [lane.name for lane in found]))
+                ready = sum(await ready_counts(channel, [lane.name for lane in found]))
             if (subscription := session.live(queue)) is not None:
                 await subscription.catch_up()  # messages on their way here are counted neither there nor here
         return Depth(ready + self.kept(queue).unused, None, None)

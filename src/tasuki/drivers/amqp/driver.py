@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Capabilities
-from tasuki.drivers.amqp.capabilities import CAPABILITIES
+from tasuki.drivers.amqp.limits import CAPABILITIES
 from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.drivers.toolkit.threads.threaded import Threaded
 

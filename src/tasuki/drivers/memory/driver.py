@@ -28,13 +28,13 @@ from tasuki.contracts.driver import (
     Where,
 )
 from tasuki.contracts.moving import stale
-from tasuki.drivers.memory import causes
+from tasuki.drivers.memory import browsing
+from tasuki.drivers.memory.browsing import find, locate, transfer
 from tasuki.drivers.memory.capabilities import CAPABILITIES
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.memory.slots import Slot
 from tasuki.drivers.memory.store import MemoryStore, Shelf
-from tasuki.drivers.memory.transferring import find, locate, transfer
 from tasuki.drivers.toolkit.guard import Guard
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.moves import Found, Outcome, Transfers, number_in
@@ -288,7 +288,7 @@ class MemoryDriver(Driver):
         """Look through the waiting messages."""
         source, now = self._queue(queue), self._clock.monotonic()
         source.surface(now)
-        return causes.count(source, most, also, now, self._clock.time() - now)
+        return browsing.count(source, most, also, now, self._clock.time() - now)
 
     async def peek_cause(
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
@@ -296,7 +296,7 @@ class MemoryDriver(Driver):
         """Look through the waiting messages."""
         source, now = self._queue(queue), self._clock.monotonic()
         source.surface(now)
-        found = causes.of_cause(source, cause)[:: -1 if newest_first else 1]
+        found = browsing.of_cause(source, cause)[:: -1 if newest_first else 1]
         return [slot.shown(now) for slot in found[after : after + limit]]
 
     async def purge(self, queue: str) -> int:

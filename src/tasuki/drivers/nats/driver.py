@@ -26,16 +26,14 @@ from tasuki.drivers.nats.protocol.address import address_of
 from tasuki.drivers.nats.protocol.api import demand
 from tasuki.drivers.nats.protocol.connection import Connection, reconnecting
 from tasuki.drivers.nats.publishing import CLAIMED, Publishing
-from tasuki.drivers.nats.queues.inspecting import Inspector
+from tasuki.drivers.nats.queues.contents import Inspector, Purging
 from tasuki.drivers.nats.queues.names import Names
-from tasuki.drivers.nats.queues.open_queue import OpenQueue
-from tasuki.drivers.nats.queues.purging import Purging
-from tasuki.drivers.nats.queues.queues import Queues
+from tasuki.drivers.nats.queues.queues import OpenQueue, Queues
 from tasuki.drivers.nats.queues.setup import Storage, check_layout, level, says_always
-from tasuki.drivers.nats.receiving.settling import check_delays
-from tasuki.drivers.nats.records.dedup_ids import DedupIds
+from tasuki.drivers.nats.receiving.settle_state import check_delays
 from tasuki.drivers.nats.records.receivers import Lines, Receivers
 from tasuki.drivers.nats.records.receivers import answer as answer_line
+from tasuki.drivers.nats.records.side_records import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.drivers.nats.state.store import Connections, NATSStore

@@ -22,9 +22,8 @@ from tasuki.drivers.nats.failures import (
 from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import Exchange
-from tasuki.drivers.nats.queues.lanes import Plan, digest, plan_in
-from tasuki.drivers.nats.queues.names import Names
-from tasuki.drivers.nats.queues.open_queue import OpenQueue
+from tasuki.drivers.nats.queues.names import Names, Plan, digest, plan_in
+from tasuki.drivers.nats.queues.queues import OpenQueue
 from tasuki.drivers.nats.records.side_records import Note
 from tasuki.drivers.toolkit.results import check_bounds
 from tasuki.errors import (

@@ -17,8 +17,7 @@ from typing import Any
 from tasuki.contracts.driver import Ack, Answers, Driver, Outgoing, QueueSpec, Receipt, Settlement
 from tasuki.contracts.groups import settled_too_late
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres.connecting.connections import Link
-from tasuki.drivers.postgres.problems import LOCKED, STALE, sql_state, translated
+from tasuki.drivers.postgres.connections import LOCKED, STALE, Link, sql_state, translated
 from tasuki.drivers.postgres.publishing import publish_in_parts
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings

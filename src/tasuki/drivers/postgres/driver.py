@@ -26,17 +26,14 @@ from tasuki.contracts.driver import (
     Transfer,
     Where,
 )
+from tasuki.drivers.postgres import browsing
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres import searching
+from tasuki.drivers.postgres.browsing import expedite, find, locate, purge, remove, show, transfer
 from tasuki.drivers.postgres.caller_transaction import Opening, WithinPostgres
 from tasuki.drivers.postgres.columns import MAX_BODY, Moving, frees_others, move_refusal
-from tasuki.drivers.postgres.connecting.connections import Connector, Link
-from tasuki.drivers.postgres.connecting.tls import encryption
+from tasuki.drivers.postgres.connections import Connector, Link, encryption
 from tasuki.drivers.postgres.publishing import MOVE, PUBLISH, UNIQUE, publish_in_parts
-from tasuki.drivers.postgres.purging import expedite, purge, remove
-from tasuki.drivers.postgres.receiving.occupancies import Occupancies
-from tasuki.drivers.postgres.receiving.receiving import Receiving, settle
-from tasuki.drivers.postgres.searching import find, locate, show, transfer
+from tasuki.drivers.postgres.receiving import Occupancies, Receiving, settle
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.store import PostgresStore
@@ -285,7 +282,7 @@ class PostgresDriver(WithinPostgres):
 
     async def causes(self, queue: str, most: int, also: Collection[str] = ()) -> Causes:
         """Count them in one statement."""
-        return await searching.count(self._open_session(queue), queue, most, also)
+        return await browsing.count(self._open_session(queue), queue, most, also)
 
     async def peek_cause(
         self, queue: str, cause: str, limit: int, after: int = 0, *, newest_first: bool = False
@@ -294,7 +291,7 @@ class PostgresDriver(WithinPostgres):
         session = self._open_session(queue)
         if not is_cause(cause):
             return []
-        return await searching.peek(session, queue, cause, limit, after, newest_first=newest_first)
+        return await browsing.peek(session, queue, cause, limit, after, newest_first=newest_first)
 
     async def purge(self, queue: str) -> int:
         """Remove the messages that were there and not held when the call began, in several transactions."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasuki.contracts.driver import ACTS, SPANS, Answers, Merged, Outgoing
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres.connecting.connections import VALUES
+from tasuki.drivers.postgres.connections import VALUES
 from tasuki.drivers.toolkit.results import answered_in_order, check_bounds, full, sorted_out, stored_in_order
 from tasuki.errors import DriverError
 

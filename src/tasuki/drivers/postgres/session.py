@@ -10,13 +10,20 @@ from typing import Any, TypeVar
 
 from tasuki.contracts.driver import QueueSpec, Receipt
 from tasuki.drivers.postgres import columns as rows
-from tasuki.drivers.postgres.connecting.connections import VALUES, Connector, Link, UnreplicatedError
-from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, sql_state, translated
-from tasuki.drivers.postgres.receiving.listener import Listener
-from tasuki.drivers.postgres.receiving.waiting import Waiting
+from tasuki.drivers.postgres.connections import (
+    MISSING,
+    NO_QUEUE,
+    VALUES,
+    Connector,
+    Link,
+    UnreplicatedError,
+    sql_state,
+    translated,
+)
 from tasuki.drivers.postgres.schema.schema import Healing, check, complete
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.upkeep import StoreUpkeep
+from tasuki.drivers.postgres.waiting import Listener, Waiting
 from tasuki.drivers.toolkit.address import shown
 from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
 from tasuki.drivers.toolkit.pool import NotConnectedError, Pool

@@ -39,9 +39,8 @@ from tasuki.drivers.redis.batches import (
 from tasuki.drivers.redis.capabilities import CAPABILITIES
 from tasuki.drivers.redis.connecting.addresses import addresses
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
-from tasuki.drivers.redis.opening import Opening
-from tasuki.drivers.redis.queues import Queues
-from tasuki.drivers.redis.receiving.receiving import Receiver
+from tasuki.drivers.redis.opening import Opening, Queues
+from tasuki.drivers.redis.receiving import Receiver
 from tasuki.drivers.redis.scripts import Place, place
 from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings

@@ -13,8 +13,8 @@ from tasuki.contracts.driver import Durability, QueueSpec
 from tasuki.drivers.redis import durability_wait, scripts
 from tasuki.drivers.redis.batches import limits, microseconds
 from tasuki.drivers.redis.connecting.addresses import Addresses
-from tasuki.drivers.redis.connecting.beats import Beats
 from tasuki.drivers.redis.connecting.probe import Probe
+from tasuki.drivers.redis.connecting.sentinels import Beats
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.redis.settings import RedisSettings, Server

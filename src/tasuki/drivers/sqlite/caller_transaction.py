@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Literal, cast
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Answers, Driver, Outgoing, Receipt, Settlement
 from tasuki.contracts.groups import settled_too_late
+from tasuki.drivers.sqlite.file.connections import turn_file
 from tasuki.drivers.sqlite.file.errors import error_name, translated
-from tasuki.drivers.sqlite.file.locks import turn_file
-from tasuki.drivers.sqlite.store.rows import Encoded
+from tasuki.drivers.sqlite.store.statements import Encoded
 from tasuki.drivers.sqlite.store.store import Store
 from tasuki.drivers.toolkit.given import check_sqlalchemy, ended_within, opened_by
 from tasuki.drivers.toolkit.known_queues import KnownQueues

@@ -36,9 +36,8 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.state.reader import Reader
 from tasuki.drivers.sqlite.state.store import SQLiteStore
 from tasuki.drivers.sqlite.store import browsing
-from tasuki.drivers.sqlite.store.browsing import Walk, locate, moment, show, step
-from tasuki.drivers.sqlite.store.purge import NAMED, Extent
-from tasuki.drivers.sqlite.store.rows import Encoded, encoded
+from tasuki.drivers.sqlite.store.browsing import AT_ONCE, Extent, Walk, locate, moment, show, step
+from tasuki.drivers.sqlite.store.statements import Encoded, encoded
 from tasuki.drivers.sqlite.store.store import COUNTED, NOTHING_DUE, Store
 from tasuki.drivers.sqlite.thread.requests import (
     Call,
@@ -332,7 +331,7 @@ class SQLiteDriver(WithinSQLite):
         self._check(queue)
         named, seqs, removed = list(ids), frozenset(map(number_in, places)), 0
         while named:
-            part, named = named[:NAMED], named[NAMED:]
+            part, named = named[:AT_ONCE], named[AT_ONCE:]
             removed += await self._ask(Call(queue, partial(_remove, ids=part, seqs=seqs)))
         return removed
 

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.sqs.clients import Clients
-from tasuki.drivers.sqs.limits import RETENTION, asked_for, in_force, is_first_in_first_out, whole
-from tasuki.drivers.sqs.names import FIFO, broker_name, suspects_name
-from tasuki.drivers.sqs.sending.envelope import LARGEST
-from tasuki.drivers.sqs.translate import code_of, is_not_allowed
+from tasuki.drivers.sqs.clients import Clients, code_of, is_not_allowed
+from tasuki.drivers.sqs.envelope import LARGEST
+from tasuki.drivers.sqs.limits import (
+    FIFO,
+    RETENTION,
+    asked_for,
+    broker_name,
+    in_force,
+    is_first_in_first_out,
+    suspects_name,
+    whole,
+)
 from tasuki.errors import AccessDeniedError, QueueConflictError, QueueNotFoundError
 
 LEFT_BEHIND = 3600.0

@@ -17,10 +17,10 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
+from tasuki.drivers.sqs.envelope import LARGEST_BINARY
 from tasuki.drivers.sqs.limits import DEDUP_WINDOW, check
-from tasuki.drivers.sqs.receiving.source import Source
-from tasuki.drivers.sqs.sending.envelope import LARGEST_BINARY
 from tasuki.drivers.sqs.settings import SQSSettings, is_amazon
+from tasuki.drivers.sqs.source import Source
 from tasuki.drivers.toolkit.guard import Guard, not_declared
 from tasuki.drivers.toolkit.results import answer, check_bounds
 from tasuki.errors import DriverError
@@ -130,8 +130,8 @@ class SQSDriver(Driver):
 
     def counts_releases(self, queue: str, receipt: Receipt) -> bool:
         """In a FIFO queue, for a message with a key: a copy would lose its place, and SQS counts each delivery."""
-        from tasuki.drivers.sqs.receiving.settling import is_bound
-        from tasuki.drivers.sqs.receiving.source import Held
+        from tasuki.drivers.sqs.settling import is_bound
+        from tasuki.drivers.sqs.source import Held
 
         return isinstance(receipt, Held) and is_bound(self._source(queue)[1], receipt)
 

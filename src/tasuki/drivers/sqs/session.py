@@ -12,11 +12,11 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth, QueueSpec
 from tasuki.drivers.sqs.clients import Clients, at_once
 from tasuki.drivers.sqs.declaring import Declaring, Found
-from tasuki.drivers.sqs.receiving.polling import LONGEST_POLL, Polling, Suspects
-from tasuki.drivers.sqs.receiving.settling import Settling
-from tasuki.drivers.sqs.receiving.source import Source
-from tasuki.drivers.sqs.sending.publishing import Publishing
+from tasuki.drivers.sqs.polling import LONGEST_POLL, Polling, Suspects
+from tasuki.drivers.sqs.publishing import Publishing
 from tasuki.drivers.sqs.settings import SQSSettings
+from tasuki.drivers.sqs.settling import Settling
+from tasuki.drivers.sqs.source import Source
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.system.tasks import Tasks
 

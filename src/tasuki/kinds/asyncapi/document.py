@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tasuki.drivers.sqs.names import broker_name
+from tasuki.drivers.sqs.limits import broker_name
 from tasuki.fields.kinds import DriverKind
 from tasuki.fields.types import Config
 from tasuki.kinds.asyncapi.messages import ERROR, Names, header_schema, in_channel, message_objects, messages_of_channel

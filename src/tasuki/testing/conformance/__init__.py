@@ -15,28 +15,24 @@ that needs a capability which the driver does not claim is skipped, and says so.
 
 from tasuki.testing.conformance.clock import ShiftedClock
 from tasuki.testing.conformance.driver.clauses import Clauses
-from tasuki.testing.conformance.driver.content import Content
-from tasuki.testing.conformance.driver.duplicates import Duplicates
-from tasuki.testing.conformance.driver.failing import Failing
-from tasuki.testing.conformance.driver.last_errors import LastErrors
+from tasuki.testing.conformance.driver.content import Content, Duplicates
+from tasuki.testing.conformance.driver.failing import Failing, Restoring
 from tasuki.testing.conformance.driver.moving import Moving
-from tasuki.testing.conformance.driver.restoring import Restoring
 from tasuki.testing.conformance.driver.running import Running
 from tasuki.testing.conformance.driver.settling import Settling
+from tasuki.testing.conformance.driver.stress import Stress
 from tasuki.testing.conformance.driver.suspects import Suspects
 from tasuki.testing.conformance.driver.transferring import Transferring
+from tasuki.testing.conformance.driver.whole import Whole
 from tasuki.testing.conformance.driver.within import SettlingWithin
 from tasuki.testing.conformance.queues.by_id import ById
-from tasuki.testing.conformance.queues.causes import CausesOfDeath
-from tasuki.testing.conformance.queues.counting import Counting
-from tasuki.testing.conformance.queues.inspecting import Inspecting
+from tasuki.testing.conformance.queues.causes import CausesOfDeath, LastErrors
+from tasuki.testing.conformance.queues.inspecting import Counting, Inspecting
 from tasuki.testing.conformance.queues.lanes import Lanes
 from tasuki.testing.conformance.queues.limits import Limits
 from tasuki.testing.conformance.queues.turns import Turns
 from tasuki.testing.conformance.queues.uniques import Uniques
 from tasuki.testing.conformance.rig import Rig, Suite, case
-from tasuki.testing.conformance.whole.stress import Stress
-from tasuki.testing.conformance.whole.whole import Whole
 
 
 class DriverConformance(

@@ -71,6 +71,10 @@ class Suite:
         """A new driver for the broker of this place: an empty folder, the same for all drivers of one case."""
         raise NotImplementedError
 
+    def rig(self, place: Path, clock: ShiftedClock) -> Rig:
+        """What each case of this suite gets."""
+        return Rig(self, place, clock)
+
     def maker(self) -> Callable[[Path, ShiftedClock], Driver]:
         """``make_driver`` as a child process can be given it: something to pickle. The class must be importable."""
         return partial(_make, type(self))
@@ -133,7 +137,7 @@ class Rig:
         self.queue = f"tasks-{place.name}"
         self.other = f"other-{place.name}"
         self.driver = suite.make_driver(place, clock)
-        self._drivers = [self.driver]
+        self._drivers: list[Driver] = []
         self._numbers = count()
 
     @property
@@ -150,10 +154,18 @@ class Rig:
         """The queue of the case, with a lease of ``long`` seconds."""
         return QueueSpec(**{"name": self.queue, "lease": self.long, **options})
 
-    async def start(self) -> None:
-        """Open the driver and declare the queue."""
-        await self.driver.open()
+    async def start(self, needs: Sequence[str]) -> None:
+        """Open the driver and declare the queue. Raises SkipTest for a capability that is not there."""
+        for capability in needs:
+            if not has(self.driver, capability):
+                raise SkipTest(f"not applicable: driver {self.driver.name} lacks {capability}")
+        await self.open()
         await self.declare()
+
+    async def open(self) -> None:
+        """Open the driver, which is closed when the case ends."""
+        self._drivers.append(self.driver)
+        await self.driver.open()
 
     async def declare(self, **options: Any) -> QueueSpec:
         """Declare the queue of the case, or another one by its ``name``, with these options; returns them."""
@@ -307,7 +319,7 @@ Kind = Callable[[Receipt], Settlement]
 """Ack, Nack or Release."""
 
 
-Case = Callable[[Any, Rig], Awaitable[None]]
+Case = Callable[[Any, Any], Awaitable[None]]
 
 
 def ids(messages: Iterable[Received]) -> list[str]:
@@ -353,15 +365,16 @@ async def cancelled(task: asyncio.Task[Any]) -> Any:
     return await ended(task)
 
 
-def case(*capabilities: str) -> Callable[[Case], Callable[[Any], None]]:
-    """Make a synchronous test of a coroutine that takes a rig; skipped where the driver lacks a capability.
+def case(*needs: str) -> Callable[[Case], Callable[[Any], None]]:
+    """Make a synchronous test of a coroutine that takes a rig; skipped where the driver or its store lacks a need.
 
-    :meth:`tasuki.contracts.driver.Capabilities.has` knows the names: abilities, ``multi_process``, ``unique:replace``.
+    :meth:`tasuki.contracts.driver.Capabilities.has` knows the names of drivers: abilities, ``multi_process``,
+    ``unique:replace``. Stores have the fields of StoreFacts, and ``durable`` for a durability above ``memory``.
     """
 
     def decorate(function: Case) -> Callable[[Any], None]:
         def test(self: Suite) -> None:
-            asyncio.run(_run(self, function, capabilities))
+            asyncio.run(_run(self, function, needs))
 
         test.__name__ = test.__qualname__ = function.__name__
         test.__doc__ = function.__doc__
@@ -371,21 +384,18 @@ def case(*capabilities: str) -> Callable[[Case], Callable[[Any], None]]:
     return decorate
 
 
-async def _run(suite: Suite, function: Case, capabilities: tuple[str, ...]) -> None:
-    async with asyncio.timeout(suite.case_timeout), open_rig(suite, capabilities) as rig:
+async def _run(suite: Suite, function: Case, needs: tuple[str, ...]) -> None:
+    async with asyncio.timeout(suite.case_timeout), open_rig(suite, needs) as rig:
         await function(suite, rig)
 
 
 @asynccontextmanager
-async def open_rig(suite: Suite, capabilities: Sequence[str] = ()) -> AsyncIterator[Rig]:
-    """A rig with its own place for the time of the block. Raises SkipTest for a capability that is not there."""
+async def open_rig(suite: Suite, needs: Sequence[str] = ()) -> AsyncIterator[Rig]:
+    """A rig with its own place for the time of the block. Raises SkipTest for a need that is not claimed."""
     with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
-        rig = Rig(suite, Path(place), ShiftedClock())
-        for capability in capabilities:
-            if not has(rig.driver, capability):
-                raise SkipTest(f"not applicable: driver {rig.driver.name} lacks {capability}")
-        await rig.start()
+        rig = suite.rig(Path(place), ShiftedClock())
         try:
+            await rig.start(needs)
             yield rig
         finally:
             await rig.stop()

@@ -13,7 +13,8 @@ from unittest import SkipTest
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import Store
 from tasuki.testing.conformance import ShiftedClock, Suite
-from tasuki.testing.conformance.stores.rig import StoreSuite, has, open_rig
+from tasuki.testing.conformance.rig import open_rig
+from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, has
 from tasuki.testing.mutants.mutant import Mutant, StoreMutant, StoresBroken, Unbroken, UnbrokenStore
 
 AnyMutant = type[Mutant] | type[StoreMutant]
@@ -80,6 +81,7 @@ async def _claims(suite: type[Suite], needed: str) -> bool:
     """Whether the driver, or the store where it is about stores, claims what a mutant needs."""
     if issubclass(suite, StoreSuite):
         async with open_rig(suite()) as rig:
+            assert isinstance(rig, StoreRig)
             return has(rig.store.facts, needed)
     with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
         return suite().make_driver(Path(place), ShiftedClock()).capabilities.has(needed)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pamqp import commands
 
-from tasuki.drivers.amqp.protocol import existing
+from tasuki.drivers.amqp.protocol import connection
 
 pytestmark = pytest.mark.anyio
 
@@ -27,12 +27,12 @@ class Channel:
 
 
 async def test_a_late_0_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(existing, "IN_TIME", -1.0)
+    monkeypatch.setattr(connection, "IN_TIME", -1.0)
     channel: Any = Channel(a=[3], b=[0, 0, 5], c=[0] * 6)
-    assert await existing.ready(channel, ["a", "b", "c"]) == [3, 5, 0]
+    assert await connection.ready_counts(channel, ["a", "b", "c"]) == [3, 5, 0]
 
 
 async def test_a_0_in_time_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(existing, "IN_TIME", 60.0)
+    monkeypatch.setattr(connection, "IN_TIME", 60.0)
     channel: Any = Channel(a=[0], b=[2])
-    assert await existing.ready(channel, ["a", "b"]) == [0, 2]
+    assert await connection.ready_counts(channel, ["a", "b"]) == [0, 2]

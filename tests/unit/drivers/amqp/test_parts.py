@@ -21,12 +21,12 @@ from tasuki.drivers.amqp.limits import parts_of, whole_of
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Batch, Confirms
 from tasuki.drivers.amqp.protocol.frames import Properties
-from tasuki.drivers.amqp.publishing.delay_removal import Part
 from tasuki.drivers.amqp.receiving.deliveries import Delivery, Inbox
 from tasuki.drivers.amqp.settings import AMQPSettings, Endpoint, endpoint
 from tasuki.drivers.amqp.topology import declaring
 from tasuki.drivers.amqp.topology.declaring import Marks, check_spec
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP, Defaults, lanes, partition_lane
+from tasuki.drivers.amqp.topology.removing import Part
 from tasuki.errors import QueueNotFoundError
 from tasuki.fields.tls import TlsConfig
 from tests.support.narrow import instance

@@ -4,7 +4,7 @@ import pytest
 
 from tasuki.drivers.nats.failures import denied, error_in, lost, refusal
 from tasuki.drivers.nats.queues.setup import is_always, level
-from tasuki.drivers.nats.receiving.settling import nak
+from tasuki.drivers.nats.receiving.settle_state import nak
 from tasuki.drivers.nats.records.side_records import LastError, Note, note_in
 from tasuki.errors import (
     AccessDeniedError,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tasuki.drivers.nats.receiving.arrivals import Arrival, ParsedDelivery, Receipt, read
+from tasuki.drivers.nats.receiving.deliveries import Arrival, ParsedDelivery, ReplyParts, read
 from tasuki.drivers.nats.records.side_records import Note
 
-WANTED = Receipt("tasuki+tasks", "m", 3, 17, 1700000000.5)
+WANTED = ReplyParts("tasuki+tasks", "m", 3, 17, 1700000000.5)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_text_that_is_no_receipt_gives_none(reply: str) -> None:
 
 
 def item(delivered: int, note: Note | None = None) -> ParsedDelivery:
-    made = ParsedDelivery(Arrival("r", Receipt("s", "m", delivered, 7, 0.0), b"body", 0.0, 9))
+    made = ParsedDelivery(Arrival("r", ReplyParts("s", "m", delivered, 7, 0.0), b"body", 0.0, 9))
     made.learn(note)
     return made
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.contracts.driver import Outgoing, QueueSpec, Unique
-from tasuki.drivers.nats.queues.lanes import MADE_LATER, PARTITIONS, Plan, merged, plan_in, plan_of
+from tasuki.drivers.nats.queues.names import MADE_LATER, PARTITIONS, Plan, merged, plan_in, plan_of
 
 
 def message(priority: int = 0, key: str | None = None) -> Outgoing:

@@ -6,7 +6,7 @@ import pytest
 
 from tasuki.contracts.driver import Outgoing, Unique
 from tasuki.drivers.nats.publishing import contested, header, is_kept_out, reason_against
-from tasuki.drivers.nats.queues.lanes import Plan
+from tasuki.drivers.nats.queues.names import Plan
 
 WRONG = b'{"error":{"code":400,"err_code":%d,"description":"wrong last sequence: 1"}}'
 

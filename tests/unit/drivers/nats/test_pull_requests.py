@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.drivers.nats.queues.lanes import PLAIN, Lane
-from tasuki.drivers.nats.receiving.arrivals import Arrival, Receipt
+from tasuki.drivers.nats.queues.names import PLAIN, Lane
+from tasuki.drivers.nats.receiving.deliveries import Arrival, ReplyParts
 from tasuki.drivers.nats.receiving.pull_requests import GRACE, LONGEST, OVERDUE, SLICE, Early, PullRequests, paced
 
 pytestmark = pytest.mark.anyio
@@ -132,7 +132,7 @@ async def test_the_next_receive_takes_a_request_over() -> None:
     await ended(await rig.waits())
     task = rig.take(100.0)
     await asyncio.sleep(0)
-    rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    rig.pulls.arrived("receipt", ReplyParts("stream", PLAIN, 1, 1, 0.0), b"")
     assert [arrival.receipt for arrival in await task] == ["receipt"]
     assert rig.server.steps == ["subscribe", "pull"]
 
@@ -151,7 +151,7 @@ async def test_a_long_request_that_no_receive_takes_over_is_withdrawn() -> None:
 async def test_a_queue_with_a_message_just_now_gets_a_short_request() -> None:
     rig = await quiet(Rig(1_000))
     task = await rig.waits()
-    rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    rig.pulls.arrived("receipt", ReplyParts("stream", PLAIN, 1, 1, 0.0), b"")
     await task
     for pause in 0.0, 3.0, 7.0:
         await asyncio.sleep(pause)
@@ -171,7 +171,7 @@ async def test_a_receive_asks_again_when_the_request_that_it_took_over_ends() ->
     rig.pulls.ended(PLAIN, "1", "408")
     await rig.server.sent.wait()
     assert not task.done(), "its own time is not over"
-    rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    rig.pulls.arrived("receipt", ReplyParts("stream", PLAIN, 1, 1, 0.0), b"")
     assert [arrival.receipt for arrival in await task] == ["receipt"]
     assert rig.server.steps == ["subscribe", "pull", "pull"]
 
@@ -182,7 +182,7 @@ async def test_a_short_request_is_left_to_its_end() -> None:
     await ended(await rig.waits())
     closing = asyncio.create_task(rig.pulls.close())
     await asyncio.sleep(0)
-    rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    rig.pulls.arrived("receipt", ReplyParts("stream", PLAIN, 1, 1, 0.0), b"")
     await closing
     assert [arrival.receipt for arrival in rig.pulls.rest()] == ["receipt"]
     assert rig.server.steps == ["subscribe", "pull"]
@@ -193,7 +193,7 @@ async def test_a_short_request_without_a_receive_returns_what_comes_for_it() -> 
     await ended(await rig.waits())
     await asyncio.sleep(2 * GRACE)
     assert rig.server.steps == ["subscribe", "pull"]
-    rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+    rig.pulls.arrived("receipt", ReplyParts("stream", PLAIN, 1, 1, 0.0), b"")
     async with asyncio.timeout(5):
         while not rig.returned:
             await asyncio.sleep(GRACE)
@@ -205,7 +205,7 @@ async def test_a_close_withdraws_a_long_request_and_returns_what_came_for_it() -
     task = await rig.waits()
 
     async def answer(*_: Any, **__: Any) -> None:
-        rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+        rig.pulls.arrived("receipt", ReplyParts("stream", PLAIN, 1, 1, 0.0), b"")
 
     rig.server.exchange = answer  # type: ignore[method-assign]
     await rig.pulls.close()
@@ -222,7 +222,7 @@ async def test_a_close_right_after_a_long_request_was_withdrawn_returns_what_cam
     await rig.seen("unsubscribe 1")
 
     async def answer(*_: Any, **__: Any) -> None:
-        rig.pulls.arrived("receipt", Receipt("stream", PLAIN, 1, 1, 0.0), b"")
+        rig.pulls.arrived("receipt", ReplyParts("stream", PLAIN, 1, 1, 0.0), b"")
 
     rig.server.exchange = answer  # type: ignore[method-assign]
     await rig.pulls.close()

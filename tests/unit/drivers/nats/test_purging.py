@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.drivers.nats.queues import purging
+from tasuki.drivers.nats.queues import contents
 from tasuki.drivers.nats.records.side_records import Note
 
 pytestmark = pytest.mark.anyio
@@ -39,10 +39,10 @@ async def test_a_hidden_message_is_acked_at_its_consumer(receipt: str, monkeypat
     async def erase(*_: object) -> None:
         return None
 
-    monkeypatch.setattr(purging, "confirmed", confirmed)
+    monkeypatch.setattr(contents, "confirmed", confirmed)
     records = SimpleNamespace(hidden=hidden, receipts=receipts, erase=erase)
     queue: Any = SimpleNamespace(spec=SimpleNamespace(name="q"), records=records)
-    purge = purging.Purging(queue, Any, Any, SystemClock())  # type: ignore[arg-type]
+    purge = contents.Purging(queue, Any, Any, SystemClock())  # type: ignore[arg-type]
     purge._last = 7
     assert await purge._purge_hidden() == 1
     assert [lane for lane, _, _ in signed] == ["lane"]

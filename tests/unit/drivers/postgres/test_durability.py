@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.drivers.postgres.connecting.connections import SETTINGS, durability_of
+from tasuki.drivers.postgres.connections import SETTINGS, durability_of
 
 
 @pytest.mark.parametrize(

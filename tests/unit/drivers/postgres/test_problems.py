@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from tasuki.drivers.postgres.connecting.connections import UnreplicatedError
-from tasuki.drivers.postgres.problems import translated
+from tasuki.drivers.postgres.connections import UnreplicatedError, translated
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.drivers.postgres.connecting.tls import REMEDY, encryption
+from tasuki.drivers.postgres.connections import REMEDY, encryption
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import AccessDeniedError, DriverError
@@ -91,7 +91,7 @@ async def test_a_server_without_tls_gets_no_password(monkeypatch: pytest.MonkeyP
         heard.extend(await reader.read())
         writer.close()
 
-    monkeypatch.setattr("tasuki.drivers.postgres.connecting.tls.is_local", lambda host: False)
+    monkeypatch.setattr("tasuki.drivers.postgres.connections.is_local", lambda host: False)
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.postgres.receiving.waiting import Waiting
+from tasuki.drivers.postgres.waiting import Waiting
 from tasuki.errors import BrokerUnavailableError
 
 pytestmark = pytest.mark.anyio

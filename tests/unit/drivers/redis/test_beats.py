@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.redis.connecting.beats import BEAT, Beats
+from tasuki.drivers.redis.connecting.sentinels import BEAT, Beats
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.redis.connecting.beats import Beats
-from tasuki.drivers.redis.receiving.listening import Listener, Waiters
+from tasuki.drivers.redis.connecting.sentinels import Beats
+from tasuki.drivers.redis.listening import Listener, Waiters
 from tasuki.drivers.redis.scripts import place
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.errors import LinkLostError
-from tasuki.drivers.redis.queues import Queues
+from tasuki.drivers.redis.opening import Queues
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.system import forks

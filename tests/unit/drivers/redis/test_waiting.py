@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.redis.receiving.listening import SLACK, News, Waiters
+from tasuki.drivers.redis.listening import SLACK, News, Waiters
 from tasuki.drivers.toolkit.wait_list import woken
 
 pytestmark = pytest.mark.anyio

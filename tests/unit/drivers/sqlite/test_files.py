@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.file import connections, disk_space, locks
+from tasuki.drivers.sqlite.file import connections, errors
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.requests import Call
 from tasuki.errors import DriverError, QueueFullError, QueueNotFoundError
@@ -77,7 +77,7 @@ async def test_a_large_log_is_moved_into_the_file(make: Any, path: Path, monkeyp
     driver = await make()
     await driver.publish("q", [message(str(number), b"x" * 1000) for number in range(500)])
     assert Path(f"{path}-wal").stat().st_size > 2**19
-    monkeypatch.setattr(disk_space, "MAX_WAL_BYTES", 2**16)
+    monkeypatch.setattr(errors, "MAX_WAL_BYTES", 2**16)
     driver._guard.get()._next_sweep = 0.0
     await driver.depth("q")
     await driver.depth("q")
@@ -85,7 +85,7 @@ async def test_a_large_log_is_moved_into_the_file(make: Any, path: Path, monkeyp
 
 
 def test_a_folder_drops_its_files(path: Path) -> None:
-    folder = locks.HolderLocks(str(path))
+    folder = connections.HolderLocks(str(path))
     folder.enter()
     assert folder.is_alive(folder.name)
     folder.drop()

@@ -14,7 +14,7 @@ import pytest
 
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.file import connections, disk_space, errors, locks
+from tasuki.drivers.sqlite.file import connections, errors
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
@@ -73,7 +73,7 @@ async def test_the_lock_is_awaited_for_busy_timeout(make: Any, path: Path) -> No
 
 async def test_an_unended_turn_does_not_stop_the_others(make: Any, path: Path) -> None:
     driver = await make()
-    stopped = locks.HolderLocks(str(path))
+    stopped = connections.HolderLocks(str(path))
     stopped.enter()
     assert stopped.take_turn()
     assert not await driver.publish("q", [message()])
@@ -141,7 +141,7 @@ async def test_a_connection_that_cannot_even_close(make: Any, faults: dict[str, 
             raise sqlite3.DatabaseError("broken")
 
     connections.close(Broken())  # type: ignore[arg-type]
-    disk_space.truncate_log(Broken())  # type: ignore[arg-type]
+    errors.truncate_log(Broken())  # type: ignore[arg-type]
 
 
 async def test_a_failure_of_the_writers_thread_is_answered_known_and_mended(

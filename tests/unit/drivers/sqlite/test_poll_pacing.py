@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.drivers.sqlite.thread.poll_pacing import AHEAD, LONGEST, MISSES, QUIET, SHORTEST, Pause, PollPacing
+from tasuki.drivers.sqlite.thread.waiting_receives import AHEAD, LONGEST, MISSES, QUIET, SHORTEST, Pause, PollPacing
 
 SWEEP_AT = 1000.0
 

@@ -13,7 +13,7 @@ import pytest
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite import driver as module
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.store import browsing, purge, statements
+from tasuki.drivers.sqlite.store import browsing, statements
 from tasuki.drivers.sqlite.thread.requests import Call
 from tests.unit.drivers.sqlite.conftest import connection_of, message
 
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_purge_is_bounded_by_when_it_began(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = await make()
-    monkeypatch.setattr(purge, "FIRST", 3)
-    monkeypatch.setattr(purge, "SECONDS", 0.0)
+    monkeypatch.setattr(browsing, "FIRST", 3)
+    monkeypatch.setattr(browsing, "SECONDS", 0.0)
     await driver.publish("q", [message(str(number)) for number in range(8)])
     removed, _ = await asyncio.gather(driver.purge("q"), publish_later(driver))
     assert removed == 8
@@ -31,7 +31,7 @@ async def test_a_purge_is_bounded_by_when_it_began(make: Any, monkeypatch: pytes
 
 
 async def test_a_removal_is_of_several_transactions(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "NAMED", 3)
+    monkeypatch.setattr(module, "AT_ONCE", 3)
     driver = await make()
     for queue in ("q", "other"):
         await driver.declare(QueueSpec(queue))

@@ -10,7 +10,7 @@ import pytest
 
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.file import locks
+from tasuki.drivers.sqlite.file import connections
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.store import store
 from tasuki.testing.clock import FakeClock
@@ -24,7 +24,7 @@ async def test_a_restart_of_the_machine_voids_leases(make: Any, monkeypatch: pyt
     before = await make()
     await before.publish("q", [message()])
     await before.receive("q", 1, 0.0)
-    monkeypatch.setattr(locks, "boot_id", lambda: "after")
+    monkeypatch.setattr(connections, "boot_id", lambda: "after")
     after = await make()
     assert [(item.attempt, item.suspect) for item in await after.receive("q", 1, 0.0)] == [(1, True)]
 
@@ -33,9 +33,9 @@ def test_a_machine_without_a_boot_id(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: Any, **__: Any) -> None:
         raise FileNotFoundError
 
-    assert locks.boot_id() == locks.boot_id()
+    assert connections.boot_id() == connections.boot_id()
     monkeypatch.setattr("builtins.open", missing)
-    assert locks.boot_id() == ""
+    assert connections.boot_id() == ""
 
 
 async def test_a_holder_whose_file_is_gone_counts_as_dead(make: Any, path: Path) -> None:

@@ -13,7 +13,7 @@ from tasuki.contracts.driver import Outgoing, QueueSpec, Release
 from tasuki.drivers.sqlite import driver as driver_module
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tasuki.drivers.sqlite.store import browsing, purge, store
+from tasuki.drivers.sqlite.store import browsing, store
 from tasuki.drivers.sqlite.thread.requests import Call
 from tasuki.testing.conformance import ShiftedClock
 from tests.support.settings import parsed
@@ -39,12 +39,12 @@ FILLINGS: dict[str, Callable[[int], dict[str, Any]]] = {
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in (
-        (purge, "FIRST"), (purge, "PART"), (browsing, "PASSED"), (browsing, "SHOWN"),
+        (browsing, "FIRST"), (browsing, "PART"), (browsing, "PASSED"), (browsing, "SHOWN"),
         (store, "SURFACED"), (store, "COUNTED"), (driver_module, "COUNTED"),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, OF_A_TRANSACTION)
     monkeypatch.setattr(browsing, "SKIPPED", OF_A_TRANSACTION // 10)  # ten of these are in one transaction
-    monkeypatch.setattr(purge, "SECONDS", 0.0)
+    monkeypatch.setattr(browsing, "SECONDS", 0.0)
 
 
 class Steps:
@@ -150,7 +150,7 @@ async def test_a_purge_spares_what_was_held_when_it_began_and_came_back_amid_the
 def test_ranges_hold_no_held_message(
     places: list[tuple[int, int]], held: list[int], found: list[tuple[int, int, int]]
 ) -> None:
-    assert purge.ranges(places, held) == found
+    assert browsing.ranges(places, held) == found
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,9 @@ def test_ranges_hold_no_held_message(
 def test_a_part_is_as_large_as_the_time_that_is_left(
     monkeypatch: pytest.MonkeyPatch, removed: int, seconds: float, following: int
 ) -> None:
-    monkeypatch.setattr(purge, "SECONDS", 0.01)
-    monkeypatch.setattr(purge, "PART", 250)
-    assert purge.next_part(removed, seconds) == following
+    monkeypatch.setattr(browsing, "SECONDS", 0.01)
+    monkeypatch.setattr(browsing, "PART", 250)
+    assert browsing.next_part(removed, seconds) == following
 
 
 class Ticking(ShiftedClock):
@@ -196,7 +196,7 @@ async def test_a_purge_commits_once_for_all_parts_that_fit_into_its_time(
     for name in ("q", "neighbour"):
         await driver.declare(QueueSpec(name))
         await driver.publish(name, [Outgoing(str(n), b"body", {}) for n in range(15 * OF_A_TRANSACTION)])
-    monkeypatch.setattr(purge, "SECONDS", parts * Ticking.TICK)
+    monkeypatch.setattr(browsing, "SECONDS", parts * Ticking.TICK)
     commits: list[str] = []
     connection: Any = driver._guard.get()._database.connection
     connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)

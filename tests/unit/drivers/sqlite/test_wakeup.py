@@ -18,11 +18,11 @@ import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.file import locks
+from tasuki.drivers.sqlite.file import connections
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread import wakeup as watch
-from tasuki.drivers.sqlite.thread.inbox import Inbox
 from tasuki.drivers.sqlite.thread.requests import Stop
+from tasuki.drivers.sqlite.thread.wakeup import Inbox
 from tests.support.settings import parsed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")]
@@ -94,7 +94,7 @@ async def test_a_change_of_a_store_wakes_no_receive_of_another_process(
     store = driver.store("state")
     await store.open()
     wake_ups: list[str] = []
-    monkeypatch.setattr(locks.HolderLocks, "notify", lambda _: wake_ups.append("."))
+    monkeypatch.setattr(connections.HolderLocks, "notify", lambda _: wake_ups.append("."))
     await store.put("presence/a", b"1", ttl=60.0)
     await store.put("presence/a", b"2", ttl=60.0)
     await store.take("bucket", 1, rate=1.0, burst=5)
@@ -161,7 +161,7 @@ async def test_a_file_that_is_not_there_cannot_be_watched(tmp_path: Path) -> Non
 async def test_without_wakeups_it_polls_in_the_end(
     make: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(locks.HolderLocks, "notify", lambda self: None)
+    monkeypatch.setattr(connections.HolderLocks, "notify", lambda self: None)
     caplog.set_level(logging.DEBUG, "tasuki.driver.sqlite")
     publisher, receiver = await make(), await make()
     for number in range(10):

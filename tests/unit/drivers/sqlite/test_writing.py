@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite.file import disk_space
+from tasuki.drivers.sqlite.file import errors
 from tasuki.drivers.sqlite.thread.requests import Call
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError, QueueNotFoundError, UnsupportedError
 from tests.unit.drivers.sqlite.conftest import connection_of, message
@@ -103,7 +103,7 @@ async def test_a_full_disk_at_the_commit_is_definite_and_acks_are_tried_again(
     assert caught.value.outcome == "rejected"
     faults.clear()
     assert not await driver.publish("q", [message()])
-    assert Path(f"{path}.ballast").stat().st_size == disk_space.BALLAST_BYTES
+    assert Path(f"{path}.ballast").stat().st_size == errors.BALLAST_BYTES
 
 
 async def test_while_the_ballast_is_missing_nothing_is_published(

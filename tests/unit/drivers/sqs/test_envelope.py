@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.contracts.driver import Outgoing
-from tasuki.drivers.sqs.sending.envelope import ATTRIBUTE, copy, digest, read, write
+from tasuki.drivers.sqs.envelope import ATTRIBUTE, copy, digest, read, write
 
 ALLOWED = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.drivers.sqs.names import broker_name, token
+from tasuki.drivers.sqs.limits import broker_name, token
 
 
 @pytest.mark.parametrize(

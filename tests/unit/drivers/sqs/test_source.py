@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.sqs.receiving.source import Held, Source
-from tasuki.drivers.sqs.sending.envelope import Envelope
+from tasuki.drivers.sqs.envelope import Envelope
+from tasuki.drivers.sqs.source import Held, Source
 
 
 def held(id: str = "m", *, until: float = 30.0, url: str = "u") -> Held:

@@ -11,11 +11,11 @@ import pytest
 
 from tasuki.clock import SystemClock
 from tasuki.contracts.driver import QueueSpec, Release
-from tasuki.drivers.sqs.receiving.polling import Arrived, Suspects
-from tasuki.drivers.sqs.receiving.settling import Settling
-from tasuki.drivers.sqs.receiving.source import Held, Source
-from tasuki.drivers.sqs.sending.envelope import Envelope, read
-from tasuki.drivers.sqs.sending.publishing import Publishing
+from tasuki.drivers.sqs.envelope import Envelope, read
+from tasuki.drivers.sqs.polling import Arrived, Suspects
+from tasuki.drivers.sqs.publishing import Publishing
+from tasuki.drivers.sqs.settling import Settling
+from tasuki.drivers.sqs.source import Held, Source
 from tasuki.errors import BrokerUnavailableError
 
 pytestmark = pytest.mark.anyio

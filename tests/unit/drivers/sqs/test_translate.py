@@ -17,7 +17,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from tasuki.drivers.sqs.translate import code_of, is_stale, translated
+from tasuki.drivers.sqs.clients import code_of, is_stale, translated
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,

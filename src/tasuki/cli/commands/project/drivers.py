@@ -22,7 +22,7 @@ _DAY = 86_400
 @click.command("drivers")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print a Markdown table.")
 @json_option
-def command(*, as_json: bool, as_markdown: bool) -> None:
+def drivers_command(*, as_json: bool, as_markdown: bool) -> None:
     """Compare the drivers of this installation: done by the broker, by Tasuki above it, or refused by the check."""
     found = _drivers()
     usable = {name: capabilities for name, _, capabilities, _ in found if capabilities is not None}

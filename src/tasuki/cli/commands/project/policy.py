@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tasuki.cli.commands.queues.publish import read_header
+from tasuki.cli.commands.work.functions import find_function
 from tasuki.cli.exits import CommandError
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import print_table
 from tasuki.cli.project import Target, find_id
-from tasuki.cli.tools.calling import find_function
-from tasuki.cli.tools.sending import read_header
 
 if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
@@ -60,11 +60,11 @@ def _show(report: dict[str, Any]) -> None:
 
 
 @click.group("policy")
-def command() -> None:
+def policy_command() -> None:
     """Look at what policies allow."""
 
 
-@command.command("explain", epilog=f"Short words for actions: {', '.join(ACTIONS)}.")
+@policy_command.command("explain", epilog=f"Short words for actions: {', '.join(ACTIONS)}.")
 @click.argument("action")
 @click.argument("resource")
 @click.option("--as", "consumer", metavar="CONSUMER", help="Use the actor and policies of this consumer.")

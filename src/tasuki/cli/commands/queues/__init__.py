@@ -1,1 +1,1 @@
-"""Commands about queues and their messages."""
+"""Commands about queues, their messages, schedules and consumers."""

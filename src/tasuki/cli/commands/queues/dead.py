@@ -10,10 +10,10 @@ import click
 
 from tasuki.cli import loop
 from tasuki.cli.exits import CommandError
+from tasuki.cli.message import as_dict, attempt_texts, choice_of
 from tasuki.cli.options import printing, project_options, secrets_option
 from tasuki.cli.output import UNKNOWN, age, count, preview, print_text, print_wrapped
 from tasuki.cli.project import Target, find_queue, is_shared, refuse_private
-from tasuki.cli.tools.message import as_dict, attempt_texts, choice_of
 from tasuki.message import is_cause
 from tasuki.observe.redact import masked, redact
 
@@ -110,7 +110,7 @@ def _show_letter(letter: dict[str, Any], *, is_chosen: bool) -> None:
 @secrets_option
 @printing(_show)
 @project_options()
-def command(
+def dead_command(
     target: Target,
     queue: str | None,
     by: str,

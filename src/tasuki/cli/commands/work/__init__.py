@@ -1,1 +1,1 @@
-"""Commands that run functions."""
+"""Commands that run a project or its functions, or watch it."""

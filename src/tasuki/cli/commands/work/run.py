@@ -1,11 +1,14 @@
-"""``tasuki run``: consume until stopped."""
+"""``tasuki run`` and ``dev``: consume until stopped; ``dev`` follows the source, with a desk beside it."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +20,13 @@ from tasuki.cli.exits import OK, CommandError, exit_code_of, show_error
 from tasuki.cli.options import project_options
 from tasuki.cli.output import is_terminal
 from tasuki.cli.project import Target
-from tasuki.cli.worker.admin import ADMIN_OPTIONS, Admin, admin_options, announce
-from tasuki.cli.worker.choosing import choose
-from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
-from tasuki.cli.worker.fleet_metrics import QUESTION as METRICS
-from tasuki.cli.worker.recycling import Recycling, recycling_options, refuse_too_little
+from tasuki.cli.worker.admin import ADMIN_OPTIONS, DEFAULT, Admin, Beside, admin_options, announce
+from tasuki.cli.worker.fleet import Fleet, WatchedFleet, child_arguments, follow_parent
+from tasuki.cli.worker.fleet_reports import METRICS
+from tasuki.cli.worker.options import Recycling, choose, recycling_options, refuse_too_little
 from tasuki.cli.worker.running import drivers_of, follow_emptying, longest_stop, refuse_memory, summary
-from tasuki.cli.worker.watched_fleet import WatchedFleet
 from tasuki.cli.worker.watching import Watcher, restart
-from tasuki.errors import StopTimeoutError
+from tasuki.errors import StopTimeoutError, TasukiError
 from tasuki.supervisor.children.heartbeat import QUESTION as STOP_TIMEOUT
 from tasuki.system.process import resident_bytes
 from tasuki.system.replacing import touch
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tasuki.contracts.recycling import Limits
     from tasuki.kinds.check.project import Project
     from tasuki.supervisor.children.answering import ParentAnswers
+
 
 _log = logging.getLogger("tasuki.cli")
 
@@ -62,7 +64,7 @@ _log = logging.getLogger("tasuki.cli")
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
 @click.pass_context
-def command(
+def run_command(
     context: click.Context,
     target: Target,
     processes: int,
@@ -208,3 +210,69 @@ async def _run(
         for task in tasks:
             task.cancel()
     return 128 + app._runtime.cut_short_by if app._runtime.cut_short_by else code
+
+
+_PORTS = 10
+
+"""How many ports are tried, from the one in ``DEFAULT`` on: several projects may be worked on."""
+
+
+Begin = Callable[[], object]
+
+
+@click.command("dev")
+@click.option("--no-desk", is_flag=True, help="Serve no desk.")
+@admin_options()
+@project_options(is_argument=True, log_level="info")
+@click.pass_context
+def dev_command(context: click.Context, target: Target, admin: Admin, *, no_desk: bool) -> int:
+    """Run the project TARGET while you work on it: one process that applies each change of its source files.
+
+    It is 'run --reload' with the desk on the first free port from 9321 on: a change that does not pass the check is
+    refused, and the old version goes on.
+    """
+    app = target.load()
+    click.echo(summary(target, app.check(), 1), err=True)
+    if no_desk and admin.address:
+        raise click.UsageError("give --admin or --no-desk, not both")
+    with _desk(app, admin, is_wanted=not no_desk) as (begin, line):
+        click.echo(f"  desk      {line}", err=True)
+        return run_here(app, context.obj, Watcher(target), reloads=True, begin=begin)
+
+
+@contextmanager
+def _desk(app: App, admin: Admin, *, is_wanted: bool) -> Iterator[tuple[Begin | None, str]]:
+    """The function that starts the desk, or None, and a line on it. Raises CommandError: --admin cannot be."""
+    with ExitStack() as stack:
+        if not is_wanted:
+            yield None, "none"
+        elif admin.address:
+            beside = stack.enter_context(admin.beside(app))
+            yield beside.start, _line(beside)
+        else:
+            yield _enter_first_free(app, admin, stack)
+
+
+def _line(beside: Beside) -> str:
+    return "none" if beside.door is None else beside.door.link
+
+
+def _enter_first_free(app: App, admin: Admin, stack: ExitStack) -> tuple[Begin | None, str]:
+    """The same on the first free port; the worker runs without a desk as well."""
+    from tasuki.system.extras import require_extra
+
+    try:
+        require_extra()
+    except TasukiError as error:
+        return None, f"none: {error}"
+    host, _, first = DEFAULT.rpartition(":")
+    for port in range(int(first), int(first) + _PORTS):
+        here = replace(admin, address=f"{host}:{port}")
+        try:
+            beside = stack.enter_context(here.beside(app))
+        except CommandError as error:
+            if getattr(error.__cause__, "errno", None) != errno.EADDRINUSE:
+                raise  # a mistake in an option
+        else:
+            return beside.start, _line(beside)
+    return None, f"none: the ports {first} to {int(first) + _PORTS - 1} are taken; give --admin HOST:PORT"

@@ -36,8 +36,7 @@ from pamqp import commands
 from pamqp.base import Frame as Method
 
 from tasuki.drivers.amqp.limits import LONGEST_DELAY, MINUTE, SECOND, STEP, TIMES
-from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.existing import are_there
+from tasuki.drivers.amqp.protocol.connection import Connection, are_there
 from tasuki.drivers.amqp.protocol.frames import decode_properties, encode_texts
 from tasuki.drivers.amqp.topology.queue_arguments import DELIVERY_LIMIT, GIVEN_UP, given_up, returned_name, whole_name
 

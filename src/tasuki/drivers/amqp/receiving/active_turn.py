@@ -23,8 +23,7 @@ from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
 from tasuki.drivers.amqp.protocol.connecting import Hosts
-from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.existing import passively
+from tasuki.drivers.amqp.protocol.connection import Connection, passively
 from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.topology.queue_arguments import ARGUMENT, active_queue_name
 

@@ -12,8 +12,7 @@ from pamqp.base import Frame as Method
 from tasuki.drivers.amqp.faults import ClosedError, LateError
 from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.channel import Channel
-from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.existing import passively
+from tasuki.drivers.amqp.protocol.connection import Connection, passively
 from tasuki.drivers.amqp.receiving.states import Action, Event, State, Wants, lacks, prefetch, step
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, of_consumer
 

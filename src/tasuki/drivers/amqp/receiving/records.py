@@ -22,8 +22,7 @@ from typing import Any
 from pamqp import commands
 
 from tasuki.drivers.amqp.faults import ClosedError, LateError
-from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.existing import passively, up_to_missing
+from tasuki.drivers.amqp.protocol.connection import Connection, passively, up_to_missing
 from tasuki.drivers.amqp.receiving.deliveries import Delivery
 
 EXPIRY_MS = 7 * 24 * 3600 * 1000

@@ -13,8 +13,7 @@ from pamqp.base import Frame as Method
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp.faults import NOT_FOUND, PRECONDITION_FAILED, ClosedError, Errors
 from tasuki.drivers.amqp.limits import LONGEST_NAME, parts_of, whole_of
-from tasuki.drivers.amqp.protocol.connection import Connection
-from tasuki.drivers.amqp.protocol.existing import are_there, passively, up_to_missing
+from tasuki.drivers.amqp.protocol.connection import Connection, are_there, passively, up_to_missing
 from tasuki.drivers.amqp.publishing import delay_queues
 from tasuki.drivers.amqp.topology.queue_arguments import (
     KINDS,

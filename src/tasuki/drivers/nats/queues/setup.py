@@ -21,8 +21,18 @@ from tasuki.drivers.nats.failures import (
 )
 from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, SubjectStream, ask, data_of, demand, store
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.queues.lanes import DELAYED, MADE_LATER, PLAIN, UNIQUE, Lane, Plan, merged, plan_in, plan_of
-from tasuki.drivers.nats.queues.names import Names
+from tasuki.drivers.nats.queues.names import (
+    DELAYED,
+    MADE_LATER,
+    PLAIN,
+    UNIQUE,
+    Lane,
+    Names,
+    Plan,
+    merged,
+    plan_in,
+    plan_of,
+)
 from tasuki.drivers.toolkit.layout import require
 from tasuki.errors import DriverError, QueueConflictError
 

@@ -11,9 +11,8 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Received
 from tasuki.drivers.nats.protocol.api import ask
 from tasuki.drivers.nats.protocol.connection import Connection
-from tasuki.drivers.nats.receiving.arrivals import Arrival, ParsedDelivery
-from tasuki.drivers.nats.receiving.deliveries import Held, Table
-from tasuki.drivers.nats.receiving.settling import NAK, NO_BREAKS, breaks_of, confirmed, nak
+from tasuki.drivers.nats.receiving.deliveries import Arrival, Held, ParsedDelivery, Table
+from tasuki.drivers.nats.receiving.settle_state import NAK, NO_BREAKS, breaks_of, confirmed, nak
 from tasuki.drivers.nats.records.receivers import Lines
 from tasuki.drivers.nats.records.side_records import SideRecords
 from tasuki.errors import DriverError

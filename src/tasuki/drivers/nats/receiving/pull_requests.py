@@ -22,8 +22,8 @@ from tasuki.drivers.nats.envelope import unpack
 from tasuki.drivers.nats.protocol.api import SECOND
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import frame
-from tasuki.drivers.nats.queues.lanes import DELAYED, PLAIN, UNIQUE, Lane
-from tasuki.drivers.nats.receiving.arrivals import Arrival, Receipt
+from tasuki.drivers.nats.queues.names import DELAYED, PLAIN, UNIQUE, Lane
+from tasuki.drivers.nats.receiving.deliveries import Arrival, ReplyParts
 from tasuki.errors import DriverError
 from tasuki.system.tasks import Tasks
 
@@ -181,7 +181,7 @@ class PullRequests:
         self._is_interrupted = True
         self._wake()
 
-    def arrived(self, receipt: str, parts: Receipt, data: bytes) -> None:
+    def arrived(self, receipt: str, parts: ReplyParts, data: bytes) -> None:
         """A message came in."""
         now = asyncio.get_running_loop().time()
         arrival = Arrival(receipt, parts, data, now, self._ranks.get(parts.consumer, 9))

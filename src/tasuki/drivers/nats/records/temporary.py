@@ -16,7 +16,7 @@ from tasuki.drivers.nats.protocol.api import Answer, SubjectStream, ask, erasing
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names, queue_of
 from tasuki.drivers.nats.queues.setup import is_temporary
-from tasuki.drivers.nats.records.dedup_ids import DedupIds
+from tasuki.drivers.nats.records.side_records import DedupIds
 from tasuki.errors import DriverError
 
 KEPT = 600.0

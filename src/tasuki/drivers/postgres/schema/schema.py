@@ -13,7 +13,7 @@ from typing import Any
 
 from tasuki.backoff import Backoff, is_told
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.postgres.problems import MISSING, NO_QUEUE, NO_RIGHT, sql_state
+from tasuki.drivers.postgres.connections import MISSING, NO_QUEUE, NO_RIGHT, sql_state
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.layout import require
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, UnsupportedError

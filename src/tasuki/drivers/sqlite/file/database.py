@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.sqlite.file import connections, disk_space, errors, locks
+from tasuki.drivers.sqlite.file import connections, errors
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.store.store import Store
 from tasuki.drivers.toolkit.known_queues import KnownQueues
@@ -39,11 +39,11 @@ class Database:
         self._settings = settings
         self._clock = clock
         self._known = known
-        self.folder = locks.HolderLocks(path)
+        self.folder = connections.HolderLocks(path)
         self.connection: sqlite3.Connection | None = None
         self.holder = 0
         """The number of this connection among those that hold messages."""
-        self.room = disk_space.DiskSpace(path)
+        self.room = errors.DiskSpace(path)
         self.alone: Callable[[], AbstractContextManager[object]] = nullcontext
         """While it is entered, this process has no other connection to the file."""
         self._identity = self._log_identity = (0, 0)

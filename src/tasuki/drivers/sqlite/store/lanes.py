@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Limit, QueueSpec, Receipt, Release, Settlement
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.rows import Tally, numbers_text
+from tasuki.drivers.sqlite.store.statements import Tally, numbers_text
 from tasuki.drivers.toolkit import limits
 
 

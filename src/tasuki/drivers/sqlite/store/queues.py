@@ -10,8 +10,8 @@ from itertools import product
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.lanes import Lanes, limited_by
-from tasuki.drivers.sqlite.store.rows import Tally, names_text
 from tasuki.drivers.sqlite.store.side_tables import DedupIds, KeyOrder
+from tasuki.drivers.sqlite.store.statements import Tally, names_text
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.drivers.toolkit.results import in_force
 from tasuki.errors import QueueNotFoundError

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Sequence
 
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.rows import names_text, numbers_text
+from tasuki.drivers.sqlite.store.statements import names_text, numbers_text
 
 _FORGOTTEN = 100
 """At least so many outdated ids are forgotten with each publish, and at least two for each new one."""

@@ -11,12 +11,11 @@ import msgspec
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Depth, Nack, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.sqlite.store import statements
-from tasuki.drivers.sqlite.store.browsing import mark
+from tasuki.drivers.sqlite.store.browsing import Purge, mark
 from tasuki.drivers.sqlite.store.lanes import Claimed, Lanes, Limits
-from tasuki.drivers.sqlite.store.purge import Purge
 from tasuki.drivers.sqlite.store.queues import Queues
-from tasuki.drivers.sqlite.store.rows import NO_LANES, Place, Row, Tally, first_delivery, numbers_text
 from tasuki.drivers.sqlite.store.side_tables import DedupIds, KeyOrder, Suspects
+from tasuki.drivers.sqlite.store.statements import NO_LANES, Place, Row, Tally, first_delivery, numbers_text
 from tasuki.drivers.sqlite.store.uniques import Uniques
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.message import HeaderValue

@@ -14,8 +14,8 @@ from tasuki.contracts.driver import Merged, Unique
 from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.browsing import cause_of
 from tasuki.drivers.sqlite.store.queues import Queues
-from tasuki.drivers.sqlite.store.rows import Encoded, Place, Row
 from tasuki.drivers.sqlite.store.side_tables import DedupIds, KeyOrder, Suspects
+from tasuki.drivers.sqlite.store.statements import Encoded, Place, Row
 
 _CHECKED = 3
 """Rows that each publish of a unique message checks, to remove those that point to nothing."""

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 from tasuki.contracts.driver import Ack, Merged, Receipt, Received
-from tasuki.drivers.sqlite.store.rows import Encoded, Row
+from tasuki.drivers.sqlite.store.statements import Encoded, Row
 from tasuki.drivers.sqlite.store.store import Store
 from tasuki.drivers.toolkit.moves import FULL, MISSING
 from tasuki.errors import DriverError, QueueNotFoundError

@@ -17,14 +17,12 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import QueueSpec, Release
-from tasuki.drivers.sqlite.file import disk_space, locks
+from tasuki.drivers.sqlite.file import connections, errors
 from tasuki.drivers.sqlite.file.database import Database
 from tasuki.drivers.sqlite.state.changing import sweep
-from tasuki.drivers.sqlite.thread.inbox import Inbox
-from tasuki.drivers.sqlite.thread.next_wakeup import NextWakeup
-from tasuki.drivers.sqlite.thread.poll_pacing import Pause, PollPacing
 from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Receive, Request, Stop, answer, work_on
-from tasuki.drivers.sqlite.thread.waiting_receives import WaitingReceives
+from tasuki.drivers.sqlite.thread.waiting_receives import NextWakeup, Pause, PollPacing, WaitingReceives
+from tasuki.drivers.sqlite.thread.wakeup import Inbox
 from tasuki.drivers.toolkit.guard import not_open
 from tasuki.drivers.toolkit.known_queues import KnownQueues
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
@@ -306,7 +304,7 @@ class Writer:
         self._waiting.prune()
         self._waiting.change(store.queues.moved(self._waiting.queues))
         self._next_sweep = now + SWEEP
-        boot = locks.boot_id()
+        boot = connections.boot_id()
         for holder, name, its_boot in connection.execute("SELECT holder, name, boot FROM holders").fetchall():
             if holder != self._database.holder and (its_boot != boot or not folder.is_alive(name)):
                 store.bury(holder)
@@ -345,6 +343,6 @@ class Writer:
         if self._database.connection is not None:
             with suppress(DriverError):
                 self._transact([Call("", lambda store, _: store.bury(self._database.holder))])
-                disk_space.truncate_log(self._database.connected())
+                errors.truncate_log(self._database.connected())
         self._database.disconnect()
         self._database.folder.leave()

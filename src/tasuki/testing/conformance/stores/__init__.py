@@ -13,14 +13,14 @@ The hooks of the driver's suite (:class:`~tasuki.testing.conformance.Suite`) are
 can fill the store. A case that needs a fact which the store does not claim is skipped, and says so.
 """
 
+from tasuki.testing.conformance.rig import case
 from tasuki.testing.conformance.stores.entries import Entries
 from tasuki.testing.conformance.stores.failing import Failing
 from tasuki.testing.conformance.stores.killing import Killing
 from tasuki.testing.conformance.stores.limits import Places, Tokens
-from tasuki.testing.conformance.stores.listing import Listing
-from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case
+from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite
 from tasuki.testing.conformance.stores.running import Running
-from tasuki.testing.conformance.stores.watching import Watching
+from tasuki.testing.conformance.stores.watching import Listing, Watching
 
 
 class StoreConformance(Entries, Listing, Watching, Tokens, Places, Running, Failing, Killing):

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from tasuki.contracts.state.store import MAX_KEY_BYTES, MAX_PAGE, Entry
 from tasuki.errors import ConflictError, StoreLimitError
-from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, answer_of, case, conflict
+from tasuki.testing.conformance.rig import case
+from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, answer_of, conflict
 
 HOSTILE = (
     *("a", "A", "á", "a\u0301", "aa", "a ", " a", "a/", "a/b", "a//b", "/a", "a.b", "a:b", "a\x01", "a\n", "a\tb"),

@@ -9,8 +9,8 @@ from unittest import SkipTest
 from tasuki.contracts.driver import DURABILITIES
 from tasuki.contracts.state.store import Entry
 from tasuki.errors import ConflictError, DriverError
-from tasuki.testing.conformance.rig import GONE, until_back
-from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, answer_of, case, conflict
+from tasuki.testing.conformance.rig import GONE, case, until_back
+from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, answer_of, conflict
 from tasuki.testing.conformance.stores.running import verbs
 
 _MOST_ANSWERS = 50

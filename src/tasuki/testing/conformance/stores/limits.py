@@ -8,7 +8,8 @@ from collections import Counter
 
 from tasuki.contracts.state.store import Grant
 from tasuki.testing.conformance.clock import Taken, check_windows
-from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite, case
+from tasuki.testing.conformance.rig import case
+from tasuki.testing.conformance.stores.rig import StoreRig, StoreSuite
 
 _SLOW = 1e-6
 """Tokens a second: none comes during a case."""

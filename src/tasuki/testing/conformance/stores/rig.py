@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal
@@ -15,7 +14,7 @@ from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import CURRENT, Change, Current, Entry, Store, StoreFacts
 from tasuki.errors import ConflictError, DriverError
 from tasuki.testing.conformance.clock import ShiftedClock
-from tasuki.testing.conformance.rig import Rig, Suite
+from tasuki.testing.conformance.rig import Rig, Suite, open_rig
 
 NAME = "state"
 """The store of a case."""
@@ -31,6 +30,10 @@ class StoreSuite(Suite):
     rounds: ClassVar[int] = 300
     """Steps of each process where several work at once."""
 
+    def rig(self, place: Path, clock: ShiftedClock) -> StoreRig:
+        """What each case of this suite gets."""
+        return StoreRig(self, place, clock)
+
     def full(self, store: Store) -> AbstractAsyncContextManager[None]:
         """Let the store have no room for a new entry of a kilobyte, for the time of the block."""
         raise SkipTest("not applicable: the suite cannot fill this store")
@@ -44,6 +47,7 @@ class StoreSuite(Suite):
 
         async def ask() -> StoreFacts:
             async with open_rig(self) as rig:
+                assert isinstance(rig, StoreRig)
                 return rig.store.facts
 
         return asyncio.run(ask())
@@ -58,10 +62,15 @@ class StoreRig(Rig):
         super().__init__(suite, place, clock)
         self._stores: list[Store] = []
 
-    async def start(self) -> None:
-        """Open the driver and the store."""
-        await self.driver.open()
+    async def start(self, needs: Sequence[str]) -> None:
+        """Open the driver and the store. Raises SkipTest for a fact that the store does not claim."""
+        if not self.driver.capabilities.has("store"):
+            raise SkipTest(f"not applicable: driver {self.driver.name} lacks store")
+        await self.open()
         self.store = await self.open_store()
+        for fact in needs:
+            if not has(self.store.facts, fact):
+                raise SkipTest(f"not applicable: the store of driver {self.driver.name} lacks {fact}")
 
     async def stop(self) -> None:
         """Close the stores, then the drivers."""
@@ -244,49 +253,6 @@ class Reader:
         done, _ = await asyncio.wait([self._task], timeout=self._patience)
         assert done, "the watch has not ended"
         self._task.result()
-
-
-Case = Callable[[Any, StoreRig], Awaitable[None]]
-
-
-def case(*facts: str) -> Callable[[Case], Callable[[Any], None]]:
-    """Make a synchronous test of a coroutine that takes a rig; skipped where the store does not claim a fact.
-
-    The names are the fields of StoreFacts, and ``durable`` for a durability above ``memory``.
-    """
-
-    def decorate(function: Case) -> Callable[[Any], None]:
-        def test(self: StoreSuite) -> None:
-            asyncio.run(_run(self, function, facts))
-
-        test.__name__ = test.__qualname__ = function.__name__
-        test.__doc__ = function.__doc__
-        test.__module__ = function.__module__
-        return test
-
-    return decorate
-
-
-async def _run(suite: StoreSuite, function: Case, facts: tuple[str, ...]) -> None:
-    async with asyncio.timeout(suite.case_timeout), open_rig(suite, facts) as rig:
-        await function(suite, rig)
-
-
-@asynccontextmanager
-async def open_rig(suite: StoreSuite, facts: Sequence[str] = ()) -> AsyncIterator[StoreRig]:
-    """A rig with its own place for the time of the block. Raises SkipTest for a fact that is not claimed."""
-    with tempfile.TemporaryDirectory(prefix="tasuki-") as place:
-        rig = StoreRig(suite, Path(place), ShiftedClock())
-        if not rig.driver.capabilities.has("store"):
-            raise SkipTest(f"not applicable: driver {rig.driver.name} lacks store")
-        try:
-            await rig.start()
-            for fact in facts:
-                if not has(rig.store.facts, fact):
-                    raise SkipTest(f"not applicable: the store of driver {rig.driver.name} lacks {fact}")
-            yield rig
-        finally:
-            await rig.stop()
 
 
 def has(facts: StoreFacts, fact: str) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 from tasuki.contracts.state.store import CURRENT, MAX_KEY_BYTES, Entry, Store
 from tasuki.errors import BrokerUnavailableError, StoreFullError, StoreLimitError
 from tasuki.testing.conformance.driver.failing import answer_of_a_fork
-from tasuki.testing.conformance.rig import cancelled, raises, turn
-from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite, case
+from tasuki.testing.conformance.rig import cancelled, case, raises, turn
+from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite
 
 Verb = Callable[[], Awaitable[object]]
 _STEPS = 16

@@ -1,1 +1,0 @@
-"""The commands of ``tasuki`` that change what workers do."""

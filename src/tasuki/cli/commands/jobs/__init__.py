@@ -1,1 +1,0 @@
-"""Commands about single messages and what becomes of them."""

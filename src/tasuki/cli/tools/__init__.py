@@ -1,1 +1,0 @@
-"""What single commands do beside reading their arguments."""

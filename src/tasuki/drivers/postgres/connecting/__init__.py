@@ -1,1 +1,0 @@
-"""Connections to the server: opened, pooled, encrypted."""

@@ -1,1 +1,0 @@
-"""Receiving: waiting receivers and how they are woken."""

@@ -1,1 +1,0 @@
-"""Receiving: who waits for messages, and how a waiting receiver is woken."""

@@ -1,1 +1,0 @@
-"""Receiving: long polls, open deliveries, and how they end."""

@@ -1,1 +1,0 @@
-"""Sending messages in batches, and their form at SQS."""

@@ -1,1 +1,0 @@
-"""Cases of the whole way: queues, consumers and handlers over the driver."""

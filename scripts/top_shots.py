@@ -19,8 +19,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tasuki import App, Context  # noqa: E402
+from tasuki.app.app import reader_of  # noqa: E402
 from tasuki.desk.security.sessions import ActorSession  # noqa: E402
-from tasuki.desk.site import Site, reader_of  # noqa: E402
+from tasuki.desk.site import Site  # noqa: E402
 from tasuki.desk.viewer import Viewer  # noqa: E402
 from tasuki.errors import StopTimeoutError  # noqa: E402
 from tasuki.top.frame.cells import ASCII, UNICODE  # noqa: E402

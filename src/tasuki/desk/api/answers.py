@@ -304,7 +304,7 @@ class ShownBody(ApiAnswer, frozen=True):
     """Bytes as they travel."""
     text: str
     is_cut: bool
-    value: msgspec.Raw | None = None
+    value: msgspec.Raw | None
     """The same as JSON, with all digits of its numbers; null: it is none, or too long."""
 
 

@@ -101,7 +101,7 @@ def _header(name: str, text: str) -> str:
 
 def _body(text: str, kind: str, size: int, *, is_cut: bool = False) -> ShownBody:
     shown = escape_lines(redact(text[: 2 * MOST_SHOWN]))
-    return ShownBody(kind, size, shown[:MOST_SHOWN], is_cut or len(text) > MOST_SHOWN)
+    return ShownBody(kind, size, shown[:MOST_SHOWN], is_cut or len(text) > MOST_SHOWN, None)
 
 
 def _beginning(queue: Queue, message: Message, size: int) -> Beginning:

@@ -53,7 +53,6 @@ pure="
     src/tasuki/dead/editing/body.py
     src/tasuki/dead/editing/document.py
     src/tasuki/dead/editing/headers.py
-    src/tasuki/dead/editing/places.py
     src/tasuki/dead/editing/problems.py
     src/tasuki/dead/test_case.py
     src/tasuki/observe/history.py
@@ -66,7 +65,9 @@ pure="
     src/tasuki/observe/exposition/series.py
     src/tasuki/observe/exposition/series.py
     src/tasuki/observe/exposition/snapshots.py
-    src/tasuki/dead/rules/*
+    src/tasuki/dead/batch.py
+    src/tasuki/dead/forms.py
+    src/tasuki/dead/steps.py
 "
 
 for path in $pure; do # a file that has moved must not leave the list unseen

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from tasuki.consumers.surroundings import Handle
     from tasuki.contracts.context import Retries
     from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
-    from tasuki.contracts.moment import Moment
-    from tasuki.contracts.observer import Observer
+    from tasuki.contracts.observer import Moment, Observer
     from tasuki.errors import TasukiError
     from tasuki.handlers.threads import interrupted_as
     from tasuki.message import Message
@@ -71,7 +70,7 @@ _HOME = {
     "Job": "tasuki.app.state.jobs",
     "LogFields": "tasuki.observe.log",
     "Message": "tasuki.message",
-    "Moment": "tasuki.contracts.moment",
+    "Moment": "tasuki.contracts.observer",
     "Observer": "tasuki.contracts.observer",
     "Publish": "tasuki.queues.middleware",
     "QueueHandle": "tasuki.app.handle",

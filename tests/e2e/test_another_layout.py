@@ -34,7 +34,7 @@ def send(mail: object) -> None:
     pass
 """
 LAYOUT = "has layout 2, and this version of Tasuki needs layout 1: drain it with the version that made it"
-COMMANDS = ("info mails", "publish mails {}", "peek mails", "run --until-empty")
+COMMANDS = ("publish mails {}", "run --until-empty")
 
 
 Store = tuple[str, Callable[[], None]]

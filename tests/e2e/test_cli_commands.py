@@ -32,12 +32,6 @@ def project(tmp_path: Path) -> Path:
     return write_project(tmp_path, ECHO)
 
 
-def test_until_empty_waits_for_delayed_messages(project: Path) -> None:
-    run_json("publish", "tasks", '"later"', "--delay", "1s", folder=project)
-    assert run("run", "--until-empty", folder=project).returncode == 0
-    assert notes(project) == ["later"]
-
-
 BROKEN = """
 version: "1.0"
 namespace: app
@@ -67,31 +61,6 @@ def test_a_broken_project_starts_nothing_and_exits_with_3(project: Path) -> None
     assert {(problem["file"], problem["entry"]) for problem in problems} == {("broken.yaml", "app:other")}
     assert problems[0]["line"] == 7
     assert problems[0]["hint"] == "did you mean 'app:tasks'?"
-
-
-def test_memory_queues_cannot_be_reached_from_another_process(project: Path) -> None:
-    memory = ("-o", "app:driver:kind=queue.driver.memory")
-    for command in (
-        ["publish", "tasks", "1"],
-        ["info", "tasks"],
-        ["peek", "tasks"],
-        ["purge", "tasks", "--yes"],
-        ["redrive", "dead"],
-        ["run", "--processes", "2"],
-    ):
-        done = run(*command, *memory, folder=project)
-        assert done.returncode == 1, command
-        assert "queue.driver.sqlite" in done.stderr
-    assert run_json("queues", *memory, folder=project)[0]["ready"] is None
-    assert run_json("call", "handle", "1", *memory, folder=project) is None
-    assert run("run", "--until-empty", *memory, folder=project).returncode == 0
-
-
-def test_a_broker_that_cannot_be_reached_is_exit_4(project: Path) -> None:
-    away = ("-o", "app:driver:kind=queue.driver.redis", "-o", "app:driver:url=redis://127.0.0.1:1")
-    done = run("publish", "tasks", "1", *away, folder=project)
-    assert done.returncode == 4, done.stderr
-    assert "Traceback" not in done.stderr
 
 
 APP = """

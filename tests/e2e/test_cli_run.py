@@ -258,20 +258,6 @@ def test_hup_takes_a_changed_handler_and_refuses_a_broken_one(tmp_path: Path) ->
         assert worker.wait() == 0
 
 
-def test_quit_says_what_every_worker_is_doing(tmp_path: Path) -> None:
-    project = write_project(tmp_path, CONTEXT + BUSY)
-    publish(project, 1)
-    with start("run", folder=project) as worker:
-        wait_for_notes(project)
-        worker.send(signal.SIGQUIT)
-        worker.wait_for("app:consumer: 1 running, 1 held")
-        worker.wait_for("handlers.py")
-        (project / "go").touch()
-        wait_for_notes(project, 2)
-        worker.send(signal.SIGTERM)
-        assert worker.wait() == 0
-
-
 PIDS = """
 import os
 
@@ -348,12 +334,11 @@ def change(path: Path, text: str, worker: Process, answer: str) -> None:
     worker.wait_for(answer)
 
 
-@pytest.mark.parametrize("command", [["run", "--reload"], ["dev"]], ids=" ".join)
-def test_reload_follows_the_files(tmp_path: Path, command: list[str]) -> None:
+def test_reload_follows_the_files(tmp_path: Path) -> None:
     handlers = "from sibling import WORD\ndef handle(body): note(f'{WORD} {body}')\n"
     (tmp_path / "sibling.py").write_text("WORD = 'one'\n")
     project = write_project(tmp_path, handlers)
-    with start(*command, folder=project) as worker:
+    with start("run", "--reload", folder=project) as worker:
         worker.wait_for("running")
         publish(project, 1)
         assert wait_for_notes(project) == ["one 1"]

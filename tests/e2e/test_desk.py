@@ -11,7 +11,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import pytest
 
 from tests.support.cli_project import lines_of, notes, write_project
 from tests.support.ports import free_port
-from tests.support.process import Process, run, run_json, start, wait_until
+from tests.support.process import Process, run, start, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -104,13 +103,6 @@ def test_the_desk_answers_while_the_event_loop_of_the_worker_is_blocked(tmp_path
         wait_until(lambda: get(port, "/livez", host="10.0.0.7")[0] == 200, "the green probe")
         process.process.send_signal(signal.SIGTERM)
         process.process.wait(20)
-
-
-def test_a_queue_in_memory_is_seen_beside_its_worker(tmp_path: Path) -> None:
-    folder, port = write_project(tmp_path, HANDLER), free_port()
-    with worker(folder, port, MEMORY):
-        wait_until(lambda: is_shown(port, "/queues", "app:tasks app:driver 0 0 /1 0"), "the counts")
-        assert is_shown(port, "/workers", "app:consumer 0/1")
 
 
 def test_several_processes_have_one_desk(tmp_path: Path) -> None:
@@ -236,91 +228,6 @@ def test_the_desk_follows_a_reload(tmp_path: Path, options: tuple[str, ...]) -> 
         (folder / "_index.yaml").write_text(entries + "  - {name: later, kind: queue.queue, driver: driver}\n")
         process.send(signal.SIGHUP)
         wait_until(lambda: is_shown(port, "/queues", "app:later app:driver 0"), "the new queue")
-
-
-def test_a_flood_of_half_requests_and_streams_leaves_the_worker_alone(tmp_path: Path) -> None:
-    folder, port = write_project(tmp_path, "def handle(body):\n    note(str(body))\n"), free_port()
-    with worker(folder, port), ExitStack() as stack:
-        flood = []
-        for number in range(700):
-            line = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
-            line.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n" + (b"\r\n" if number % 2 else b"X-Half: "))
-            flood.append(line)
-        run("publish", "tasks", "--file", "-", folder=folder, stdin=lines_of(*range(200)))
-
-        wait_until(lambda: len(notes(folder)) == 200, "all messages")
-
-        assert _ended(flood) >= 700 - 512
-        for line in flood:
-            line.close()
-        wait_until(lambda: _is_well(port), "the desk")
-
-
-def test_a_flood_of_requests_to_the_api_leaves_the_worker_alone(tmp_path: Path) -> None:
-    folder, port = write_project(tmp_path, "def handle(body):\n    note(str(body))\n"), free_port()
-    half = b"POST /api/v1/queues/app:dead/pause HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    with worker(folder, port), ExitStack() as stack:
-        for _ in range(100):
-            line = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
-            line.sendall(half + b"Content-Length: 1000000\r\n\r\n{")
-        run("publish", "tasks", "--file", "-", folder=folder, stdin=lines_of(*range(200)))
-
-        with ThreadPoolExecutor(8) as threads:
-            statuses = set(threads.map(lambda number: _flood(port, number), range(1000)))
-            wait_until(lambda: len(notes(folder)) == 200, "all messages")
-
-        assert 429 in statuses
-        assert statuses <= {200, 400, 404, 405, 413, 415, 429}
-        wait_until(lambda: _is_well(port), "the desk")
-    assert run_json("info", "dead", folder=folder).get("paused") is None
-
-
-def _flood(port: int, number: int) -> int:
-    """One of several kinds of requests; its status."""
-    json_type = {"Content-Type": "application/json", "Host": "localhost"}
-    method, path, body = (
-        ("GET", "/api/v1/queues/app:tasks/messages?limit=200", None),
-        ("GET", "/openapi.json", None),
-        ("POST", "/api/v1/queues/app:dead/pause", b"[" * 60_000),
-        ("POST", "/api/v1/queues/app:dead/pause", b'{"reason": "' + b"x" * 1_000_000 + b'"}'),
-        ("POST", "/api/v1/queues/app:dead/scale", b"{}"),
-        ("DELETE", "/api/v1/overview", b"{}"),
-        ("POST", "/api/v1/schedules/x/run", b'{"a": 1' + b"0" * 5000 + b"}"),
-    )[number % 7]
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, json_type, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            answer.read()
-            status: int = answer.status
-            return status
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
-    except OSError:
-        return 413  # the desk closed the connection before all of the body was sent
-
-
-def _ended(lines: list[socket.socket]) -> int:
-    """How many connections the server has closed."""
-    ended = 0
-    for line in lines:
-        line.setblocking(False)
-        try:
-            while line.recv(65536):
-                pass  # an answer, before it was idle
-            ended += 1
-        except BlockingIOError:
-            pass
-        except OSError:
-            ended += 1
-    return ended
-
-
-def _is_well(port: int) -> bool:
-    try:
-        return get(port, "/static/nothing")[0] == 404
-    except OSError:
-        return False
 
 
 def test_dev_is_a_worker_that_reloads_and_its_desk(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ async def bury(app: App) -> None:
         assert not any(await app._runtime.queue("app:dead").forward(batch))
 
 
-@pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver not in ("memory", "valkey")])
+@pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver != "memory"])
 async def test_dead_letters_on_a_driver(driver: str, tmp_path: Path) -> None:
     has_own = driver not in ("amqp", "sqs")
     more, dead = ((), "") if has_own else (STATE, ", state: state")

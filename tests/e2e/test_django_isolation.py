@@ -5,12 +5,10 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.e2e.test_django import database, postgres_shop, shop
 from tests.support.django_shop import Shop
 from tests.support.process import wait_until
 
 pytestmark = pytest.mark.e2e
-__all__ = ["database", "postgres_shop", "shop"]
 
 TASKS = """
 from tasuki.contrib.django import app, queue

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.test_django import shop
 from tests.support.django_shop import LONGEST, Shop
 from tests.support.process import run
 
 pytestmark = pytest.mark.e2e
-__all__ = ["shop"]
 
 OF_ROOT = """
 LOGGING = {"version": 1, "disable_existing_loggers": False,

@@ -6,12 +6,10 @@ import re
 
 import pytest
 
-from tests.e2e.test_django import shop
 from tests.support.django_shop import EXAMPLE, Shop
 from tests.support.pages.blocks import ROOT, Block, blocks_of
 
 pytestmark = pytest.mark.e2e
-__all__ = ["shop"]
 
 PAGE = ROOT / "docs/how-to/django.md"
 

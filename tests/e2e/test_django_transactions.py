@@ -5,11 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.e2e.test_django import database, postgres_shop
 from tests.support.django_shop import Shop
 
 pytestmark = pytest.mark.e2e
-__all__ = ["database", "postgres_shop"]
 
 TASKS = """
 from django.utils import timezone

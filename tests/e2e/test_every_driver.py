@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.fixture(params=DRIVERS)
+@pytest.fixture(params=[*DRIVERS, "valkey"])
 def driver(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -8,63 +8,40 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli_project import notes, write_project
+from tests.support.cli_project import lines_of, notes, write_project
 from tests.support.process import TIMEOUT, environ, run, run_json
 
 pytestmark = pytest.mark.e2e
 
 FORK = """
-import asyncio, os, signal, sys
+import os, signal, sys
 
-def wait_for(child):
-    note(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
-"""
-STOPPED_CHILD = """
 def handle(body):
     child = os.fork()
     if not child:
-        signal.pause()
-        os._exit(1)
-    os.kill(child, signal.SIGTERM)
-    wait_for(child)
-"""
-EXIT = """
-def handle(body):
-    child = os.fork()
-    if not child:
-        sys.exit(3)
-    wait_for(child)
-"""
-ERROR = """
-def handle(body):
-    child = os.fork()
-    if not child:
-        raise ValueError("in the child")
-    wait_for(child)
-"""
-RETURN = """
-def handle(body):
-    child = os.fork()
-    if child:
-        wait_for(child)
+        if body == "stopped":
+            signal.pause()
+            os._exit(1)
+        if body == "exit":
+            sys.exit(3)
+        if body == "error":
+            raise ValueError("in the child")
+        return
+    if body == "stopped":
+        os.kill(child, signal.SIGTERM)
+    note(f"{body} {os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}")
 """
 
 
 @pytest.mark.parametrize("isolation", ["shared", "process"])
 @pytest.mark.parametrize("kind", ["def", "async def"])
-@pytest.mark.parametrize(
-    ("handler", "code"), [(STOPPED_CHILD, "-15"), (EXIT, "3"), (ERROR, "1"), (RETURN, "0")],
-    ids=["stopped", "exit", "error", "return"],
-)  # fmt: skip
-def test_a_forked_child_ends_by_itself_and_the_worker_goes_on(
-    tmp_path: Path, handler: str, code: str, kind: str, isolation: str
-) -> None:
-    project = write_project(tmp_path, FORK + handler.replace("def handle", f"{kind} handle"))
-    override = ("-o", f"app:handle:isolation={isolation}")
-    assert run("publish", "tasks", "1", folder=project).returncode == 0
-    done = run("run", "--until-empty", *override, folder=project)
+def test_a_forked_child_ends_by_itself_and_the_worker_goes_on(tmp_path: Path, kind: str, isolation: str) -> None:
+    project = write_project(tmp_path, FORK.replace("def handle", f"{kind} handle"))
+    bodies = lines_of("stopped", "exit", "error", "return")
+    assert run("publish", "tasks", "--file", "-", folder=project, stdin=bodies).returncode == 0
+    done = run("run", "--until-empty", "-o", f"app:handle:isolation={isolation}", folder=project)
     assert done.returncode == 0, done.stderr
-    assert notes(project) == [code]
+    assert notes(project) == ["stopped -15", "exit 3", "error 1", "return 0"]
     assert run_json("info", "dead", folder=project)["message_count"] == 0
     assert "stopping" not in done.stderr
 

@@ -72,22 +72,6 @@ async def test_a_kill_after_the_commit_repeats_nothing(site: Site) -> None:
     assert seen == ["a", "inside", "b"]
 
 
-async def test_a_key_is_free_after_a_rollback(site: Site) -> None:
-    @site.jobs.consumer(idempotency="header.order")
-    async def handle(body: str, context: Context) -> None:
-        async with context.transaction() as tx:
-            await site.add(tx, body)
-            if context.attempt == 1:
-                raise ValueError("again")
-
-    async with site.worker():
-        await site.jobs.publish("a", {"order": "x"})
-        await site.idle()
-        await site.jobs.publish("b", {"order": "x"})
-        await site.idle()
-        assert await site.effects() == ["a"]
-
-
 async def test_a_key_that_an_open_transaction_holds_postpones(site: Site) -> None:
     if not site.is_postgres:
         pytest.skip("one transaction at a time")

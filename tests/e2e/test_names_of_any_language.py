@@ -39,7 +39,7 @@ def make(folder: Path, driver: str, seen: list[Any]) -> App:
     return app
 
 
-@pytest.mark.parametrize("driver", [driver for driver in DRIVERS if driver != "valkey"])
+@pytest.mark.parametrize("driver", DRIVERS)
 async def test_they_are_published_handled_and_counted(driver: str, tmp_path: Path) -> None:
     seen: list[Any] = []
     app = make(tmp_path, driver, seen)

@@ -65,7 +65,7 @@ ELSEWHERE = {
     "sqlite": "it shows no program; tests/conformance/test_sqlite.py runs what it says",
     "sqs": "needs an account; tests/conformance/test_sqs.py runs what it says",
     "top": "a program for a terminal; tests/e2e/test_top.py has one",
-    "unique": "fragments of publishes; tests/e2e/test_outbox_unique.py and tests/faults/test_uniques.py run them",
+    "unique": "fragments of publishes; tests/e2e/test_outbox.py and tests/faults/test_uniques.py run them",
 }
 """How-to pages that are not read from top to bottom, and why."""
 

@@ -59,11 +59,6 @@ async def test_a_handler_cannot_have_another_write_where_it_may_not(tmp_path: Pa
     assert (report["kind"], report["details"]) == ("Invalid", {"reason": "permission_denied"})
 
 
-async def test_one_policy_on_the_queues_covers_both_permissions(tmp_path: Path) -> None:
-    report = await result_of(project(tmp_path), {"to": "app.queue:dead", "x": 1}, None, dead=1)
-    assert report["ok"] is True
-
-
 async def test_the_actor_is_never_taken_from_the_message(tmp_path: Path) -> None:
     headers = {"actor": "admin", "x-actor": "admin", "security.scope": "all", "security.actor": "admin"}
     report = await result_of(project(tmp_path), {"to": "app.queue:secret"}, headers)

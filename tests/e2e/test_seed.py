@@ -15,7 +15,6 @@ from tasuki.errors import ProjectError
 from tasuki.supervisor.state import State
 from tests.e2e import seed
 from tests.e2e.projects import eventually, write
-from tests.support.process import run, run_json
 
 pytestmark = pytest.mark.anyio
 TASKS = "app.queue:tasks"
@@ -59,21 +58,6 @@ async def settled(app: App) -> None:
         await asyncio.sleep(0.005)
 
 
-async def test_a_value_acks(app: App, processed: list[dict[str, Any]]) -> None:
-    async with app.worker():
-        await app.publish(TASKS, {"id": "task-1"})
-        await settled(app)
-    assert [(record["task_id"], record["attempt"]) for record in processed] == [("task-1", 1)]
-
-
-async def test_an_error_as_second_value_nacks(app: App, processed: list[dict[str, Any]]) -> None:
-    async with app.worker():
-        await app.publish(TASKS, {"id": "task-1", "failures": 2})
-        await settled(app)
-    assert [record["attempt"] for record in processed] == [1, 2, 3]
-    assert len({record["message_id"] for record in processed}) == 1
-
-
 async def test_the_log_record_says_where_it_comes_from(app: App, processed: list[dict[str, Any]]) -> None:
     async with app.worker():
         confirmed = await app.publish(TASKS, {"id": "task-1"})
@@ -83,13 +67,6 @@ async def test_the_log_record_says_where_it_comes_from(app: App, processed: list
     assert record["queue"] == TASKS
     assert record["consumer"] == "app.queue:task_consumer"
     assert record["message_id"] == confirmed.id
-
-
-async def test_publishing_from_lua(app: App, processed: list[dict[str, Any]]) -> None:
-    async with app.worker():
-        await app.call("app.queue:publisher", {"size": 3})
-        await settled(app)
-    assert [record["task_id"] for record in processed] == ["task-123"]
 
 
 async def test_the_published_table_arrives_whole(app: App) -> None:
@@ -181,14 +158,3 @@ def test_the_example_holds_the_document_unchanged() -> None:
     for snippet in (seed.DRIVER, seed.QUEUE, seed.CONSUMER, seed.FUNCTION):
         assert snippet in index
     assert seed.HANDLER in (example / "task_handler.lua").read_text(encoding="utf-8")
-
-
-@pytest.mark.e2e
-def test_two_processes_share_it_on_disk(tmp_path: Path) -> None:
-    write(tmp_path, seed.PROJECT)
-    published = run("publish", TASKS, '{"id": "task-1"}', "-o", seed.ON_SQLITE, folder=tmp_path)
-    assert published.returncode == 0, published.stderr
-    ran = run("run", "--until-empty", "-o", seed.ON_SQLITE, folder=tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    assert "task-1" in ran.stderr
-    assert run_json("info", TASKS, "-o", seed.ON_SQLITE, folder=tmp_path)["message_count"] == 0

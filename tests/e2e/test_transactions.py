@@ -14,7 +14,7 @@ import pytest
 
 from tasuki import App, Context, Reject, Retry, Snooze
 from tasuki.contracts.driver import Ack
-from tasuki.contracts.state.transaction_context import Transaction
+from tasuki.contracts.state.publish_context import Transaction
 from tasuki.errors import HandlerError, StaleReceiptError, UnsupportedError
 from tests.support.brokers.postgres import Postgres
 

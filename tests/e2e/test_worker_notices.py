@@ -19,7 +19,7 @@ from tests.e2e.test_desk import get
 from tests.e2e.test_pausing import WITH_STORES, Fleet
 from tests.support.cli_project import write_project
 from tests.support.ports import free_port
-from tests.support.process import TIMEOUT, Process, run, run_json, start, wait_until
+from tests.support.process import TIMEOUT, Process, run, start, wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -60,35 +60,6 @@ def desk_beside(folder: Path) -> Iterator[tuple[Process, int]]:
         worker.wait_for("running; stop with")
         desk.wait_for(f":{port}")
         yield worker, port
-
-
-def test_no_face_is_green_while_a_worker_is_not_live(tmp_path: Path) -> None:
-    folder, port = write_project(tmp_path, BLOCKING), free_port()
-    run("publish", "tasks", "1", folder=folder)
-    with start("run", "--admin-open", "--admin", f"127.0.0.1:{port}", folder=folder) as process:
-        wait_until((folder / "notes.txt").exists, "the handler")
-        wait_until(lambda: get(port, "/livez")[0] == 503, "the red probe")
-        wait_until(lambda: "not_live" in codes(port), "the notice")
-        (notice,) = [each for each in api(port, "/overview")["notices"] if each["code"] == "not_live"]
-        assert "is not live: loop: the event loop has been blocked for" in notice["text"]
-        assert "by the handler app:handle" in notice["text"]
-        (worker,) = api(port, "/workers")["items"]
-        assert (worker["condition"], worker["health"]["check"]) == ("not_live", "loop")
-        page = get(port, "/")[1]
-        assert "is not live: loop" in page
-        assert "nothing needs attention" not in page
-        assert "loop: the event loop has been blocked" in get(port, "/workers")[1]
-        [row] = run_json("workers", folder=folder)
-        assert row["condition"] == "not_live"
-        listed = run("workers", folder=folder)
-        assert "not live: loop: the event loop has been blocked" in listed.stderr
-        assert "is not live" in run("queues", folder=folder).stderr
-        assert "is not live: loop" in run("top", "--once", folder=folder).stderr
-        (folder / "go").touch()
-        wait_until(lambda: api(port, "/workers")["items"][0]["condition"] == "ok", "the green worker")
-        assert "not_live" not in codes(port)
-        process.send(signal.SIGTERM)
-        process.wait()
 
 
 @pytest.mark.parametrize("driver", WITH_STORES)

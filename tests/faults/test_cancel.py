@@ -130,7 +130,7 @@ async def place_on(driver: str, folder: Path) -> AsyncIterator[Place]:
 STORES = [name for name, has in all_capabilities().items() if has.has("store") and has.multi_process]
 
 
-@pytest.fixture(params=[each for each in DRIVERS if {"valkey": "redis"}.get(each, each) in STORES])
+@pytest.fixture(params=[each for each in DRIVERS if each in STORES])
 def driver(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

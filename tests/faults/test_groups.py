@@ -56,7 +56,7 @@ async def handle(body, context: Context):
 """
 
 
-@pytest.fixture(params=[each for each in DRIVERS if {"valkey": "redis"}.get(each, each) in cancel.STORES])
+@pytest.fixture(params=[each for each in DRIVERS if each in cancel.STORES])
 def driver(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

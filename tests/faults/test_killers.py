@@ -70,11 +70,7 @@ GRID = [Setting(*values, 5) for values in product((1, 16), (10, 200), (1, 3))]
 
 SHORT = {
     "sqlite": [Setting(1, 10, 1), Setting(16, 200, 3, max_attempts=1)],
-    **{
-        driver: [Setting(16, 10, 1, max_attempts=1)]
-        for driver in DRIVERS
-        if driver not in ("memory", "sqlite", "valkey")
-    },
+    **{driver: [Setting(16, 10, 1, max_attempts=1)] for driver in DRIVERS if driver not in ("memory", "sqlite")},
 }
 
 CASES = [

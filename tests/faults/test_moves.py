@@ -27,11 +27,9 @@ IS_CAMPAIGN = bool(os.environ.get("CAMPAIGN"))
 
 pytestmark = [pytest.mark.anyio, pytest.mark.fault, pytest.mark.timeout(1800 if IS_CAMPAIGN else 300)]
 
-ATOMIC = ("sqlite", "postgres", "redis", "valkey")
+ATOMIC = ("sqlite", "postgres", "redis")
 MESSAGES = 2000 if IS_CAMPAIGN else 40
-SHORT = {
-    driver: [1, 2, 4, 7] if driver in ATOMIC else [2, 3] for driver in DRIVERS if driver not in ("memory", "valkey")
-}
+SHORT = {driver: [1, 2, 4, 7] if driver in ATOMIC else [2, 3] for driver in DRIVERS if driver != "memory"}
 LONG = {driver: random.Random(driver).choices(range(1, 40), k=40) for driver in DRIVERS if driver != "memory"}
 KILLED_AT = LONG if IS_CAMPAIGN else SHORT
 """After which step each worker is killed: a step is the begin or the end of a publish, a settlement or a move."""

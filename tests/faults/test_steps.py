@@ -41,7 +41,7 @@ async def handle(body: int, context: Context) -> None:
 """
 
 
-DRIVERS_WITH_STORES = [each for each in DRIVERS if {"valkey": "redis"}.get(each, each) in cancel.STORES]
+DRIVERS_WITH_STORES = [each for each in DRIVERS if each in cancel.STORES]
 
 
 @pytest.mark.parametrize(("driver", "fault"), faults_on(DRIVERS_WITH_STORES))

@@ -70,7 +70,7 @@ def driver(request: pytest.FixtureRequest) -> str:
 
 def give_state(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the tasks a store if the driver has none of its own."""
-    if {"valkey": "redis"}.get(driver, driver) not in cancel.STORES:
+    if driver not in cancel.STORES:
         state = "  - {name: state_driver, kind: queue.driver.sqlite, path: state.db}\n"
         state += "  - {name: state, kind: store.sqlite, driver: state_driver}\n"
         monkeypatch.setattr(cancel, "PROJECT", cancel.PROJECT.replace("lease: 3s,", "lease: 3s, state: state,") + state)

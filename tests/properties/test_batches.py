@@ -19,9 +19,9 @@ from tasuki import App
 from tasuki.app.assembly import Assembly
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Outgoing, Transfer
+from tasuki.dead.batch import Batch
 from tasuki.dead.batches.batch_store import BatchStore
 from tasuki.dead.batches.running import run
-from tasuki.dead.rules.batch import Batch
 from tasuki.errors import BatchStateError
 from tasuki.message import BATCH, Message
 from tasuki.queues.dead_letter import dead_letter

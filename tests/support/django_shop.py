@@ -23,10 +23,12 @@ class Shop:
     Args:
         folder: where to make it.
         variables: added to the environment of its commands.
+        like: a shop whose files and tables it gets.
     """
 
-    def __init__(self, folder: Path, variables: Mapping[str, str] | None = None) -> None:
-        self.folder = Path(shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__", "*.db*")))
+    def __init__(self, folder: Path, variables: Mapping[str, str] | None = None, *, like: Path | None = None) -> None:
+        left_out = shutil.ignore_patterns("__pycache__", *(() if like else ("*.db*",)))
+        self.folder = Path(shutil.copytree(like or EXAMPLE, folder, ignore=left_out))
         self.variables = dict(variables or {})
 
     def run(self, *arguments: str, stdin: str = "", folder: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -25,7 +25,7 @@ SOURCES = {str(path.relative_to(ROOT / "src/tasuki")): path for path in sorted((
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 MOST_FILES, MOST_LINES = 12, 40
-LARGE_FOLDERS = {"contracts": 14, "contracts/state": 13}
+LARGE_FOLDERS: dict[str, int] = {}
 """Folders with more files than the rule allows. The numbers may only fall; a folder that keeps the rule leaves."""
 LONG_FUNCTIONS = {
     "app/assembly.py __init__": 46,

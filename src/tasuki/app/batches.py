@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.state.finding import needed_state, states_there
+from tasuki.dead import steps
+from tasuki.dead.batch import CANARY, RATE, RIGHTS, Act, Batch
 from tasuki.dead.batches.batch_store import BatchStore
 from tasuki.dead.batches.planning import counted, plan
 from tasuki.dead.batches.running import is_here
-from tasuki.dead.rules import steps
-from tasuki.dead.rules.batch import CANARY, RATE, RIGHTS, Act, Batch
 from tasuki.dead.selection import Choice, check_texts
 from tasuki.errors import BatchNotFoundError, BatchStateError
 from tasuki.message import new_id

@@ -11,9 +11,9 @@ from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_i
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.finding import state_of
 from tasuki.app.state.pausing import Steering, Target
+from tasuki.contracts.context import Plain
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context, Handler
-from tasuki.contracts.permissions import Plain
 from tasuki.contracts.state.following import Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.errors import HandlerError, HandlerNotFoundError, QueueNotFoundError

@@ -106,7 +106,7 @@ class AppJobs:
             UnsupportedError: the queue has no store. PolicyDeniedError: the application may not look into it.
             DriverError: the store cannot be read.
         """
-        from tasuki.dead.attempts import attempts_of
+        from tasuki.dead.reading import attempts_of
 
         live = self._runtime.live()
         return await attempts_of(live, live.queue_of_application(self._runtime.full_id(queue)), id)
@@ -134,7 +134,7 @@ class AppJobs:
         """
         from tasuki.app.dry_run.run import dry_run, entries, trial_of
         from tasuki.app.dry_run.target import loading_of
-        from tasuki.dead.finding import letter_of
+        from tasuki.dead.walk import letter_of
 
         live, source, loading = self._runtime.live(), self._runtime.full_id(queue), loading_of(self._runtime)
         guard = live.rights.application

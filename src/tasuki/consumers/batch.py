@@ -8,7 +8,7 @@ from typing import Any
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.settling.verdict import Verdict
-from tasuki.contracts.state.steps import Steps
+from tasuki.contracts.state.jobs import Steps
 from tasuki.errors import HandlerError, ResultError
 from tasuki.units import When
 

@@ -14,9 +14,7 @@ from tasuki.consumers.reach.host import Host
 from tasuki.consumers.settling.verdict import ACK, LATER, ReplyContent, RetryPolicy, Verdict
 from tasuki.contracts.context import NO_VALUES
 from tasuki.contracts.driver import Received
-from tasuki.contracts.state.jobs import Progress
-from tasuki.contracts.state.steps import Steps
-from tasuki.contracts.state.transactions import OpenTransaction
+from tasuki.contracts.state.jobs import OpenTransaction, Progress, Steps
 from tasuki.errors import HandlerError
 from tasuki.message import Message, is_member
 from tasuki.observe.trace import Headers, OpenSpan, trace_of

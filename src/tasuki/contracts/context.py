@@ -1,4 +1,4 @@
-"""The three parts of a handler's context: the facts, the settling, and the reach beyond its delivery."""
+"""The three parts of a handler's context (facts, settling, reach beyond its delivery), and its permissions."""
 
 from __future__ import annotations
 
@@ -11,23 +11,56 @@ from typing import Any, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 import msgspec
 
-from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.following import Follower, Later, StartedGroup
-from tasuki.contracts.state.handler_metrics import Verb
-from tasuki.contracts.state.jobs import CancelOutcome
-from tasuki.contracts.state.steps import Steps
+from tasuki.contracts.state.jobs import CancelOutcome, Steps, Transacting, Verb
 from tasuki.contracts.state.store_handle import Use
-from tasuki.contracts.state.transactions import Transacting
 from tasuki.contracts.values import Act
 from tasuki.message import HeaderValue, Message
 from tasuki.units import Duration, When, parse_duration
 
+Plain = Mapping[str, Any]
+
+
+class Permissions(Protocol):
+    """The rights of one actor. Actors are mappings of ``id`` and ``meta``; scopes are the ids of their policies."""
+
+    def actor(self) -> Plain | None:
+        """The actor; None: without one."""
+
+    def scope(self) -> Sequence[str] | None:
+        """The policies in force; None: there is no scope."""
+
+    def can(self, action: str, resource: str, meta: Plain | None = None) -> bool:
+        """Whether the scope allows it; False where there is no actor or scope, strict or not."""
+
+    def require(self, action: str, resource: str, problem: str) -> None:
+        """Return if it is allowed. Raises PolicyDeniedError with ``problem`` as its message; it is logged."""
+
+    def publish(self, queue: str) -> None:
+        """Return if publishing to the queue is allowed. Raises PolicyDeniedError; it is logged."""
+
+    def has_policy(self, id: str) -> bool:
+        """Whether the project has a policy of this id."""
+
+    def group(self, id: str) -> Sequence[str] | None:
+        """The policies of a group; None: there is none of this id."""
+
+    def evaluate(
+        self, policies: Sequence[str], actor: Plain, action: str, resource: str, meta: Plain | None = None
+    ) -> str:
+        """What policies say together about an actor: allow, deny or undefined; unknown ones say nothing."""
+
+
 Caller_contra = TypeVar("Caller_contra", contravariant=True)
+
 """Of the context that belongs to a reach."""
+
 
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
+
 Around = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 """Makes a function that calls the given one in its own thread, and is async where that one is."""
 
 
@@ -40,9 +73,12 @@ class CallOptions(NamedTuple):
 
 
 _LONGEST = 90.0
+
 """Seconds: the longest delay of Retries, unless the first one is longer."""
 
+
 Errors = tuple[type[BaseException] | str, ...]
+
 """Exception classes (subclasses count), or names of classes or kinds of errors."""
 
 

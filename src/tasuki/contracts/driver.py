@@ -15,9 +15,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tasuki.contracts.clauses import CONTRACT
-from tasuki.contracts.groups import Browses, Changes, Keeps, Transacts
-from tasuki.contracts.moving import publish_then_ack
-from tasuki.contracts.results import Answers
+from tasuki.contracts.groups import Browses, Changes, Keeps, Transacts, publish_then_ack
 from tasuki.contracts.values import (
     ACTS,
     DURABILITIES,
@@ -29,6 +27,7 @@ from tasuki.contracts.values import (
     Ability,
     Ack,
     Act,
+    Answers,
     Capabilities,
     Causes,
     Depth,

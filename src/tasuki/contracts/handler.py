@@ -9,14 +9,10 @@ from logging import Logger, LoggerAdapter
 from typing import TYPE_CHECKING, Any, overload
 
 from tasuki.contracts.codec import Codec
-from tasuki.contracts.context import CallOptions, Facts, Reach, Settling
-from tasuki.contracts.permissions import Plain
-from tasuki.contracts.state.job_context import JobContext
-from tasuki.contracts.state.publish_context import PublishContext
-from tasuki.contracts.state.queue_context import ContextProject, ContextQueues
-from tasuki.contracts.state.step_context import StepContext
+from tasuki.contracts.context import CallOptions, Facts, Plain, Reach, Settling
+from tasuki.contracts.state.job_context import ContextProject, ContextQueues, JobContext, StepContext
+from tasuki.contracts.state.publish_context import PublishContext, TransactionContext
 from tasuki.contracts.state.store_handle import Storing
-from tasuki.contracts.state.transaction_context import TransactionContext
 from tasuki.errors import safe_text, text_of
 from tasuki.message import Message
 from tasuki.units import Duration, is_duration, needed, one_of

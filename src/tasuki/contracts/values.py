@@ -1,26 +1,36 @@
-"""The values of the driver contract: capabilities, queues, messages, deliveries, settlements and counts."""
+"""The values of the driver contract: capabilities, queues, messages, deliveries, settlements, counts, results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from tasuki.errors import DriverError
 from tasuki.message import Message
 
 NACK_ERROR_CHARS = 500
+
 """Most characters of a nack's ``error``."""
 
+
 SILENCE = 10.0
+
 """Seconds without a renewal after which a delivery is silent (61), of a driver that ``sees_silence``."""
 
+
 Where = Literal["ready", "delayed", "held"]
+
 """Where a message is: waiting to be received, waiting for its time, or with a receiver."""
+
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
+
 Durability = Literal["memory", "process", "broker", "power", "node"]
+
 DURABILITIES: tuple[Durability, ...] = ("memory", "process", "broker", "power", "node")
+
 """From little to much: each survives what those before it survive."""
 
 
@@ -29,6 +39,7 @@ Ability = Literal[
     "exact_depth", "keeps_errors", "max_length", "dedup", "limits", "move", "peek", "find", "locate", "causes", "purge",
     "remove", "expedite", "transfer", "publish_within", "settle_within", "store",
 ]  # fmt: skip
+
 """What one driver can do and another cannot. A verb of a group (``move`` to ``store``) is claimed by defining it.
 
 ordered: the messages of a publisher arrive in order (12). ordering_key: so do the messages of a key, in turn (22).
@@ -39,12 +50,16 @@ sees_silence: it sees a death by ``SILENCE`` seconds without a renewal, so lease
 exact_depth: ``depth`` counts exactly. keeps_errors: ``peek`` shows the last error of a nack (38).
 max_length, dedup, limits: it keeps these options of a queue (23; 26; 42 to 45, with lanes).
 """
+
 GROUP_VERBS: tuple[Ability, ...] = (
     "move", "peek", "find", "locate", "causes", "purge", "remove", "expedite", "transfer", "publish_within",
     "settle_within", "store",
 )  # fmt: skip
+
 """The verbs that a driver may leave out; the others of a group (``peek_cause``, ``claim_within``) come with these."""
+
 DUTIES = frozenset({"native_delay", "counts_attempts", "delete"})
+
 """What every driver does, as ``Capabilities.has`` and ``emulates`` name it: some build it, where a broker lacks it."""
 
 
@@ -130,8 +145,11 @@ class QueueSpec:
 
 
 Span = Literal["pending", "running"] | float
+
 Act = Literal["keep", "replace", "extend"]
+
 SPANS: tuple[str, ...] = ("pending", "running", "window")
+
 ACTS: tuple[Act, ...] = ("keep", "replace", "extend")
 
 
@@ -222,6 +240,7 @@ class Nack(msgspec.Struct, frozen=True, gc=False):
 
 
 SHORTEST_DELAY = 0.001
+
 """Seconds: the shortest delay of a release that is not the release of a message that was never started."""
 
 
@@ -308,8 +327,11 @@ class Occupancy:
 
 
 RECENT, RECENT_PARTS = 3600.0, 12
+
 """Seconds of which ``CauseCount.recent`` tells, and in how many parts."""
+
 NEWEST_IDS = 3
+
 """Ids in ``CauseCount.ids`` at most."""
 
 
@@ -364,3 +386,32 @@ class Causes:
         """How many messages have a cause; None: it is among the rest."""
         found = next((each.count for each in self.counts if each.cause == cause), None)
         return 0 if found is None and self.rest is None else found
+
+
+Results = Sequence[DriverError | None]
+
+"""One result a message or move: None where it is done, else its error."""
+
+Answers = Sequence[DriverError | Merged | None]
+
+"""One result a published message: None where it is stored, Merged where another one has its key, else its error."""
+
+
+R = TypeVar("R", bound=DriverError | Merged | None)
+
+
+def answer(results: Sequence[R]) -> Sequence[R]:
+    """The results; none if all are done.
+
+    Raises DriverError when all share their fate: errors of one type with one outcome.
+    """
+    if not any(results):
+        return ()
+    first = results[0]
+    if isinstance(first, DriverError) and all(_is_same(each, first) for each in results):
+        raise first
+    return results
+
+
+def _is_same(result: DriverError | Merged | None, first: DriverError) -> bool:
+    return type(result) is type(first) and isinstance(result, DriverError) and result.outcome == first.outcome

@@ -1,4 +1,4 @@
-"""Counting: dead letters by their causes, where the driver keeps an index of them."""
+"""Count dead letters: by their causes where the driver has an index, and exactly where it only estimates a depth."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from tasuki.queues.dead.letter import letter_in, text_in
 from tasuki.queues.queue import Queue
 
 PeekNewest = Callable[[str, int], Awaitable[Sequence[Message]]]
+
 """Of a cause the newest letters, at most so many."""
 
+
 _TITLED = 10
+
 """The largest causes, for which letters are read to find their commonest text."""
+
 _ASKED = 10
+
 """Newest letters of a cause that are read for it."""
 
 
@@ -90,3 +95,40 @@ def _group(counted: CauseCount, dead: str, texts: Texts) -> DeadGroup:
         texts or texts_of([letter.error]),
         counted.ids,
     )
+
+
+Peek = Callable[[int, int], Awaitable[Sequence[Message]]]
+
+"""So many waiting messages from a number on."""
+
+_PAGE = 2500
+
+"""Messages that the last peek reads."""
+
+_PART = 15
+
+"""An estimate is wrong by about one part of so many; where it is more, the search takes longer."""
+
+
+async def end_of(peek: Peek, guess: int, known: int = 0) -> int:
+    """The number of waiting messages, if none is taken or added meanwhile.
+
+    Args:
+        peek: reads messages; about ten times.
+        guess: the estimate.
+        known: its last one; asked first, and then only that.
+
+    Raises: what ``peek`` raises.
+    """
+    if known and len(await peek(2, known - 1)) == 1:
+        return known
+    step = max(guess // _PART, _PAGE)
+    low, high = max(guess - step, 0), guess + step
+    while low and not await peek(1, low):
+        low, high, step = max(low - step, 0), low, step * 2
+    while await peek(1, high):
+        low, high, step = high, high + step, step * 2
+    while high - low > _PAGE:  # there is a message at low, or low is 0, and none at high
+        middle = (low + high) // 2
+        low, high = (middle, high) if await peek(1, middle) else (low, middle)
+    return low + len(await peek(_PAGE, low))

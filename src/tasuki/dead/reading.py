@@ -1,4 +1,4 @@
-"""Read the letters of dead-letter queues, without taking them."""
+"""Read the letters of dead-letter queues without taking them, and the failed attempts of a message."""
 
 from __future__ import annotations
 
@@ -6,26 +6,36 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Causes, Depth, place_of
-from tasuki.dead.counting import causes_of, count_of, groups_of, rest_of, texts_in
-from tasuki.dead.estimate_depth import Peek, end_of
+from tasuki.dead.counting import Peek, causes_of, count_of, end_of, groups_of, rest_of, texts_in
 from tasuki.dead.host import Host
 from tasuki.dead.peek_by_receive import borrow
 from tasuki.dead.selection import Choice
 from tasuki.dead.walk import FIRST, fitting
 from tasuki.errors import DriverError, PolicyDeniedError, QueueNotFoundError, UnsupportedError
+from tasuki.flow.attempts import read_attempts
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.message import Message, cause_in
+from tasuki.message import ATTEMPT_RECORDS, DEAD_LETTER_REASON, Message, cause_in
+from tasuki.queues.dead.attempts import AttemptRecord, records_in
 from tasuki.queues.dead.groups import DeadGroup, grouped, merged
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
 
+if TYPE_CHECKING:
+    from tasuki.dead.host import Host
+    from tasuki.queues.queue import Queue
+
+
 NEWEST = 10_000
+
 """Letters of a queue that are read at most: the newest ones."""
+
 MOST_BYTES = 256 * 2**20
+
 """Bodies of a queue that are read, roughly: where letters are large, these are fewer."""
 
 
@@ -216,3 +226,35 @@ async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter]
 
 async def _peek_cause(source: Queue, cause: str, limit: int, after: int) -> Sequence[Message]:
     return await source.peek_cause(cause, limit, after)
+
+
+async def attempts_of(live: Host, queue: Queue, id: str) -> list[AttemptRecord]:
+    """The last failed attempts of a message of this queue, oldest first.
+
+    Raises:
+        UnsupportedError: the queue has no store. PolicyDeniedError: who asks may not look into it. DriverError: the
+            store cannot be read.
+    """
+    queue.check_may_peek()
+    state = live.state_of(queue.id)
+    if state is None:
+        text = (
+            f"queue {queue.id!r} keeps no records of failed attempts, as it has no state: write "
+            "'state: <id of a store>' at the queue"
+        )
+        raise UnsupportedError(text, driver=queue.driver.name, queue=queue.id)
+    return await read_attempts(await state.store(), queue.spec.name, id)
+
+
+async def attempts_shown(live: Host, queue: Queue, message: Message) -> list[AttemptRecord]:
+    """The same of a message that was found in a queue; a dead letter carries its own. Empty: none is known.
+
+    Raises:
+        DriverError: the store cannot be read.
+    """
+    if ATTEMPT_RECORDS in message.headers:
+        return records_in(message)
+    state = live.state_of(queue.id)
+    if state is None or DEAD_LETTER_REASON in message.headers:
+        return []
+    return await read_attempts(await state.store(), queue.spec.name, message.id)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from tasuki.clock import Clock
+from tasuki.dead.batch import Batch
 from tasuki.dead.counting import count_of, counted_at
 from tasuki.dead.host import Host
 from tasuki.dead.moving.by_receive import ByReceive
 from tasuki.dead.moving.by_transfer import ByTransfer
+from tasuki.dead.moving.moving import Progress
 from tasuki.dead.moving.places import Form, Places, moves_in_one_step
-from tasuki.dead.moving.progress import Progress
 from tasuki.dead.reading import read
-from tasuki.dead.rules.batch import Batch
 from tasuki.dead.selection import Choice, Chooser, cause_of
 from tasuki.message import new_id
 from tasuki.queues.policy import driver_limits

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from tasuki.clock import Clock
-from tasuki.dead.rules.batch import Batch
+from tasuki.dead.batch import Batch
 from tasuki.errors import CodecError, InvalidBodyError
 from tasuki.message import BATCH, Message, is_cause
 from tasuki.observe.redact import masked

@@ -1,22 +1,36 @@
-"""Walk: the waiting messages of a queue from the oldest on, while some of them leave it; or the ones with some ids."""
+"""Page through the waiting messages of a queue, oldest first, while some leave it; or find messages by their ids."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, place_of
+from tasuki.dead.peek_by_receive import Held
+from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
+from tasuki.queues.dead.letter import LetterNames
+from tasuki.queues.queue import Queue
 
 FIRST, _MOST = 20, 5000
+
 """Messages of the first page, and of the largest one: to reach a page takes a broker longer the further it is, but
 small messages may be followed by large ones."""
+
 _SEARCHED, _MOST_SEARCHED = 100, 1000
+
 """Ids of the first search, and of the largest one."""
+
 _BYTES, _BYTES_SEARCHED = 8 * 2**20, 64 * 2**20
+
 """Of the messages of a page, and of a search, which costs the same for many, if they are as large as the last ones."""
+
 _SAMPLES = 100
+
 """Messages of which the headers are measured; their bodies are of all."""
+
 _RESTARTS = 20
+
 """After so many of them the walk no longer cares what others take."""
 
 
@@ -93,3 +107,50 @@ def fitting(found: Sequence[Message], most: int = _BYTES) -> int:
     headers = sum(sum(100 + len(str(value)) for value in each.headers.values()) for each in some)
     mean = sum(len(each.body) for each in found) / len(found) + headers / len(some)
     return max(1, int(most / max(mean, 1)))
+
+
+_WAIT = 2.0
+
+"""Seconds to wait for the next message: a broker that pushes may need some round trips before the first."""
+
+
+async def letter_of(source: Queue, id: str, clock: Clock) -> Message:
+    """The waiting message of an id, the oldest, or of a name. Raises LookupError: there is none; DriverError."""
+    can_peek, name = source.driver.capabilities.has("peek"), LetterNames([id])
+    try:
+        found = await (_seen(source, name) if can_peek else _borrowed(source, name, clock))
+    except QueueNotFoundError:  # no worker has made it yet
+        found = None
+    if found is None:
+        raise LookupError(f"no message {id!r} waits in {source.id}: it was sent back, deleted, or a process holds it")
+    return found
+
+
+async def _seen(source: Queue, name: LetterNames) -> Message | None:
+    if source.driver.capabilities.has("find"):
+        return next((each for each in await source.driver.find(source.spec.name, name.ids) if name.of(each)), None)
+    page, seen = source.driver.capabilities.max_batch, 0
+    while more := await source.driver.peek(source.spec.name, page, seen):
+        for message in more:
+            if name.of(message):
+                return message
+        seen += len(more)
+    return None
+
+
+async def _borrowed(source: Queue, wanted: LetterNames, clock: Clock) -> Message | None:
+    """Receive until it comes, and release all of them."""
+    name, page = source.spec.name, source.driver.capabilities.max_batch
+    left = (await source.driver.depth(name)).ready
+    held = Held(source, clock)
+    try:
+        while left > 0 and (batch := await source.driver.receive(name, min(left, page), _WAIT)):
+            held.receipts += [received.receipt for received in batch]
+            left -= len(batch)
+            for received in batch:
+                if wanted.of(received):
+                    return Message(received.id, received.body, dict(received.headers))
+            await held.renew()  # else the first ones come again before the last ones have
+        return None
+    finally:
+        await held.release()

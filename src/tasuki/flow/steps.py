@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import msgspec
 
 from tasuki.backoff import UNTIL_BACK
-from tasuki.contracts.state.steps import Waited
+from tasuki.contracts.state.jobs import Waited
 from tasuki.contracts.state.store import Store
 from tasuki.errors import ConflictError, DriverError, HandlerError
 from tasuki.flow.records import (

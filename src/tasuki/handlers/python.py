@@ -13,7 +13,7 @@ from typing import Any
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import Around
 from tasuki.contracts.handler import Context, Handler, Interrupted
-from tasuki.contracts.state.steps import Suspended, suspended_in
+from tasuki.contracts.state.jobs import Suspended, suspended_in
 from tasuki.errors import HandlerError
 from tasuki.handlers.arguments import Caller, Convert, bind, fill
 from tasuki.handlers.body import make_converter, make_decoder

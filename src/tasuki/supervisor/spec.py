@@ -1,14 +1,33 @@
-"""ServiceSpec: a service with its limits and its rule of restarts."""
+"""Service, and ServiceSpec: a service with its limits and its rule of restarts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from tasuki.backoff import UNTIL_BACK, Backoff
-from tasuki.contracts.service import Service
 from tasuki.errors import StartTimeoutError
+
+
+class Service(Protocol):
+    """Something with a life: a driver's connection, a consumer, an HTTP server.
+
+    The same object may be started again after it has stopped or failed; a double stop is harmless.
+    """
+
+    async def start(self) -> None:
+        """Return when running; raise when that cannot be."""
+
+    async def wait(self) -> None:
+        """Return when it has ended by itself (``exited``); raise when it has failed. Cancelled by the supervisor."""
+
+    async def stop(self, timeout: float) -> None:
+        """Drain: finish held messages within ``timeout`` seconds, release the others, then return.
+
+        Raises:
+            StopTimeoutError: some work had not ended, and was released.
+        """
 
 
 @dataclass(frozen=True, slots=True)

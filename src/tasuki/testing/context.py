@@ -11,8 +11,7 @@ from typing import Any
 from tasuki.contracts.context import CallOptions, KnownFacts
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.following import Later, StartedGroup, carried, ids_of
-from tasuki.contracts.state.handler_metrics import Verb
-from tasuki.contracts.state.jobs import CancelOutcome
+from tasuki.contracts.state.jobs import CancelOutcome, Verb
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue, Message, new_id

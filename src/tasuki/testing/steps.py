@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
-from tasuki.contracts.state.steps import Waited
+from tasuki.contracts.state.jobs import Waited
 from tasuki.errors import HandlerError
 from tasuki.flow.records import check_name
 from tasuki.flow.signals import topic_of, wait_name
@@ -26,7 +26,7 @@ def at_once(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 class MemorySteps:
-    """See :class:`tasuki.contracts.state.steps.Steps`; its sleeps are over at once.
+    """See :class:`tasuki.contracts.state.jobs.Steps`; its sleeps are over at once.
 
     ``done``: the results by name. ``signals``: the values that it waits for, by event and key; without one a wait has
     waited in vain.

@@ -35,7 +35,7 @@ async def _end(connection: Any, how: str) -> None:
 
 
 class RecordedTransaction:
-    """A transaction without a broker. See :class:`tasuki.contracts.state.transactions.OpenTransaction`."""
+    """A transaction without a broker. See :class:`tasuki.contracts.state.jobs.OpenTransaction`."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection

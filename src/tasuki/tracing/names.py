@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
-from tasuki.contracts.state.steps import Suspended
+from tasuki.contracts.state.jobs import Suspended
 from tasuki.message import CORRELATION_ID, Message
 
 Value = str | int | float | bool

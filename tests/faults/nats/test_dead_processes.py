@@ -136,7 +136,10 @@ async def test_a_living_process_that_loses_its_connection_keeps_its_message(site
     assert list(await holder.settle(QUEUE, [Ack(mine.receipt)])) == []
 
 
-async def test_a_question_while_a_connection_is_made_again_takes_nothing(site: Site) -> None:
+async def test_a_question_while_a_connection_is_made_again_takes_nothing(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receivers, "_RETURNS", 2.0)  # as long as usual, for SILENCE is shortened here
     holder, judge, mine = await held_by_another(site)
     assert await judge.receive(QUEUE, 1, 2 * SILENCE) == []
     connection = await judge._guard.get(QUEUE).get()

@@ -1,4 +1,4 @@
-"""Redis in trouble: killed, frozen, cut off, flushed, full, demoted."""
+"""Redis in trouble: frozen, cut off, flushed, full, demoted."""
 
 from __future__ import annotations
 
@@ -30,19 +30,6 @@ from tests.support.settings import parsed
 pytestmark = [pytest.mark.anyio, pytest.mark.fault]
 
 OPTIONS = ("--appendonly", "yes", "--appendfsync", "always")
-
-
-async def test_killed_under_load_it_loses_nothing_that_was_confirmed(broker: Redis) -> None:
-    spec = QueueSpec("q", lease=2.0)
-    async with driver_at(broker.port, spec=spec) as publisher, driver_at(broker.port, spec=spec) as consumer:
-        async with Work(publisher, consumer) as work:
-            for _ in range(3):
-                await work.goes_on()
-                await asyncio.to_thread(broker.restart)
-            await work.goes_on()
-            await work.catches_up()
-        assert not work.lost()
-        assert work.errors
 
 
 async def test_connections_cut_under_load_lose_nothing(broker: Redis, proxy: Proxy) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.redis.connecting import sentinels
 from tasuki.drivers.redis.driver import RedisDriver
 from tasuki.drivers.redis.scripts import place
 from tasuki.drivers.redis.settings import RedisSettings
@@ -93,7 +94,8 @@ async def test_the_lease_thread_leaves_a_frozen_primary_too(sentinel: Sentinel) 
             assert await asyncio.to_thread(asyncio.run, extend()) == []
 
 
-async def test_the_newest_configuration_of_the_sentinels_counts() -> None:
+async def test_the_newest_configuration_of_the_sentinels_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sentinels, "STRAGGLERS", 2.0)  # a busy machine needs longer to hear the second one
     current, former = Redis.shared(), Valkey.shared()
     async with (
         ScriptedSentinel(former.port, epoch=9) as stale,
@@ -102,8 +104,8 @@ async def test_the_newest_configuration_of_the_sentinels_counts() -> None:
     ):
         addrs = [f"127.0.0.1:{sentinel.port}" for sentinel in (frozen, stale, fresh)]
         async with driver_at(0, addrs=addrs, master_name=MASTER, prefix="newest", connect_timeout=SECONDS):
-            assert current.ask("EXISTS", "{newest:q}") == ":1"
-            assert former.ask("EXISTS", "{newest:q}") == ":0"
+            assert current.ask("EXISTS", "{newest:q}:queue") == ":1"
+            assert former.ask("EXISTS", "{newest:q}:queue") == ":0"
 
 
 async def test_a_server_without_replicas_is_left_when_it_is_not_the_master() -> None:

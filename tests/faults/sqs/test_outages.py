@@ -7,17 +7,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from itertools import count
 from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Nack, Outgoing, QueueSpec
-from tasuki.drivers.sqs.driver import SQSDriver
-from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
+from tasuki.contracts.driver import Ack, Nack, QueueSpec
+from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
 from tasuki.testing.proxy import Proxy
 from tests.faults.sqs.rig import driver_at, messages, once, opened
-from tests.support.brokers.rig import SECONDS, take
+from tests.support.brokers.rig import Work, take
 from tests.support.brokers.sqs import SQS
 from tests.support.brokers.sqs_gate import Gate, Partly
 
@@ -155,61 +153,15 @@ async def test_a_broker_that_is_away_at_the_start(queue: str) -> None:
         proxy.close()
 
 
-class Load:
-    """Publishers and consumers at one queue, who go on whatever happens, and what they know."""
-
-    def __init__(self, driver: SQSDriver, queue: str) -> None:
-        self.driver = driver
-        self.queue = queue
-        self.confirmed: set[str] = set()
-        self.doubtful: set[str] = set()
-        self.seen: set[str] = set()
-        self.over = asyncio.Event()
-
-    async def publish(self) -> None:
-        numbers = count()
-        while not self.over.is_set():
-            batch = [Outgoing(f"{next(numbers)}", b"body", {}) for _ in range(5)]
-            try:
-                results = list(await self.driver.publish(self.queue, batch)) or [None] * 5
-            except DriverError as error:
-                results = [error] * 5
-            for message, result in zip(batch, results, strict=True):
-                if result is None:
-                    self.confirmed.add(message.id)
-                elif result.outcome == "unknown":
-                    self.doubtful.add(message.id)
-            await asyncio.sleep(0.002)
-
-    async def consume(self) -> None:
-        while not self.over.is_set():
-            await self.consume_some()
-
-    async def consume_some(self) -> None:
-        try:
-            got = await self.driver.receive(self.queue, 20, 1.0)
-            self.seen.update(received.id for received in got)
-            if got:
-                await self.driver.settle(self.queue, [Ack(received.receipt) for received in got])
-        except DriverError:
-            await asyncio.sleep(0.01)
-
-
 async def test_cut_connections_under_load_lose_nothing(proxy: Proxy, queue: str) -> None:
     async with opened(proxy.port, QueueSpec(queue, lease=2.0)) as driver:
-        load = Load(driver, queue)
-        work = [asyncio.create_task(load.publish()), *(asyncio.create_task(load.consume()) for _ in range(3))]
-        for _ in range(10):
-            await asyncio.sleep(0.1)
-            proxy.cut()
-        load.over.set()
-        await asyncio.gather(*work)
-        end = time.monotonic() + SECONDS
-        while not load.confirmed <= load.seen:
-            assert time.monotonic() < end, f"lost: {load.confirmed - load.seen}"
-            await load.consume_some()
-    assert load.confirmed
-    assert load.seen <= load.confirmed | load.doubtful
+        async with Work(driver, driver, (queue,)) as work:
+            for _ in range(10):
+                await work.goes_on(20)
+                proxy.cut()
+            await work.goes_on(20)
+            await work.catches_up()
+        assert not work.lost()
 
 
 async def test_a_poll_that_its_caller_left_hands_its_message_back_uncounted(gate: Gate, queue: str) -> None:

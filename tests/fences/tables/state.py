@@ -85,7 +85,7 @@ STATE = [
     ),
     Mutant(
         "letters that a slow redrive holds are not renewed while it waits",
-        "dead/moving/progress.py",
+        "dead/moving/moving.py",
         "                await self._meanwhile()\n",
         "                pass\n",
         ("unit/app/test_dead_letters.py::test_the_leases_of_what_is_held_are_renewed",),

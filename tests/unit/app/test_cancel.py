@@ -10,7 +10,7 @@ import pytest
 from tasuki import App, Context
 from tasuki.app.state.jobs import read
 from tasuki.contracts.driver import Ack
-from tasuki.contracts.moment import Moment
+from tasuki.contracts.observer import Moment
 from tasuki.contracts.state.jobs import Cancellation
 from tasuki.contracts.state.store import Entry
 from tasuki.errors import (

@@ -11,7 +11,7 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Release
-from tasuki.dead.held import settle_all
+from tasuki.dead.peek_by_receive import settle_all
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError
 

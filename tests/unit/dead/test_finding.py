@@ -9,7 +9,7 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Received
-from tasuki.dead.finding import letter_of
+from tasuki.dead.walk import letter_of
 from tasuki.drivers.memory.driver import MemoryDriver
 from tests.unit.dead.batches.conftest import app, queues
 from tests.unit.dead.batches.letters import bury, ids, many

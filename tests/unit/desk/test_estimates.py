@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tasuki import App
 from tasuki.contracts.driver import Depth, Outgoing
 from tasuki.dead import reading
-from tasuki.dead.estimate_depth import end_of
+from tasuki.dead.counting import end_of
 from tasuki.desk.dead import windows
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.message import Message

@@ -37,14 +37,14 @@ SPEAKING = (
     "dead/editing/headers.py", "dead/editing/undo.py", "dead/editing/edit.py",
     "dead/editing/secrets.py",
     "app/dry_run/child.py", "app/dry_run/report.py", "app/dry_run/target.py",
-    "dead/rules/steps.py", "dead/batches/planning.py", "security/compare.py",
+    "dead/steps.py", "dead/batches/planning.py", "security/compare.py",
     "security/expression_tokens.py", "security/expression_nodes.py", "security/expression.py",
     "desk/site.py", "desk/acts/bulk.py", "desk/acts/messages.py", "desk/reading/rows.py", "desk/reading/sampler.py",
     "desk/reading/search.py", "desk/security/forms.py", "desk/dead/library.py",
     "app/health/rules.py", "app/health/examiner.py",
 )  # fmt: skip
 PATTERNS = re.compile(
-    r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^\{\}: \{\}$|^JSON is malformed|^dry run of"
+    r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^(\{\})+: \{\}$|^JSON is malformed|^dry run of"
     r"|^limit \{\}$|^\{\} … \{\}$|^\{\} \(\{\}\)$"
 )
 """Texts that need no translation: patterns, lines of the log, texts of libraries, names beside values."""

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
-from tasuki.contracts.state.steps import Suspended
+from tasuki.contracts.state.jobs import Suspended
 from tasuki.errors import QueueFullError
 from tasuki.message import Message
 from tasuki.observe.trace import is_unsampled, traceparent_of

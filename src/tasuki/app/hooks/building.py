@@ -13,7 +13,7 @@ from tasuki.kinds.functions import load_function
 if TYPE_CHECKING:
     from tasuki.app.hooks.hook import Hook
     from tasuki.app.hooks.hooks import Hooks
-    from tasuki.contracts.moment import MomentName
+    from tasuki.contracts.observer import MomentName
     from tasuki.queues.queue import Queue
 
 

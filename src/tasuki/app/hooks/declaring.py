@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from tasuki.app.declare import name_of
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.contracts.moment import Moment, MomentName
+from tasuki.contracts.observer import Moment, MomentName
 
 if TYPE_CHECKING:
     from tasuki.app.source import Source

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
-from tasuki.contracts.moment import Moment
+from tasuki.contracts.observer import Moment
 from tasuki.errors import text_of
 from tasuki.handlers.signature import is_async
 from tasuki.handlers.threads import Threads, is_from_outside, run_on

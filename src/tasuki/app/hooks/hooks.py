@@ -10,8 +10,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.reports.reporting import name_of
 from tasuki.consumers.settling.verdict import Verdict
 from tasuki.contracts.driver import Outgoing
-from tasuki.contracts.moment import Moment, MomentName
-from tasuki.contracts.observer import Observer
+from tasuki.contracts.observer import Moment, MomentName, Observer
 from tasuki.errors import DriverError, HandlerError
 from tasuki.message import MESSAGE_TYPE, Message
 from tasuki.queues.queue import Queue

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from tasuki.consumers.settling.verdict import ACK, CANCELLED, RELEASE, RetryPolicy, Verdict
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
-from tasuki.contracts.state.steps import Suspended
+from tasuki.contracts.state.jobs import Suspended
 from tasuki.errors import (
     MAX_ERROR_CHARS,
     HandlerError,

@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tasuki.contracts.context import Permissions, Plain
 from tasuki.contracts.handler import Context
-from tasuki.contracts.permissions import Permissions, Plain
 from tasuki.contracts.state.following import Later, StartedGroup
 from tasuki.contracts.state.jobs import CancelOutcome
 from tasuki.flow.group_records import MemberEnd

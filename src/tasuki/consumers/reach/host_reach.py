@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from tasuki.consumers.reach.guarded import guarded
 from tasuki.consumers.reach.host import Host
-from tasuki.contracts.context import CallOptions, KnownFacts
+from tasuki.contracts.context import CallOptions, KnownFacts, Permissions
 from tasuki.contracts.handler import Context
-from tasuki.contracts.permissions import Permissions
 from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, unfollowed
-from tasuki.contracts.state.handler_metrics import Verb
-from tasuki.contracts.state.jobs import CancelOutcome
-from tasuki.contracts.state.steps import Steps
+from tasuki.contracts.state.jobs import CancelOutcome, OpenTransaction, Steps, Verb
 from tasuki.contracts.state.store_handle import Use, checked_store, user_of
-from tasuki.contracts.state.transactions import OpenTransaction
 from tasuki.errors import HandlerError, HandlerNotFoundError
 from tasuki.message import HeaderValue
 from tasuki.observe.custom import record

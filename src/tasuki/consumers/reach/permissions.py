@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
-from tasuki.contracts.permissions import Plain
+from tasuki.contracts.context import Plain
 from tasuki.security.actor import NO_META, PolicyRequest, read_actor
 from tasuki.security.guard import Guard
 from tasuki.security.policy import Policy, Scope
@@ -14,7 +14,7 @@ _NOBODY = Guard()
 
 
 class GuardedPermissions:
-    """See :class:`tasuki.contracts.permissions.Permissions`."""
+    """See :class:`tasuki.contracts.context.Permissions`."""
 
     def __init__(self, guard: Guard | None, policies: Mapping[str, Policy], groups: Mapping[str, Scope]) -> None:
         self._guard = guard or _NOBODY

@@ -14,8 +14,7 @@ from tasuki.consumers.settling.verdict import ACK, CANCELLED, Verdict
 from tasuki.consumers.surroundings import Settle, Surrounding
 from tasuki.contracts.context import Facts
 from tasuki.contracts.handler import Retry
-from tasuki.contracts.moment import MomentName
-from tasuki.contracts.observer import Observer
+from tasuki.contracts.observer import MomentName, Observer
 from tasuki.errors import text_of
 from tasuki.message import MESSAGE_TYPE
 from tasuki.units import format_duration

@@ -19,7 +19,7 @@ from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context
 from tasuki.contracts.state.following import Follower, Later, StartedGroup, ids_of
-from tasuki.contracts.state.transaction_context import SyncTransaction
+from tasuki.contracts.state.publish_context import SyncTransaction
 from tasuki.contrib.django.connections import is_of_test_case, never_commits
 from tasuki.errors import LifecycleError, TasukiError
 from tasuki.message import new_id

@@ -9,9 +9,9 @@ from math import isfinite
 from msgspec.structs import replace
 
 from tasuki.clock import Clock
+from tasuki.dead.batch import ACTS, FIRST, KEPT, MOST_IDS, TRASH, Act, Batch
 from tasuki.dead.counting import counted_at
 from tasuki.dead.moving.places import moves_in_one_step, reaches
-from tasuki.dead.rules.batch import ACTS, FIRST, KEPT, MOST_IDS, TRASH, Act, Batch
 from tasuki.dead.selection import Choice, Chooser, cause_of
 from tasuki.dead.walk import Walk
 from tasuki.queues.dead.groups import KEYS

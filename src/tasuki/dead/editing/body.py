@@ -13,8 +13,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from tasuki.contracts.codec import Codec
-from tasuki.dead.editing.places import line_of
-from tasuki.dead.editing.problems import BODY, EditError, Problem
+from tasuki.dead.editing.problems import BODY, EditError, Problem, line_of
 from tasuki.errors import CodecError, HandlerError
 from tasuki.queues.messages.codec import JSON, MSGPACK, CompressedCodec
 

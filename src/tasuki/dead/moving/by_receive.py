@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from tasuki.contracts.driver import Ack, Depth, Outgoing, Received, Release, Settlement
-from tasuki.dead.held import Held, settle_all
-from tasuki.dead.moving.failed_again import FailedAgain
-from tasuki.dead.moving.moving import Letter, Moving
+from tasuki.dead import steps
+from tasuki.dead.forms import CHUNK
+from tasuki.dead.moving.moving import FailedAgain, Letter, Moving, Progress
 from tasuki.dead.moving.places import Places
-from tasuki.dead.moving.progress import Progress
-from tasuki.dead.rules import steps
-from tasuki.dead.rules.forms import CHUNK
+from tasuki.dead.peek_by_receive import Held, settle_all
 from tasuki.dead.selection import Chooser
 from tasuki.errors import DriverError, HeldBackError
 from tasuki.queues.policy import driver_limits, limit_facts, limit_text

@@ -7,13 +7,11 @@ from collections.abc import Container, Sequence
 from msgspec.structs import replace
 
 from tasuki.contracts.driver import Outgoing, place_of
-from tasuki.dead.moving.failed_again import FailedAgain
-from tasuki.dead.moving.moving import Letter, Moving
+from tasuki.dead import steps
+from tasuki.dead.batch import KEPT
+from tasuki.dead.forms import CHUNK, has_room, weight_of
+from tasuki.dead.moving.moving import FailedAgain, Letter, Moving, Progress
 from tasuki.dead.moving.places import Places, removed, transfer
-from tasuki.dead.moving.progress import Progress
-from tasuki.dead.rules import steps
-from tasuki.dead.rules.batch import KEPT
-from tasuki.dead.rules.forms import CHUNK, has_room, weight_of
 from tasuki.dead.selection import Chooser, cause_of
 from tasuki.dead.walk import Search, Walk
 from tasuki.errors import DriverError, MessageNotFoundError, QueueFullError

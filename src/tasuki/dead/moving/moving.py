@@ -1,22 +1,188 @@
-"""Moving: what both ways of moving letters have in common: choose, pace, put, and the end."""
+"""Move letters: choose, pace, put and end, what both ways have in common; and stop when too many fail again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
+from tasuki.clock import Clock
 from tasuki.contracts.driver import Outgoing
-from tasuki.dead.moving.failed_again import FailedAgain
+from tasuki.dead import steps
+from tasuki.dead.batch import Batch
+from tasuki.dead.forms import Note, note_of
 from tasuki.dead.moving.places import Places
-from tasuki.dead.moving.progress import Progress
-from tasuki.dead.rules import steps
-from tasuki.dead.rules.forms import Note, note_of
 from tasuki.dead.selection import Chooser
+from tasuki.dead.walk import FIRST, fitting
 from tasuki.errors import DriverError
-from tasuki.message import Message
+from tasuki.message import BATCH, Message
 from tasuki.queues.queue import Queue
+
+LOOK = 1.0
+
+"""Seconds between two checks while it waits."""
+
+
+class Progress:
+    """A batch of this process alone; ``told`` is called with the number of moved letters."""
+
+    is_recorded = False
+    """Whether letters that were refused are counted, or tried again later; else the first refusal is raised."""
+
+    def __init__(self, batch: Batch, clock: Clock, told: Callable[[int], None] | None = None) -> None:
+        self.batch, self.clock = batch, clock
+        self._told = told
+        self._due = clock.monotonic()
+        """When the next letter may go."""
+        self._meanwhile: Callable[[], Awaitable[None]] | None = None
+        self._slice = LOOK
+
+    async def write(self, batch: Batch) -> None:
+        """Note how far it is."""
+        has_moved = batch.moved > self.batch.moved
+        self.batch = batch
+        if has_moved and self._told is not None:
+            self._told(batch.moved)
+
+    async def announce(self, batch: Batch) -> None:
+        """Note the letters that are about to be moved."""
+        self.batch = batch
+
+    async def note(self, notes: dict[str, Note]) -> None:
+        """Keep what the letters of the next chunk need on their way back."""
+
+    async def end(self, batch: Batch) -> None:
+        """Note its end."""
+        self.batch = batch
+
+    async def now(self) -> float:
+        """The time of its end, Unix seconds."""
+        return self.clock.time()
+
+    async def sure(self) -> None:
+        """Return if this process may take the next step."""
+
+    async def look(self) -> None:
+        """Read whether others have ordered something."""
+
+    async def pace(self, moved: int) -> None:
+        """Wait as long as so many letters take at the rate of the batch."""
+        if self.batch.rate and not self.batch.is_back:
+            now = self.clock.monotonic()
+            self._due = max(self._due, now - LOOK) + moved / self.batch.rate
+            await self.rest(self._due - now)
+
+    def renew(self, meanwhile: Callable[[], Awaitable[None]], step: float) -> None:
+        """Let this be called every ``step`` seconds, or more often, as long as it waits."""
+        self._meanwhile, self._slice = meanwhile, min(LOOK, step)
+
+    async def rest(self, seconds: float) -> None:
+        """Wait, as long as the batch is to be moved."""
+        end = self.clock.monotonic() + seconds
+        while (left := end - self.clock.monotonic()) > 0:
+            await asyncio.sleep(min(left, self._slice))
+            await self.sure()
+            if self._meanwhile is not None:
+                await self._meanwhile()
+            if left > LOOK:
+                await self.look()
+
+
+PATIENCE = 10.0
+
+"""Seconds for which a retry waits after its first letters, unless they are done before."""
+
+_PERIOD = 2.0
+
+"""Seconds between two counts of the letters that came back."""
+
+_LOOK = 0.2
+
+_PAGE = 500
+
+"""Letters that are read at once, at most; and so many of the newest are looked at in any case, or ``_BYTES``."""
+
+_BYTES = 64 * 2**20
+
+_MOST = 10_000
+
+"""Newest letters that are looked at."""
+
+
+class FailedAgain:
+    """Looks at the end of the queue of one batch."""
+
+    def __init__(self, places: Places) -> None:
+        self._places, self._source = places, places.source
+        self._looked = -_PERIOD
+        self._has_watched = False
+
+    async def stop(self, progress: Progress) -> bool:
+        """Whether the canary has stopped the batch. It waits after the first letters, and counts now and then."""
+        batch = progress.batch
+        if batch.act != "retry" or not self._source.driver.capabilities.has("peek"):
+            return False
+        if steps.is_watching(batch) and not self._has_watched:
+            self._has_watched = True
+            await self._watch(progress)
+        elif progress.clock.monotonic() - self._looked >= _PERIOD:
+            await self.count(progress)
+        if not steps.is_alarmed(progress.batch):
+            return False
+        await progress.end(steps.stopped(progress.batch, await progress.now()))
+        return True
+
+    async def _watch(self, progress: Progress) -> None:
+        until = progress.clock.monotonic() + PATIENCE
+        while progress.clock.monotonic() < until and not steps.is_alarmed(progress.batch):
+            is_empty = await self._is_done(progress)
+            await self.count(progress)
+            if is_empty:
+                return
+            await progress.rest(_LOOK)
+
+    async def _is_done(self, progress: Progress) -> bool:
+        """Whether no message waits or runs in the queues of the letters."""
+        for queue in self._places.queues(progress.batch.targets):
+            occupancy = await queue.driver.occupancy(queue.spec.name)
+            if occupancy.ready or occupancy.hidden:
+                return False
+        return True
+
+    async def count(self, progress: Progress) -> None:
+        """Count the letters that came back, among the newest ones."""
+        batch = progress.batch
+        if batch.act != "retry" or not self._source.driver.capabilities.has("peek"):
+            return
+        self._looked = progress.clock.monotonic()
+        found = await self._found(batch.id, None if batch.there is None else batch.there - batch.moved)
+        first = len(found.intersection(batch.first))
+        if (len(found), first) != (batch.returned, batch.returned_first):
+            await progress.write(replace(batch, returned=len(found), returned_first=first))
+
+    async def _found(self, batch: str, old: int | None) -> frozenset[str]:
+        """The ids of the letters that came back, from the end of the queue on; ``old``: so many were there before."""
+        driver, name = self._source.driver, self._source.spec.name
+        depth = await driver.depth(name)
+        total = end = depth.waiting
+        lowest = max(end - _MOST, 0)
+        found: set[str] = set()
+        size, weight = FIRST, 0
+        while end > lowest:
+            start = max(end - size, lowest)
+            page = await driver.peek(name, end - start, start)
+            here = {message.id for message in page if message.headers.get(BATCH) == batch}
+            found |= here
+            weight += sum(len(message.body) for message in page)
+            has_enough = total - start >= _PAGE or weight >= _BYTES
+            if not here and has_enough and old is not None and start <= old:
+                break  # others may have taken some of the old ones, so that the new ones begin before this place
+            end = start
+            size = min(_PAGE, 4 * size, fitting(page))
+        return frozenset(found)
+
 
 M = TypeVar("M", bound=Message)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Driver, Outgoing, QueueSpec, Transfer, place_of
-from tasuki.dead.rules.batch import TRASH, Batch
-from tasuki.dead.rules.forms import moved_form
+from tasuki.dead.batch import TRASH, Batch
+from tasuki.dead.forms import moved_form
 from tasuki.errors import DriverError, MessageNotFoundError, MessageTooLargeError, QueueFullError, QueueNotFoundError
 from tasuki.message import TRACE, TRACEPARENT, HeaderValue, Message
 from tasuki.observe.trace import Headers

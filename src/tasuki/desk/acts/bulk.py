@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from tasuki.app.batches import Batches
-from tasuki.dead.rules.batch import ACTS, CANARY, RATE, RIGHTS, Act, Batch
-from tasuki.dead.rules.steps import Order as Verb
+from tasuki.dead.batch import ACTS, CANARY, RATE, RIGHTS, Act, Batch
+from tasuki.dead.steps import Order as Verb
 from tasuki.desk.reading.rows import asked
 from tasuki.errors import QueueNotFoundError
 from tasuki.kinds.entries.queue import QueueConfig

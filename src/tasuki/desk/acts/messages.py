@@ -17,12 +17,11 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Outgoing
 from tasuki.dead.editing.body import plain_codec
 from tasuki.dead.editing.building import Made, Wanted
-from tasuki.dead.editing.checking import check
-from tasuki.dead.editing.edit import Draft, Edited, Editor
+from tasuki.dead.editing.edit import Draft, Edited, Editor, check
 from tasuki.dead.editing.undo import Record, edit_of
-from tasuki.dead.finding import letter_of
 from tasuki.dead.moving.places import transfer
 from tasuki.dead.redrive import redrive
+from tasuki.dead.walk import letter_of
 from tasuki.desk.reading.rows import asked
 from tasuki.desk.site import BESIDE, AwayError, Site
 from tasuki.errors import CodecError, InvalidBodyError, QueueNotFoundError, TasukiError, UnsupportedError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.batches import LISTED, Batches
 from tasuki.clock import Clock
-from tasuki.dead.rules.batch import Batch
+from tasuki.dead.batch import Batch
 from tasuki.dead.selection import Choice
 from tasuki.desk.dead.rows import GroupRow, rows_of
 from tasuki.desk.dead.windows import NEWEST, Window, borrow_window, count_window, read_cause, read_window, with_unmarked

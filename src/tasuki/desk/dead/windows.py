@@ -12,8 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Causes, Depth, Waiting, place_of
-from tasuki.dead.counting import texts_in
-from tasuki.dead.estimate_depth import end_of
+from tasuki.dead.counting import end_of, texts_in
 from tasuki.dead.peek_by_receive import borrow
 from tasuki.dead.selection import Choice
 from tasuki.desk.reading.bodies import preview

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from starlette.responses import RedirectResponse, Response
 
+from tasuki.dead.batch import KEPT, Batch
 from tasuki.dead.batches.planning import brings_back
-from tasuki.dead.rules.batch import KEPT, Batch
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import ACT_OF, VERBS, Bulk
 from tasuki.desk.dead.rows import count_of

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from tasuki.dead.batch import Batch
 from tasuki.dead.counting import counted_at
-from tasuki.dead.rules.batch import Batch
 from tasuki.dead.selection import Choice
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk

@@ -10,8 +10,10 @@ import asyncio
 import base64
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
 
 from tasuki.app.explain import looking
 from tasuki.app.explain.facts import Facts
@@ -146,7 +148,7 @@ class HeldMessage:
     def body_in(self, queue: Queue) -> ShownBody:
         """The body, as far as the worker gave it."""
         body = body_of(queue, self.message)
-        return replace(body, size=self.size, is_cut=body.is_cut or self.size > MOST_BODY)
+        return msgspec.structs.replace(body, size=self.size, is_cut=body.is_cut or self.size > MOST_BODY)
 
 
 class HeldMessages:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.state.fate import know
 from tasuki.contracts.state.jobs import Progress
-from tasuki.dead.attempts import attempts_shown
+from tasuki.dead.reading import attempts_shown
 from tasuki.desk.reading.rows import asked
 from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import QueueNotFoundError, TasukiError, UnsupportedError

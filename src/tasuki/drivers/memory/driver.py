@@ -27,7 +27,7 @@ from tasuki.contracts.driver import (
     Unique,
     Where,
 )
-from tasuki.contracts.moving import stale
+from tasuki.contracts.groups import stale
 from tasuki.drivers.memory import browsing
 from tasuki.drivers.memory.browsing import find, locate, transfer
 from tasuki.drivers.memory.capabilities import CAPABILITIES

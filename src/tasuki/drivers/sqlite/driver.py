@@ -28,7 +28,7 @@ from tasuki.contracts.driver import (
     Transfer,
     Where,
 )
-from tasuki.contracts.moving import stale
+from tasuki.contracts.groups import stale
 from tasuki.drivers.sqlite.caller_transaction import Opening, WithinSQLite
 from tasuki.drivers.sqlite.file import connections
 from tasuki.drivers.sqlite.file.database import Database

@@ -11,8 +11,8 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from tasuki.contracts.driver import Move, Outgoing, Receipt, Transfer
-from tasuki.contracts.moving import by_target, stale
-from tasuki.contracts.results import Results, answer
+from tasuki.contracts.groups import by_target, stale
+from tasuki.contracts.values import Results, answer
 from tasuki.drivers.toolkit.results import check_bounds, full
 from tasuki.errors import DriverError, MessageNotFoundError
 

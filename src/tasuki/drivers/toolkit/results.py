@@ -8,8 +8,7 @@ from math import inf
 from typing import Any
 
 from tasuki.contracts.driver import Merged, Outgoing, QueueSpec, Unique
-from tasuki.contracts.results import Answers, Results, answer
-from tasuki.contracts.values import Waiting
+from tasuki.contracts.values import Answers, Results, Waiting, answer
 from tasuki.errors import DriverError, KeyBusyError, MessageTooLargeError, QueueFullError, UnsupportedError
 from tasuki.message import LAST_ERROR, LAST_ERROR_TIME, HeaderValue
 

@@ -8,11 +8,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, TypeVar
 
-from tasuki.contracts.context import CallOptions
+from tasuki.contracts.context import CallOptions, Permissions
 from tasuki.contracts.handler import Context
-from tasuki.contracts.permissions import Permissions
 from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, carried, plain_option
-from tasuki.contracts.state.steps import Waited
+from tasuki.contracts.state.jobs import Waited
 from tasuki.contracts.state.store_handle import Use
 from tasuki.errors import HandlerError
 from tasuki.handlers.isolated.target import Circumstances
@@ -211,7 +210,7 @@ async def _given(value: Any) -> Any:
 
 
 class _Permissions:
-    """See :class:`tasuki.contracts.permissions.Permissions`."""
+    """See :class:`tasuki.contracts.context.Permissions`."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask

@@ -9,7 +9,7 @@ import msgspec
 
 from tasuki import errors
 from tasuki.contracts.handler import Reject, Retry, Snooze
-from tasuki.contracts.state.steps import Suspended
+from tasuki.contracts.state.jobs import Suspended
 from tasuki.errors import DriverError, HandlerError, LuaLimitError, PolicyDeniedError, class_names
 from tasuki.handlers.process.protocol import encode
 from tasuki.observe.tracebacks import format_error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextvars import Context as Variables
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -52,6 +53,9 @@ class ChildHost(Protocol):
             ProtocolError: the child may not ask for that, or not with these arguments.
             Exception: it failed; the child gets the error.
         """
+
+    def paid(self, work: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """Await the coroutine of an operation, at the expense of its call."""
 
     def failure(self, error: Exception) -> PlainFailure:
         """The fields of an error of an operation, for the child."""
@@ -145,13 +149,14 @@ class ChildQuestions:
         if type(value) is not CoroutineType:
             self._answer(call, ticket, None, value)
             return
-        task = asyncio.get_running_loop().create_task(value, context=call.variables.copy())
+        task = asyncio.get_running_loop().create_task(self._host.paid(value), context=call.variables.copy())
         self._calls[ticket] = call
         call.tasks[ticket] = task
         self._open += 1
         self._bytes += size
         self._parts += parts
         task.add_done_callback(lambda task: self._done(ticket, task, size, parts))
+        task.add_done_callback(lambda task: value.close())  # else Python warns if it was cancelled before its start
 
     def _done(self, ticket: int, task: asyncio.Task[Any], size: int, parts: int) -> None:
         self._open -= 1

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
-from tasuki.contracts.state.steps import Suspended
+from tasuki.contracts.state.jobs import Suspended
 from tasuki.errors import HandlerError, ProviderError, class_names, text_of
 from tasuki.handlers.providing.order import order_of, sync_problem
 from tasuki.handlers.providing.provider import Provider, Scope, Supplied, read_provider, type_of

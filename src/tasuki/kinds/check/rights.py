@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tasuki.contracts.permissions import Plain
+from tasuki.contracts.context import Plain
 from tasuki.errors import HandlerError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig

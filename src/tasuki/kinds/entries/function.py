@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJsonSchema, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from tasuki.contracts.moment import MomentName
+from tasuki.contracts.observer import MomentName
 from tasuki.contracts.recycling import Limits
 from tasuki.fields.kinds import Kind
 from tasuki.fields.types import (

@@ -18,7 +18,7 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.contracts.moving import stale
+from tasuki.contracts.groups import stale
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.slots import Slot

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasuki.dead.rules.batch import Batch
+from tasuki.dead.batch import Batch
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk
 from tasuki.desk.dead.rows import GroupRow, count_of, of_group, unread_of

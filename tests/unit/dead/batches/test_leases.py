@@ -9,9 +9,8 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.state.store import Store
-from tasuki.dead.batches.batch_lease import LEASE, HaltedError, LeasedBatch
-from tasuki.dead.batches.batch_store import PLACE, BatchStore
-from tasuki.dead.rules import steps
+from tasuki.dead import steps
+from tasuki.dead.batches.batch_store import LEASE, PLACE, BatchStore, HaltedError, LeasedBatch
 from tests.unit.dead.batches.letters import bury, ids, many
 
 pytestmark = pytest.mark.anyio

@@ -9,9 +9,9 @@ import pytest
 
 from tasuki import App
 from tasuki.clock import Clock
+from tasuki.dead import steps
+from tasuki.dead.batch import KEPT, Batch
 from tasuki.dead.batches.batch_store import BatchStore, Step
-from tasuki.dead.rules import steps
-from tasuki.dead.rules.batch import KEPT, Batch
 from tasuki.drivers.memory.driver import MemoryDriver
 from tests.unit.dead.batches.letters import bury, ids, many
 

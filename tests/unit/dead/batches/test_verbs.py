@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.dead.rules.batch import KEPT
+from tasuki.dead.batch import KEPT
 from tasuki.errors import BatchNotFoundError, BatchStateError, QueueNotFoundError
 from tests.unit.dead.batches.letters import bury, ids, many
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tasuki.dead.editing.places import line_of, offset_of
+from tasuki.dead.editing.problems import line_of, offset_of
 
 TEXT = """{
   "user": {"tags": ["a", {"deep": [

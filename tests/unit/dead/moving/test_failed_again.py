@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Capabilities, Depth
-from tasuki.dead.moving.failed_again import FailedAgain
+from tasuki.dead.moving.moving import FailedAgain
 from tasuki.dead.walk import FIRST
 from tasuki.message import BATCH, Message
 

@@ -201,6 +201,47 @@ async def test_ps_is_the_parser_that_gets_all_that_arrives() -> None:
     assert heard == [b"a"]
 
 
+class ResetTransport:
+    """The transport of a connection that was reset."""
+
+    def at_eof(self) -> bool:
+        return False
+
+    async def read(self, size: int) -> bytes:
+        raise ConnectionResetError
+
+    def write(self, data: bytes) -> None:
+        """Goes nowhere."""
+
+    writelines = write
+
+    async def drain(self) -> None:
+        raise ConnectionResetError
+
+    def close(self) -> None:
+        """It is."""
+
+    async def wait_closed(self) -> None:
+        raise ConnectionResetError
+
+
+async def test_close_says_that_a_connection_is_gone_that_was_reset_at_a_ping() -> None:
+    assert parameters(NATSClient._close) == ["self", "status", "do_cbs"]
+    client, is_closed = Client(lambda *_: None, lambda: None, must_encrypt=False), asyncio.Event()
+
+    async def on_closed() -> None:
+        is_closed.set()
+
+    client._closed_cb, client.options["allow_reconnect"] = on_closed, False
+    client._transport, client._current_server = ResetTransport(), object()  # type: ignore[assignment]
+    client._flush_queue, client._status = asyncio.Queue(), NATSClient.CONNECTED
+    client._flusher_task = asyncio.ensure_future(asyncio.Event().wait())
+    await client._send_ping()
+    assert client._pending_data_size
+    await client._read_loop()
+    assert is_closed.is_set()
+
+
 def test_a_parser_takes_the_client_and_bytes() -> None:
     assert len(parameters(Parser.__init__)) == 2
     assert parameters(Parser.parse) == ["self", "data"]
@@ -255,4 +296,6 @@ def test_no_other_private_name_is_used() -> None:
                 used.add(node.value)
     library = {*dir(NATSClient()), *dir(Parser()), *dir(transport())}
     private = {name for name in used & library if name.startswith("_") and not name.startswith("__")}
-    assert private == {"_ps", "_process_info", "_transport", "_io_writer"}
+    assert private == {
+        "_ps", "_process_info", "_close", "_pending_data_size", "_transport", "_io_writer",
+    }  # fmt: skip

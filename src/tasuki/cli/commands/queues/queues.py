@@ -198,7 +198,7 @@ def _age(at: object) -> str | None:
 @project_options()
 def show_command(target: Target, id: str, *, is_test: bool, shows_secrets: bool, as_json: bool) -> None:
     """Show the waiting message ID, wherever it is: ready, delayed, or a dead letter; with its last failed attempts."""
-    from tasuki.dead.attempts import attempts_shown
+    from tasuki.dead.reading import attempts_shown
 
     app = target.load()
     if is_test and as_json:

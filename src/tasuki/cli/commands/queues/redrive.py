@@ -19,13 +19,13 @@ from tasuki.cli.message import choice_of
 from tasuki.cli.options import printing, project_options
 from tasuki.cli.output import age, bar, count, is_terminal, print_pairs, print_table
 from tasuki.cli.project import Target, find_queue, is_shared, refuse_all_private
-from tasuki.dead.rules.batch import CANARY, FIRST, RATE, RIGHTS
+from tasuki.dead.batch import CANARY, FIRST, RATE, RIGHTS
 from tasuki.errors import BatchStateError
 from tasuki.queues.policy import driver_limits
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.dead.rules.batch import Act, Batch
+    from tasuki.dead.batch import Act, Batch
     from tasuki.dead.selection import Choice
     from tasuki.queues.queue import Queue
 

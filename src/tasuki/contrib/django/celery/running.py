@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Retry, Snooze
-from tasuki.contracts.state.steps import Suspended
+from tasuki.contracts.state.jobs import Suspended
 from tasuki.contrib.django.celery.request import Request, SoftTimeLimitExceeded, requested
 from tasuki.contrib.django.celery.signals import (
     task_failure,

@@ -13,7 +13,7 @@ from typing import Any
 from django.utils import timezone
 
 from tasuki.contracts.handler import Context, Interrupted, Reject, Snooze
-from tasuki.contracts.state.steps import Suspended
+from tasuki.contracts.state.jobs import Suspended
 from tasuki.contrib.django.tasks.backend import TasukiBackend
 from tasuki.contrib.django.tasks.results import (
     Status,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from tasuki.app.state.fate import know
+from tasuki.dead.batch import Batch
 from tasuki.dead.reading import sources_of
-from tasuki.dead.rules.batch import Batch
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
 from tasuki.desk.api import answers, letter_answers

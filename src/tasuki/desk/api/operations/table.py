@@ -12,7 +12,7 @@ import msgspec
 from tasuki.app.dry_run.report import DryRun
 from tasuki.app.explain.rule import Explanation
 from tasuki.dead.editing.building import SAME, Wanted
-from tasuki.dead.finding import letter_of
+from tasuki.dead.walk import letter_of
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.messages import draft_of
 from tasuki.desk.api import answers, asked, letter_answers

@@ -123,6 +123,15 @@ class Client(NATSClient):
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
 
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        """Called for each end of the connection.
+
+        The client counts a PING as unsent although it is written. It would then flush to a connection that was reset in
+        that moment, fail, and never call ``closed_cb``.
+        """
+        self._pending_data_size = 0
+        await super()._close(status, do_cbs)
+
     def write(self, data: bytes) -> None:
         """Hand bytes to the socket at once; the client's buffer would outlive a lost connection."""
         if not self.is_connected or self._transport is None:

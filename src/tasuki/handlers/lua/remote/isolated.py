@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextvars import Context as Variables
-from types import CoroutineType
 from typing import Any
 
 import msgspec
@@ -75,8 +74,11 @@ class LuaHost:
             raise ProtocolError(f"a question for {operation[:50]!r} that the script cannot have")
         if len(args) < texts:
             raise ProtocolError(f"a question for {operation!r} with too few values")
-        value = found(context, *args)
-        return errand(value) if type(value) is CoroutineType else value
+        return found(context, *args)
+
+    def paid(self, work: Coroutine[Any, Any, Any]) -> Coroutine[Any, Any, Any]:
+        """On the budget of the call."""
+        return errand(work)
 
     def cost(self, variables: Variables) -> float:
         """What the functions that it has called have used."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasuki.contracts.handler import Context
-from tasuki.contracts.state.steps import Suspended
+from tasuki.contracts.state.jobs import Suspended
 from tasuki.errors import HandlerError
 from tasuki.units import format_duration, parse_duration
 

@@ -20,8 +20,8 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
+from tasuki.contracts.context import Permissions
 from tasuki.contracts.handler import Context
-from tasuki.contracts.permissions import Permissions
 from tasuki.errors import HandlerError, PolicyDeniedError
 
 

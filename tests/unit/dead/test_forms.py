@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tasuki.contracts.driver import Outgoing, QueueSpec, Waiting
-from tasuki.dead.rules.batch import ACTS, Act
-from tasuki.dead.rules.forms import has_room, moved_form, note_of, restored, weight_of
+from tasuki.dead.batch import ACTS, Act
+from tasuki.dead.forms import has_room, moved_form, note_of, restored, weight_of
 from tasuki.message import BATCH, DUE, EXPIRES_AT, FAILURES, Message
 
 HEADERS: dict[str, Any] = {

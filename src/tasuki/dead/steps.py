@@ -1,4 +1,4 @@
-"""Steps: what follows which state of a batch, and how its counts stay true over the death of its process; no I/O."""
+"""State transitions of a batch, and counts that survive the death of its process; no I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from tasuki.dead.rules.batch import FIRST, KEPT, Batch, State
+from tasuki.dead.batch import FIRST, KEPT, Batch, State
 from tasuki.errors import BatchStateError
 
 Order = Literal["pause", "resume", "cancel", "undo"]

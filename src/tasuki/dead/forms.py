@@ -1,4 +1,4 @@
-"""Letters: the form of a letter when a batch moves it, and on its way back; no I/O."""
+"""The form of a letter when a batch moves it, and on its way back; no I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from tasuki.contracts.driver import Outgoing, QueueSpec, Waiting
-from tasuki.dead.rules.batch import TRASH_TIME, Act
+from tasuki.dead.batch import TRASH_TIME, Act
 from tasuki.message import (
     BATCH,
     DUE,
@@ -21,11 +21,16 @@ from tasuki.message import (
 from tasuki.queues.dead_letter import KEPT_AT_REDRIVE, OF_A_LETTER, is_letter, moved, sent_back
 
 CHUNK = 100
+
 """Letters that are moved at a time."""
+
 _WEIGHT = 250_000
+
 """Bytes of the headers that are noted for the letters of one chunk, but for the last one: less than any store takes."""
 
+
 Note = Mapping[str, HeaderValue]
+
 """The headers that a letter must get again."""
 
 

@@ -7,8 +7,8 @@ from typing import Any, get_args
 import pytest
 from msgspec.structs import replace
 
-from tasuki.dead.rules import steps
-from tasuki.dead.rules.batch import Batch, State
+from tasuki.dead import steps
+from tasuki.dead.batch import Batch, State
 from tasuki.errors import BatchStateError
 
 BATCH = Batch("1", "retry", "app:dead", "dead", 5.0, "ana", total=300, atomic=True)

@@ -1,4 +1,4 @@
-"""Batch: an act on many dead letters, as its record in a store says; no I/O."""
+"""Batch: an act on many dead letters, as its record in a store; no I/O."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from tasuki.dead.rules.batch import Batch, decode, encode
+from tasuki.dead.batch import Batch, decode, encode
 
 BATCH = Batch("1", "retry", "app:dead", "dead", 5.0, "ana")
 

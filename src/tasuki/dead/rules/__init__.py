@@ -1,1 +1,0 @@
-"""The rules of batches; no I/O."""

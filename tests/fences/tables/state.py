@@ -102,7 +102,7 @@ STATE = [
         "desk/security/sessions.py",
         " and id not in self._ended",
         "",
-        ("unit/desk/test_door.py::test_logging_out_ends_the_session_and_every_copy_of_its_cookie",),
+        ("unit/desk/test_login.py::test_logging_out_ends_the_session_and_every_copy_of_its_cookie",),
     ),
     Mutant(
         "a watch keeps what a restore in place has taken back",

@@ -28,7 +28,6 @@ pure="
     src/tasuki/observe/redact.py
     src/tasuki/observe/trace.py
     src/tasuki/observe/tracebacks.py
-    src/tasuki/desk/reading/tracebacks.py
     src/tasuki/flow/attempts.py
     src/tasuki/tracing/names.py
     src/tasuki/tracing/deciding.py
@@ -58,8 +57,7 @@ pure="
     src/tasuki/dead/test_case.py
     src/tasuki/observe/history.py
     src/tasuki/observe/recorder.py
-    src/tasuki/desk/reading/listed/timing.py
-    src/tasuki/desk/reading/observed/gone.py
+    src/tasuki/desk/reading/message_rows.py
     src/tasuki/desk/reading/attention.py
     src/tasuki/state/worker_record.py
     src/tasuki/consumers/reports/snapshot.py

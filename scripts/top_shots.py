@@ -19,12 +19,13 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tasuki import App, Context  # noqa: E402
-from tasuki.desk.security.sessions import Session  # noqa: E402
-from tasuki.desk.site import Site, reader_of  # noqa: E402
+from tasuki.app.app import reader_of  # noqa: E402
+from tasuki.desk.security.sessions import ActorSession  # noqa: E402
+from tasuki.desk.site import Site  # noqa: E402
 from tasuki.desk.viewer import Viewer  # noqa: E402
 from tasuki.errors import StopTimeoutError  # noqa: E402
+from tasuki.top.frame.cells import ASCII, UNICODE  # noqa: E402
 from tasuki.top.frame.scene import Scene  # noqa: E402
-from tasuki.top.frame.styles import ASCII, UNICODE  # noqa: E402
 from tasuki.top.screen import Top  # noqa: E402
 
 SHOTS = ROOT / "build" / "shots"
@@ -98,7 +99,7 @@ async def fill(app: App) -> None:
 
 async def take(app: App, name: str, size: tuple[int, int], keys: list[str], *, is_ascii: bool = False) -> None:
     """One picture."""
-    session = Session("top", "kana@laptop", "", "terminal")
+    session = ActorSession("top", "kana@laptop", "", "terminal")
     reading = Viewer(Site(reader_of(app), app, opens=True), session, app._runtime.clock)
     top = Top(reading, Scene("shop", "memory", ASCII if is_ascii else UNICODE, []), app._runtime.clock)
     async with top.run_test(size=size) as pilot:

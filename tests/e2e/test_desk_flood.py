@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.desk.server.protocol import MOST_CONNECTIONS
+from tasuki.desk.server import MOST_CONNECTIONS
 from tests.e2e.test_desk import get, worker
 from tests.support.cli_project import lines_of, notes, write_project
 from tests.support.ports import free_port

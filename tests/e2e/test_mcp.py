@@ -106,7 +106,7 @@ async def test_an_installation_is_read_and_changed(driver: str, mode: str, tmp_p
             assert "hunter2" not in str(shown)
             assert (await call("explain", queue="app:mails", id=item["id"]))["causes"][0]["code"] == "no worker"
             assert (await call("health"))["status"] == "warning"
-            assert (await call("find_messages", q="body.n == 2"))["hits"][0]["queue"] == "app:mails"
+            assert (await call("find_messages", q="body.n == 2"))["items"][0]["queue"] == "app:mails"
 
             assert (await call("pause", kind="queue", id="app:mails"))["result"] == "done"
             assert "may not resume app:mails" in await call.text("resume", kind="queue", id="app:mails")

@@ -27,10 +27,10 @@ def test_a_date_is_read_back() -> None:
 
 
 def test_moments_within_an_answer_are_dates_and_other_numbers_stay() -> None:
-    running = answers.Running(RunningMessage("m", "app:f", 60.0), "app:c", "h:1")
+    running = answers.RunningItem(RunningMessage("m", "app:f", 60.0), "app:c", "h:1")
     assert plain(running)["message"] == {"id": "m", "function": "app:f", "since": "1970-01-01T00:01:00.000Z"}
     assert plain(Pause(60.0)) == {"at": "1970-01-01T00:01:00.000Z", "until": None, "actor": "", "reason": ""}
-    body = answers.Body("json", 1, "1", False, msgspec.Raw(b"1.0"))
+    body = answers.ShownBody("json", 1, "1", False, msgspec.Raw(b"1.0"))
     assert json.loads(msgspec.json.encode(plain(body)))["value"] == 1.0
 
 

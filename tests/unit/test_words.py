@@ -138,4 +138,4 @@ def test_a_japanese_text_has_one_width_for_a_sign(text: str) -> None:
 
 def test_settled_and_confirmed_retry_and_redrive_are_different_words() -> None:
     wrong = '"settled" = "確定"\n"redrive" = "再試行"\nconfirmed = "確定"\nretrying = "再試行待ち"\n'
-    assert [line for line, _ in found("src/looks/said_ja.toml", wrong)] == [1, 2]
+    assert [line for line, _ in found("src/looks/translations_ja.toml", wrong)] == [1, 2]

@@ -14,27 +14,23 @@ from starlette.types import Receive, Scope, Send
 from tasuki.app.app import reader_of
 from tasuki.desk import probes
 from tasuki.desk.api.serving import Api
-from tasuki.desk.means import Watched
-from tasuki.desk.pages import acts, door, lists, mending, queue, workers
-from tasuki.desk.pages.dead_letters import bulk, export, letters
+from tasuki.desk.pages import acts, bulk, editing, letters, lists, login, queue
 from tasuki.desk.pages.events import events
-from tasuki.desk.pages.view import PageError, View
+from tasuki.desk.pages.view import PageError, PageView
 from tasuki.desk.probes import probes_of
 from tasuki.desk.security.access import Access, names_of
-from tasuki.desk.security.gate import Gate
-from tasuki.desk.security.paths import is_api, segments_of
-from tasuki.desk.server.turns import Turns
+from tasuki.desk.security.gate import Gate, is_api, segments_of
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.desk.tools import Tools
+from tasuki.desk.turns import LoopTurns
+from tasuki.desk.viewer import Watched
 from tasuki.errors import TasukiError
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
 
 _log = logging.getLogger("tasuki.desk")
-
-Page = Callable[[View], Awaitable[Response]]
-
+Page = Callable[[PageView], Awaitable[Response]]
 ANY = "*"
 """One segment of a path, whatever it is."""
 ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
@@ -45,22 +41,22 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("messages", ANY, ANY), queue.message),
     ("GET", ("dead",), letters.groups),
     ("GET", ("dead", ANY), letters.letters),
-    ("GET", ("dead", ANY, "export"), export.export),
-    ("POST", ("dead", ANY, "export"), export.export),
+    ("GET", ("dead", ANY, "export"), letters.export),
+    ("POST", ("dead", ANY, "export"), letters.export),
     ("GET", ("dead", ANY, "confirm"), bulk.confirm),
     ("POST", ("dead", ANY, "confirm"), bulk.confirm),
     ("POST", ("dead", ANY, "begin"), bulk.begin),
     ("POST", ("dead", ANY, "borrow"), bulk.borrow),
     ("GET", ("batches", ANY), bulk.batch),
     ("POST", ("batches", ANY), bulk.batch),
-    ("GET", ("messages", ANY, ANY, "edit"), mending.edit),
-    ("POST", ("messages", ANY, ANY, "edit"), mending.edit),
-    ("GET", ("messages", ANY, ANY, "dry-run"), mending.dry_run),
-    ("POST", ("messages", ANY, ANY, "dry-run"), mending.dry_run),
-    ("GET", ("messages", ANY, ANY, "test"), mending.test),
-    ("GET", ("messages", ANY, ANY, "json"), mending.json),
-    ("GET", ("workers",), workers.workers),
-    ("GET", ("workers", ANY), workers.worker),
+    ("GET", ("messages", ANY, ANY, "edit"), editing.edit),
+    ("POST", ("messages", ANY, ANY, "edit"), editing.edit),
+    ("GET", ("messages", ANY, ANY, "dry-run"), editing.dry_run),
+    ("POST", ("messages", ANY, ANY, "dry-run"), editing.dry_run),
+    ("GET", ("messages", ANY, ANY, "test"), editing.test),
+    ("GET", ("messages", ANY, ANY, "json"), editing.as_json),
+    ("GET", ("workers",), lists.workers),
+    ("GET", ("workers", ANY), lists.worker),
     ("GET", ("topology",), lists.topology),
     ("GET", ("find",), lists.find),
     ("GET", ("schedules",), lists.schedules),
@@ -68,15 +64,15 @@ ROUTES: Sequence[tuple[str, tuple[str, ...], Page]] = (
     ("GET", ("confirm",), acts.confirm),
     ("POST", ("confirm",), acts.confirm),
     ("POST", ("acts", ANY), acts.act),
-    ("GET", ("login",), door.login),
-    ("POST", ("login",), door.login),
-    ("POST", ("logout",), door.logout),
+    ("GET", ("login",), login.login),
+    ("POST", ("login",), login.login),
+    ("POST", ("logout",), login.logout),
     ("GET", ("events",), events),
     ("GET", ("metrics",), probes.metrics),
 )
 
 
-_OF_THE_WORKER = (events, probes.metrics, door.login, door.logout)
+_OF_THE_WORKER = (events, probes.metrics, login.login, login.logout)
 """Pages that read nothing through the site."""
 
 
@@ -94,7 +90,7 @@ class Desk:
         self._gate = Gate(self._answer, access, self.tools.sessions, clock, frozenset(self._probes))
         self.tools.gate = self._gate
         self._api = Api(self.tools)
-        self._turns = Turns()
+        self._turns = LoopTurns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. There is nothing to start or stop: a ``lifespan`` is answered and ignored."""
@@ -126,7 +122,7 @@ class Desk:
             return PlainTextResponse("there is no such page\n", 404)
         if len(path) == 2 and path[0] == "static":
             return self._static(path[1])
-        view = View(self.tools, request, path)
+        view = PageView(self.tools, request, path)
         found = [(method, page) for method, pattern, page in ROUTES if _fits(pattern, path)]
         method = "GET" if request.method == "HEAD" else request.method
         pages = [page for allowed, page in found if allowed == method]
@@ -136,7 +132,7 @@ class Desk:
             return view.page("error.html", status=404, text=view.say("error.not_found"))
         return await self._try(view, pages[0])
 
-    async def _try(self, view: View, page: Page) -> Response:
+    async def _try(self, view: PageView, page: Page) -> Response:
         """The page, or one that shows the error; a mistake of ours shows an id, and its trace is in the log."""
         try:
             if page not in _OF_THE_WORKER:
@@ -155,7 +151,7 @@ class Desk:
         except Exception:
             return self._failed(view)
 
-    def _failed(self, view: View) -> Response:
+    def _failed(self, view: PageView) -> Response:
         id = secrets.token_hex(4)
         _log.exception("desk: page %s failed (%s)", "/".join(view.path)[:200], id)
         return view.page("error.html", status=500, text=view.say("error.failed", id=id))

@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tasuki.app.health.report import Report
-from tasuki.desk.looks.look import takes_gzip
-from tasuki.desk.means import Watched
+from tasuki.desk.presentation.look import takes_gzip
+from tasuki.desk.viewer import Watched
 from tasuki.observe.exposition.text import respond
 
 if TYPE_CHECKING:
-    from tasuki.desk.pages.view import View
+    from tasuki.desk.pages.view import PageView
 
 
 def _probe(watched: Watched, is_well: Callable[[Report], bool]) -> Response:
@@ -41,7 +41,7 @@ def probes_of(watched: Watched) -> Mapping[str, Callable[[Request], Response]]:
     }
 
 
-async def metrics(view: View) -> Response:
+async def metrics(view: PageView) -> Response:
     """What Prometheus reads; ids of queues and consumers are in it, so it asks for the token as the pages do."""
     request = view.request
     snapshot = await view.tools.watched.snapshot()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from tasuki.clock import Clock
-from tasuki.desk.looks.look import the_look
-from tasuki.desk.means import Means, Watched
+from tasuki.desk.presentation.look import the_look
 from tasuki.desk.security.access import Access
 from tasuki.desk.security.gate import Gate
-from tasuki.desk.security.sessions import Session, Sessions
+from tasuki.desk.security.sessions import ActorSession, Sessions
 from tasuki.desk.site import Site
+from tasuki.desk.viewer import Means, Watched
 
 
 class Said:
@@ -20,13 +20,13 @@ class Said:
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._most = most
 
-    def put(self, session: Session, text: str) -> None:
+    def put(self, session: ActorSession, text: str) -> None:
         """Keep it for the next page."""
         self._texts[session.id] = text
         if len(self._texts) > self._most:
             self._texts.popitem(last=False)
 
-    def pop(self, session: Session | None) -> str:
+    def pop(self, session: ActorSession | None) -> str:
         """Take it out; empty: there is nothing to say."""
         return "" if session is None else self._texts.pop(session.id, "")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import log10
 from typing import Literal
 
-from tasuki.desk.looks import numbers
+from tasuki.desk.presentation import numbers
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.schedule import ScheduleConfig
@@ -19,7 +19,7 @@ Kind = Literal["schedule", "queue", "consumer", "function", "dead"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class QueueLine:
     """One queue with all that leads to it and from it."""
 
     row: QueueRow
@@ -39,15 +39,8 @@ class Line:
         return [self.row.id, *self.schedules, *self.consumers, *functions, *([self.dead] if self.dead else [])]
 
 
-@dataclass(frozen=True, slots=True)
-class Topology:
-    """All queues, but for those that only keep dead letters."""
-
-    lines: Sequence[Line]
-
-
-def topology_of(project: Project, snapshot: Snapshot) -> Topology:
-    """The topology of a project, with the rates of a snapshot; the busiest queues first."""
+def lines_of(project: Project, snapshot: Snapshot) -> list[QueueLine]:
+    """All queues of a project but pure dead-letter queues, with the rates of a snapshot; the busiest first."""
     graph = graph_of(project)
     following: dict[str, list[str]] = {}
     for edge in graph.edges:
@@ -62,14 +55,14 @@ def topology_of(project: Project, snapshot: Snapshot) -> Topology:
         if not row.is_dead_letters or row.id in following
     ]
     # Of those without traffic the ones that lead somewhere.
-    return Topology(sorted(lines, key=lambda line: (-_traffic(line.row), len(line.names) == 1, line.row.id)))
+    return sorted(lines, key=lambda line: (-_traffic(line.row), len(line.names) == 1, line.row.id))
 
 
-def _line(row: QueueRow, graph: Graph, following: Mapping[str, Sequence[str]], schedules: Sequence[str]) -> Line:
+def _line(row: QueueRow, graph: Graph, following: Mapping[str, Sequence[str]], schedules: Sequence[str]) -> QueueLine:
     consumers = following.get(row.id, [])
     functions = {id: [each for each in following.get(id, ()) if each in graph.nodes] for id in consumers}
     dead_rate = None if not row.knows_past else 0.0 if row.past is None else row.past.last.dead / MINUTE
-    return Line(row, schedules, consumers, functions, row.dead_letters, dead_rate)
+    return QueueLine(row, schedules, consumers, functions, row.dead_letters, dead_rate)
 
 
 def _traffic(row: QueueRow) -> float:
@@ -152,7 +145,7 @@ class _Drawing:
         self.curves.append(Curve(way + end_of_it, width_of(rate), True))
 
 
-def picture_of(lines: Sequence[Line]) -> Picture:
+def picture_of(lines: Sequence[QueueLine]) -> Picture:
     """The picture of some queues."""
     drawing, at = _Drawing(), 0
     for line in lines:
@@ -163,7 +156,7 @@ def picture_of(lines: Sequence[Line]) -> Picture:
     return Picture(WIDTH, height, list(drawing.boxes.values()), drawing.curves)
 
 
-def _draw(drawing: _Drawing, line: Line, at: int) -> None:
+def _draw(drawing: _Drawing, line: QueueLine, at: int) -> None:
     row = line.row
     note = f"{numbers.number(row.ready)} · {numbers.rate(row.in_rate)} → {numbers.rate(row.out_rate)}"
     queue = drawing.box("queue", row.id, note, ("queues", row.id), at)

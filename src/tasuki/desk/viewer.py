@@ -7,17 +7,82 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from tasuki.app.health.report import Report
 from tasuki.clock import Clock
-from tasuki.desk.acts.acts import Done, Order
-from tasuki.desk.means import Means
+from tasuki.desk.acts.acts import ActResult, Acts, Order
+from tasuki.desk.dead.library import Board, Library
+from tasuki.desk.reading.asking import Asked, HeldMessages
+from tasuki.desk.reading.sampler import Sampler
+from tasuki.desk.reading.search import Finder
 from tasuki.desk.reading.snapshot import Snapshot
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import AwayError, Site
+from tasuki.observe.exposition.snapshots import Snapshot as MetricsSnapshot
 from tasuki.system.loop_thread import LoopThread
 
+if TYPE_CHECKING:
+    from tasuki.app.app import App
+
+
+class Means:
+    """Made once for a site; belongs to one event loop.
+
+    ``watched``: what the probes and the metrics are about; by default the app that works here.
+    """
+
+    def __init__(self, site: Site, clock: Clock, watched: Watched | None = None) -> None:
+        self.site, self.clock = site, clock
+        self.watched: Watched = watched or WatchedApp(site.own or site.reader)
+        self.sampler = Sampler(site, clock)
+        self.library, self.board = Library(site, clock), Board(site, clock)
+        self.acts = Acts(site, self.library, self.board)
+        self.asked, self.held, self.finder = Asked(site, clock), HeldMessages(site, clock), Finder(site, clock)
+
+    async def end(self) -> None:
+        """End the reads under way."""
+        for each in (self.sampler, self.library, self.asked, self.held):
+            await each.close()
+
+
+class Watched(Protocol):
+    """What the probes are about: an app, or the processes of ``run --processes``."""
+
+    def report(self) -> Report:
+        """How it is; from any thread, without waiting."""
+        ...
+
+    async def snapshot(self) -> MetricsSnapshot:
+        """Its metrics, on the event loop of the desk."""
+        ...
+
+    def version(self) -> object:
+        """Another object after each reload; from any thread."""
+        ...
+
+
+class WatchedApp:
+    """An app in this process."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def report(self) -> Report:
+        """See :class:`Watched`."""
+        return self._app.health.report()
+
+    async def snapshot(self) -> MetricsSnapshot:
+        """See :class:`Watched`."""
+        return self._app.metrics.snapshot()
+
+    def version(self) -> object:
+        """See :class:`Watched`."""
+        return self._app._runtime.assembly
+
+
 T = TypeVar("T")
+
 
 _GRACE = 1.0
 """Seconds in which connections are closed at the end; the process does not wait longer for a broker."""
@@ -32,7 +97,7 @@ class Viewer(Means):
         clock: the machine's.
     """
 
-    def __init__(self, site: Site, session: Session, clock: Clock) -> None:
+    def __init__(self, site: Site, session: ActorSession, clock: Clock) -> None:
         super().__init__(site, clock)
         self.session = session
         self._thread = LoopThread(f"tasuki-{session.id}")
@@ -65,7 +130,7 @@ class Viewer(Means):
         """The counts, workers and pauses, on the reading thread; see :meth:`Sampler.latest`."""
         return await self.sampler.latest(now=now)
 
-    async def carry_out(self, order: Order) -> Done:
+    async def carry_out(self, order: Order) -> ActResult:
         """One act, with the actor's rights, and logged; on the reading thread. Raises as ``Acts.carry_out``."""
         return await self.acts.carry_out(order, self.session)
 

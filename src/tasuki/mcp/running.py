@@ -15,8 +15,8 @@ from tasuki.errors import TasukiError
 from tasuki.kinds.check.rights import Rights
 from tasuki.mcp.passages import Passages
 from tasuki.mcp.serving import NO_POLICY, Serving
-from tasuki.mcp.source import Source
-from tasuki.mcp.wire import Replies, Requests, Wire
+from tasuki.mcp.source import ToolSource
+from tasuki.mcp.wire import Wire, WireReplies, WireRequests
 
 if TYPE_CHECKING:
     from tasuki.app.app import App
@@ -32,22 +32,22 @@ def require_policy(project: Project, actor: str) -> None:
         raise TasukiError(NO_POLICY.format(actor=actor))
 
 
-def source_of(app: App, actor: str, check: Sequence[str], passages: Passages, *, allows_acts: bool) -> Source:
+def source_of(app: App, actor: str, check: Sequence[str], passages: Passages, *, allows_acts: bool) -> ToolSource:
     """The source for a whole installation, without a worker here. One that only reads drives no batch of others."""
-    return Source(
+    return ToolSource(
         Site(reader_of(app), None, opens=True, drives=allows_acts), actor, app._runtime.clock, check, passages
     )
 
 
-async def serve(source: Source, wire: Wire, *, allows_acts: bool) -> None:
+async def serve(source: ToolSource, wire: Wire, *, allows_acts: bool) -> None:
     """Answer the client until it goes. Raises TasukiError: it sent what cannot be read."""
-    requests = Requests(wire.read)
+    requests = WireRequests(wire.read)
     await requests.open()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    work = asyncio.create_task(_serve(source, requests, Replies(wire.write, requests), allows_acts))
+    work = asyncio.create_task(_serve(source, requests, WireReplies(wire.write, requests), allows_acts))
     try:
         await asyncio.wait([work, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
@@ -61,7 +61,7 @@ async def serve(source: Source, wire: Wire, *, allows_acts: bool) -> None:
         raise TasukiError(requests.problem)
 
 
-async def _end(work: asyncio.Task[None], requests: Requests) -> None:
+async def _end(work: asyncio.Task[None], requests: WireRequests) -> None:
     """End as if the client had gone, which the SDK knows; it does not know how to be cancelled."""
     requests.end()
     await asyncio.wait([work], timeout=_GRACE)
@@ -72,7 +72,7 @@ async def _end(work: asyncio.Task[None], requests: Requests) -> None:
         work.exception()  # retrieved, so that asyncio does not log it
 
 
-async def _serve(source: Source, requests: Requests, replies: Replies, allows_acts: bool) -> None:
+async def _serve(source: ToolSource, requests: WireRequests, replies: WireReplies, allows_acts: bool) -> None:
     server = Serving(source, allows_acts=allows_acts).server()
     # The SDK asks of both no more than that they iterate, write and flush.
     async with stdio_server(cast(Any, requests), cast(Any, replies)) as (read, write):

@@ -25,7 +25,7 @@ from mcp_types import (
 )
 
 from tasuki import __version__
-from tasuki.desk.api.answers import Answer
+from tasuki.desk.api.answers import ApiAnswer
 from tasuki.desk.api.problems import ProblemError
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import (
@@ -37,11 +37,9 @@ from tasuki.errors import (
     TasukiError,
     UnsupportedError,
 )
-from tasuki.mcp.arguments import read, schema_of
-from tasuki.mcp.fitting import fitted
-from tasuki.mcp.marking import marked, marked_error, says_nothing, shown
-from tasuki.mcp.source import Source
-from tasuki.mcp.tools import ACTING, READING, Tool
+from tasuki.mcp.marking import fitted, marked, marked_error, says_nothing, shown
+from tasuki.mcp.source import ToolSource
+from tasuki.mcp.tools import ACTING, READING, Tool, read, schema_of
 
 _log = logging.getLogger("tasuki.mcp")
 
@@ -65,7 +63,7 @@ NO_POLICY = (
 class Serving:
     """The tools of one client, which has the rights of the source's actor."""
 
-    def __init__(self, source: Source, *, allows_acts: bool) -> None:
+    def __init__(self, source: ToolSource, *, allows_acts: bool) -> None:
         self._source = source
         self._tools: Mapping[str, Tool] = {tool.name: tool for tool in (*READING, *(ACTING if allows_acts else ()))}
         self._off = {tool.name for tool in ACTING} - self._tools.keys()
@@ -128,7 +126,7 @@ class Serving:
         # An act that has begun goes on when its call is cancelled, so that log and audit say how it ended.
         return await source.ask(work, is_whole=tool.is_act)
 
-    def _text(self, answer: Answer) -> str:
+    def _text(self, answer: ApiAnswer) -> str:
         return fitted(marked(answer, self._source.known))
 
     def _problem(self, tool: Tool, error: Exception, given: Mapping[str, Any] | None) -> str:

@@ -7,15 +7,15 @@ from typing import Any
 
 from tasuki.clock import Clock
 from tasuki.desk.api.asked import Nothing, part_of
-from tasuki.desk.api.call import Call
+from tasuki.desk.api.call import ApiCall
 from tasuki.desk.api.operations.table import Operation
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import AwayError, Site
 from tasuki.desk.viewer import Viewer
 from tasuki.mcp.passages import Passages
 
 
-class Source(Viewer):
+class ToolSource(Viewer):
     """A viewer for a language model.
 
     Args:
@@ -27,17 +27,17 @@ class Source(Viewer):
     """
 
     def __init__(self, site: Site, actor: str, clock: Clock, check: Sequence[str], passages: Passages) -> None:
-        super().__init__(site, Session("mcp", actor, "", "mcp"), clock)
+        super().__init__(site, ActorSession("mcp", actor, "", "mcp"), clock)
         self.actor, self.check, self.passages = actor, check, passages
 
-    def call(self, operation: Operation, given: Any, id_of: str = "") -> Call:
+    def call(self, operation: Operation, given: Any, id_of: str = "") -> ApiCall:
         """A request of this actor to an operation of the API; ``given``: the names in its path, its query and body.
 
         ``id_of``: the name in the path that is given as ``id``.
         """
         names = {name: getattr(given, "id" if name == id_of else name) for name in operation.names}
         query, body = part_of(operation.query, given), part_of(operation.body or Nothing, given)
-        return Call(self, self.session, names, query, body)
+        return ApiCall(self, self.session, names, query, body)
 
     @property
     def known(self) -> Collection[str]:

@@ -36,7 +36,7 @@ def take() -> Wire:
     return wire
 
 
-class Requests:
+class WireRequests:
     """The lines of the client; they end when it does. ``problem``: why they ended otherwise."""
 
     def __init__(self, number: int) -> None:
@@ -69,7 +69,7 @@ class Requests:
             self._transport.close()
             os.set_blocking(self._number, True)
 
-    def __aiter__(self) -> Requests:
+    def __aiter__(self) -> WireRequests:
         return self
 
     async def __anext__(self) -> str:
@@ -83,10 +83,10 @@ class Requests:
         return line.decode("utf-8", "replace")
 
 
-class Replies:
+class WireReplies:
     """Lines to the client. One that has gone ends its requests."""
 
-    def __init__(self, number: int, requests: Requests) -> None:
+    def __init__(self, number: int, requests: WireRequests) -> None:
         self._number, self._requests = number, requests
 
     async def write(self, text: str) -> None:

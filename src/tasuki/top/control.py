@@ -4,48 +4,142 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 from tasuki.clock import Clock
-from tasuki.desk.looks.words import tell
+from tasuki.desk.presentation.words import tell
 from tasuki.desk.reading.attention import of_workers
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.site import problem_of
 from tasuki.desk.viewer import Viewer
 from tasuki.errors import TasukiError
-from tasuki.top.acting import Acting
-from tasuki.top.asking import Asking
-from tasuki.top.frame.amounts import age
-from tasuki.top.frame.cells import Span
+from tasuki.top.commands import Commands
+from tasuki.top.editor import LetterEditor
+from tasuki.top.frame.cells import Line, Span, age
 from tasuki.top.frame.columns import shown_in
 from tasuki.top.frame.scene import Foot, Scene
-from tasuki.top.keys import ACTIONS, help_of, keys_of
-from tasuki.top.mending import Mending
-from tasuki.top.place import Place
-from tasuki.top.views.dead.batches import BatchesView
-from tasuki.top.views.dead.groups import DeadView
+from tasuki.top.place import ViewPlace
+from tasuki.top.prompt import Prompt
+from tasuki.top.views.dead import BatchesView, DeadView
 from tasuki.top.views.queues import QueuesView
 from tasuki.top.views.schedules import SchedulesView
-from tasuki.top.views.view import Content, Table, View
-from tasuki.top.views.workers.workers import WorkersView
+from tasuki.top.views.view import Content, Key, Table, Text, View
+from tasuki.top.views.workers import WorkersView
+
+ACTIONS: Mapping[str, str] = {
+    **{str(number): f"tab {number}" for number in range(1, 6)},
+    "tab": "next tab", "right_square_bracket": "next tab", "shift+tab": "last tab", "left_square_bracket": "last tab",
+    "j": "down", "down": "down", "k": "up", "up": "up",
+    "g": "first", "home": "first", "G": "end", "end": "end",
+    "l": "page down", "right": "page down", "pagedown": "page down", "ctrl+f": "page down",
+    "h": "page up", "left": "page up", "pageup": "page up", "ctrl+b": "page up",
+    "enter": "enter", "escape": "back", "backspace": "back",
+    "slash": "filter", "x": "choose", "space": "choose", "v": "range", "A": "choose all",
+    "s": "sort", "S": "reverse", "f": "freeze", "y": "copy", "e": "explain", "u": "undo",
+    "exclamation_mark": "problems", "question_mark": "help", "q": "quit", "ctrl+c": "quit", "ctrl+l": "redraw",
+}  # fmt: skip
+"""Key, as Textual calls it → what it does in every view. A key of a view goes before."""
+
+
+HELP: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (
+    ("Views", (
+        ("1 … 5", "queues, dead letters, workers, schedules, batches"),
+        ("Tab [ ]", "the next view, the one before"),
+        ("Enter Esc", "open, and back"),
+        ("f", "freeze: show this moment, and go on"),
+        ("?  q", "this help; quit (Ctrl-C too)"),
+    )),
+    ("Rows", (
+        ("j k ↓ ↑", "the next row, the one before"),
+        ("h l ← →", "a page"),
+        ("g G", "the first row, the last one"),
+        ("/", "filter by a word; Esc takes it away"),
+        ("!", "only what needs attention"),
+        ("s S", "sort by the next column; turn the order round"),
+        ("x Space", "select; v begins and ends a range, A selects all"),
+        ("y", "copy the id"),
+    )),
+)  # fmt: skip
+
+EVERYWHERE = "Keys that act take the selected rows, or the one under the cursor. Shift-letters destroy; they ask first."
+"""What the help says below the keys."""
+
+
+_SHOWN = {
+    "right_square_bracket": "]",
+    "left_square_bracket": "[",
+    "slash": "/",
+    "exclamation_mark": "!",
+    "question_mark": "?",
+}
+
+
+def shown(key: str) -> str:
+    """A key as people write it."""
+    return _SHOWN.get(key, key)
+
+
+def keys_of(place: ViewPlace, acts: Sequence[Key], is_deep: bool) -> list[tuple[str, str]]:
+    """Key and label, the most useful first; ``acts``: those that are allowed on the row under the cursor."""
+    view = place.view
+    is_text = isinstance(place.content, Text)
+    found = [("?", "help")]
+    if _opens(place):
+        found.append(("Enter", view.opens))
+    if is_deep:
+        found.append(("Esc", "back"))
+    found += [(key.key, key.label) for key in acts]
+    found += [(key, label) for key, label, _ in (*view.switches(), *view.asides())]
+    if view.explain(place.current) is not None:
+        found.append(("e", "explain"))
+    found += [] if is_text else [("/", "filter"), ("s", "sort")]
+    return [*found, ("q", "quit")]
+
+
+def _opens(place: ViewPlace) -> bool:
+    """Whether Enter opens anything of the row under the cursor."""
+    return bool(place.view.opens) and place.current is not None and place.view.enter(place.current) is not None
+
+
+def help_of(place: ViewPlace, acts: Sequence[Key]) -> list[Line]:
+    """All keys of this place, its own first. Acts that are not allowed are left out."""
+    view = place.view
+    own = [(key.key, key.text) for key in acts]
+    own += [(key, text) for key, _, text in (*view.switches(), *view.asides())]
+    if _opens(place):
+        own.append(("Enter", f"open: {view.opens}"))
+    if view.explain(place.current) is not None:
+        own.append(("e", "explain why the message does not run now"))
+    sections = [(view.crumb, own), *HELP] if own else list(HELP)
+    found: list[Line] = []
+    for title, pairs in sections:
+        found += [[], [(title, "accent")]]
+        found += [[(f"  {key:<12}", "bold"), (text, "")] for key, text in pairs]
+    return [*found[1:], [], [(EVERYWHERE, "dim")]]
+
 
 _log = logging.getLogger("tasuki.top")
 
+
 TABS: tuple[type[View], ...] = (QueuesView, DeadView, WorkersView, SchedulesView, BatchesView)
-_ON_PLACE: dict[str, Callable[[Place], object]] = {
-    "range": Place.begin_range,
-    "choose all": Place.choose_all,
-    "problems": Place.toggle_problems,
-    "reverse": Place.reverse,
+
+_ON_PLACE: dict[str, Callable[[ViewPlace], object]] = {
+    "range": ViewPlace.begin_range,
+    "choose all": ViewPlace.choose_all,
+    "problems": ViewPlace.toggle_problems,
+    "reverse": ViewPlace.reverse,
 }
+
 _SLOW = 1.5
 """Seconds without an answer after which the head says so."""
+
 _OLD = 8.0
 """Seconds after which the head says how old the counts are."""
+
 _TOLD = 8.0
 """Seconds for which the last line tells what an act did."""
 
@@ -76,10 +170,10 @@ class Control:
         self.reading, self.scene = reading, scene
         self._clock, self._terminal = clock, terminal
         self.height, self.width = 10, 80
-        mending = Mending(reading, self._say, self._open, terminal.edit, self.refresh)
-        self.acting = Acting(reading, self._say, self._ask, self.refresh, mending)
-        self._places = [Place(view()) for view in TABS]
-        self._asking: Asking | None = None
+        mending = LetterEditor(reading, self._say, self._open, terminal.edit, self.refresh)
+        self.acting = Commands(reading, self._say, self._ask, self.refresh, mending)
+        self._places = [ViewPlace(view()) for view in TABS]
+        self._asking: Prompt | None = None
         self._task: asyncio.Task[None] | None = None
         self._poke = asyncio.Event()
         self._began: float | None = None
@@ -140,7 +234,7 @@ class Control:
             except TimeoutError:
                 pass
 
-    async def _read(self, place: Place) -> None:
+    async def _read(self, place: ViewPlace) -> None:
         now, self._is_changed = self._is_changed, False
         self._began = self._clock.monotonic()
         try:
@@ -255,7 +349,7 @@ class Control:
         self.scene.foot, self._told_at = foot, self._clock.monotonic()
         self._terminal.draw()
 
-    def _ask(self, asking: Asking) -> None:
+    def _ask(self, asking: Prompt) -> None:
         self._asking, self.scene.foot = asking, asking.foot
         self._terminal.draw()
 
@@ -271,7 +365,7 @@ class Control:
     def _filter(self) -> None:
         place = self.scene.place
         if isinstance(place.content, Table):
-            self._ask(Asking("/", lambda _: None, is_typed=True, typed=place.word, hear=place.filter,
+            self._ask(Prompt("/", lambda _: None, is_typed=True, typed=place.word, hear=place.filter,
                              leave=lambda: place.filter("")))  # fmt: skip
 
     def _sort(self) -> None:
@@ -308,7 +402,7 @@ class Control:
         self._tab((self.scene.tab + step) % len(self._places))
 
     def _open(self, view: View) -> None:
-        self.scene.path.append(Place(view))
+        self.scene.path.append(ViewPlace(view))
         self._follow_anew()
 
     def _enter(self) -> None:

@@ -11,7 +11,7 @@ from tasuki.top.views.view import Content, Row, Table, Text, View
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class ViewPlace:
     """One step of the path that Esc goes back."""
 
     view: View

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.app import reader_of
 from tasuki.desk.reading.snapshot import Snapshot
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import Site
 from tasuki.desk.viewer import Viewer
 from tasuki.fields.kinds import DriverKind
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 def reading_of(app: App, actor: str = "") -> Viewer:
     """The reading of a whole installation, without a worker here."""
     site = Site(reader_of(app), None, opens=True)
-    return Viewer(site, Session("top", actor or user_and_host(), "", "terminal"), app._runtime.clock)
+    return Viewer(site, ActorSession("top", actor or user_and_host(), "", "terminal"), app._runtime.clock)
 
 
 async def follow(app: App, project: Project, *, actor: str = "", is_ascii: bool = False) -> None:
     """Show the installation until the user leaves. Needs a terminal."""
+    from tasuki.top.frame.cells import ASCII, UNICODE
     from tasuki.top.frame.scene import Scene
-    from tasuki.top.frame.styles import ASCII, UNICODE
     from tasuki.top.screen import Top
 
     reading = reading_of(app, actor)

@@ -18,12 +18,11 @@ from tasuki.clock import Clock
 from tasuki.desk.viewer import Viewer
 from tasuki.errors import TasukiError
 from tasuki.top.control import Control
-from tasuki.top.frame.cells import Line
+from tasuki.top.frame.cells import Line, style_of
 from tasuki.top.frame.scene import Scene
-from tasuki.top.frame.styles import style_of
 
 
-class Picture(Widget, can_focus=True):
+class SceneWidget(Widget, can_focus=True):
     """All lines of the screen. Texts are drawn as they are: nothing in them is markup."""
 
     DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; background: ansi_default; }"
@@ -75,7 +74,7 @@ class Top(App[None]):
         self.title = f"tasuki top: {scene.project}"
         self.scene = scene
         self.control = Control(reading, scene, clock, self)
-        self._picture = Picture(self._hear, self.control.paste)
+        self._picture = SceneWidget(self._hear, self.control.paste)
 
     def compose(self) -> ComposeResult:
         """One widget."""

@@ -35,14 +35,14 @@ STATE = [
     ),
     Mutant(
         "two requests with one key are carried out",
-        "desk/api/idempotency.py",
+        "desk/api/serving.py",
         "msgspec.msgpack.encode(claim), ttl=CLAIM, version=0)",
         "msgspec.msgpack.encode(claim), ttl=CLAIM)",
         ("unit/desk/test_idempotency.py::test_of_several_at_once_one_is_carried_out",),
     ),
     Mutant(
         "a request with a key is answered before the first has ended",
-        "desk/api/idempotency.py",
+        "desk/api/serving.py",
         "    if not known.status:\n",
         "    if False:\n",
         ("unit/desk/test_idempotency.py::test_of_several_at_once_one_is_carried_out",),
@@ -102,7 +102,7 @@ STATE = [
         "desk/security/sessions.py",
         " and id not in self._ended",
         "",
-        ("unit/desk/test_door.py::test_logging_out_ends_the_session_and_every_copy_of_its_cookie",),
+        ("unit/desk/test_login.py::test_logging_out_ends_the_session_and_every_copy_of_its_cookie",),
     ),
     Mutant(
         "a watch keeps what a restore in place has taken back",

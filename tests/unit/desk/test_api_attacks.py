@@ -13,7 +13,7 @@ from tasuki import App
 from tasuki.app.audit.audited import acts_of
 from tasuki.desk.api import decoding
 from tasuki.desk.api.operations.table import OPERATIONS
-from tasuki.desk.security.problems import TYPE
+from tasuki.desk.api.problems import TYPE
 from tests.support.desk_project import mails, policy
 from tests.unit.desk.conftest import MakeBrowser
 from tests.unit.desk.test_attacks import TOKEN, ask, is_paused

@@ -50,10 +50,10 @@ async def test_find_by_id_and_by_a_question(app: App, program: Program) -> None:
     by_header = await program.get("/find?q=headers.tenant == 'acme'")
 
     for found in (by_id, by_header):
-        assert [(each["queue"], each["message"]["id"]) for each in found["hits"]] == [("app:mails", first.id)]
+        assert [(each["queue"], each["id"]) for each in found["items"]] == [("app:mails", first.id)]
     assert (await program.get("/find?q=(", 400))["code"] == "invalid"
     assert (await program.get("/find", 400))["code"] == "invalid"
-    assert (await program.get("/find?q=nothing-like-this"))["hits"] == []
+    assert (await program.get("/find?q=nothing-like-this"))["items"] == []
 
 
 async def test_the_topology(program: Program) -> None:

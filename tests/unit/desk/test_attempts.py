@@ -13,7 +13,7 @@ import pytest
 from tasuki import App
 from tasuki.cli.message import attempt_texts
 from tasuki.contracts.driver import Outgoing
-from tasuki.desk.reading.tracebacks import Part, attempt_of, folded
+from tasuki.desk.reading.message_rows import Part, attempt_of, folded
 from tasuki.flow.attempts import attempt_key
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.dead.attempts import AttemptRecord, encode, header_of, records_in

@@ -10,10 +10,9 @@ import pytest
 
 from tasuki import App
 from tasuki.app.schedules import statuses
-from tasuki.desk.dead import board
-from tasuki.desk.looks.numbers import NONE
-from tasuki.desk.reading import counts, messages, sampler
-from tasuki.desk.reading.listed import finding
+from tasuki.desk.dead import library
+from tasuki.desk.presentation.numbers import NONE
+from tasuki.desk.reading import messages, rows, sampler, search
 from tasuki.desk.site import Site
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tests.unit.desk.browser import words
@@ -53,8 +52,8 @@ async def test_a_search_ends_in_its_time_although_a_broker_is_silent(
         return await at(self, queue, work, patience=patience)
 
     monkeypatch.setattr(Site, "at", noted)
-    monkeypatch.setattr(finding, "TIME", 0.05)
-    monkeypatch.setattr(finding, "_LEAST", 0.01)
+    monkeypatch.setattr(search, "TIME", 0.05)
+    monkeypatch.setattr(search, "_LEAST", 0.01)
     monkeypatch.setattr(driver_of(app), "peek", silent)
     monkeypatch.setattr(driver_of(app), "find", silent)
 
@@ -123,8 +122,8 @@ async def test_the_api_does_not_take_a_store_that_is_away_for_one_without_batche
 ) -> None:
     browser = browse()
     assert (await browser.get("/api/v1/batches")).json() == {"items": []}
-    monkeypatch.setattr(board, "_AGE", -1.0)
-    monkeypatch.setattr(board, "_list", away)
+    monkeypatch.setattr(library, "_BATCHES_AGE", -1.0)
+    monkeypatch.setattr(library, "_list", away)
 
     answer = await browser.get("/api/v1/batches")
 
@@ -176,7 +175,7 @@ async def test_a_broker_that_is_back_is_seen_within_ten_seconds(app: App, browse
 async def test_what_is_known_of_a_thousand_queues_is_shown_although_their_broker_is_silent(
     app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(counts, "_ALL", 0.05)
+    monkeypatch.setattr(rows, "_ALL", 0.05)
     asked = list[str]()
 
     async def depth(name: str) -> Any:
@@ -185,7 +184,7 @@ async def test_what_is_known_of_a_thousand_queues_is_shown_although_their_broker
 
     monkeypatch.setattr(driver_of(app), "depth", depth)
     live = app._runtime.live()
-    found = await counts.count(live, ["app:mails"] * 200)
+    found = await rows.count(live, ["app:mails"] * 200)
 
     assert found.problems == {"app:mails": "no answer within 5 s"}
     assert len(asked) == 16  # the others are not waited for
@@ -217,7 +216,7 @@ async def test_what_is_not_known_is_no_zero(app: App, browse: MakeBrowser, monke
     assert "Ready ≥ 1 " in await browser.text("/queues")
     assert (await browser.get("/api/v1/overview")).json()["totals"]["uncounted"] == 1
     monkeypatch.setattr(driver_of(app), "depth", away)
-    monkeypatch.setattr(counts, "crew_of", away)
+    monkeypatch.setattr(rows, "crew_of", away)
     await browser.desk.tools.sampler.latest(now=True)
 
     text = await browser.text("/queues")

@@ -7,7 +7,7 @@ import pytest
 
 from tasuki import App
 from tasuki.desk.api.answers import QueueItem
-from tasuki.desk.looks.words import LANGUAGES
+from tasuki.desk.presentation.words import LANGUAGES
 from tasuki.desk.reading.snapshot import COLUMNS, QueueRow
 from tasuki.top.views.queues import QueuesView
 from tests.unit.desk.conftest import MakeBrowser

@@ -9,7 +9,7 @@ import pytest
 from tasuki import App
 from tasuki.contracts.driver import Causes
 from tasuki.desk.dead import library, windows
-from tasuki.desk.pages.dead_letters import export
+from tasuki.desk.pages import letters
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerTimeoutError
 from tasuki.message import Message
@@ -29,7 +29,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "_MOST_OF_VIEW", 60)
     monkeypatch.setattr(library, "_FEWEST", 60)
     monkeypatch.setattr(windows, "NEWEST", 60)
-    monkeypatch.setattr(export, "NEWEST", 60)
+    monkeypatch.setattr(letters, "NEWEST", 60)
 
 
 async def bury_both(app: App) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tasuki import App
 from tasuki.desk.acts.acts import ACTS, Acts, Order, right_of
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.metrics import PROCESS
 from tests.support.desk_project import mails, policy
@@ -61,7 +61,7 @@ async def carry_out(app: App, act: str, kind: str, actor: str) -> None:
     bulk = Bulk(act, NAMES[kind], to="app:mails" if act == "move" else "") if act in {*ACT_OF, "export"} else None
     order = Order(act, kind, NAMES[kind], one, options=OPTIONS.get(act, {}), bulk=bulk)
     try:
-        await acts.carry_out(order, Session("s", actor, "", "127.0.0.1"))
+        await acts.carry_out(order, ActorSession("s", actor, "", "127.0.0.1"))
     except PolicyDeniedError:
         raise
     except (TasukiError, ValueError, LookupError):
@@ -116,7 +116,7 @@ async def test_the_pages_offer_what_the_actor_may_do(rights: set[str], offered: 
 @pytest.mark.parametrize("act", ["purge", "delete"])
 async def test_an_act_on_a_queue_is_none_on_some_letters(act: str, tmp_path: Path) -> None:
     async with project(tmp_path, ALL) as app:
-        acts, session = client_of(app.desk(is_open=True)).desk.tools.acts, Session("s", "kana", "", "127.0.0.1")
+        acts, session = client_of(app.desk(is_open=True)).desk.tools.acts, ActorSession("s", "kana", "", "127.0.0.1")
         bulk = Bulk(act, "app:dead", ids=("1",))
         for order in (Order(act, "queue", "app:dead", "1"), Order(act, "queue", "app:dead", bulk=bulk)):
             with pytest.raises(ValueError, match="about a whole queue"):

@@ -16,8 +16,8 @@ import pytest
 
 from tasuki import App
 from tasuki.app.history.writing import Kept
-from tasuki.desk.looks.charts import chart, path
-from tasuki.desk.reading.observed.past import Past
+from tasuki.desk.presentation.look import chart, path
+from tasuki.desk.reading.recent import Past
 from tasuki.desk.site import AwayError
 from tasuki.moments import unix
 from tasuki.observe.history import Minute, Point, encode

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.desk.acts import acts, entries
-from tasuki.desk.api import idempotency
-from tasuki.desk.api.idempotency import Replies
+from tasuki.desk.acts import acts, messages
+from tasuki.desk.api import serving
+from tasuki.desk.api.serving import StoredReplies
 from tasuki.errors import BrokerUnavailableError
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +57,7 @@ async def test_of_several_at_once_one_is_carried_out(app: App, client: httpx.Asy
 async def test_a_request_that_failed_here_may_be_tried_again(
     app: App, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = entries.publish
+    real = messages.publish
 
     async def away(*_: object) -> None:
         raise BrokerUnavailableError("refused", driver="app:driver")
@@ -74,7 +74,7 @@ async def test_a_request_that_failed_here_may_be_tried_again(
 async def test_a_mistake_of_ours_leaves_no_claim(
     app: App, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = entries.publish
+    real = messages.publish
 
     async def broken(*_: object) -> None:
         raise RuntimeError("ours")
@@ -99,10 +99,10 @@ async def test_two_desks_of_a_project_share_the_keys_and_two_actors_do_not(tmp_p
 
 
 async def test_without_a_store_few_keys_are_kept(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idempotency, "_MOST_HERE", 3)
-    replies = Replies(app.desk(is_open=True).site)
+    monkeypatch.setattr(serving, "_MOST_HERE", 3)
+    replies = StoredReplies(app.desk(is_open=True).site)
     for number in range(10):
-        await replies._claim(str(number), idempotency.Reply("print"))
+        await replies._claim(str(number), serving.Reply("print"))
 
     assert len(replies._here) <= 3
 
@@ -110,19 +110,19 @@ async def test_without_a_store_few_keys_are_kept(app: App, monkeypatch: pytest.M
 async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
     app: App, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = Replies._put
+    real = StoredReplies._put
 
     async def away(*_: object) -> None:
         raise BrokerUnavailableError("refused", driver="app:driver")
 
-    monkeypatch.setattr(Replies, "_put", away)
+    monkeypatch.setattr(StoredReplies, "_put", away)
     answer = await client.post(PUBLISH, json={"body": 1}, headers=KEY)
     again = await client.post(PUBLISH, json={"body": 1}, headers=KEY)
 
     assert (answer.status_code, again.status_code, await ready(app)) == (200, 409, 1)
     assert "Idempotency-Key is not kept" in caplog.text
-    monkeypatch.setattr(Replies, "_put", real)
-    monkeypatch.setattr(idempotency, "_MOST_BODY", 10)
+    monkeypatch.setattr(StoredReplies, "_put", real)
+    monkeypatch.setattr(serving, "_MOST_BODY", 10)
     other = {"idempotency-key": "long"}
     assert (await client.post(PUBLISH, json={"body": 2}, headers=other)).status_code == 200
     lost = await client.post(PUBLISH, json={"body": 2}, headers=other)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tasuki.cli.worker.admin import Admin
-from tasuki.desk.security.kept import KeptToken, kept_token
+from tasuki.desk.security.access import KeptToken, kept_token
 from tests.support.narrow import present
 
 

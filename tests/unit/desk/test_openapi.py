@@ -23,7 +23,7 @@ from tasuki.desk.api.openapi import document
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
 from tasuki.desk.desk import Desk
 from tasuki.desk.security.gate import Rate
-from tasuki.desk.server.server import listen, serve
+from tasuki.desk.server import listen, serve
 from tasuki.system.loop_thread import LoopThread
 
 TOKEN = "t" * 30

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.desk.looks.words import LANGUAGES
+from tasuki.desk.presentation.words import LANGUAGES
 from tests.unit.desk.browser import Browser, words
 from tests.unit.desk.conftest import HOURLY, MakeBrowser
 

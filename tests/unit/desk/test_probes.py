@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tasuki import App
 from tasuki.app.health.report import Check, Report
 from tasuki.desk.desk import beside
-from tasuki.desk.means import WatchedApp
 from tasuki.desk.probes import probes_of
 from tasuki.desk.security.access import Access
+from tasuki.desk.viewer import WatchedApp
 from tests.unit.desk.conftest import MakeBrowser
 
 pytestmark = pytest.mark.anyio

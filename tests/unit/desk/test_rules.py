@@ -9,8 +9,8 @@ import pytest
 
 from tasuki.app.explain.rule import Code
 from tasuki.contracts.driver import Depth
-from tasuki.desk.looks import numbers
-from tasuki.desk.looks.words import LANGUAGES, catalogue, choose, say, tell
+from tasuki.desk.presentation import numbers
+from tasuki.desk.presentation.words import LANGUAGES, catalogue, choose, say, tell
 from tasuki.desk.reading.attention import is_failed, notices_of
 from tasuki.desk.reading.rows import Rates
 from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow, RunningRow, Snapshot
@@ -133,10 +133,10 @@ def test_a_rate_is_for_each_client() -> None:
 
 
 def test_too_much_is_not_kept_to_be_said() -> None:
-    from tasuki.desk.security.sessions import Session
+    from tasuki.desk.security.sessions import ActorSession
 
     said = Said(most=2)
-    sessions = [Session(str(number), "", "", "") for number in range(3)]
+    sessions = [ActorSession(str(number), "", "", "") for number in range(3)]
     for each in sessions:
         said.put(each, each.id)
 

@@ -124,6 +124,6 @@ async def test_an_async_handler_is_interrupted_where_it_awaits(tmp_path: Path) -
 
 async def test_the_page_says_so_where_the_worker_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running("memory", tmp_path) as (browser, path):
-        monkeypatch.setattr("tasuki.desk.reading.observed.recorded.message_as_events", lambda *_: [])
+        monkeypatch.setattr("tasuki.desk.reading.records.message_as_events", lambda *_: [])
         text = await browser.text(path)
     assert "Its worker has not reported its body, headers and stack yet." in text

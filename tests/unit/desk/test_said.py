@@ -24,7 +24,7 @@ from tasuki.app.health.rules import (
     findings_of_children,
 )
 from tasuki.desk.acts.acts import ACTS
-from tasuki.desk.looks.words import pairs, tell, translated
+from tasuki.desk.presentation.words import pairs, tell, translated
 from tasuki.observe import events
 from tasuki.state.pauses import Pause
 from tasuki.supervisor.state import State, Status
@@ -39,13 +39,15 @@ SPEAKING = (
     "app/dry_run/child.py", "app/dry_run/report.py", "app/dry_run/target.py",
     "dead/steps.py", "dead/batches/planning.py", "security/compare.py",
     "security/expression_tokens.py", "security/expression_nodes.py", "security/expression.py",
-    "security/expression_nodes.py", "desk/site.py", "desk/acts/bulk.py", "desk/acts/mending.py",
-    "desk/acts/retrying.py", "desk/acts/entries.py", "desk/reading/counts.py", "desk/reading/sampler.py",
-    "desk/reading/listed/finding.py", "desk/security/forms.py", "desk/dead/board.py",
+    "desk/site.py", "desk/acts/bulk.py", "desk/acts/messages.py", "desk/reading/rows.py", "desk/reading/sampler.py",
+    "desk/reading/search.py", "desk/security/forms.py", "desk/dead/library.py",
     "app/health/rules.py", "app/health/examiner.py",
 )  # fmt: skip
-PATTERNS = re.compile(r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^(\{\})+: \{\}$|^JSON is malformed|^dry run of")
-"""Texts with a blank that no person reads: patterns, lines of the log, what a library says."""
+PATTERNS = re.compile(
+    r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^(\{\})+: \{\}$|^JSON is malformed|^dry run of"
+    r"|^limit \{\}$|^\{\} … \{\}$|^\{\} \(\{\}\)$"
+)
+"""Texts that need no translation: patterns, lines of the log, texts of libraries, names beside values."""
 CODES = frozenset({
     "no consumer", "key held", "lane limit", "no worker", "workers unknown", "cannot look", "no such message",
     "too deep",

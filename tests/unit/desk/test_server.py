@@ -10,9 +10,8 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from tasuki.desk.server import protocol
-from tasuki.desk.server.protocol import PATIENCE, BoundedProtocol
-from tasuki.desk.server.server import _Server, is_loopback, listen
+from tasuki.desk import server
+from tasuki.desk.server import PATIENCE, BoundedProtocol, _Server, is_loopback, listen
 from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio
@@ -124,7 +123,7 @@ async def test_a_client_that_reads_nothing_is_cut_off() -> None:
 
 
 async def test_above_the_bound_the_longest_idle_connection_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
     served = Served()
     answered, kept = served.connect()
     await asyncio.sleep(1)
@@ -142,7 +141,7 @@ async def test_above_the_bound_the_longest_idle_connection_ends(monkeypatch: pyt
 
 
 async def test_too_many_connections_with_requests_are_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
     served = Served()
     lines = [served.connect() for _ in range(2)]
     for made, _ in lines:
@@ -158,7 +157,7 @@ async def test_too_many_connections_with_requests_are_closed_at_once(monkeypatch
 
 
 async def test_as_many_new_connections_as_there_are_end_as_many_idle_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
     served = Served()
     lines = []
     for _ in range(6):

@@ -13,9 +13,9 @@ from tasuki import App
 from tasuki.app.app import reader_of
 from tasuki.app.schedules.statuses import statuses_seen
 from tasuki.clock import SystemClock
-from tasuki.desk.dead.board import Board
+from tasuki.desk.dead.library import Board
 from tasuki.desk.reading.attention import is_failed, notices_of
-from tasuki.desk.reading.counts import count
+from tasuki.desk.reading.rows import count
 from tasuki.desk.reading.sampler import Sampler
 from tasuki.desk.site import Site
 from tasuki.errors import BrokerTimeoutError

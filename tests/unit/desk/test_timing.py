@@ -8,7 +8,7 @@ import pytest
 
 from tasuki.contracts.driver import Depth
 from tasuki.contracts.values import Waiting
-from tasuki.desk.reading.listed.timing import Due, due_of, held_back, place_of
+from tasuki.desk.reading.message_rows import Due, due_of, held_back, place_of
 from tasuki.desk.reading.snapshot import ConsumerRow, QueueRow
 from tasuki.message import DUE, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, Message
 from tasuki.queues.dead.attempts import AttemptRecord

@@ -9,15 +9,15 @@ import pytest
 
 from tasuki import App
 from tasuki.desk.reading.snapshot import QueueRow
-from tasuki.desk.topology import Line, picture_of, shortened, width_of
+from tasuki.desk.topology import QueueLine, picture_of, shortened, width_of
 from tests.unit.desk.conftest import MakeBrowser
 
 pytestmark = pytest.mark.anyio
 
 
-def line(id: str, consumers: int = 1, dead: str = "") -> Line:
+def line(id: str, consumers: int = 1, dead: str = "") -> QueueLine:
     names = [f"{id}-c{number}" for number in range(consumers)]
-    return Line(QueueRow(id, "d", None), [], names, {name: ["app:shared"] for name in names}, dead, 0.0)
+    return QueueLine(QueueRow(id, "d", None), [], names, {name: ["app:shared"] for name in names}, dead, 0.0)
 
 
 async def test_every_entry_is_a_link(app: App, browse: MakeBrowser) -> None:

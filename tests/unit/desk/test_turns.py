@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tasuki.desk.server.turns import Turns
+from tasuki.desk.turns import LoopTurns
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True
@@ -44,12 +44,12 @@ async def page(loop: Loop, woken: asyncio.Event) -> str:
     return "shown"
 
 
-async def show(turns: Turns, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def show(turns: LoopTurns, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return await turns.run(work())
 
 
 async def test_a_turn_of_the_loop_has_one_step_of_one_page() -> None:
-    turns, loop, woken = Turns(), Loop(), asyncio.Event()
+    turns, loop, woken = LoopTurns(), Loop(), asyncio.Event()
     pages = [asyncio.create_task(show(turns, partial(page, loop, woken))) for _ in range(50)]
     while sum(loop.steps) < 50:
         await asyncio.sleep(0)
@@ -61,7 +61,7 @@ async def test_a_turn_of_the_loop_has_one_step_of_one_page() -> None:
 
 
 async def test_a_page_alone_does_not_wait() -> None:
-    turns, loop, woken = Turns(), Loop(), asyncio.Event()
+    turns, loop, woken = LoopTurns(), Loop(), asyncio.Event()
     woken.set()
     assert await turns.run(page(loop, woken)) == "shown"
     loop.close()
@@ -73,7 +73,7 @@ async def test_an_error_of_a_page_is_raised_and_others_go_on() -> None:
         await asyncio.sleep(0)
         raise KeyError("queue")
 
-    turns, loop, woken = Turns(), Loop(), asyncio.Event()
+    turns, loop, woken = LoopTurns(), Loop(), asyncio.Event()
     woken.set()
     failed, shown = (
         asyncio.create_task(show(turns, broken)),
@@ -92,13 +92,13 @@ async def test_an_error_of_what_a_page_waits_for_reaches_the_page() -> None:
                 await asyncio.Event().wait()
         return "late"
 
-    assert await Turns().run(patient()) == "late"
+    assert await LoopTurns().run(patient()) == "late"
 
 
 @pytest.mark.parametrize("steps", range(6))
 async def test_a_page_whose_client_leaves_ends_and_passes_its_turn_on(steps: int) -> None:
     """In each turn of the loop: while it waits for its turn, has just got it, or waits for something else."""
-    turns, loop, woken = Turns(), Loop(), asyncio.Event()
+    turns, loop, woken = LoopTurns(), Loop(), asyncio.Event()
     first = asyncio.create_task(show(turns, partial(page, loop, woken)))
     leaving = [asyncio.create_task(show(turns, partial(page, loop, woken))) for _ in range(2)]
     last = asyncio.create_task(show(turns, partial(page, loop, woken)))

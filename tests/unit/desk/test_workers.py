@@ -12,8 +12,8 @@ import pytest
 
 from tasuki import App
 from tasuki.consumers.reports import snapshot
-from tasuki.desk.reading import attention, counts
-from tasuki.desk.reading.observed.gone import gone_of, lost_of
+from tasuki.desk.reading import attention, rows
+from tasuki.desk.reading.attention import gone_of, lost_of
 from tasuki.errors import BrokerUnavailableError
 from tasuki.observe.history import Process
 from tasuki.state.worker_record import PRESENCE, Presence, PresentConsumer, encode
@@ -187,7 +187,7 @@ async def test_a_store_that_is_back_has_lost_no_worker_before_their_next_signs(
             return {each.key.partition(".")[2] for each in attention.notices_of(await sampler.latest(now=True))}
 
         with monkeypatch.context() as away:
-            away.setattr(counts, "crew_of", silent)
+            away.setattr(rows, "crew_of", silent)
             assert await codes() == {"problem"}
         assert await codes() == set(), "it may live, and give its next sign within five seconds"
         assert await codes() == {"none_alive", "lost", "no_worker"}

@@ -16,7 +16,7 @@ from tasuki.app.app import reader_of
 from tasuki.desk.site import Site
 from tasuki.mcp.passages import Passages
 from tasuki.mcp.serving import Serving
-from tasuki.mcp.source import Source
+from tasuki.mcp.source import ToolSource
 
 PROJECT = """
 version: "1.0"
@@ -68,7 +68,9 @@ Connect = Callable[..., AbstractAsyncContextManager[Caller]]
 async def connected(
     app: App, *, actor: str = "mcp:kana", allows_acts: bool = False, site: Site | None = None
 ) -> AsyncIterator[Caller]:
-    source = Source(site or Site(reader_of(app), app, opens=True), actor, app._runtime.clock, ["false"], Passages(list))
+    source = ToolSource(
+        site or Site(reader_of(app), app, opens=True), actor, app._runtime.clock, ["false"], Passages(list)
+    )
     try:
         async with Client(Serving(source, allows_acts=allows_acts).server(), mode="legacy") as client:
             yield Caller(client)

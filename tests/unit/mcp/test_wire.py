@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.mcp.wire import Requests
+from tasuki.mcp.wire import WireRequests
 
 pytestmark = pytest.mark.anyio
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 async def lines_of(path: str) -> list[str]:
     number = os.open(path, os.O_RDONLY)
     try:
-        requests = Requests(number)
+        requests = WireRequests(number)
         await requests.open()
         found = [line async for line in requests]
         requests.close()

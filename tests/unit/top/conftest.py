@@ -12,12 +12,12 @@ import pytest
 
 from tasuki import App
 from tasuki.app.app import reader_of
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import Site
 from tasuki.desk.viewer import Viewer
 from tasuki.system.process import user_and_host
+from tasuki.top.frame.cells import ASCII, UNICODE
 from tasuki.top.frame.scene import Scene
-from tasuki.top.frame.styles import ASCII, UNICODE
 from tests.unit.top.seat import Seat, WatchedTop
 
 Sit = Callable[..., AbstractAsyncContextManager[Seat]]
@@ -48,7 +48,7 @@ async def app(tmp_path: Path) -> AsyncIterator[App]:
 async def sit_before(
     app: App, *, size: tuple[int, int] = (80, 24), actor: str = "", is_ascii: bool = False, site: Site | None = None
 ) -> AsyncIterator[Seat]:
-    session = Session("top", actor or user_and_host(), "", "terminal")
+    session = ActorSession("top", actor or user_and_host(), "", "terminal")
     reading = Viewer(site or Site(reader_of(app), app, opens=True), session, app._runtime.clock)
     scene = Scene("shop", "memory", ASCII if is_ascii else UNICODE, [])
     top = WatchedTop(reading, scene, app._runtime.clock)

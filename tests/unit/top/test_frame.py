@@ -9,10 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from tasuki.top.frame import amounts, bars
-from tasuki.top.frame.cells import between, cut, fit, fit_line, line_width, wrap
+from tasuki.top.frame import cells, scene
+from tasuki.top.frame.cells import ASCII, UNICODE, between, cut, fit, fit_line, line_width, style_of, wrap
 from tasuki.top.frame.columns import Column, Sort, heading, layout, row_line
-from tasuki.top.frame.styles import ASCII, UNICODE, style_of
 from tests.unit.top.seat import texts
 
 WIDE = ["日本語の本文", "\U0001f468\u200d\U0001f469\u200d\U0001f467x", "e\u0301" * 9]
@@ -104,24 +103,24 @@ def test_the_row_under_the_cursor_is_of_one_style() -> None:
     ],
 )
 def test_counts_are_short(value: float | None, shown: str) -> None:
-    assert amounts.count(value) == shown
-    assert amounts.count(1204, is_estimate=True) == "~1,204"
-    assert amounts.count(310_000, cells=6) == "310k"
+    assert cells.count(value) == shown
+    assert cells.count(1204, is_estimate=True) == "~1,204"
+    assert cells.count(310_000, cells=6) == "310k"
 
 
 def test_rates_ages_and_times_are_short() -> None:
-    assert (amounts.rate(None), amounts.rate(12.34), amounts.rate(5000)) == ("\u2013", "12.3", "5,000")
-    assert [amounts.age(each) for each in (0.84, 12, 245, 11520, 200_000)] == ["840ms", "12s", "4m05s", "3h12m", "2d"]
-    assert amounts.at(None) == amounts.at(inf) == amounts.moment(-1.0) == "\u2013"
-    assert amounts.at(1e9).startswith("2001-09-")
-    assert len(amounts.moment(1e9)) == 12
-    assert (amounts.things(1, "letter"), amounts.things(1204, "letter")) == ("1 letter", "1,204 letters")
+    assert (cells.rate(None), cells.rate(12.34), cells.rate(5000)) == ("\u2013", "12.3", "5,000")
+    assert [cells.age(each) for each in (0.84, 12, 245, 11520, 200_000)] == ["840ms", "12s", "4m05s", "3h12m", "2d"]
+    assert cells.at(None) == cells.at(inf) == cells.moment(-1.0) == "\u2013"
+    assert cells.at(1e9).startswith("2001-09-")
+    assert len(cells.moment(1e9)) == 12
+    assert (cells.things(1, "letter"), cells.things(1204, "letter")) == ("1 letter", "1,204 letters")
 
 
 def test_a_trend_has_a_bar_a_value() -> None:
-    assert amounts.spark([0, 1, 4, 8], 3, UNICODE.bars) == "▂▅█"
-    assert amounts.spark([0, 0], 3, UNICODE.bars) == ""
-    assert amounts.spark([], 3, ASCII.bars) == ""
+    assert cells.spark([0, 1, 4, 8], 3, UNICODE.bars) == "▂▅█"
+    assert cells.spark([0, 0], 3, UNICODE.bars) == ""
+    assert cells.spark([], 3, ASCII.bars) == ""
 
 
 def test_ascii_has_a_sign_for_each_sign() -> None:
@@ -136,13 +135,13 @@ def test_ascii_has_a_sign_for_each_sign() -> None:
 def test_bars_fill_their_line(width: int) -> None:
     long = "billing.invoices-of-all-customers-in-europe-central"
     found = [
-        bars.head("shop", f"sqlite {long}.db", ("● live", "ok"), "14:03:22", width, UNICODE),
-        bars.head(long, "memory", ("", ""), "14:03:22", width, UNICODE),
-        bars.totals(None, width, UNICODE),
-        bars.totals(None, width, ASCII),
-        bars.tabs(2, [("/mail", "accent")], width, UNICODE),
-        bars.crumbs(["Queues", long, long], [("1 … 50 of 1,204", "dim")], width, UNICODE),
-        bars.keys([("?", "help"), ("Enter", "messages"), ("q", "quit")], width, UNICODE),
+        scene.head("shop", f"sqlite {long}.db", ("● live", "ok"), "14:03:22", width, UNICODE),
+        scene.head(long, "memory", ("", ""), "14:03:22", width, UNICODE),
+        scene.totals(None, width, UNICODE),
+        scene.totals(None, width, ASCII),
+        scene.tabs(2, [("/mail", "accent")], width, UNICODE),
+        scene.crumbs(["Queues", long, long], [("1 … 50 of 1,204", "dim")], width, UNICODE),
+        scene.keys([("?", "help"), ("Enter", "messages"), ("q", "quit")], width, UNICODE),
     ]
 
     assert {line_width(line) for line in found} == {width}
@@ -150,5 +149,5 @@ def test_bars_fill_their_line(width: int) -> None:
 
 
 def test_an_id_of_ours_is_known_by_its_middle() -> None:
-    assert amounts.short_id("01a224a9-9fc2-72cc-bafe-ab643ff8fc58") == "9fc2-72cc"
-    assert amounts.short_id("invoice-7\x1b") == "invoice-7\\x1b"
+    assert cells.short_id("01a224a9-9fc2-72cc-bafe-ab643ff8fc58") == "9fc2-72cc"
+    assert cells.short_id("invoice-7\x1b") == "invoice-7\\x1b"

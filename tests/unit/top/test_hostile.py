@@ -13,11 +13,9 @@ from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import problem_of
 from tasuki.top.frame import cells
-from tasuki.top.frame.bars import tabs, totals
-from tasuki.top.frame.cells import wrap
-from tasuki.top.frame.scene import Foot
-from tasuki.top.frame.styles import UNICODE
-from tasuki.top.place import Place
+from tasuki.top.frame.cells import UNICODE, wrap
+from tasuki.top.frame.scene import Foot, tabs, totals
+from tasuki.top.place import ViewPlace
 from tasuki.top.views.view import Key, Row, Table, of_letters, of_many, of_trial
 from tests.unit.desk.test_pages import fail
 from tests.unit.top.conftest import HOURLY, Sit
@@ -156,7 +154,7 @@ async def test_only_columns_that_are_seen_are_sorted_by(app: App, sit: Sit) -> N
 
 
 def test_what_the_filter_hides_is_not_selected_any_more() -> None:
-    place = Place(Numbers())
+    place = ViewPlace(Numbers())
     place.show(Table([Row("a", 1, "a", True), Row("b", 2, "b", True)]))
     place.toggle_problems()
     place.choose_all()
@@ -167,7 +165,7 @@ def test_what_the_filter_hides_is_not_selected_any_more() -> None:
 
 
 def test_the_cursor_can_pass_rows_of_one_id() -> None:
-    place = Place(Numbers())
+    place = ViewPlace(Numbers())
     rows = [Row("a", 1, ""), Row("same", 2, ""), Row("b", 3, ""), Row("same", 4, "")]
     place.show(Table(rows))
     place.move(3, 10)

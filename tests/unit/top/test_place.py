@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki.top.frame.columns import Column
-from tasuki.top.place import Place
+from tasuki.top.place import ViewPlace
 from tasuki.top.views.view import Row, Table, Text, View
 
 
@@ -27,8 +27,8 @@ def table(*names: str) -> Table:
 
 
 @pytest.fixture
-def place() -> Place:
-    place = Place(Numbers())
+def place() -> ViewPlace:
+    place = ViewPlace(Numbers())
     place.show(table("pear", "!fig", "apple", "kiwi"))
     return place
 
@@ -37,7 +37,7 @@ def keys(rows: Sequence[Row]) -> list[str]:
     return [row.key for row in rows]
 
 
-def test_the_cursor_stays_on_its_row(place: Place) -> None:
+def test_the_cursor_stays_on_its_row(place: ViewPlace) -> None:
     place.move(2, 10)
     place.show(table("new", "pear", "newer", "apple"))
     assert keys(place.selected) == ["apple"]
@@ -47,7 +47,7 @@ def test_the_cursor_stays_on_its_row(place: Place) -> None:
     assert (place.cursor, place.current, place.selected) == (0, None, [])
 
 
-def test_the_cursor_arrives_on_a_page_from_its_side(place: Place) -> None:
+def test_the_cursor_arrives_on_a_page_from_its_side(place: ViewPlace) -> None:
     place.arrives = "last"
     place.show(table("a", "b", "c"))
     assert place.cursor == 2
@@ -56,12 +56,12 @@ def test_the_cursor_arrives_on_a_page_from_its_side(place: Place) -> None:
     assert place.cursor == 0
 
 
-def test_moves_end_at_the_ends(place: Place) -> None:
+def test_moves_end_at_the_ends(place: ViewPlace) -> None:
     assert [place.move(by, 10) for by in (-1, 1, 99, 1)] == [False, True, True, False]
 
 
 def test_a_text_is_scrolled_to_its_end_only() -> None:
-    place = Place(Numbers())
+    place = ViewPlace(Numbers())
     place.show(Text([[("x", "")]] * 30))
     place.length = 30
     assert [(place.move(by, 10), place.top) for by in (-1, 5, 99, 1)] == [
@@ -73,7 +73,7 @@ def test_a_text_is_scrolled_to_its_end_only() -> None:
     assert place.rows == []
 
 
-def test_what_has_gone_is_not_selected(place: Place) -> None:
+def test_what_has_gone_is_not_selected(place: ViewPlace) -> None:
     place.choose_all()
     place.show(table("pear", "plum"))
     assert place.chosen == {"pear"}
@@ -82,7 +82,7 @@ def test_what_has_gone_is_not_selected(place: Place) -> None:
     assert place.ranged == set()
 
 
-def test_a_range_becomes_a_selection(place: Place) -> None:
+def test_a_range_becomes_a_selection(place: ViewPlace) -> None:
     place.begin_range()
     place.move(1, 10)
     assert keys(place.selected) == ["pear", "!fig"]
@@ -95,7 +95,7 @@ def test_a_range_becomes_a_selection(place: Place) -> None:
     assert place.chosen == {"pear", "!fig"}
 
 
-def test_a_filter_and_only_problems(place: Place) -> None:
+def test_a_filter_and_only_problems(place: ViewPlace) -> None:
     place.choose_all()
     place.filter("I")
     assert keys(place.rows) == ["!fig", "kiwi"]
@@ -106,7 +106,7 @@ def test_a_filter_and_only_problems(place: Place) -> None:
     assert len(place.rows) == 4
 
 
-def test_numbers_sort_from_the_largest(place: Place) -> None:
+def test_numbers_sort_from_the_largest(place: ViewPlace) -> None:
     place.next_sort(place.view.columns)
     assert keys(place.rows) == ["!fig", "apple", "kiwi", "pear"]
     place.next_sort(place.view.columns)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import socket
 
     from tasuki.app import App
-    from tasuki.desk.means import Watched
     from tasuki.desk.security.access import Access
+    from tasuki.desk.viewer import Watched
 
 TOKEN = "TASUKI_ADMIN_TOKEN"  # noqa: S105 - the name of a variable
 ADMIN_OPTIONS = (
@@ -88,7 +88,7 @@ class Admin:
         from functools import partial
 
         from tasuki.desk.desk import beside
-        from tasuki.desk.server.server import DeskThread
+        from tasuki.desk.server import DeskThread
 
         thread = DeskThread(partial(beside, app, door.access, watched), door.listening)
         try:
@@ -106,7 +106,7 @@ class Admin:
         from tasuki.system.extras import require_extra
 
         require_extra()
-        from tasuki.desk.server.server import listen
+        from tasuki.desk.server import listen
 
         try:
             listening, host = listen(self.address)
@@ -122,9 +122,8 @@ class Admin:
             raise
 
     def _door(self, listening: socket.socket, host: str, root: Path) -> Door:
-        from tasuki.desk.security.access import LOOPBACK, Access, names_of
-        from tasuki.desk.security.kept import kept_token
-        from tasuki.desk.server.server import is_loopback
+        from tasuki.desk.security.access import LOOPBACK, Access, kept_token, names_of
+        from tasuki.desk.server import is_loopback
 
         token, place, is_made = self._token(), None, False
         proxies = frozenset(map(_ip_of, self.proxies))

@@ -293,7 +293,7 @@ def follow_parent(lifeline: int) -> ParentAnswers:
 
 
 class WatchedFleet:
-    """All processes together; see :class:`tasuki.desk.means.Watched`."""
+    """All processes together; see :class:`tasuki.desk.viewer.Watched`."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet

@@ -15,13 +15,10 @@ from tasuki.app.state.pausing import Steering, Target, queue_of
 from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.desk.acts.auditing import how, keep, record_of
 from tasuki.desk.acts.bulk import VERBS, Bulk, begin, change
-from tasuki.desk.acts.entries import acknowledge, publish, reschedule
-from tasuki.desk.acts.mending import other_queues, send, try_out, undo_edit
-from tasuki.desk.acts.retrying import retry
-from tasuki.desk.dead.board import Board
-from tasuki.desk.dead.library import Library
-from tasuki.desk.reading.counts import asked
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.acts.messages import acknowledge, other_queues, publish, reschedule, retry, send, try_out, undo_edit
+from tasuki.desk.dead.library import Board, Library
+from tasuki.desk.reading.rows import asked
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import Site, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.metrics import PROCESS
@@ -64,7 +61,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ActResult:
     """The key of the text that says what happened, and its values."""
 
     key: str
@@ -100,7 +97,7 @@ class Acts:
                 )
         return rights
 
-    async def carry_out(self, order: Order, session: Session) -> Done:
+    async def carry_out(self, order: Order, session: ActorSession) -> ActResult:
         """Do it, and return what happened.
 
         Raises:
@@ -138,7 +135,7 @@ class Acts:
         _log.info("desk: %s %s done", order.act, order.id, extra={**facts, "result": result})
         return done
 
-    async def _named(self, order: Order, session: Session) -> Order:
+    async def _named(self, order: Order, session: ActorSession) -> Order:
         """The order with the words of the group of letters that it is about: records are read by people."""
         bulk = order.bulk
         if bulk is None or bulk.ids or not self.rights().may(session.actor, "peek", order.id):
@@ -146,7 +143,9 @@ class Acts:
         words = await self.library.words_of(bulk.queue, bulk.by, bulk.group)
         return replace(order, bulk=replace(bulk, words=words))
 
-    async def _keep(self, order: Order, session: Session, ended: Exception | tuple[str, Mapping[str, Any]]) -> None:
+    async def _keep(
+        self, order: Order, session: ActorSession, ended: Exception | tuple[str, Mapping[str, Any]]
+    ) -> None:
         record = record_of(session, order.act, order.id, order.messages, ended)
         record = msgspec.structs.replace(record, options=how(order.act, order.options, order.bulk))
         if order.bulk is not None:
@@ -159,7 +158,7 @@ class Acts:
         self.board.forget()
 
 
-async def _pause(acts: Acts, order: Order, session: Session) -> Done:
+async def _pause(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     text = order.options.get("for", "").strip()
     seconds = parse_duration(text) if text else None
     reason = order.options.get("reason", "").strip()
@@ -169,20 +168,20 @@ async def _pause(acts: Acts, order: Order, session: Session) -> Done:
         await Steering(live, None, session.actor).pause(target, seconds, reason)
 
     await acts.site.at(acts.queue_of(order), work)
-    return Done("done.pause", {"id": order.id})
+    return ActResult("done.pause", {"id": order.id})
 
 
-async def _resume(acts: Acts, order: Order, session: Session) -> Done:
+async def _resume(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     target = Target(_kind(order.kind), order.id)
 
     async def work(live: Assembly) -> bool:
         return await Steering(live, None, session.actor).resume(target) is not None
 
     was_paused = await acts.site.at(acts.queue_of(order), work)
-    return Done("done.resume" if was_paused else "done.not_paused", {"id": order.id})
+    return ActResult("done.resume" if was_paused else "done.not_paused", {"id": order.id})
 
 
-async def _run(acts: Acts, order: Order, session: Session) -> Done:
+async def _run(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     queue = acts.queue_of(order)
 
     async def work(live: Assembly) -> str:
@@ -191,32 +190,32 @@ async def _run(acts: Acts, order: Order, session: Session) -> Done:
         return await publish_now(live, order.id, None)
 
     id = await acts.site.at(queue, work)
-    return Done("done.run", {"id": order.id, "message": id})
+    return ActResult("done.run", {"id": order.id, "message": id})
 
 
-async def _cancel(acts: Acts, order: Order, session: Session) -> Done:
+async def _cancel(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     found = await acts.site.at(order.id, lambda live: cancel_in(live, None, order.id, order.messages))
     if order.ids:
-        return Done("done.cancel_several", {"waiting": found.waiting, "running": found.running,
+        return ActResult("done.cancel_several", {"waiting": found.waiting, "running": found.running,
                                             "missing": found.not_found + found.requested})  # fmt: skip
     key = {"waiting": "done.cancel.waiting", "running": "done.cancel.running"}.get(found.outcome)
-    return Done(key or "done.cancel.other", {"message": order.message, "outcome": found.outcome})
+    return ActResult(key or "done.cancel.other", {"message": order.message, "outcome": found.outcome})
 
 
-async def _acknowledge(acts: Acts, order: Order, session: Session) -> Done:
+async def _acknowledge(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     await acknowledge(acts.site, order.message)
-    return Done("done.acknowledge", {"message": order.message})
+    return ActResult("done.acknowledge", {"message": order.message})
 
 
-async def _reschedule(acts: Acts, order: Order, session: Session) -> Done:
+async def _reschedule(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     text = order.options.get("in", "").strip()
     seconds = parse_duration(text) if text else 0.0
     clock = acts.site.reader._runtime.clock
     count = await acts.site.at(order.id, lambda live: reschedule(live, order.id, order.messages, seconds, clock))
-    return Done("done.reschedule" if seconds else "done.run_now", {"id": order.id, "n": count, "in": text})
+    return ActResult("done.reschedule" if seconds else "done.run_now", {"id": order.id, "n": count, "in": text})
 
 
-async def _scale(acts: Acts, order: Order, session: Session) -> Done:
+async def _scale(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     text = str(order.options.get("concurrency", "")).strip()
     if text and not (text.isascii() and text.isdigit() and len(text) < _DIGITS):
         raise ValueError(f"a number from 0 to {MOST_CONCURRENCY}, or nothing, not {text!r}")
@@ -226,18 +225,18 @@ async def _scale(acts: Acts, order: Order, session: Session) -> Done:
         await Steering(live, None, session.actor).scale(order.id, number)
 
     await acts.site.at(acts.queue_of(order), work)
-    return Done("done.scale_reset" if number is None else "done.scale", {"id": order.id, "concurrency": text})
+    return ActResult("done.scale_reset" if number is None else "done.scale", {"id": order.id, "concurrency": text})
 
 
-async def _redrive(acts: Acts, order: Order, session: Session) -> Done:
+async def _redrive(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     if order.bulk is not None:
         return await _begin(acts, order, session)
     clock = acts.site.reader._runtime.clock
     to = await acts.site.at(order.id, lambda live: retry(live, order.id, order.message, clock))
-    return Done("done.redrive", {"message": order.message, "id": to})
+    return ActResult("done.redrive", {"message": order.message, "id": to})
 
 
-async def _begin(acts: Acts, order: Order, session: Session) -> Done:
+async def _begin(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     bulk = order.bulk
     if bulk is None:
         raise LookupError(f"{order.act} is for many letters: open the dead-letter queue {order.id}")
@@ -247,73 +246,73 @@ async def _begin(acts: Acts, order: Order, session: Session) -> Done:
         acts.rights().require(session.actor, order.act, bulk.to)
     batch = await acts.site.at(order.id, lambda live: begin(live, bulk, session.actor))
     acts.forget(order.id)
-    return Done("done.batch", {"id": order.id, "batch": batch.id, "n": batch.total})
+    return ActResult("done.batch", {"id": order.id, "batch": batch.id, "n": batch.total})
 
 
-async def _change(acts: Acts, order: Order, session: Session) -> Done:
+async def _change(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     id, verb = order.options["batch"], order.options["verb"]
     found = next(each for each in VERBS if each == verb)
     await acts.site.at(order.id, lambda live: change(live, id, found, session.actor))
     acts.forget(order.id)
-    return Done(f"done.batch_{verb}", {"batch": id})
+    return ActResult(f"done.batch_{verb}", {"batch": id})
 
 
-async def _borrow(acts: Acts, order: Order, session: Session) -> Done:
+async def _borrow(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     window = await acts.library.borrow(order.id, order.options.get("where", ""))
-    return Done("done.borrow", {"id": order.id, "n": window.read})
+    return ActResult("done.borrow", {"id": order.id, "n": window.read})
 
 
-async def _export(acts: Acts, order: Order, session: Session) -> Done:
+async def _export(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     """It is in the audit before the first letter leaves: an export that is broken off was one too."""
-    return Done("done.export", {"id": order.id})
+    return ActResult("done.export", {"id": order.id})
 
 
-async def _purge(acts: Acts, order: Order, session: Session) -> Done:
+async def _purge(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     async def work(live: Assembly) -> int:
         queue = live.queues[order.id]
         return await asked(queue, queue.purge)
 
-    return Done("done.purge", {"id": order.id, "n": await acts.site.at(order.id, work)})
+    return ActResult("done.purge", {"id": order.id, "n": await acts.site.at(order.id, work)})
 
 
-async def _publish(acts: Acts, order: Order, session: Session) -> Done:
+async def _publish(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     done = await acts.site.at(order.id, lambda live: publish(live, order.id, order.options))
     key = "done.publish" if done.outcome == "stored" else f"done.publish_{done.outcome}"
-    return Done(key, {"id": order.id, "message": done.id})
+    return ActResult(key, {"id": order.id, "message": done.id})
 
 
-async def _delete(acts: Acts, order: Order, session: Session) -> Done:
+async def _delete(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     async def work(live: Assembly) -> int:
         queue = live.queues[order.id]
         depth = await asked(queue, lambda: queue.driver.depth(queue.spec.name))
         await queue.driver.delete(queue.spec.name)
         return depth.message_count
 
-    return Done("done.delete", {"id": order.id, "n": await acts.site.at(order.id, work)})
+    return ActResult("done.delete", {"id": order.id, "n": await acts.site.at(order.id, work)})
 
 
-async def _edit(acts: Acts, order: Order, session: Session) -> Done:
+async def _edit(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     options = order.options
     for id in other_queues(options["draft"], options["wanted"], acts.site.queues):
         acts.rights().require(session.actor, "edit", id)
     done = await send(acts.site, options["draft"], options["wanted"], session, keep=options["keep"])
-    return Done("done.edit", {"message": order.message, "new": done.id, "id": done.queue, "edited": done})
+    return ActResult("done.edit", {"message": order.message, "new": done.id, "id": done.queue, "edited": done})
 
 
-async def _dry_run(acts: Acts, order: Order, session: Session) -> Done:
+async def _dry_run(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     report = await try_out(acts.site, order.options["message"], order.id, session)
-    return Done("done.dry_run", {"message": order.message, "outcome": report.outcome, "report": report})
+    return ActResult("done.dry_run", {"message": order.message, "outcome": report.outcome, "report": report})
 
 
-async def _undo_edit(acts: Acts, order: Order, session: Session) -> Done:
+async def _undo_edit(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     id = await undo_edit(acts.site, order.id, order.message, session)
-    return Done("done.undo_edit", {"id": order.id, "message": id})
+    return ActResult("done.undo_edit", {"id": order.id, "message": id})
 
 
 class Act(NamedTuple):
     """One act: how it is done, and the kinds of entries that it is done to."""
 
-    carry_out: Callable[[Acts, Order, Session], Awaitable[Done]]
+    carry_out: Callable[[Acts, Order, ActorSession], Awaitable[ActResult]]
     kinds: tuple[str, ...] = ("queue",)
     right: str = ""
     """Another one's right that it needs; empty: its own."""

@@ -9,7 +9,7 @@ from typing import Any
 from tasuki.app.audit.audited import acts_of, ids_text, in_short, note, shown
 from tasuki.app.audit.seeing import RIGHT, seen, targets_of
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import AwayError, Site
 from tasuki.security.admin import AdminRights
 from tasuki.state.audit import MOST, AuditRecord
@@ -50,7 +50,7 @@ async def keep(site: Site, queue: str, record: AuditRecord) -> None:
 
 
 def record_of(
-    session: Session, act: str, target: str, ids: Sequence[str], ended: Exception | tuple[str, Mapping[str, Any]]
+    session: ActorSession, act: str, target: str, ids: Sequence[str], ended: Exception | tuple[str, Mapping[str, Any]]
 ) -> AuditRecord:
     """The record of an act that ended in an error, or with the key and the values of a text; it has no time yet."""
     batch, count = "", len(ids) or None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from tasuki.app.batches import Batches
 from tasuki.dead.batch import ACTS, CANARY, RATE, RIGHTS, Act, Batch
 from tasuki.dead.steps import Order as Verb
-from tasuki.desk.reading.counts import asked
+from tasuki.desk.reading.rows import asked
 from tasuki.errors import QueueNotFoundError
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.observe.redact import redact

@@ -1,6 +1,8 @@
-"""What the API answers, and what all other faces show. Times are of the stores, and dates (ISO 8601) in JSON.
+"""Answers of the API, which other faces show too. Times are of the stores, and dates (ISO 8601) in JSON.
 
-null: a value is not known. See :mod:`tasuki.desk.reading.snapshot` for the columns of queues.
+A whole answer has the name of its list, or ends in ``Answer``; an element of a list ends in ``Item``. null: a value is
+not known. See :mod:`tasuki.desk.api.letter_answers` for dead letters, and :mod:`tasuki.desk.reading.snapshot` for the
+columns of queues.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from tasuki.state.pauses import Pause, Scale
 from tasuki.state.worker_record import PresentConsumer, RunningMessage, WorkerHealth
 
 
-class Answer(msgspec.Struct, frozen=True):
+class ApiAnswer(msgspec.Struct, frozen=True):
     """An answer of the API."""
 
     @classmethod
@@ -26,7 +28,7 @@ class Answer(msgspec.Struct, frozen=True):
         return cls(**{name: known[name] if name in known else getattr(source, name) for name in cls.__struct_fields__})
 
 
-class Problem(Answer, frozen=True):
+class ProblemDetails(ApiAnswer, frozen=True):
     """Why there is no other answer (RFC 9457)."""
 
     title: str
@@ -39,7 +41,7 @@ class Problem(Answer, frozen=True):
     """Of an edited message: ``field``, ``text``, and the ``line`` of its body."""
 
 
-class Acts(Answer, frozen=True):
+class AuditAnswer(ApiAnswer, frozen=True):
     """Some acts, the newest first."""
 
     items: list[AuditRecord]
@@ -47,7 +49,7 @@ class Acts(Answer, frozen=True):
     count: int
 
 
-class Check(Answer, frozen=True):
+class HealthCheck(ApiAnswer, frozen=True):
     """One finding about this process."""
 
     name: str
@@ -56,17 +58,17 @@ class Check(Answer, frozen=True):
     text: str
 
 
-class Health(Answer, frozen=True):
+class HealthAnswer(ApiAnswer, frozen=True):
     """Whether messages move in this process, or in all processes of ``run --processes``."""
 
     status: str
     live: bool
     ready: bool
     time: Moment
-    checks: list[Check]
+    checks: list[HealthCheck]
 
 
-class Done(Answer, frozen=True):
+class Done(ApiAnswer, frozen=True):
     """An act that has happened."""
 
     act: str
@@ -84,7 +86,7 @@ class Done(Answer, frozen=True):
     """What the actor should know of it."""
 
 
-class Totals(Answer, frozen=True):
+class Totals(ApiAnswer, frozen=True):
     """The sums over all queues. Dead letters count as dead alone."""
 
     ready: int | None
@@ -111,7 +113,7 @@ class Totals(Answer, frozen=True):
     """Queues of which the last full minute is unknown: the rates lack theirs, and are null instead of 0."""
 
 
-class Notice(Answer, frozen=True):
+class NoticeItem(ApiAnswer, frozen=True):
     """One thing that needs attention."""
 
     code: str
@@ -119,13 +121,13 @@ class Notice(Answer, frozen=True):
     values: dict[str, Any]
 
 
-class Overview(Answer, frozen=True):
+class Overview(ApiAnswer, frozen=True):
     """Whether messages move."""
 
     now: Moment
     totals: Totals
     queues: int
-    notices: list[Notice]
+    notices: list[NoticeItem]
     """The worst first, 100 at most."""
     problems: list[str]
     """What could not be read."""
@@ -133,7 +135,7 @@ class Overview(Answer, frozen=True):
     """Seconds since all this was read, from 15 on, while the brokers do not answer; else 0."""
 
 
-class Consumer(Answer, frozen=True):
+class ConsumerItem(ApiAnswer, frozen=True):
     """One consumer over all its processes; null: they are not known."""
 
     id: str
@@ -146,7 +148,7 @@ class Consumer(Answer, frozen=True):
     scale: Scale | None
 
 
-class QueueItem(Answer, frozen=True):
+class QueueItem(ApiAnswer, frozen=True):
     """One queue."""
 
     id: str
@@ -181,7 +183,7 @@ class QueueItem(Answer, frozen=True):
     problem: str
 
 
-class Queues(Answer, frozen=True):
+class Queues(ApiAnswer, frozen=True):
     """Some queues."""
 
     items: list[QueueItem]
@@ -190,19 +192,19 @@ class Queues(Answer, frozen=True):
     count: int
 
 
-class Queue(Answer, frozen=True):
+class QueueAnswer(ApiAnswer, frozen=True):
     """One queue with all that is known of it."""
 
     queue: QueueItem
-    consumers: list[Consumer]
-    running: list[Running]
+    consumers: list[ConsumerItem]
+    running: list[RunningItem]
     schedules: list[str]
     capabilities: dict[str, Any]
     """What its driver can do."""
     settings: dict[str, str]
 
 
-class Minute(Answer, frozen=True):
+class MinuteItem(ApiAnswer, frozen=True):
     """One minute of a queue, over all processes; times in seconds, null where there was none."""
 
     at: Moment
@@ -224,17 +226,17 @@ class Minute(Answer, frozen=True):
     run_p99: float | None
 
 
-class History(Answer, frozen=True):
+class HistoryAnswer(ApiAnswer, frozen=True):
     """The last hour of a queue, the oldest minute first; no items: nothing happened, if it is known."""
 
-    items: list[Minute]
+    items: list[MinuteItem]
     is_known: bool
     """False: not all processes that have the queue are known to have written their minutes."""
     ends: Moment | None
     """The end of the last minute; null: unknown."""
 
 
-class Running(Answer, frozen=True):
+class RunningItem(ApiAnswer, frozen=True):
     """A message whose handler runs now."""
 
     message: RunningMessage
@@ -243,7 +245,7 @@ class Running(Answer, frozen=True):
     """``host:pid``."""
 
 
-class Line(Answer, frozen=True):
+class TopologyItem(ApiAnswer, frozen=True):
     """One queue with all that leads to it and from it."""
 
     queue: str
@@ -257,15 +259,15 @@ class Line(Answer, frozen=True):
     dead_letters: str
 
 
-class Topology(Answer, frozen=True):
+class TopologyAnswer(ApiAnswer, frozen=True):
     """The way of the messages, the busiest queues first."""
 
-    items: list[Line]
+    items: list[TopologyItem]
     next: str | None
     count: int
 
 
-class MessageItem(Answer, frozen=True):
+class MessageItem(ApiAnswer, frozen=True):
     """One message of a list."""
 
     id: str
@@ -284,7 +286,7 @@ class MessageItem(Answer, frozen=True):
     """Its beginning, on one line; values of telling names are masked."""
 
 
-class Messages(Answer, frozen=True):
+class Messages(ApiAnswer, frozen=True):
     """Some messages of a queue, in its order."""
 
     items: list[MessageItem]
@@ -293,19 +295,20 @@ class Messages(Answer, frozen=True):
     """Whether only the first messages were looked through."""
 
 
-class Body(Answer, frozen=True):
+class ShownBody(ApiAnswer, frozen=True):
     """A body; values of telling names are masked, and control characters are escaped."""
 
     kind: str
     """json, text or bytes."""
     size: int
+    """Bytes as they travel."""
     text: str
     is_cut: bool
     value: msgspec.Raw | None
     """The same as JSON, with all digits of its numbers; null: it is none, or too long."""
 
 
-class Message(Answer, frozen=True):
+class MessageAnswer(ApiAnswer, frozen=True):
     """One message, in any state."""
 
     id: str
@@ -315,7 +318,7 @@ class Message(Answer, frozen=True):
     """Of its job, where the queue keeps one."""
     place: int | None
     item: MessageItem | None
-    body: Body | None
+    body: ShownBody | None
     headers: dict[str, str]
     error: str
     traceback: str
@@ -326,12 +329,12 @@ class Message(Answer, frozen=True):
     cancel_requested: Moment | None
     """When; null: it was not, or the time is unknown."""
     progress: Progress | None
-    running: list[Running]
+    running: list[RunningItem]
     causes: list[Cause]
     """Why it is where it is; see ``explain``."""
 
 
-class Result(Answer, frozen=True):
+class Result(ApiAnswer, frozen=True):
     """What has become of a message, and what its handler returned."""
 
     id: str
@@ -341,7 +344,7 @@ class Result(Answer, frozen=True):
     at: Moment | None
     """When that was recorded."""
     attempt: int | None
-    value: Body | None
+    value: ShownBody | None
     """What the handler returned; null: it has not ended, or returned nothing that can be kept."""
     error: str
     """Why there is no result, or why the last attempt failed; empty: nothing failed."""
@@ -352,17 +355,11 @@ class Result(Answer, frozen=True):
     progress: Progress | None
 
 
-class Hit(Answer, frozen=True):
-    """A message that was found."""
-
-    queue: str
-    message: MessageItem
-
-
-class Found(Answer, frozen=True):
+class FindAnswer(ApiAnswer, frozen=True):
     """The found messages, and how far the search went."""
 
-    hits: list[Hit]
+    items: list[MessageItem]
+    """Running messages first."""
     searched: int
     """Messages that were looked through."""
     is_over: bool
@@ -373,125 +370,7 @@ class Found(Answer, frozen=True):
     """Queue, and why it was not looked into."""
 
 
-class Group(Answer, frozen=True):
-    """Dead letters that have something in common; queue, reason, type and place are of the newest one."""
-
-    dead: str
-    """The id of their dead-letter queue."""
-    key: str
-    count: int
-    first: Moment | None
-    last: Moment | None
-    trend: list[int]
-    """How many died in each twelfth of the last hour, the latest last."""
-    queue: str
-    reason: str
-    type: str
-    place: str
-    sample: str
-    """The commonest text of their errors."""
-    other_texts: int | None
-    """How many other texts there are; null: there are some, and not all letters were asked for theirs."""
-    ids: list[str]
-
-
-class Groups(Answer, frozen=True):
-    """Dead letters in groups, the largest first."""
-
-    count: int
-    """Letters in all groups, and the ``unread`` ones if ``where`` is empty."""
-    groups: list[Group]
-    is_all: bool
-    """False: a queue has more letters than were counted, of which the newest 10,000 were read, or some are unread."""
-    unclear: int
-    """Letters that ``where`` could not be asked about."""
-    unseen: dict[str, str]
-    """Queues whose letters cannot be shown, and why."""
-    unread: int | None
-    """Letters in the ``unseen`` queues, which are in no group; null: unknown."""
-    borrowed: dict[str, float]
-    """Queues whose letters were borrowed, and how many seconds ago."""
-
-
-class Letter(Answer, frozen=True):
-    """One dead letter."""
-
-    id: str
-    name: str
-    dead: str
-    queue: str
-    reason: str
-    type: str
-    place: str
-    cause: str
-    error: str
-    at: Moment | None
-    attempts: int | None
-    body: str
-
-
-class Letters(Answer, frozen=True):
-    """Some letters of a dead-letter queue, the newest death first."""
-
-    items: list[Letter]
-    next: str | None
-    count: int
-    is_all: bool
-    unclear: int
-
-
-class BatchGroup(Answer, frozen=True):
-    """What letters are grouped by, and the key of their group."""
-
-    by: str
-    key: str
-    words: str
-    """What the letters have in common; empty: only the key is known."""
-
-
-class Batch(Answer, frozen=True):
-    """An act on many dead letters, and how far it is."""
-
-    id: str
-    act: str
-    queue: str
-    to: str
-    where: str
-    group: BatchGroup | None
-    ids: int
-    """How many letters were chosen by their ids; 0: they were not."""
-    rate: float
-    canary: int | None
-    limit: int | None
-    actor: str
-    state: str
-    """running, paused, cancelled, stopped (by its canary), done, undoing, undone, failed."""
-    begun: Moment
-    ended: Moment | None
-    total: int | None
-    there: int | None
-    done: int
-    returned: int
-    """Letters that failed again."""
-    left: int | None
-    seen: int
-    stayed: int
-    gone: int
-    unclear: int
-    unsure: int
-    undone: int
-    started: int
-    can_undo: bool
-    problem: str
-
-
-class Batches(Answer, frozen=True):
-    """The last batches, the newest first."""
-
-    items: list[Batch]
-
-
-class Worker(Answer, frozen=True):
+class Worker(ApiAnswer, frozen=True):
     """One worker process."""
 
     id: str
@@ -513,7 +392,7 @@ class Worker(Answer, frozen=True):
     """Its status and its worst check, as its own probes give them; null: it is not observed."""
 
 
-class Lost(Answer, frozen=True):
+class Lost(ApiAnswer, frozen=True):
     """A worker that gives no sign and has not stopped: it was killed, is frozen, or is cut off from its store."""
 
     id: str
@@ -522,7 +401,7 @@ class Lost(Answer, frozen=True):
     """When its last sign came."""
 
 
-class Workers(Answer, frozen=True):
+class Workers(ApiAnswer, frozen=True):
     """Some workers."""
 
     items: list[Worker]
@@ -533,7 +412,7 @@ class Workers(Answer, frozen=True):
     """In the last 15 minutes, and not acknowledged."""
 
 
-class Event(Answer, frozen=True):
+class EventItem(ApiAnswer, frozen=True):
     """What happened to a message."""
 
     at: Moment
@@ -543,14 +422,14 @@ class Event(Answer, frozen=True):
     value: str | float | None
 
 
-class Events(Answer, frozen=True):
+class Events(ApiAnswer, frozen=True):
     """The newest events of each consumer of a worker, the newest last."""
 
     worker: str
-    consumers: dict[str, list[Event]]
+    consumers: dict[str, list[EventItem]]
 
 
-class Schedule(Answer, frozen=True):
+class ScheduleItem(ApiAnswer, frozen=True):
     """One schedule."""
 
     id: str
@@ -564,10 +443,10 @@ class Schedule(Answer, frozen=True):
     paused: Pause | None
 
 
-class Schedules(Answer, frozen=True):
+class Schedules(ApiAnswer, frozen=True):
     """Some schedules."""
 
-    items: list[Schedule]
+    items: list[ScheduleItem]
     next: str | None
     count: int
     unseen: list[str]

@@ -10,19 +10,19 @@ from tasuki.desk.acts import acts
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.api.answers import Done
 from tasuki.desk.api.problems import ProblemError
-from tasuki.desk.looks.words import say
-from tasuki.desk.means import Means
+from tasuki.desk.presentation.words import say
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import Site
+from tasuki.desk.viewer import Means
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ApiCall:
     """``names``: the names in its path; ``query`` and ``body``: as the operation declares them."""
 
     tools: Means
-    session: Session
+    session: ActorSession
     names: Mapping[str, str]
     query: Any
     body: Any
@@ -69,7 +69,7 @@ class Call:
             warnings=list(getattr(values.get("edited"), "warnings", ())),
         )
 
-    async def carry_out(self, order: Order) -> acts.Done:
+    async def carry_out(self, order: Order) -> acts.ActResult:
         """The same as its text and values."""
         try:
             self.tools.acts.queue_of(order)

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 
 from tasuki import __version__
-from tasuki.desk.api.answers import Problem
+from tasuki.desk.api.answers import ProblemDetails
 from tasuki.desk.api.asked import NAMES
-from tasuki.desk.api.idempotency import MOST_KEY
 from tasuki.desk.api.operations.table import OPERATIONS, Operation
-from tasuki.desk.security.problems import TYPE
+from tasuki.desk.api.problems import TYPE
 from tasuki.moments import FORMAT as MOMENT
 
+MOST_KEY = 200
+"""Characters of an Idempotency-Key."""
 _REF = "#/components/schemas/{name}"
 _ALWAYS = (400, 401, 404, 405, 409, 421, 429, 500, 503)
 _OF_ACTS = (403, 408, 413, 415, 422)
-
 Schema = dict[str, Any]
 
 
@@ -29,7 +29,7 @@ def document(root: str = "") -> Schema:
     """The document; ``root``: the path where the desk is mounted."""
     queries = {each.query for each in OPERATIONS}
     bodies = {each.body for each in OPERATIONS if each.body is not None}
-    types: list[type] = [*{each.answer for each in OPERATIONS}, *bodies, *queries, Problem]
+    types: list[type] = [*{each.answer for each in OPERATIONS}, *bodies, *queries, ProblemDetails]
     types.sort(key=lambda each: each.__name__)
     _, schemas = msgspec.json.schema_components(types, ref_template=_REF)
     parameters = {query: _parameters(schemas.pop(query.__name__)) for query in queries}
@@ -86,7 +86,7 @@ def _operation(operation: Operation, query: list[Schema]) -> Schema:
     if operation.right:
         found["description"] = f"Right: `queue.admin.{operation.right}`."
     if operation.name == "health":
-        found["responses"]["503"]["content"]["application/json"] = {"schema": _ref("Health")}
+        found["responses"]["503"]["content"]["application/json"] = {"schema": _ref("HealthAnswer")}
     if operation.method != "GET":
         found["parameters"] = [*found["parameters"], _KEY]
     if operation.body is not None:
@@ -128,7 +128,7 @@ def _response(text: str, name: str) -> Schema:
 
 
 def _problem(status: int) -> Schema:
-    return {"description": HTTPStatus(status).phrase, "content": {TYPE: {"schema": _ref("Problem")}}}
+    return {"description": HTTPStatus(status).phrase, "content": {TYPE: {"schema": _ref("ProblemDetails")}}}
 
 
 def _ref(name: str) -> Schema:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from starlette.responses import Response
 
 from tasuki.dead.editing.problems import EditError
-from tasuki.desk.security.problems import problem
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import (
     BrokerTimeoutError,
@@ -18,6 +19,41 @@ from tasuki.errors import (
     TasukiError,
     UnsupportedError,
 )
+
+TYPE = "application/problem+json"
+
+CODES: Mapping[int, str] = {
+    400: "invalid",
+    401: "unauthorized",
+    403: "denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_type",
+    421: "wrong_host",
+    422: "key_reused",
+    429: "too_many",
+    500: "internal",
+    503: "away",
+}
+"""Status → the code for programs, where there is no narrower one."""
+
+
+def problem(
+    status: int, detail: str, code: str = "", headers: Mapping[str, str] | None = None, **more: object
+) -> Response:
+    """The answer for a status; ``more``: fields of its own."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code or CODES[status],
+        **more,
+    }
+    return Response(json.dumps(body), status, dict(headers or {}), TYPE)
 
 
 class ProblemError(Exception):

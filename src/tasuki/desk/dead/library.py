@@ -1,4 +1,4 @@
-"""Library: the windows that viewers look at, each read once for all of them, and forgotten when there are too many."""
+"""Windows of dead letters and the last batches, each read once for all viewers; too many windows are forgotten."""
 
 from __future__ import annotations
 
@@ -7,31 +7,45 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from tasuki.app.batches import LISTED, Batches
 from tasuki.clock import Clock
+from tasuki.dead.batch import Batch
 from tasuki.dead.selection import Choice
 from tasuki.desk.dead.rows import GroupRow, rows_of
 from tasuki.desk.dead.windows import NEWEST, Window, borrow_window, count_window, read_cause, read_window, with_unmarked
-from tasuki.desk.site import AwayError, Site, problem_of
-from tasuki.errors import BrokerTimeoutError, QueueNotFoundError, TasukiError, UnsupportedError
+from tasuki.desk.site import BESIDE, AwayError, Site, problem_of
+from tasuki.errors import BatchNotFoundError, BrokerTimeoutError, QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import is_cause
+
+if TYPE_CHECKING:
+    from tasuki.app.assembly import Assembly
+
 
 _COUNTS = "counts"
 _AGE = 4.0
 """Seconds for which a window is new enough; the pages ask every five."""
+
 _SHARE = 5
 """A window that takes long is read more seldom: reading may take one part in this many of the time."""
+
 _OLDEST = 60.0
 """Seconds after which a window is read again although the ends of its queue are the same."""
+
 _LATE = 15.0
 """Seconds after which a window that is still shown is called old."""
+
 _FIRST = 3.0
 """Seconds that the first viewer waits."""
+
 _MOST_AT_ONCE = 2
 MOST_ITEMS = 40_000
 """Letters that all windows keep together; the longest unseen windows are forgotten."""
+
 _MOST_OF_VIEW = 20_000
 """Letters that one view of several queues reads."""
+
 _FEWEST = 100
 _MOST_SHELVES = 2000
 _MOST_ROWS = 8
@@ -276,3 +290,52 @@ def _seen(task: asyncio.Task[Window]) -> None:
     """The error of a read that no viewer waits for any more is no news."""
     if not task.cancelled():
         task.exception()
+
+
+_BATCHES_AGE = 1.0
+"""Seconds for which the list is new enough."""
+
+
+class Board:
+    """Belongs to the event loop of the desk."""
+
+    def __init__(self, site: Site, clock: Clock) -> None:
+        self._site, self._clock = site, clock
+        self._last: Sequence[Batch] = ()
+        self._read = float("-inf")
+        self._reading = asyncio.Lock()
+        self.problem = ""
+        """Why the last list is not whole; empty: it is."""
+
+    async def latest(self) -> Sequence[Batch]:
+        """The last ten batches, the newest first; ``problem`` says why batches of a store are left out."""
+        async with self._reading:
+            if self._clock.monotonic() - self._read > _BATCHES_AGE:
+                found: dict[str, Batch] = {}
+                self.problem = ""
+                for app, _ in self._site.parts():
+                    try:
+                        found |= {batch.id: batch for batch in await self._site.on(app, _list, patience=BESIDE)}
+                    except TasukiError as error:
+                        self.problem = problem_of(error)
+                self._last = [found[id] for id in sorted(found, reverse=True)][:LISTED]
+                self._read = self._clock.monotonic()
+            return self._last
+
+    async def find(self, id: str) -> Batch:
+        """A batch as it is now. Raises BatchNotFoundError, AwayError, DriverError."""
+        missing: TasukiError | None = None
+        for app, _ in self._site.parts():
+            try:
+                return await self._site.on(app, lambda live: Batches(lambda: live).get(id))
+            except BatchNotFoundError as error:
+                missing = error
+        raise missing or BatchNotFoundError(f"there is no batch {id}", batch=id)
+
+    def forget(self) -> None:
+        """Something was ordered: the next viewer gets a new list."""
+        self._read = float("-inf")
+
+
+async def _list(live: Assembly) -> Sequence[Batch]:
+    return await Batches(lambda: live).list()

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 
 from tasuki.contracts.values import RECENT, RECENT_PARTS
 from tasuki.dead.counting import groups_of, rest_of
-from tasuki.desk.dead.items import Item
-from tasuki.desk.dead.windows import Window
+from tasuki.desk.dead.windows import Item, Window
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.queues.dead.groups import KEYS, MOST, OTHER, DeadGroup, grouped, merged
 

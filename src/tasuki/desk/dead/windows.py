@@ -1,4 +1,7 @@
-"""Windows: the newest letters of one dead-letter queue, read in pages; where a broker cannot peek, borrowed ones."""
+"""Windows: the newest letters of one dead-letter queue, read in pages, or borrowed where a broker cannot peek.
+
+A window keeps a few KiB of each letter at most.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,106 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tasuki.contracts.driver import Causes, Depth
+from tasuki.contracts.driver import Causes, Depth, Waiting, place_of
 from tasuki.dead.counting import end_of, texts_in
 from tasuki.dead.peek_by_receive import borrow
 from tasuki.dead.selection import Choice
-from tasuki.desk.dead.items import Item, items_of
-from tasuki.desk.reading.counts import asked
+from tasuki.desk.reading.bodies import preview
+from tasuki.desk.reading.rows import asked
 from tasuki.desk.site import Site
-from tasuki.message import Message
+from tasuki.message import CONTENT_TYPE, PARTITION_KEY, Message, cause_in
+from tasuki.queues.dead.cause import first_line
 from tasuki.queues.dead.groups import MOST, Texts, texts_of
+from tasuki.queues.dead.letter import Letter, letter_in, name_of
+from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
 
+
+_MOST_TEXT = 300
+_BODY = 1024
+"""Bytes of a body that are kept: what a preview looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A letter without its traceback, without most of its headers and with the beginning of its body."""
+
+    letter: Letter
+    number: int
+    """Where it was in its queue."""
+    name: str
+    """Means this letter alone: see :mod:`tasuki.queues.dead.letter`."""
+    key: str
+    shown: str | None
+    """The body on one line; None: it is made when it is shown."""
+    is_marked: bool = False
+    """Whether the message itself says its cause, so that an index knows it."""
+
+    @property
+    def at(self) -> tuple[str, str]:
+        """Where it is stored, as far as its driver says: pages that shift meanwhile may show one twice."""
+        return self.letter.id, place_of(self.letter.message) or self.name
+
+    def body(self, queue: Queue) -> str:
+        """The body on one line."""
+        return preview(queue, self.letter.message) if self.shown is None else self.shown
+
+
+def items_of(source: Queue, messages: Sequence[Message], start: int, choice: Choice, now: float) -> list[Item]:
+    """The chosen ones of these messages, of which the first is number ``start``. May run in any thread."""
+    found = []
+    for number, message in enumerate(messages, start):
+        letter = letter_in(message, source.id)
+        if choice.chosen(letter, source, now):
+            found.append(_item(source, letter, number))
+    return found
+
+
+def _item(source: Queue, letter: Letter, number: int) -> Item:
+    message = letter.message
+    headers = message.headers
+    is_whole = len(message.body) <= _BODY
+    # Of the codecs only plain JSON can be shown from the beginning of a body.
+    is_plain = is_whole or source.codec_of(message).name == "json/plain"
+    kept = {name: headers[name] for name in (CONTENT_TYPE,) if name in headers}
+    slim = replace(
+        letter,
+        message=Waiting(message.id, message.body[:_BODY], kept, place_of(message)),
+        queue=_cut(letter.queue),
+        reason=_cut(letter.reason),
+        type=_cut(letter.type),
+        place=_cut(letter.place),
+        cause=_cut(letter.cause),
+        error=first_line(letter.error)[:_MOST_TEXT],
+        task=_cut(letter.task),
+        consumer=_cut(letter.consumer),
+    )
+    return Item(
+        slim,
+        number,
+        name_of(message),
+        _cut(str(headers.get(PARTITION_KEY, ""))),
+        None if is_plain else preview(source, message),
+        bool(cause_in(headers)),
+    )
+
+
+def _cut(text: str) -> str:
+    return text[:_MOST_TEXT].encode("utf-8", "replace").decode()
+
+
 NEWEST = 10_000
 """Letters of a queue that are read at most: the newest ones."""
+
 _BORROWING = 30.0
 """Seconds that a viewer waits for borrowed letters, which are held for a third of it at most."""
+
 _FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 2500
+
 """Letters: to reach a page takes a broker longer the further it is from the head of the queue."""
+
 _PAGE_BYTES = 16 * 1024 * 1024
 """Letters that are read at once have about this many bytes together."""
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from starlette.responses import RedirectResponse, Response
 
 from tasuki.desk.acts.acts import ACTS, Order, right_of
-from tasuki.desk.pages.view import View
+from tasuki.desk.pages.view import PageView
 from tasuki.desk.security.forms import FormError, read_fields
-from tasuki.desk.security.paths import own_path
+from tasuki.desk.security.gate import own_path
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import PolicyDeniedError, TasukiError
 
@@ -27,7 +27,7 @@ _OF_MANY = ("pause", "resume")
 _OF_ENTRIES = tuple(act for act in ACTS if act not in _OF_MESSAGES)
 
 
-async def confirm(view: View) -> Response:
+async def confirm(view: PageView) -> Response:
     """Ask: its own page, which the script shows as a dialog."""
     fields, ids = view.query, list[str]()
     if view.request.method == "POST":  # a selection: its ids may be too long for an address
@@ -44,7 +44,7 @@ async def confirm(view: View) -> Response:
     return await _ask(view, orders, own_path(fields.get("back", "/")))
 
 
-async def _ask(view: View, orders: Sequence[Order], back: str, *, status: int = 200, problem: str = "") -> Response:
+async def _ask(view: PageView, orders: Sequence[Order], back: str, *, status: int = 200, problem: str = "") -> Response:
     order = orders[0]
     right = right_of(order.act)
     if not all(view.may(right, each.id) for each in orders):
@@ -63,7 +63,7 @@ async def _ask(view: View, orders: Sequence[Order], back: str, *, status: int = 
     return view.page("confirm.html", status=status, order=order, ids=ids, back=back, count=count, problem=problem)
 
 
-async def act(view: View) -> Response:
+async def act(view: PageView) -> Response:
     """Carry out what a form asks for."""
     pairs = await view.fields()
     form, session, tools = dict(pairs), view.session, view.tools
@@ -86,7 +86,7 @@ async def act(view: View) -> Response:
     return RedirectResponse(view.root + back, 303)
 
 
-async def _carry_out(view: View, orders: Sequence[Order]) -> str:
+async def _carry_out(view: PageView, orders: Sequence[Order]) -> str:
     """What happened, in words; if an act of several fails, the others are done all the same."""
     acts, session = view.tools.acts, view.session
     if len(orders) == 1:
@@ -106,7 +106,7 @@ async def _carry_out(view: View, orders: Sequence[Order]) -> str:
     return f"{said} {view.say('done.failed', text='; '.join(failed))}" if failed else said
 
 
-async def _see(view: View) -> None:
+async def _see(view: PageView) -> None:
     """Let the next page show what the act did."""
     try:
         await view.tools.sampler.latest(now=True)
@@ -114,7 +114,7 @@ async def _see(view: View) -> None:
         return  # that page shows the error
 
 
-async def _check_purge(view: View, order: Order, form: Mapping[str, str], back: str) -> Response | None:
+async def _check_purge(view: PageView, order: Order, form: Mapping[str, str], back: str) -> Response | None:
     """The question again, if the name is wrong or there is much more than the form said; None: go on."""
     if form.get("name", "") != order.id:
         return await _ask(view, [order], back, status=400, problem=view.say("confirm.wrong_name", id=order.id))
@@ -126,7 +126,7 @@ async def _check_purge(view: View, order: Order, form: Mapping[str, str], back: 
     return None
 
 
-def _orders(view: View, fields: Mapping[str, str], ids: Sequence[str]) -> list[Order] | None:
+def _orders(view: PageView, fields: Mapping[str, str], ids: Sequence[str]) -> list[Order] | None:
     """What a form asks for: one act, or the same one on several entries. None: it makes no sense."""
     act, kind, id = (fields.get(name, "") for name in ("act", "kind", "id"))
     message, place = fields.get("message", ""), fields.get("at", "")

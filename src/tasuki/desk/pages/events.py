@@ -9,7 +9,7 @@ from contextlib import suppress
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from tasuki.desk.pages.view import View
+from tasuki.desk.pages.view import PageView
 from tasuki.errors import TasukiError
 
 MOST = 64
@@ -20,7 +20,7 @@ PERIOD = 2.0
 """Seconds between two ticks."""
 
 
-async def events(view: View) -> Response:
+async def events(view: PageView) -> Response:
     """A tick every two seconds."""
     streams, client = view.tools.streams, view.session.client
     if sum(streams.values()) >= MOST or streams.get(client, 0) >= MOST_OF_ONE:
@@ -32,7 +32,7 @@ async def events(view: View) -> Response:
 class _Stream(StreamingResponse):
     """Counted from before anything else runs: of many that come at once, not all may see the room for one."""
 
-    def __init__(self, view: View, client: str, headers: dict[str, str]) -> None:
+    def __init__(self, view: PageView, client: str, headers: dict[str, str]) -> None:
         super().__init__(_ticks(view), media_type="text/event-stream", headers=headers)
         self._streams, self._client = view.tools.streams, client
 
@@ -48,7 +48,7 @@ class _Stream(StreamingResponse):
                 del streams[client]
 
 
-async def _ticks(view: View) -> AsyncIterator[str]:
+async def _ticks(view: PageView) -> AsyncIterator[str]:
     yield "retry: 3000\n\n"
     number = 0
     while True:

@@ -1,8 +1,9 @@
-"""The pages that are lists: overview, queues, schedules, topology, acts, and messages that were found."""
+"""The pages with lists: overview, queues, workers, schedules, topology, acts, and found messages."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from heapq import nsmallest
 
 from starlette.responses import RedirectResponse, Response
@@ -10,21 +11,22 @@ from starlette.responses import RedirectResponse, Response
 from tasuki.app.audit.seeing import ACTION
 from tasuki.desk.acts.auditing import last_acts
 from tasuki.desk.dead.rows import GroupRow
-from tasuki.desk.looks.charts import chart_of
-from tasuki.desk.pages.dead_letters.letters import Filter, Seen, queues_of_letters
-from tasuki.desk.pages.view import View
-from tasuki.desk.reading.attention import in_trouble, notices_of
+from tasuki.desk.pages.letters import Filter, SeenLetters, queues_of_letters
+from tasuki.desk.pages.view import PageView
+from tasuki.desk.presentation.look import chart_of
+from tasuki.desk.reading.attention import gone_of, in_trouble, notices_of, queue_in
 from tasuki.desk.reading.bodies import line
-from tasuki.desk.reading.listed.finding import ALL, PER_QUEUE, Search, named
-from tasuki.desk.reading.listed.question import LONGEST, NAMES, Question
-from tasuki.desk.reading.listed.rows import row_of
-from tasuki.desk.reading.observed.records import schedules_of
+from tasuki.desk.reading.bodies import lines as text_of
+from tasuki.desk.reading.message_rows import folded, row_of
+from tasuki.desk.reading.records import NEWEST, Lines, events_of, schedules_of, stacks_in
+from tasuki.desk.reading.search import ALL, LONGEST, NAMES, PER_QUEUE, SearchQuestion, SearchResult, named
 from tasuki.desk.reading.snapshot import COLUMNS, QueueRow, RunningRow, Snapshot
 from tasuki.desk.site import AwayError, problem_of
-from tasuki.desk.topology import picture_of, topology_of
+from tasuki.desk.topology import lines_of, picture_of
 from tasuki.errors import DriverError, PolicyDeniedError
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.state.audit import MOST
+from tasuki.state.worker_record import PRESENCE
 
 PAGE = 50
 _MOST_NOTICES = 20
@@ -32,10 +34,11 @@ _MOST_RUNNING = 10
 _MOST_CAUSES = 3
 _PATIENCE = 0.5
 """Seconds that the first page waits for dead letters that are being read."""
+
 _MOST_PLACE = 1_000_000
 
 
-async def overview(view: View) -> Response:
+async def overview(view: PageView) -> Response:
     """The first page: whether messages move, and what needs attention."""
     snapshot = await view.tools.sampler.latest()
     notices = notices_of(snapshot)
@@ -54,9 +57,9 @@ async def overview(view: View) -> Response:
     )
 
 
-async def _causes(view: View, snapshot: Snapshot) -> tuple[list[GroupRow], int]:
+async def _causes(view: PageView, snapshot: Snapshot) -> tuple[list[GroupRow], int]:
     """The largest causes of dead letters that the viewer may see, and how many there are, as far as known by now."""
-    seen = Seen(view, snapshot, Filter("cause", "", None))
+    seen = SeenLetters(view, snapshot, Filter("cause", "", None))
     read = asyncio.ensure_future(seen.read_groups(queues_of_letters(snapshot)))
     await asyncio.wait([read], timeout=_PATIENCE)
     if not read.done():
@@ -72,7 +75,7 @@ def _longest(snapshot: Snapshot) -> list[tuple[str, RunningRow]]:
     return nsmallest(_MOST_RUNNING, every, key=lambda pair: pair[1].message.since)
 
 
-async def queues(view: View) -> Response:
+async def queues(view: PageView) -> Response:
     """All queues, in pages."""
     snapshot = await view.tools.sampler.latest()
     word = view.query.get("q", "").strip()
@@ -105,7 +108,7 @@ def _sorted(rows: list[QueueRow], snapshot: Snapshot, sort: str, *, is_down: boo
     return sorted(rows, key=lambda row: (row.id not in troubled, row.id))
 
 
-async def schedules(view: View) -> Response:
+async def schedules(view: PageView) -> Response:
     """The schedules, with their last and next times."""
     snapshot = await view.tools.sampler.latest()
     site = view.tools.site
@@ -130,13 +133,13 @@ _PICTURE = 30
 """Queues of a picture of the topology."""
 
 
-async def topology(view: View) -> Response:
+async def topology(view: PageView) -> Response:
     """The queues whose ids, or whose neighbours' ids, have the word in them; the busiest first."""
     snapshot = await view.tools.sampler.latest()
     word = view.query.get("q", "").strip()
     lines = [
         line
-        for line in topology_of(view.tools.site.project, snapshot).lines
+        for line in lines_of(view.tools.site.project, snapshot)
         if any(word.lower() in id.lower() for id in line.names)
     ]
     start = view.number_of("from", _MOST_PLACE)
@@ -153,7 +156,7 @@ async def topology(view: View) -> Response:
     )
 
 
-async def audit(view: View) -> Response:
+async def audit(view: PageView) -> Response:
     """Who did what; the newest act first."""
     snapshot = await view.tools.sampler.latest()
     word = view.query.get("q", "").strip().lower()
@@ -177,7 +180,7 @@ async def audit(view: View) -> Response:
     )
 
 
-async def find(view: View) -> Response:
+async def find(view: PageView) -> Response:
     """The messages that a question means; without one, how to ask."""
     snapshot = await view.tools.sampler.latest()
     text = view.query.get("q", "").strip()
@@ -186,7 +189,7 @@ async def find(view: View) -> Response:
         try:
             if len(text) > LONGEST:
                 raise ValueError(view.say("find.too_long", n=LONGEST))
-            question = Question(text)
+            question = SearchQuestion(text)
         except ValueError as error:
             problem = line(error)
     if question is not None:
@@ -210,6 +213,69 @@ async def find(view: View) -> Response:
     )
 
 
-def _denied(view: View, search: Search | None) -> int:
+def _denied(view: PageView, search: SearchResult | None) -> int:
     """Queues that the viewer may not look into."""
     return 0 if search is None else sum(not view.may("peek", id) for id in view.tools.site.queues)
+
+
+_MOST_GONE = 50
+_MOST_EVENTS = 200
+_READERS = {"events": events_of, "stacks": stacks_in}
+"""What a worker is asked for, by the tab."""
+
+
+async def workers(view: PageView) -> Response:
+    """The worker processes on all machines, and what they run."""
+    snapshot = await view.tools.sampler.latest()
+    start = view.number_of("from", _MOST_PLACE)
+    shown: Sequence[object] = snapshot.workers[start : start + PAGE]
+    past, ids = view.tools.sampler.past, view.tools.site.ids
+    return view.page(
+        "workers.html",
+        snapshot=snapshot,
+        rows=shown,
+        gone=gone_of(past.processes, snapshot.workers, snapshot.now, snapshot.lost)[:_MOST_GONE],
+        lost_at={each.key: queue for each in snapshot.lost if (queue := queue_in(each, ids))},
+        queue_ids=ids,
+        count=len(snapshot.workers),
+        start=start,
+        page_size=PAGE,
+    )
+
+
+async def worker(view: PageView) -> Response:
+    """One worker: its consumers, what runs now, and its latest events."""
+    snapshot, key = await view.tools.sampler.latest(), PRESENCE + view.path[1]
+    found = next((each for each in snapshot.workers if each.key == key), None)
+    if found is None:
+        return view.page("error.html", status=404, snapshot=snapshot, text=view.say("worker.gone"))
+    ids = view.tools.site.ids
+    tab = view.query.get("tab", "")
+    is_asked = tab in _READERS
+    # Events tell ids of messages, so they are for those who may see the messages.
+    seen = [each for each in found.consumers if view.may("peek", ids.get((each.driver, each.queue), ""))]
+    lines, silent, problem = Lines(), list[str](), ""
+    if is_asked and len(seen) < len(found.consumers):
+        problem = view.say("queue.no_right", right="queue.admin.peek")
+    elif is_asked:
+        try:
+            lines, silent = await _READERS[tab](view.tools.site, found)
+        except (DriverError, AwayError) as error:
+            problem = problem_of(error)
+    rows = {row.id: row for queue in snapshot.queues.values() for row in queue.consumers}
+    return view.page(
+        "worker.html",
+        snapshot=snapshot,
+        worker=found,
+        queue_ids=ids,
+        consumer_queues={each.id: ids.get((each.driver, each.queue), "") for each in found.consumers},
+        consumers=rows,
+        is_asked=is_asked,
+        stacks=[(consumer, event, folded(text_of(str(event["value"])))) for consumer, event in lines[:_MOST_EVENTS]]
+        if tab == "stacks"
+        else None,
+        lines=lines[:_MOST_EVENTS],
+        silent=silent,
+        problem=problem,
+        newest=NEWEST,
+    )

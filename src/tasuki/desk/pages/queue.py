@@ -10,28 +10,26 @@ from starlette.responses import RedirectResponse, Response
 
 from tasuki.app.explain.rule import Explanation, away_from
 from tasuki.dead.editing.undo import UNDO_TIME
-from tasuki.desk.acts.mending import edit_made, made_of
-from tasuki.desk.looks import numbers
-from tasuki.desk.looks.charts import Chart, chart, chart_of
-from tasuki.desk.pages.view import View
-from tasuki.desk.reading.asking import Held, cancelled
+from tasuki.desk.acts.messages import edit_made, made_of
+from tasuki.desk.pages.view import PageView
+from tasuki.desk.presentation import numbers
+from tasuki.desk.presentation.look import Chart, chart, chart_of
+from tasuki.desk.reading.asking import HeldMessage, cancelled
 from tasuki.desk.reading.bodies import body_of, headers_of, lines
-from tasuki.desk.reading.listed.rows import row_of, state_of
-from tasuki.desk.reading.listed.settings import settings_of
-from tasuki.desk.reading.listed.timing import held_back, number
+from tasuki.desk.reading.message_rows import attempt_of, folded, held_back, number, row_of, state_of
 from tasuki.desk.reading.messages import (
     DEEPEST,
     SEARCHED,
-    Found,
-    Page,
+    FoundMessage,
+    MessagePage,
     attempts,
     find,
     page_of,
 )
-from tasuki.desk.reading.observed.past import QueuePast
-from tasuki.desk.reading.observed.records import last_attempts, progress_of
+from tasuki.desk.reading.recent import QueuePast
+from tasuki.desk.reading.records import last_attempts, progress_of
+from tasuki.desk.reading.rows import settings_of
 from tasuki.desk.reading.snapshot import QueueRow, Snapshot
-from tasuki.desk.reading.tracebacks import attempt_of, folded
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
@@ -43,7 +41,7 @@ from tasuki.queues.queue import Queue
 TAB_NAMES = ("waiting", "delayed", "retrying", "running", "history", "settings")
 
 
-async def queue(view: View) -> Response:
+async def queue(view: PageView) -> Response:
     """Counters, who works on it, and its messages by their state."""
     id = view.path[1]
     snapshot = await view.tools.sampler.latest()
@@ -51,7 +49,7 @@ async def queue(view: View) -> Response:
     tab = view.query.get("tab", "")
     tab = tab if tab in TAB_NAMES else "waiting"
     start = view.number_of("from", DEEPEST)
-    page, problem = Page(), ""
+    page, problem = MessagePage(), ""
     is_listed = tab in ("waiting", "delayed", "retrying")
     if is_listed and not view.may("peek", id):
         problem = view.say("queue.no_right", right="queue.admin.peek")
@@ -89,28 +87,28 @@ def _counts(row: QueueRow) -> dict[str, int | None]:
     return dict.fromkeys(TAB_NAMES) | {"waiting": row.ready, "delayed": row.delayed, "running": row.running}
 
 
-def _schedules(view: View, queue: str) -> list[str]:
+def _schedules(view: PageView, queue: str) -> list[str]:
     from tasuki.kinds.entries.schedule import ScheduleConfig
 
     return [id for id, config in view.tools.site.project.of(ScheduleConfig).items() if config.queue == queue]
 
 
-async def _messages(view: View, row: QueueRow, tab: str, start: int) -> tuple[Page, str]:
+async def _messages(view: PageView, row: QueueRow, tab: str, start: int) -> tuple[MessagePage, str]:
     try:
         return await page_of(view.tools.site, row, tab, start), ""
     except UnsupportedError:
-        return Page(), view.say("queue.no_peek", driver=row.driver)
+        return MessagePage(), view.say("queue.no_peek", driver=row.driver)
     except QueueNotFoundError:
-        return Page(), view.say("queue.missing")
+        return MessagePage(), view.say("queue.missing")
     except (DriverError, AwayError) as error:
-        return Page(), problem_of(error)
+        return MessagePage(), problem_of(error)
 
 
-def _queue_of(view: View, id: str) -> Queue:
+def _queue_of(view: PageView, id: str) -> Queue:
     return view.tools.site.live.queues[id]
 
 
-async def message(view: View) -> Response:
+async def message(view: PageView) -> Response:
     """One message: why it is where it is, its body and its headers."""
     id, message_id = view.path[1], view.path[2]
     snapshot = await view.tools.sampler.latest()
@@ -153,13 +151,13 @@ async def message(view: View) -> Response:
     )
 
 
-def _no_right(view: View, snapshot: Snapshot) -> Response:
+def _no_right(view: PageView, snapshot: Snapshot) -> Response:
     return view.page(
         "error.html", status=403, snapshot=snapshot, text=view.say("queue.no_right", right="queue.admin.peek")
     )
 
 
-async def _edited_away(view: View, row: QueueRow, letter: str) -> Response | None:
+async def _edited_away(view: PageView, row: QueueRow, letter: str) -> Response | None:
     """To the page of the message that an edit made of this letter; None: no edit did, or only a part is asked for."""
     if not row.is_dead_letters or view.is_fragment:
         return None
@@ -169,7 +167,7 @@ async def _edited_away(view: View, row: QueueRow, letter: str) -> Response | Non
     )
 
 
-async def _told(view: View, queue: str, found: Found, letters: str) -> Explanation:
+async def _told(view: PageView, queue: str, found: FoundMessage, letters: str) -> Explanation:
     """Why the message is where it is, or that its broker is not there to say it."""
     try:
         return await view.tools.asked.explained(queue, found.id, found, letters)
@@ -177,7 +175,7 @@ async def _told(view: View, queue: str, found: Found, letters: str) -> Explanati
         return Explanation(found.id, queue, None, [away_from(queue, error)])
 
 
-async def _edit(view: View, row: QueueRow, id: str) -> dict[str, Any]:
+async def _edit(view: PageView, row: QueueRow, id: str) -> dict[str, Any]:
     """The edit that made a message, as its page shows it: its record (None: none did), and its dead-letter queue."""
     dead = view.query.get("edited", "") or row.dead_letters
     if dead not in view.tools.site.queues or not view.may("peek", dead):
@@ -186,7 +184,13 @@ async def _edit(view: View, row: QueueRow, id: str) -> dict[str, Any]:
 
 
 def _content(
-    live: Queue, found: Found, held: Held | None, failures: list[AttemptRecord], *, is_letter: bool, now: float
+    live: Queue,
+    found: FoundMessage,
+    held: HeldMessage | None,
+    failures: list[AttemptRecord],
+    *,
+    is_letter: bool,
+    now: float,
 ) -> dict[str, Any]:
     """The message itself, as its page shows it, and the name by which acts on it take no other one of its id.
 
@@ -233,7 +237,7 @@ def tab_of(past: QueuePast | None) -> HourTab | None:
     return HourTab(past, chart_of(past.lines), chart(lines, 590, 110), five_minutes(past.hour, past.newest))
 
 
-async def csv(view: View) -> Response:
+async def csv(view: PageView) -> Response:
     """Sixty lines, one a minute; times of people in UTC, durations in seconds."""
     id = view.path[1]
     row = (await view.tools.sampler.latest()).queues[id]

@@ -11,15 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tasuki.app.audit.seeing import RIGHT, targets_of
-from tasuki.desk.acts.acts import Done, Order
-from tasuki.desk.looks import numbers
-from tasuki.desk.looks.look import packed, takes_gzip
-from tasuki.desk.looks.words import LANGUAGES, choose, tell, translated
+from tasuki.desk.acts.acts import ActResult, Order
+from tasuki.desk.presentation import numbers
+from tasuki.desk.presentation.look import packed, takes_gzip
+from tasuki.desk.presentation.words import LANGUAGES, choose, tell, translated
 from tasuki.desk.reading import bodies
 from tasuki.desk.reading.snapshot import COLUMNS
 from tasuki.desk.security.forms import MOST_BYTES, MOST_FIELDS, FormError, read_fields
 from tasuki.desk.security.gate import SESSION
-from tasuki.desk.security.sessions import Session
+from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.desk.tools import Tools
 from tasuki.errors import PolicyDeniedError, TasukiError
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 _TIME = Markup('<time datetime="{}" title="{}">{}</time>')
 _EMPTY = Markup("{}")
 _ENGLISH = Markup('<span lang="en">{}</span>')
-
 THEMES = ("auto", "light", "dark")
 _YEAR = 365 * 86400
 _AGAIN = 5
@@ -68,7 +67,7 @@ TABS = (
 )
 
 
-class View:
+class PageView:
     """Belongs to one request; ``path`` is its path, segment by segment."""
 
     def __init__(self, tools: Tools, request: Request, path: list[str]) -> None:
@@ -84,9 +83,9 @@ class View:
         self.is_fragment = "x-fragment" in request.headers
 
     @property
-    def session(self) -> Session:
+    def session(self) -> ActorSession:
         """Who asks; only pages without a session (``login``, ``logout``) have none."""
-        session: Session = self.request.scope[SESSION]
+        session: ActorSession = self.request.scope[SESSION]
         return session
 
     @property
@@ -97,7 +96,7 @@ class View:
     @property
     def can_end(self) -> bool:
         """Whether there is a session that its viewer can end."""
-        session: Session | None = self.request.scope.get(SESSION)
+        session: ActorSession | None = self.request.scope.get(SESSION)
         return session is not None and session.is_by_token
 
     def number_of(self, name: str, most: int) -> int:
@@ -106,7 +105,7 @@ class View:
         return min(int(text), most) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
     def say(self, key: str, **values: Any) -> str:
-        """A text of the catalogue; see :func:`tasuki.desk.looks.words.tell`."""
+        """A text of the catalogue; see :func:`tasuki.desk.presentation.words.tell`."""
         return tell(self.language, key, values)
 
     def told(self, text: object) -> Markup:
@@ -165,7 +164,7 @@ class View:
             raise PageError(403, self.say("error.form"))
         return fields
 
-    async def carry_out(self, order: Order, *, is_said: bool = True) -> Done:
+    async def carry_out(self, order: Order, *, is_said: bool = True) -> ActResult:
         """Carry out an order; the next page says what happened, if it ``is_said``. Raises PageError, ValueError."""
         try:
             done = await self.tools.acts.carry_out(order, self.session)

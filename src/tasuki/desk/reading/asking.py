@@ -10,8 +10,10 @@ import asyncio
 import base64
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
 
 from tasuki.app.explain import looking
 from tasuki.app.explain.facts import Facts
@@ -19,9 +21,10 @@ from tasuki.app.explain.looking import Answers, Look, Searched
 from tasuki.app.explain.rule import Explanation, explain
 from tasuki.clock import Clock
 from tasuki.consumers.reports.recorder_queries import MOST_BODY
-from tasuki.desk.reading.bodies import Body, body_of
-from tasuki.desk.reading.messages import Found
-from tasuki.desk.reading.observed.recorded import held_in
+from tasuki.desk.api.answers import ShownBody
+from tasuki.desk.reading.bodies import body_of
+from tasuki.desk.reading.messages import FoundMessage
+from tasuki.desk.reading.records import held_in
 from tasuki.desk.reading.snapshot import RunningRow
 from tasuki.desk.site import BESIDE, Site
 from tasuki.errors import TasukiError
@@ -35,14 +38,13 @@ if TYPE_CHECKING:
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-
 _FRESH = 10.0
 """Seconds for which an answer is used again while a newer one is awaited."""
 _MOST = 200
 """Answers that are remembered."""
 
 
-class Beside(Generic[K, V]):
+class QuestionsByKey(Generic[K, V]):
     """Asks one question at a time for each key; for one event loop."""
 
     def __init__(self, clock: Clock, name: str) -> None:
@@ -95,10 +97,12 @@ class Asked:
 
     def __init__(self, site: Site, clock: Clock) -> None:
         self._site, self._clock = site, clock
-        self._beside: Beside[tuple[str, str], Answers] = Beside(clock, "desk asks workers")
+        self._beside: QuestionsByKey[tuple[str, str], Answers] = QuestionsByKey(clock, "desk asks workers")
         self.close = self._beside.close
 
-    async def explained(self, queue: str, id: str, found: Found, letters: str, patience: float = _SOON) -> Explanation:
+    async def explained(
+        self, queue: str, id: str, found: FoundMessage, letters: str, patience: float = _SOON
+    ) -> Explanation:
         """Why a message that was ``found`` does not run; ``letters``: the dead-letter queue to look into, empty: none.
 
         ``patience``: seconds to wait for the workers. Raises AwayError, DriverError.
@@ -127,7 +131,7 @@ _HELD_SOON = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldMessage:
     """A running message as its worker reports it; the body may be its beginning only."""
 
     message: Message
@@ -141,10 +145,10 @@ class Held:
     stack: str
     """Where its handler is; empty: the worker does not say."""
 
-    def body_in(self, queue: Queue) -> Body:
+    def body_in(self, queue: Queue) -> ShownBody:
         """The body, as far as the worker gave it."""
         body = body_of(queue, self.message)
-        return replace(body, size=self.size, is_cut=body.is_cut or self.size > MOST_BODY)
+        return msgspec.structs.replace(body, size=self.size, is_cut=body.is_cut or self.size > MOST_BODY)
 
 
 class HeldMessages:
@@ -152,26 +156,28 @@ class HeldMessages:
 
     def __init__(self, site: Site, clock: Clock) -> None:
         self._site = site
-        self._beside: Beside[tuple[str, str, str], Held | None] = Beside(clock, "desk asks for a running message")
+        self._beside: QuestionsByKey[tuple[str, str, str], HeldMessage | None] = QuestionsByKey(
+            clock, "desk asks for a running message"
+        )
         self.close = self._beside.close
 
-    async def look(self, queue: str, running: RunningRow, patience: float = _HELD_SOON) -> Held | None:
+    async def look(self, queue: str, running: RunningRow, patience: float = _HELD_SOON) -> HeldMessage | None:
         """The message; None: its worker has not answered within ``patience`` seconds, or has it no more."""
 
-        async def ask() -> Held | None:
+        async def ask() -> HeldMessage | None:
             return _held(await held_in(self._site, queue, running), running.message.id)
 
         return await self._beside.get((queue, running.worker, running.message.id), ask, patience)
 
 
-def _held(events: Sequence[dict[str, Any]], id: str) -> Held | None:
+def _held(events: Sequence[dict[str, Any]], id: str) -> HeldMessage | None:
     told = next((each for each in events if each["kind"] == HELD), None)
     stack = next((str(each["value"]) for each in events if each["kind"] == STACK and each["message"] == id), "")
     if told is None:
         return None
     value = told["value"]
     message = Message(id, base64.b64decode(value["body"]), value["headers"])
-    return Held(message, value["size"], told["attempt"], value["lease"], value["in_thread"], stack)
+    return HeldMessage(message, value["size"], told["attempt"], value["lease"], value["in_thread"], stack)
 
 
 async def cancelled(site: Site, queue: str, id: str) -> Cancel | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import date
 
 import msgspec
 
 from tasuki.dead.editing.body import grows_long
+from tasuki.desk.api.answers import ShownBody
 from tasuki.errors import TasukiError
 from tasuki.message import ATTEMPT_RECORDS, LAST_TRACEBACK, Message
 from tasuki.observe.plain import cut, escape, escape_lines
@@ -34,17 +34,6 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _APART = frozenset({LAST_TRACEBACK, ATTEMPT_RECORDS})
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A body: ``kind`` is ``json``, ``text`` or ``bytes``."""
-
-    text: str
-    kind: str
-    size: int
-    """Bytes as they travel."""
-    is_cut: bool
-
-
 def preview(queue: Queue, message: Message) -> str:
     """A body on one line, in ``_PREVIEW`` characters; only the beginning of the body is read."""
     first = _beginning(queue, message, _PREVIEW * _READ_AHEAD)
@@ -53,7 +42,7 @@ def preview(queue: Queue, message: Message) -> str:
     return cut_plainly(escape(redact(text)), _PREVIEW)
 
 
-def body_of(queue: Queue, message: Message) -> Body:
+def body_of(queue: Queue, message: Message) -> ShownBody:
     """A body, laid out unless it is large; numbers of JSON keep their digits."""
     size, first = len(message.body), _beginning(queue, message, _LAID_OUT)
     if first.codec.name == JSON and first.is_whole:
@@ -110,9 +99,9 @@ def _header(name: str, text: str) -> str:
     return cut(escape(str(masked(text[: _MOST_OF_HEADER * _READ_AHEAD], name))), _MOST_OF_HEADER)
 
 
-def _body(text: str, kind: str, size: int, *, is_cut: bool = False) -> Body:
+def _body(text: str, kind: str, size: int, *, is_cut: bool = False) -> ShownBody:
     shown = escape_lines(redact(text[: 2 * MOST_SHOWN]))
-    return Body(shown[:MOST_SHOWN], kind, size, is_cut or len(text) > MOST_SHOWN)
+    return ShownBody(kind, size, shown[:MOST_SHOWN], is_cut or len(text) > MOST_SHOWN, None)
 
 
 def _beginning(queue: Queue, message: Message, size: int) -> Beginning:

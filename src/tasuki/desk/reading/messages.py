@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tasuki.app.state.fate import know
 from tasuki.contracts.state.jobs import Progress
 from tasuki.dead.reading import attempts_shown
-from tasuki.desk.reading.counts import asked
+from tasuki.desk.reading.rows import asked
 from tasuki.desk.site import BESIDE, Site, problem_of
 from tasuki.errors import QueueNotFoundError, TasukiError, UnsupportedError
 from tasuki.message import LAST_ERROR, Message
@@ -32,7 +32,7 @@ SEARCHED = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class MessagePage:
     """Some waiting messages; ``start``: the number of the first, ``after``: where the next page starts, or None."""
 
     messages: Sequence[Message] = ()
@@ -45,7 +45,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundMessage:
     """One message: ``message`` while it waits, at ``place`` in its queue; else what its record says."""
 
     message: Message | None = None
@@ -61,7 +61,7 @@ class Found:
     """It was asked for by its name, which means one of the messages of its id."""
 
 
-async def page_of(site: Site, row: QueueRow, state: str, start: int, most: int = PAGE) -> Page:
+async def page_of(site: Site, row: QueueRow, state: str, start: int, most: int = PAGE) -> MessagePage:
     """Messages of a queue that wait, are delayed or failed before, from a number on, at most this many.
 
     Raises AwayError, DriverError, UnsupportedError: its driver shows none.
@@ -72,17 +72,17 @@ async def page_of(site: Site, row: QueueRow, state: str, start: int, most: int =
         shown, end = failed[start : start + most], start + most
         after = end if end < len(failed) else None
         messages, places = [each for _, each in shown], [at for at, _ in shown]
-        return Page(messages, start, after, len(first) == SEARCHED, places)
+        return MessagePage(messages, start, after, len(first) == SEARCHED, places)
     ready = row.ready or 0  # delayed messages come after the ready ones
     begin, deepest = (start, min(ready, DEEPEST)) if state == "waiting" else (ready + start, DEEPEST)
     wanted = min(most, max(deepest - start, 0))
     found = await _peek(site, row.id, begin, wanted) if wanted else []
     end = start + len(found)
     after = end if wanted and len(found) == wanted and end < deepest else None
-    return Page(found, start, after, end >= DEEPEST, range(begin, begin + len(found)))
+    return MessagePage(found, start, after, end >= DEEPEST, range(begin, begin + len(found)))
 
 
-async def find(site: Site, queue: str, id: str, place: int) -> Found:
+async def find(site: Site, queue: str, id: str, place: int) -> FoundMessage:
     """A message by its id or its name, which was at ``place`` when it was last seen. Raises AwayError, DriverError."""
     wanted, plain = LetterNames([id]), id_of(id) if _has_letters(site, queue) else id
     is_name = plain != id  # what has become of the id says nothing of it
@@ -94,10 +94,10 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
             try:
                 found = await _peek(site, queue, at, 10 * PAGE)
             except (QueueNotFoundError, UnsupportedError):
-                return Found(None, plain, status=status, progress=progress, is_name=is_name)
+                return FoundMessage(None, plain, status=status, progress=progress, is_name=is_name)
             for number, message in enumerate(found, at):
                 if wanted.of(message):
-                    return Found(message, message.id, number, status, progress)
+                    return FoundMessage(message, message.id, number, status, progress)
             at += len(found)
             searched = max(searched, at)
             if not found:
@@ -107,8 +107,8 @@ async def find(site: Site, queue: str, id: str, place: int) -> Found:
     if searched >= DEEPEST and site.live.queues[queue].driver.capabilities.has("find"):
         deep = await site.at(queue, lambda live: _by_id(live, queue, wanted))
         if deep is not None:
-            return Found(deep, deep.id, searched, status, progress)
-    return Found(None, plain, status=status, progress=progress, searched=searched, is_name=is_name)
+            return FoundMessage(deep, deep.id, searched, status, progress)
+    return FoundMessage(None, plain, status=status, progress=progress, searched=searched, is_name=is_name)
 
 
 def _has_letters(site: Site, queue: str) -> bool:

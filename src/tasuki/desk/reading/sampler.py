@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from tasuki.clock import Clock
-from tasuki.desk.reading.counts import Counts, count, name_causes
-from tasuki.desk.reading.observed.gone import lost_of, queue_in
-from tasuki.desk.reading.observed.past import Past
-from tasuki.desk.reading.rows import Facts, Rates, row_of
+from tasuki.desk.reading.attention import lost_of, queue_in
+from tasuki.desk.reading.recent import Past
+from tasuki.desk.reading.rows import Counts, Rates, RowFacts, count, name_causes, row_of
 from tasuki.desk.reading.snapshot import STALE, QueueRow, Snapshot
 from tasuki.desk.site import AwayError, Site, problem_of
 from tasuki.errors import TasukiError
@@ -142,7 +141,7 @@ class Sampler:
         live = self._site.live
         states = {id: live.state_of(id) for id in self._site.queues}
         with_store = {id for id, state in states.items() if state and state.driver.capabilities.multi_process}
-        facts = Facts.of(live.project, workers, with_store)
+        facts = RowFacts.of(live.project, workers, with_store)
         rows = {}
         past, known, ends = self.past.queues, self.past.known, self.past.ends
         for id in self._site.queues:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tasuki.contracts.driver import Depth
 from tasuki.desk.api.answers import Totals
-from tasuki.desk.reading.observed.past import QueuePast
+from tasuki.desk.reading.recent import QueuePast
 from tasuki.observe.history import added
 from tasuki.state.pauses import Pause, Scale
 from tasuki.state.worker_record import Presence, RunningMessage
@@ -174,7 +174,7 @@ class QueueRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class QueueColumn:
     """One column of the lists of queues; a field of the API and a property of ``QueueRow`` have its name."""
 
     name: str
@@ -193,19 +193,19 @@ class Column:
         return getattr(row, self.name) or ("" if self.form == "text" else 0)
 
 
-COLUMNS: Sequence[Column] = (
-    Column("id", "Queue", "キュー", "text", "QUEUE", 0),
-    Column("ready", "Ready", "待機", title="READY", cells=7),
-    Column("running", "Running", "実行中", title="RUN"),
-    Column("delayed", "Delayed", "遅延", title="DELAY"),
-    Column("dead", "Dead", "デッド", title="DEAD"),
-    Column("oldest_age", "Oldest", "最古", "age", "OLDEST"),
-    Column("in_rate", "In", "受付", "rate", "IN/s", at_least=100),
-    Column("out_rate", "Out", "完了", "rate", "OUT/s", at_least=70),
-    Column("failed_rate", "Failed", "失敗", "rate", "FAIL", 5, 70),
-    Column("wait_p95", "Wait p95", "待ちp95", "age"),
-    Column("run_p95", "Run p95", "実行p95", "age", "P95", 5, 80),
-    Column("workers", "Workers", "ワーカー", title="WORKERS", cells=7, at_least=110),
+COLUMNS: Sequence[QueueColumn] = (
+    QueueColumn("id", "Queue", "キュー", "text", "QUEUE", 0),
+    QueueColumn("ready", "Ready", "待機", title="READY", cells=7),
+    QueueColumn("running", "Running", "実行中", title="RUN"),
+    QueueColumn("delayed", "Delayed", "遅延", title="DELAY"),
+    QueueColumn("dead", "Dead", "デッド", title="DEAD"),
+    QueueColumn("oldest_age", "Oldest", "最古", "age", "OLDEST"),
+    QueueColumn("in_rate", "In", "受付", "rate", "IN/s", at_least=100),
+    QueueColumn("out_rate", "Out", "完了", "rate", "OUT/s", at_least=70),
+    QueueColumn("failed_rate", "Failed", "失敗", "rate", "FAIL", 5, 70),
+    QueueColumn("wait_p95", "Wait p95", "待ちp95", "age"),
+    QueueColumn("run_p95", "Run p95", "実行p95", "age", "P95", 5, 80),
+    QueueColumn("workers", "Workers", "ワーカー", title="WORKERS", cells=7, at_least=110),
 )
 """What pages, ``top`` and the command line show of a queue, in order. The API answers with more."""
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
 from math import ceil
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
@@ -13,13 +15,77 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tasuki.clock import Clock
+from tasuki.desk.api.problems import problem
 from tasuki.desk.security.access import Access, client_behind, host_name, port_of
 from tasuki.desk.security.forms import Readers
-from tasuki.desk.security.paths import is_api, is_embedded, is_linked, is_own_origin, segments_of
-from tasuki.desk.security.problems import problem
-from tasuki.desk.security.sessions import LIFE, Session, Sessions, Way
+from tasuki.desk.security.sessions import LIFE, ActorSession, Sessions, Way
+
+_MOST_BYTES = 2048
+
+
+def segments_of(scope: Mapping[str, Any]) -> list[str] | None:
+    """The segments of a request's path below the place where the desk is mounted; None: there is no such page.
+
+    Refused: a path that is too long, that is not UTF-8, that has NUL, ``.`` or ``..`` in it, or an empty segment.
+    """
+    raw: bytes = scope.get("raw_path") or str(scope["path"]).encode()
+    root = str(scope.get("root_path", "")).encode()
+    raw = raw.partition(b"?")[0]
+    if root and raw.startswith(root):
+        raw = raw[len(root) :]
+    if len(raw) > _MOST_BYTES or (raw and not raw.startswith(b"/")):
+        return None
+    try:
+        found = [unquote_to_bytes(segment).decode() for segment in raw[1:].split(b"/")]
+    except UnicodeDecodeError:
+        return None
+    if found == [""]:
+        return []
+    return None if any(each in ("", ".", "..") or "\0" in each for each in found) else found
+
+
+def is_api(scope: Mapping[str, Any]) -> bool:
+    """Whether programs ask at a request's path, so that its errors are for programs."""
+    path = str(scope["path"]).removeprefix(str(scope.get("root_path", "")))
+    return path.startswith("/api/") or path == "/openapi.json"
+
+
+def own_path(text: str) -> str:
+    """The path of a page of the desk to go back to; the first page for anything that leads elsewhere."""
+    plain = text.isprintable() and text.startswith("/") and not text.startswith("//") and "\\" not in text
+    return text if plain and len(text) <= _MOST_BYTES else "/"
+
+
+def is_own_origin(headers: Mapping[str, str]) -> bool:
+    """Whether a request that changes something comes from a page of the desk, as far as its headers say.
+
+    A browser sends Origin or Sec-Fetch-Site; a program that sends neither has no cookies of a victim.
+    """
+    origin = headers.get("origin")
+    if origin is not None:
+        try:
+            parts = urlsplit(origin[:300])
+        except ValueError:
+            return False
+        return parts.scheme in ("http", "https") and parts.netloc.lower() == headers.get("host", "").lower()
+    return headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+
+
+def is_linked(headers: Mapping[str, str]) -> bool:
+    """Whether a page of another site, such as a terminal in a browser, led here, as far as the browser says."""
+    return headers.get("sec-fetch-site", "none") not in ("same-origin", "none")
+
+
+def is_embedded(headers: Mapping[str, str]) -> bool:
+    """Whether a page of another site loads this as a part of itself; a link to the desk is none.
+
+    It could not read the answer, but a hundred images of the largest page would keep the desk, and its process, busy.
+    """
+    return is_linked(headers) and headers.get("sec-fetch-mode", "navigate") != "navigate"
+
 
 _log = logging.getLogger("tasuki.desk")
+
 
 HEADERS = {
     "content-security-policy": (
@@ -33,12 +99,15 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+
 SESSION = "tasuki.session"
 """Key of the session in the scope of a request."""
+
 _SAFE = ("GET", "HEAD")
 _METHODS = (*_SAFE, "POST", "DELETE")
 _OPEN = (["login"], ["logout"])
 """Pages that need no session."""
+
 _LONGEST_ACTOR = 200
 
 
@@ -110,7 +179,9 @@ class Gate:
             return refuse(403, "this request comes from another site")
         return None
 
-    def _refuse_stranger(self, request: Request, path: list[str] | None, session: Session | None) -> Response | None:
+    def _refuse_stranger(
+        self, request: Request, path: list[str] | None, session: ActorSession | None
+    ) -> Response | None:
         """The answer to a client that asks too often, or is not logged in; None: a page answers.
 
         Clients with a session have a separate rate: strangers at the same address cannot use it up. The right
@@ -148,7 +219,7 @@ class Gate:
         back = quote(request.url.path.removeprefix(root) + query, safe="/")
         return RedirectResponse(f"{root}/login?back={back}", 303)
 
-    def _session(self, request: Request) -> Session | None:
+    def _session(self, request: Request) -> ActorSession | None:
         client, access = self.client_of(request), self._access
         way, actor = self._way(request), access.default_actor
         if way == "proxy":
@@ -162,11 +233,11 @@ class Gate:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if access.token is not None and scheme.lower() == "bearer":
             is_right = self._sessions.is_token(token.strip())
-            return Session("bearer", actor, "", client, is_by_header=True) if is_right else None
+            return ActorSession("bearer", actor, "", client, is_by_header=True) if is_right else None
         id = self._sessions.read(request.cookies.get(cookie_name(request, access), ""), way)
         if id is not None:
             by_token = way == "token" and access.token is not None
-            return Session(id, actor, self._sessions.form_token(id), client, is_by_token=by_token)
+            return ActorSession(id, actor, self._sessions.form_token(id), client, is_by_token=by_token)
         return None if access.token is not None and way == "token" else self.begin(request, actor)
 
     def _takes_link(self, request: Request, path: list[str] | None) -> bool:
@@ -206,16 +277,16 @@ class Gate:
         is_proxied = self._access.actor_header and client_address(request) in self._access.proxies
         return "proxy" if is_proxied else "token"
 
-    def begin(self, request: Request, actor: str = "") -> Session:
+    def begin(self, request: Request, actor: str = "") -> ActorSession:
         """A new session, whose cookie the response carries."""
         way = self._way(request)
         cookie = self._sessions.new(way)
         id = str(self._sessions.read(cookie, way))
         request.scope["tasuki.cookie"] = cookie
         actor = actor or self._access.default_actor
-        return Session(id, actor, self._sessions.form_token(id), self.client_of(request), is_new=True)
+        return ActorSession(id, actor, self._sessions.form_token(id), self.client_of(request), is_new=True)
 
-    def end(self, request: Request, session: Session) -> None:
+    def end(self, request: Request, session: ActorSession) -> None:
         """The end of a session; the response takes its cookie away."""
         self._sessions.end(session.id)
         self._note("desk: %s logged out from %s", session.actor, session.client)
@@ -228,7 +299,7 @@ class Gate:
             return client_behind(request.headers.getlist("x-forwarded-for"), address)
         return address
 
-    def _complete(self, headers: MutableHeaders, request: Request, session: Session | None) -> None:
+    def _complete(self, headers: MutableHeaders, request: Request, session: ActorSession | None) -> None:
         for name, value in (*HEADERS.items(), ("cache-control", "no-store")):
             headers.setdefault(name, value)
         if (cookie := request.scope.get("tasuki.cookie")) is not None:

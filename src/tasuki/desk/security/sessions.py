@@ -70,7 +70,7 @@ class Sessions:
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class ActorSession:
     """Who asks, and what the forms for this client carry."""
 
     id: str

@@ -8,19 +8,18 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from tasuki.desk.reading.bodies import line
-from tasuki.top.frame import amounts
-from tasuki.top.frame.cells import Keep, Line, Span, fit
-from tasuki.top.frame.styles import Signs
+from tasuki.top.frame import cells
+from tasuki.top.frame.cells import Keep, Line, Signs, Span, fit
 
 Cell = tuple[str, str]
 """A text, and the name of its style."""
 Form = Literal["text", "count", "some", "age", "rate", "bars"]
 """How a value is shown; ``some``: a count, and nothing for 0."""
 _TEXTS: Mapping[str, Callable[[Any, int], str]] = {
-    "count": lambda value, cells: amounts.count(value, cells=cells),
-    "some": lambda value, cells: amounts.count(value, cells=cells) if value else "",
-    "age": lambda value, _: "" if value is None else amounts.age(value),
-    "rate": lambda value, _: "" if value is None else amounts.rate(value),
+    "count": lambda value, width: cells.count(value, cells=width),
+    "some": lambda value, width: cells.count(value, cells=width) if value else "",
+    "age": lambda value, _: "" if value is None else cells.age(value),
+    "rate": lambda value, _: "" if value is None else cells.rate(value),
     "text": lambda value, _: "" if value is None else line(value),
 }
 _MARKS = 2
@@ -66,7 +65,7 @@ class Column:
             return self.text(shown), style
         value = attrgetter(self.of or self.name)(shown)
         if self.form == "bars":
-            return amounts.spark(value, self.width, signs.bars), style
+            return cells.spark(value, self.width, signs.bars), style
         return _TEXTS[self.form](value, self.width), style
 
 

@@ -7,15 +7,100 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasuki.desk.reading.snapshot import Snapshot
-from tasuki.top.frame import bars
-from tasuki.top.frame.cells import Line, Span, fit_line, wrap
+from tasuki.top.frame import cells
+from tasuki.top.frame.cells import Line, Signs, Span, between, cut, fit_line, line_width, width_of, wrap
 from tasuki.top.frame.columns import heading, layout, row_line
-from tasuki.top.frame.styles import Signs
-from tasuki.top.place import Place
+from tasuki.top.place import ViewPlace
 from tasuki.top.views.view import Table, Text
+
+TABS = ("Queues", "Dead", "Workers", "Schedules", "Batches")
+"""The views that the keys 1 to 5 open."""
+
+
+def head(project: str, drivers: str, status: Span, clock: str, width: int, signs: Signs) -> Line:
+    """Whose queues these are, and whether the picture is fresh."""
+    right: list[Span] = [status, ("  ", ""), (clock, "dim")]
+    room = width - line_width(right) - width_of(f"tasuki  {project}  ") - 1
+    left: list[Span] = [("tasuki", "accent"), ("  ", ""), (signs.text(project), "bold")]
+    if room >= width_of(drivers) or room > 20:
+        left += [("  ", ""), (cut(signs.text(drivers), room, keep="end", more=signs.more), "dim")]
+    return between(left, right, width, signs.more)
+
+
+def totals(snapshot: Snapshot | None, width: int, signs: Signs) -> Line:
+    """The sums over all queues; those with the least room go first."""
+    if snapshot is None:
+        return fit_line([("reading the queues …" if not signs.is_ascii else "reading the queues ...", "dim")], width)
+    sums = snapshot.totals
+    more_of = "+" if snapshot.uncounted else ""  # in the queues that could not be read
+
+    def number(value: int | None, more_of: str = more_of) -> str:
+        return cells.count(value) + more_of if value is not None else signs.none
+
+    def rate(value: float | None) -> str:
+        return cells.rate(value) + ("+" if sums.rates_unknown and value is not None else "")
+
+    pairs: list[tuple[str, str, str]] = [
+        ("READY", number(sums.ready), ""),
+        ("RUN", f"{sums.running}/{sums.places}" if snapshot.knows_counts and sums.running is not None else signs.none,
+         "ok" if sums.running else ""),
+        ("DELAY", number(sums.delayed, "+" if sums.delayed_unknown else more_of), ""),
+        ("DEAD", number(sums.dead), "warn" if sums.dead else ""),
+        *([("IN", rate(sums.in_rate), "")] if sums.in_rate is not None else []),
+        ("OUT", rate(sums.out_rate), ""),
+        ("FAIL", rate(sums.failed_rate), "bad" if sums.failed_rate else ""),
+        ("WORKERS", cells.count(sums.workers), "warn" if sums.workers == 0 else ""),
+    ]  # fmt: skip
+    line: list[Span] = []
+    for label, value, style in pairs:
+        more: list[Span] = [
+            ("  " if line else "", ""), (label, "dim"), (" ", ""), (signs.text(value), style or "bold")]  # fmt: skip
+        if line_width([*line, *more]) > width:
+            break
+        line += more
+    return fit_line(line, width, signs.more)
+
+
+def tabs(current: int, right: Line, width: int, signs: Signs) -> Line:
+    """The views, with the keys that open them; ``current``: the number of the one that is shown, from 0."""
+    room = width - line_width(right) - 1
+    for most in (9, 4, 0):
+        line: list[Span] = []
+        for at, name in enumerate(TABS):
+            text = f"{at + 1} {name[:most]}".rstrip()
+            line += [(" ", ""), (text, "tab" if at == current else "dim"), (" ", "")]
+        if line_width(line) <= room:
+            break
+    return between(line, right, width, signs.more)
+
+
+def crumbs(names: Sequence[str], right: Line, width: int, signs: Signs) -> Line:
+    """The path to this place; of a long one the last name keeps the most room."""
+    line: list[Span] = []
+    room = width - line_width(right) - 2
+    for at, name in enumerate(names):
+        is_last = at == len(names) - 1
+        line += [(f" {signs.into} ", "dim")] if at else []
+        left = room - line_width(line) - (0 if is_last else 12 * (len(names) - 1 - at))
+        text = cut(signs.text(name), max(left, 8), keep="end" if at else "start", more=signs.more)
+        line.append((text, "bold" if is_last else "dim"))
+    return between([(" ", ""), *line], right, width, signs.more)
+
+
+def keys(pairs: Sequence[tuple[str, str]], width: int, signs: Signs) -> Line:
+    """The keys of this place, as many as there is room for; the first ones are the most useful."""
+    line: list[Span] = []
+    for key, label in pairs:
+        more: list[Span] = [("  " if line else " ", ""), (key, "bold"), (" ", ""), (label, "dim")]
+        if line_width([*line, *more]) > width:
+            break
+        line += more
+    return fit_line(line, width, signs.more)
+
 
 _TOP = 3
 """Lines above the rows: head, totals, views."""
+
 _MOST_FOOT = 4
 _IN_HELP = (("Esc", "back"), ("j k", "scroll"), ("q", "quit"))
 
@@ -37,7 +122,7 @@ class Scene:
     project: str
     drivers: str
     signs: Signs
-    path: list[Place]
+    path: list[ViewPlace]
     snapshot: Snapshot | None = None
     status: Span = ("", "")
     clock: str = ""
@@ -50,7 +135,7 @@ class Scene:
     help_top: int = 0
 
     @property
-    def place(self) -> Place:
+    def place(self) -> ViewPlace:
         """Where the reader is."""
         return self.path[-1]
 
@@ -63,8 +148,8 @@ class Scene:
         """The picture: ``height`` lines of ``width`` cells."""
         foot = self._foot(width)
         found: list[Line] = [
-            bars.head(self.project, self.drivers, self.status, self.clock, width, self.signs),
-            bars.totals(self.snapshot, width, self.signs),
+            head(self.project, self.drivers, self.status, self.clock, width, self.signs),
+            totals(self.snapshot, width, self.signs),
             self._third(width),
         ]
         room = max(height - _TOP - len(foot), 0)
@@ -76,10 +161,10 @@ class Scene:
     def _third(self, width: int) -> Line:
         right = self._choices()
         if self.help is not None:
-            return bars.crumbs(["Keys", self.place.view.crumb], [], width, self.signs)
+            return crumbs(["Keys", self.place.view.crumb], [], width, self.signs)
         if len(self.path) == 1:
-            return bars.tabs(self.tab, right, width, self.signs)
-        return bars.crumbs([place.view.crumb for place in self.path], right, width, self.signs)
+            return tabs(self.tab, right, width, self.signs)
+        return crumbs([place.view.crumb for place in self.path], right, width, self.signs)
 
     def _choices(self) -> Line:
         place = self.place
@@ -156,9 +241,9 @@ class Scene:
             found.append(fit_line([(text, "bad")], width, signs.more))
         foot = self.foot
         if self.help is not None:
-            return [*found, bars.keys(_IN_HELP, width, signs)]
+            return [*found, keys(_IN_HELP, width, signs)]
         if foot.kind == "keys":
-            return [*found, bars.keys(self.keys, width, signs)]
+            return [*found, keys(self.keys, width, signs)]
         style = {"told": "ok", "failed": "bad", "asked": "ask", "typed": "ask"}[foot.kind]
         line: list[Span] = [(" " + signs.text(foot.text), style)]
         if foot.kind == "typed":

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.reading.listed.rows import MessageRow, row_of, state_of
+from tasuki.desk.reading.message_rows import MessageRow, row_of, state_of
 from tasuki.desk.reading.messages import DEEPEST, PAGE, peek
 from tasuki.desk.reading.snapshot import QueueRow, RunningRow, Snapshot
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.message import Message
-from tasuki.top.frame import amounts
-from tasuki.top.frame.amounts import short_id
+from tasuki.top.frame import cells
+from tasuki.top.frame.cells import Signs, short_id
 from tasuki.top.frame.columns import Cell, Column
-from tasuki.top.frame.styles import Signs
 from tasuki.top.views.message import MessageView
 from tasuki.top.views.view import EDIT, TRY, Key, Row, Table, View, of_selected, order_on, question_on
 
@@ -119,7 +118,7 @@ class MessagesView(View):
         self._has_more = len(waiting) == PAGE and end < DEEPEST
         if not waiting and self._start:
             self._start = max(self._start - PAGE, 0)  # they have gone meanwhile
-        total = amounts.count(row.waiting, is_estimate=row.depth is not None and row.depth.is_estimate)
+        total = cells.count(row.waiting, is_estimate=row.depth is not None and row.depth.is_estimate)
         note = f"{self._start + 1:,} … {end:,} of {total} waiting" if waiting else ""
         seen = {each.key for each in waiting}
         rows = [*(each for each in running if each.key not in seen), *waiting]

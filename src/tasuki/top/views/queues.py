@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.attention import in_trouble
-from tasuki.desk.reading.snapshot import COLUMNS, QueueRow, Snapshot
-from tasuki.desk.reading.snapshot import Column as ListColumn
-from tasuki.top.frame import amounts
+from tasuki.desk.reading.snapshot import COLUMNS, QueueColumn, QueueRow, Snapshot
+from tasuki.top.frame import cells
+from tasuki.top.frame.cells import Signs
 from tasuki.top.frame.columns import Cell, Column
-from tasuki.top.frame.styles import Signs
 from tasuki.top.views.messages import MessagesView
 from tasuki.top.views.view import Key, Row, Table, View
 
@@ -35,14 +34,14 @@ _WARNS = {"dead": "warn", "failed_rate": "bad"}
 """Columns of which any value but 0 is bad."""
 
 
-def _column(of: ListColumn) -> Column:
+def _column(of: QueueColumn) -> Column:
     """A column of all faces, as this one shows it."""
     text, style = partial(_text, of), partial(_style, of)
     form = of.form if of.form != "text" else "count"
     return Column(of.name, of.title, of.cells, form, text=text, style=style, at_least=of.at_least)
 
 
-def _text(of: ListColumn, queue: QueueRow) -> str:
+def _text(of: QueueColumn, queue: QueueRow) -> str:
     value = getattr(queue, of.name)
     if of.name == "running" and value is not None:
         return f"{value}/{queue.places}" if queue.consumers and queue.workers else ""
@@ -51,14 +50,14 @@ def _text(of: ListColumn, queue: QueueRow) -> str:
     ):
         return ""
     if of.form == "age":
-        return amounts.age(value) if value else ""
+        return cells.age(value) if value else ""
     if of.form == "rate":
-        return "" if value is None and of.name == "in_rate" else amounts.rate(value)
+        return "" if value is None and of.name == "in_rate" else cells.rate(value)
     is_estimate = queue.is_estimate and of.name in ("ready", "delayed") and bool(value)
-    return amounts.count(value, cells=of.cells, is_estimate=is_estimate)
+    return cells.count(value, cells=of.cells, is_estimate=is_estimate)
 
 
-def _style(of: ListColumn, queue: QueueRow) -> str:
+def _style(of: QueueColumn, queue: QueueRow) -> str:
     value = getattr(queue, of.name)
     return "" if of.form == "age" else _WARNS.get(of.name, "") if value else "dim"
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from tasuki.app.schedules.status import ScheduleStatus
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.reading.observed.records import schedules_of
+from tasuki.desk.reading.records import schedules_of
 from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.kinds.entries.schedule import ScheduleConfig
-from tasuki.top.frame import amounts
+from tasuki.top.frame import cells
+from tasuki.top.frame.cells import Signs
 from tasuki.top.frame.columns import Cell, Column
-from tasuki.top.frame.styles import Signs
 from tasuki.top.views.messages import MessagesView
 from tasuki.top.views.view import Key, Row, Table, View
 
@@ -24,7 +24,7 @@ _EMPTY = ("No schedule is declared. In Python:", "", '    @app.every("30s", queu
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _ShownSchedule:
     id: str
     status: ScheduleStatus | None
     """None: its store cannot be read from here."""
@@ -88,7 +88,12 @@ class SchedulesView(View):
         """See :class:`View`."""
         found, _ = await schedules_of(reading.site)
         rows = [
-            Row(id, shown := _Shown(id, found.get(id), snapshot.now), f"{id} {config.queue}", shown.state == "late")
+            Row(
+                id,
+                shown := _ShownSchedule(id, found.get(id), snapshot.now),
+                f"{id} {config.queue}",
+                shown.state == "late",
+            )
             for id, config in sorted(reading.site.project.of(ScheduleConfig).items())
         ]
         return Table(rows, _EMPTY)
@@ -111,4 +116,4 @@ class SchedulesView(View):
 
 
 def _in(seconds: float | None) -> str:
-    return "" if seconds is None else f"in {amounts.age(seconds)}"
+    return "" if seconds is None else f"in {cells.age(seconds)}"

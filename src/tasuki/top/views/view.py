@@ -11,14 +11,14 @@ from tasuki.dead.batch import KEPT, RATE
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk
 from tasuki.desk.reading.bodies import line
-from tasuki.top.frame import amounts
+from tasuki.top.frame import cells
 from tasuki.top.frame.cells import Line
 from tasuki.top.frame.columns import Cell, Column
 
 if TYPE_CHECKING:
     from tasuki.desk.reading.snapshot import Snapshot
     from tasuki.desk.viewer import Viewer
-    from tasuki.top.frame.styles import Signs
+    from tasuki.top.frame.cells import Signs
 
 Asks = Literal["", "enter", "name"]
 """What confirms an act: nothing, Enter, or the name of its target and Enter."""
@@ -168,7 +168,7 @@ def of_many(verb: str, orders: Sequence[Order], what: str) -> str:
         return f"{verb} {what} {line(one.message)} of {one.id}?" if one.message else f"{verb} {what} {one.id}?"
     places = {order.id for order in orders}
     where = f" of {one.id}" if one.message and len(places) == 1 else ""
-    return f"{verb} {amounts.things(len(orders), what)}{where}?"
+    return f"{verb} {cells.things(len(orders), what)}{where}?"
 
 
 def of_letters(key: Key, count: int, queues: Sequence[str], *, is_all: bool = True, kept: bool = True) -> str:
@@ -182,7 +182,7 @@ def of_letters(key: Key, count: int, queues: Sequence[str], *, is_all: bool = Tr
     bound = "" if is_all else "at least "
     is_final = key.key == "D" and (not kept or not is_all or count > KEPT)
     end = " That cannot be undone." if is_final else ""
-    return f"{verb} {bound}{amounts.things(count, 'letter')} of {where}{pace}?{end}"
+    return f"{verb} {bound}{cells.things(count, 'letter')} of {where}{pace}?{end}"
 
 
 def of_trial(order: Order) -> str:

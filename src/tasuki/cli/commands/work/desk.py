@@ -48,7 +48,7 @@ def desk_command(target: Target, admin: Admin) -> None:
 
 
 async def _serve(desk: Desk, listening: socket.socket) -> None:
-    from tasuki.desk.server.server import serve
+    from tasuki.desk.server import serve
 
     work = asyncio.create_task(serve(desk, listening))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
@@ -121,7 +121,7 @@ def top_command(target: Target, actor: str, *, is_ascii: bool, is_once: bool) ->
 
 
 def _print(snapshot: Snapshot) -> None:
-    from tasuki.desk.looks.words import tell
+    from tasuki.desk.presentation.words import tell
     from tasuki.desk.reading.attention import of_workers
 
     print_table(_HEADINGS, [_cells(row) for row in snapshot.queues.values()])

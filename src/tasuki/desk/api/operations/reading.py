@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from tasuki.desk.acts.auditing import last_acts
 from tasuki.desk.api import answers
-from tasuki.desk.api.call import Call
+from tasuki.desk.api.call import ApiCall
 from tasuki.desk.api.decoding import cursor_of, page_of, read_number
 from tasuki.desk.api.operations.messages import item_of_message, keyless, running_item, running_of
 from tasuki.desk.api.problems import ProblemError
-from tasuki.desk.looks import numbers
-from tasuki.desk.looks.words import say
+from tasuki.desk.presentation import numbers
+from tasuki.desk.presentation.words import say
 from tasuki.desk.reading import attention
-from tasuki.desk.reading.listed.question import Question
-from tasuki.desk.reading.listed.settings import settings_of
-from tasuki.desk.reading.observed.recorded import events_by_consumer
-from tasuki.desk.reading.observed.records import schedules_of
+from tasuki.desk.reading.records import events_by_consumer, schedules_of
+from tasuki.desk.reading.rows import settings_of
+from tasuki.desk.reading.search import SearchQuestion
 from tasuki.desk.site import AwayError
-from tasuki.desk.topology import Line, topology_of
+from tasuki.desk.topology import QueueLine, lines_of
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.observe.history import MINUTES
 from tasuki.state.worker_record import Presence, PresentConsumer
 
-if TYPE_CHECKING:
-    pass
-
 _MOST_NOTICES = 100
 
 
-async def overview(call: Call) -> answers.Overview:
+async def overview(call: ApiCall) -> answers.Overview:
     """Whether messages move, and what needs attention."""
     snapshot = await call.snapshot()
     notices = attention.notices_of(snapshot)
@@ -46,17 +42,17 @@ async def overview(call: Call) -> answers.Overview:
     )
 
 
-def _notice(notice: attention.Notice) -> answers.Notice:
+def _notice(notice: attention.AttentionNotice) -> answers.NoticeItem:
     told: dict[str, Any] = dict(notice.values)
     for name in ("age", "limit"):
         if name in told:
             told[name] = numbers.duration(told[name])
     if "rate" in told:
         told["rate"] = numbers.rate(told["rate"])
-    return answers.Notice(notice.key.removeprefix("attention."), say("en", notice.key, told), notice.values)
+    return answers.NoticeItem(notice.key.removeprefix("attention."), say("en", notice.key, told), notice.values)
 
 
-async def queues(call: Call) -> answers.Queues:
+async def queues(call: ApiCall) -> answers.Queues:
     """All queues, by id."""
     snapshot, word = await call.snapshot(), call.query.q.lower()
     rows = {id: row for id, row in snapshot.queues.items() if word in id.lower()}
@@ -64,14 +60,14 @@ async def queues(call: Call) -> answers.Queues:
     return answers.Queues([answers.QueueItem.of(row) for row in shown], following, len(rows))
 
 
-async def queue(call: Call) -> answers.Queue:
+async def queue(call: ApiCall) -> answers.QueueAnswer:
     """One queue: counts, consumers, what runs, what its driver can do."""
     _, row = await call.row()
     live = call.site.live.queues[row.id]
     schedules = [id for id, config in call.site.project.of(ScheduleConfig).items() if config.queue == row.id]
     unknown = {} if row.knows_workers else dict.fromkeys(("processes", "concurrency", "running", "done", "failed"))
-    consumers = [answers.Consumer.of(each, **unknown) for each in row.consumers]
-    return answers.Queue(
+    consumers = [answers.ConsumerItem.of(each, **unknown) for each in row.consumers]
+    return answers.QueueAnswer(
         queue=answers.QueueItem.of(row),
         consumers=consumers,
         running=running_of(row.handlers, shows_keys=call.may("peek", row.id)),
@@ -81,16 +77,16 @@ async def queue(call: Call) -> answers.Queue:
     )
 
 
-async def history(call: Call) -> answers.History:
+async def history(call: ApiCall) -> answers.HistoryAnswer:
     """The last 60 minutes of a queue that all processes have written."""
     snapshot, row = await call.row()
     past, facts = row.past, (row.knows_past, snapshot.minute_ends)
     if past is None:
-        return answers.History([], *facts)
+        return answers.HistoryAnswer([], *facts)
     spans = (past.hour.span(minute, minute) for minute in range(past.newest - MINUTES + 1, past.newest + 1))
-    return answers.History(
+    return answers.HistoryAnswer(
         [
-            answers.Minute(
+            answers.MinuteItem(
                 span.at, span.published, span.done, span.failed, span.dead, span.ready, *span.wait, *span.run
             )
             for span in spans
@@ -99,7 +95,7 @@ async def history(call: Call) -> answers.History:
     )
 
 
-async def workers(call: Call) -> answers.Workers:
+async def workers(call: ApiCall) -> answers.Workers:
     """The worker processes on all machines."""
     snapshot = await call.snapshot()
     known = {each.key: each for each in snapshot.workers}
@@ -109,12 +105,12 @@ async def workers(call: Call) -> answers.Workers:
     return answers.Workers(items, following, len(known), snapshot.now, lost)
 
 
-async def worker(call: Call) -> answers.Worker:
+async def worker(call: ApiCall) -> answers.Worker:
     """One worker process."""
     return _worker(call, await _named(call), (await call.snapshot()).now)
 
 
-def _worker(call: Call, worker: Presence, now: float) -> answers.Worker:
+def _worker(call: ApiCall, worker: Presence, now: float) -> answers.Worker:
     ids = call.site.ids
 
     def shown(consumer: PresentConsumer) -> PresentConsumer:
@@ -126,7 +122,7 @@ def _worker(call: Call, worker: Presence, now: float) -> answers.Worker:
     return answers.Worker.of(worker, id=worker.name, consumers=consumers, condition=worker.condition(now))
 
 
-async def _named(call: Call) -> Presence:
+async def _named(call: ApiCall) -> Presence:
     id = call.names["worker"]
     found = [each for each in (await call.snapshot()).workers if f"{each.host}:{each.pid}" == id]
     if not found:
@@ -134,13 +130,13 @@ async def _named(call: Call) -> Presence:
     return max(found, key=lambda each: each.started)
 
 
-def _queues_of(call: Call, worker: Presence) -> Sequence[str]:
+def _queues_of(call: ApiCall, worker: Presence) -> Sequence[str]:
     """The ids of the queues that a worker consumes; for one that the project does not have, its name at the broker."""
     known = call.site.ids
     return sorted({known.get((each.driver, each.queue), each.queue) for each in worker.consumers})
 
 
-async def events(call: Call) -> answers.Events:
+async def events(call: ApiCall) -> answers.Events:
     """The latest events of the messages of a worker; it has two seconds to answer."""
     worker = await _named(call)
     for queue in _queues_of(call, worker):  # events tell ids of messages, and their errors
@@ -151,7 +147,7 @@ async def events(call: Call) -> answers.Events:
     return msgspec.convert({"worker": call.names["worker"], "consumers": found}, answers.Events)
 
 
-async def schedules(call: Call) -> answers.Schedules:
+async def schedules(call: ApiCall) -> answers.Schedules:
     """The schedules, with their last and next times."""
     site = call.site
     found, problems = await schedules_of(site)
@@ -159,7 +155,7 @@ async def schedules(call: Call) -> answers.Schedules:
         raise AwayError(problems[0])
     shown, following = page_of(found, call.query.cursor, call.query.limit)
     items = [
-        answers.Schedule.of(
+        answers.ScheduleItem.of(
             each,
             next=None if each.next is None else each.next.timestamp(),
             last=None if each.last is None else each.last.timestamp(),
@@ -171,51 +167,47 @@ async def schedules(call: Call) -> answers.Schedules:
     return answers.Schedules(items, following, len(found), unseen)
 
 
-async def audit(call: Call) -> answers.Acts:
+async def audit(call: ApiCall) -> answers.AuditAnswer:
     """The last 1,000 acts of people and programs on entries whose acts the actor may see, for 30 days; newest first."""
     found, _ = await last_acts(call.site, call.tools.acts.rights(), call.session.actor, call.query.q)
     start = read_number(call.query.cursor)
     end = start + call.query.limit
-    return answers.Acts(list(found[start:end]), cursor_of(str(end)) if end < len(found) else None, len(found))
+    return answers.AuditAnswer(list(found[start:end]), cursor_of(str(end)) if end < len(found) else None, len(found))
 
 
-async def health(call: Call) -> answers.Health:
+async def health(call: ApiCall) -> answers.HealthAnswer:
     """Whether messages move in this process; not ready is 503, with the same document."""
     report = call.tools.watched.report()
-    checks = [answers.Check(*check) for check in report.checks]
-    return answers.Health(report.status, report.is_live, report.is_ready, report.time, checks)
+    checks = [answers.HealthCheck(*check) for check in report.checks]
+    return answers.HealthAnswer(report.status, report.is_live, report.is_ready, report.time, checks)
 
 
-async def find(call: Call) -> answers.Found:
+async def find(call: ApiCall) -> answers.FindAnswer:
     """Messages by their id, a header or a value of the body, in all queues that the actor may look into."""
     snapshot = await call.snapshot()
-    question = Question(call.query.q.strip())
+    question = SearchQuestion(call.query.q.strip())
     search = await call.tools.finder.find(question, snapshot, lambda id: call.may("peek", id))
     queues = call.site.live.queues
-    hits = [
-        answers.Hit(
-            each.queue, item_of_message(queues[each.queue], snapshot.queues[each.queue], each.message, each.place)
-        )
+    found = [running_item(id, each) for id, row in search.running for each in running_of([row])]
+    found += [
+        item_of_message(queues[each.queue], snapshot.queues[each.queue], each.message, each.place)
         for each in search.hits
     ]
-    running = [answers.Hit(id, running_item(id, each)) for id, row in search.running for each in running_of([row])]
-    return answers.Found([*running, *hits], search.searched, search.is_over, list(search.cut), dict(search.unseen))
+    return answers.FindAnswer(found, search.searched, search.is_over, list(search.cut), dict(search.unseen))
 
 
-async def topology(call: Call) -> answers.Topology:
+async def topology(call: ApiCall) -> answers.TopologyAnswer:
     """Which schedules, consumers, functions and dead-letter queues belong to each queue, and how much passes."""
     snapshot, word = await call.snapshot(), call.query.q.lower()
-    lines = [
-        line for line in topology_of(call.site.project, snapshot).lines if any(word in id.lower() for id in line.names)
-    ]
+    lines = [line for line in lines_of(call.site.project, snapshot) if any(word in id.lower() for id in line.names)]
     start = read_number(call.query.cursor)
     end = start + call.query.limit
     following = cursor_of(str(end)) if end < len(lines) else None
-    return answers.Topology([_line(line) for line in lines[start:end]], following, len(lines))
+    return answers.TopologyAnswer([_line(line) for line in lines[start:end]], following, len(lines))
 
 
-def _line(line: Line) -> answers.Line:
+def _line(line: QueueLine) -> answers.TopologyItem:
     consumers = {id: list(line.functions.get(id, ())) for id in line.consumers}
-    return answers.Line.of(
+    return answers.TopologyItem.of(
         line.row, queue=line.row.id, dead_rate=line.dead_rate, schedules=list(line.schedules), consumers=consumers
     )

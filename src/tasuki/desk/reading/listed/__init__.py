@@ -1,1 +1,0 @@
-"""Messages of lists: which ones a question means, and when they are due."""

@@ -67,7 +67,7 @@ async def test_a_killed_worker_is_counted_no_more_and_stays_a_notice(driver: str
         left: Numbers = {key: 1 for key in truth if key[1] == "workers" and truth[key]}
         for face in ("desk", "API", "tasuki workers", "tasuki top --once"):
             await true_in_time(here, face, left)
-        assert "killed" in notices(here)
+        assert "lost" in notices(here)
         assert not any(greens(here).values())
         here.workers.pop().kill()
         none: Numbers = {(ALL, "workers"): 0, ("app:held", "workers"): 0}

@@ -9,9 +9,11 @@ import html
 import json
 import os
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -35,9 +37,15 @@ _SHOWN = ("ready", "running", "delayed", "dead", "workers")
 
 
 def get(world: World, path: str) -> str:
-    """A page of the desk, or an answer of its API."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=SLOW) as answer:
-        return str(answer.read().decode())
+    """A page of the desk, or an answer of its API; asked again when the desk says, if it was asked too often."""
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=SLOW) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as answer:
+            if answer.code != HTTPStatus.TOO_MANY_REQUESTS:
+                raise
+            time.sleep(float(answer.headers["retry-after"]))
 
 
 def command(world: World, *arguments: str) -> str:

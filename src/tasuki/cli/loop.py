@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from tasuki.cli.exits import ERROR
 from tasuki.system.loop_thread import new_event_loop
-from tasuki.system.stopping import leave
+from tasuki.system.signals import leave
 
 _log = logging.getLogger("tasuki.processes")
 

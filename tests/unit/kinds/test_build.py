@@ -14,8 +14,7 @@ from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import UnsupportedError
-from tasuki.fields.kinds import DriverKind, Kind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind, Kind
 from tasuki.handlers.isolated import IsolatedPythonHandler
 from tasuki.handlers.lua.handler import LuaHandler
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler

@@ -21,11 +21,9 @@ from tasuki.cli.worker.watching import tasuki
 from tasuki.errors import LifecycleError
 from tasuki.observe.exposition.snapshots import Snapshot
 from tasuki.supervisor.children.answering import ParentAnswers
-from tasuki.supervisor.children.asking import Children
-from tasuki.supervisor.children.heartbeat import Heartbeat, SilenceLimits
-from tasuki.system.forks import signals_on_loop
+from tasuki.supervisor.children.asking import Children, Heartbeat, SilenceLimits
 from tasuki.system.process import processor_seconds
-from tasuki.system.stopping import Meaning, StopSignals
+from tasuki.system.signals import Meaning, StopSignals, signals_on_loop
 
 _log = logging.getLogger("tasuki.processes")
 

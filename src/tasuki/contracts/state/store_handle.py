@@ -28,7 +28,7 @@ from uuid import uuid4
 
 from tasuki.contracts.state.store import Grant
 from tasuki.errors import HandlerError
-from tasuki.system.run_sync import Blocking, blocking
+from tasuki.system.threads import Blocking, blocking
 from tasuki.units import Duration, parse_duration
 
 _FIRST_PAUSE = 0.05

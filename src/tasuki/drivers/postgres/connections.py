@@ -11,8 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from tasuki.contracts.driver import Durability
-from tasuki.drivers.toolkit.address import is_local, parts_of, shown
-from tasuki.drivers.toolkit.tls import tls_context
+from tasuki.drivers.toolkit.address import is_local, parts_of, shown, tls_context
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,
@@ -23,7 +22,7 @@ from tasuki.errors import (
     QueueNotFoundError,
     StorageFullError,
 )
-from tasuki.fields.tls import TlsConfig
+from tasuki.fields.types import TlsConfig
 
 NO_QUEUE = "TQ404"
 

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tasuki.drivers.sqs.limits import broker_name
-from tasuki.fields.kinds import DriverKind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind
 from tasuki.kinds.asyncapi.messages import ERROR, Names, header_schema, in_channel, message_objects, messages_of_channel
 from tasuki.kinds.asyncapi.schemas import Bodies
 from tasuki.kinds.asyncapi.servers import place_of

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
 from tasuki.consumers.fetching.window import MAX_PREFETCH
-from tasuki.fields.kinds import DriverKind, Kind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind, Kind
 from tasuki.ids import resolve_id
 from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
 from tasuki.kinds.entries.function import PythonFunctionConfig

@@ -8,8 +8,7 @@ from typing import Any
 
 from tasuki.contracts.codec import Codec
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError, PublishError
-from tasuki.fields.kinds import DriverKind, Kind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind, Kind
 from tasuki.handlers.arguments import TaskArguments
 from tasuki.handlers.body import make_decoder
 from tasuki.handlers.load import prepare

@@ -19,7 +19,7 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.options import project_options
 from tasuki.cli.project import Target
 from tasuki.cli.worker.running import file_of, longest_stop, refuse_memory
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 
 if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project

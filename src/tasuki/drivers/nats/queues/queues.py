@@ -32,7 +32,7 @@ from tasuki.drivers.nats.receiving.settle_state import SettleState
 from tasuki.drivers.nats.records.receivers import Lines
 from tasuki.drivers.nats.records.side_records import DedupIds, SideRecords
 from tasuki.drivers.nats.records.temporary import Temporary
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.errors import DriverError, QueueConflictError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 

@@ -33,7 +33,7 @@ from tasuki.drivers.nats.queues.names import (
     plan_in,
     plan_of,
 )
-from tasuki.drivers.toolkit.layout import require
+from tasuki.drivers.toolkit.stores import require
 from tasuki.errors import DriverError, QueueConflictError
 
 QUORUM = 3

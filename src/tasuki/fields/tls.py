@@ -61,7 +61,6 @@ def _key(value: object) -> SecretStr:
 
 
 Certificates = Annotated[Text, BeforeValidator(_pem("CERTIFICATE"), json_schema_input_type=str)]
-
 """Path of a PEM file, or PEM text."""
 
 Key = Annotated[
@@ -69,7 +68,6 @@ Key = Annotated[
     BeforeValidator(_key, json_schema_input_type=str),
     BeforeValidator(_pem("PRIVATE KEY"), json_schema_input_type=str),
 ]
-
 """The same for a private key."""
 
 

@@ -21,7 +21,6 @@ _log = logging.getLogger("tasuki.processes")
 
 
 PERIOD = 1.0
-
 """Seconds between two checks; each reads the state of a few descriptors."""
 
 
@@ -84,7 +83,6 @@ T = TypeVar("T")
 
 
 GRACE = 0.5
-
 """Seconds that tasks and threads have to end by themselves after the work is over."""
 
 

@@ -29,8 +29,6 @@ _log = logging.getLogger("tasuki.processes")
 
 
 GONE = 5.0
-
-
 """Seconds after KILL in which the system removes a process, unless the kernel waits for a disk."""
 
 
@@ -102,20 +100,14 @@ class Child:
 
 
 SPARE = 5.0
-
-
 """Seconds that a process has beyond its ``stop_timeout`` before it is killed."""
 
 
 _STABLE = 10.0
-
-
 """Seconds after which a process counts as stable, and its next restart is quick again."""
 
 
 _NO_USE = frozenset({CONFIG, USAGE})
-
-
 """Exit codes after which starting again would end the same way."""
 
 

@@ -108,7 +108,6 @@ _BORROWING = 30.0
 """Seconds that a viewer waits for borrowed letters, which are held for a third of it at most."""
 
 _FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 2500
-
 """Letters: to reach a page takes a broker longer the further it is from the head of the queue."""
 
 _PAGE_BYTES = 16 * 1024 * 1024

@@ -110,7 +110,6 @@ _WHERE = (
     "FROM {0}.messages WHERE queue = $1 AND state = 3 AND key IS NOT NULL AND id = ANY($2)",
     "FROM {0}.messages WHERE queue = $1 AND state = 4 AND id = ANY($2)",
 )
-
 """Four indexes show all messages but the held ones."""
 
 

@@ -20,7 +20,6 @@ from tasuki.registry.overrides import is_overridden
 from tasuki.units import format_duration
 
 Finding = tuple[str, KeyPath, str, str]
-
 """Id of the entry, path, problem, hint."""
 
 

@@ -21,7 +21,6 @@ from tasuki.registry.entry import KeyPath, Registry
 from tasuki.registry.references import did_you_mean
 
 Finding = tuple[str, KeyPath, str, str]
-
 """Entry, place in it, problem and remedy."""
 
 
@@ -123,7 +122,6 @@ def _uses(configs: Mapping[str, Config]) -> Iterator[tuple[str, str, str]]:
 
 
 Shared = Mapping[str, tuple[str, WorkerConfig]]
-
 """Queue → its shared workers, as entry id and fields; without the queues whose consumers have their own workers."""
 
 

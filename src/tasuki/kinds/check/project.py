@@ -117,7 +117,6 @@ _GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "queue.consumer": {"lifecycle.security.groups.*": ()},
     "security.config": {"application.groups.*": ()},
 }
-
 """Where entries name groups of policies, by kind."""
 
 

@@ -29,7 +29,6 @@ from tasuki.schedules.schedule import SCHEDULE, SCHEDULED_FOR
 from tasuki.units import format_duration
 
 _LONGEST_ID = 230
-
 """Characters of a schedule's id, so that the ids of its messages are not too long."""
 
 _SHORTER = f"write at most {_LONGEST_ID} with the namespace"
@@ -94,7 +93,6 @@ def _of_task(tasks: set[str], id: str, schedule: ScheduleConfig) -> Iterator[Fin
 
 
 _Read = tuple[str, Callable[[bytes], Any], str]
-
 """Who takes a body, how it reads one, and what to write instead."""
 
 

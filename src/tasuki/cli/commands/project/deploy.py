@@ -26,13 +26,11 @@ if TYPE_CHECKING:
 
 
 _AFTER = 10
-
 """Seconds that a process has after the last handler, to close its connections."""
 
 _HOME = "/srv/app"
 
 _UID = 10001
-
 """A user of no name, and no one else's."""
 
 _HEALTH = "/tmp/alive"  # noqa: S108 - in its own container
@@ -46,7 +44,6 @@ _CONFINED = """\
           volumeMounts:
             - {name: tmp, mountPath: /tmp}
 """
-
 """What a container of any project does without; the health file is in /tmp."""
 
 _HARDENED = """\
@@ -63,7 +60,6 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 """
-
 """What workers of any project do without."""
 
 

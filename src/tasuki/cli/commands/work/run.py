@@ -213,7 +213,6 @@ async def _run(
 
 
 _PORTS = 10
-
 """How many ports are tried, from the one in ``DEFAULT`` on: several projects may be worked on."""
 
 

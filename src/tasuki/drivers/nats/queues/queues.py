@@ -191,15 +191,12 @@ class OpenQueue:
 Connect = Callable[[], Awaitable[Connection]]
 
 INSPECTED_EVERY = 10.0
-
 """Seconds after which a queue is inspected again where the server does not report changes to us."""
 
 WHERE_TOLD = 12
-
 """How many times as long that is where it does."""
 
 _COST = 4
-
 """How many other requests one such check costs; with many queues it is rarer than they are."""
 
 

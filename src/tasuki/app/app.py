@@ -28,7 +28,6 @@ from tasuki.handlers.body import register
 from tasuki.observe.tracebacks import cause_for_user, for_user
 from tasuki.registry.finding import home_of
 from tasuki.system.caller import caller
-from tasuki.system.extras import require_extra
 from tasuki.units import Duration
 
 # The modules that check and run a project are imported when needed, so that declaring stays quick.
@@ -614,6 +613,8 @@ class App(Guessed):
             TasukiError: the extra tasuki[desk] is not installed. ValueError: it has no token and is not open, or
                 the rate is out of bounds.
         """
+        from tasuki.system.extras import require_extra
+
         require_extra()
         # By name: the desk is above the app.
         return import_module("tasuki.desk.desk").mount(

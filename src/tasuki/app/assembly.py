@@ -15,13 +15,10 @@ from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.measuring.delays import DelayNotes
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
 from tasuki.app.request_reply.requests import Requests
-from tasuki.app.state.fate import waits_for
 from tasuki.app.state.finding import store_for
-from tasuki.app.state.pausing import pause_of
-from tasuki.app.state.workers import consumers_at, depth_at
 from tasuki.clock import Clock
 from tasuki.contracts.context import Around
-from tasuki.contracts.driver import Driver
+from tasuki.contracts.driver import Depth, Driver
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
 from tasuki.dead.batches.service import BatchService
@@ -68,6 +65,7 @@ if TYPE_CHECKING:
     from tasuki.consumers.handling.shared import Share, SharedWorkers
     from tasuki.consumers.reports.snapshot import Describer
     from tasuki.handlers.providing.providers import Providers
+    from tasuki.state.job_records import WaitingRecords
     from tasuki.state.worker_record import Presence
 
 _DECLARATION = 0.05
@@ -186,17 +184,26 @@ class Assembly(ProjectHost):
         queues, drivers = self.project.of(QueueConfig), self.project.of(DriverConfig)
         for queue in self.queues.values():
             queue.demand.level = demanded_durability(queues[queue.id], drivers[queues[queue.id].driver])
-            queue.find_pause = partial(pause_of, self, queue.id)
-            queue.find_consumers = partial(consumers_at, self, queue.id)
-            queue.find_depth = partial(depth_at, self, queue.id)
+            queue.find_pause = partial(_pause_of, self, queue.id)
+            queue.find_consumers = partial(_consumers_of, self, queue.id)
+            queue.find_depth = partial(_depth_of, self, queue.id)
             queue.on_purge = partial(self.delays.purged, self.state_of(queue.id), queue)
             queue.use_store(partial(store_for, self, queue.id, "a unique window"))
-            queue.waits = waits_for(self, queue)
+            queue.waits = self._waits_for(queue)
             queue.observe(self.observers if self.hooks is None else (*self.observers, *self.hooks.observers))
         self._trace()
         for id, service in self.services.items():
             service.queues = [queue for queue in self.queues.values() if queue.driver is self.drivers[id]]
             service.accepted = drivers[id].durability
+
+    def _waits_for(self, queue: Queue) -> WaitingRecords | None:
+        """Keeps the first records of a queue's messages; None: the driver locates them, or no record is kept."""
+        state, policy = self.state_of(queue.id), queue.policy.result
+        if state is None or policy is None or queue.driver.capabilities.has("locate"):
+            return None
+        from tasuki.state.job_records import WaitingRecords
+
+        return WaitingRecords(state, queue.spec.name, policy.ttl)
 
     def _trace(self) -> None:
         if self.project.has("traces.config"):
@@ -388,6 +395,24 @@ class Assembly(ProjectHost):
         retired = [handler for group in self._retired for handler in group.handlers]
         ours: list[Stoppable] = [*self.handlers.values(), *([self.providers] if self.providers else [])]
         await stop_all(handler for handler in (*retired, *ours) if handler not in kept)
+
+
+async def _pause_of(assembly: Assembly, queue: str) -> dict[str, Any] | None:
+    from tasuki.app.state.pausing import pause_of
+
+    return await pause_of(assembly, queue)
+
+
+async def _consumers_of(assembly: Assembly, queue: str) -> int | None:
+    from tasuki.app.state.workers import Census
+
+    return await Census(assembly).count(queue)
+
+
+async def _depth_of(assembly: Assembly, queue: str) -> Depth:
+    from tasuki.app.state.workers import Census
+
+    return await Census(assembly).depth(queue)
 
 
 def _pool(config: WorkerConfig) -> SharedWorkers:

@@ -8,9 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
-from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.finding import state_of
-from tasuki.app.state.pausing import Steering, Target
 from tasuki.contracts.context import Plain
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Context, Handler
@@ -167,6 +165,8 @@ class ProjectHost:
         return await self.queue(queue).info()
 
     async def cancel_from(self, guard: Guard | None, queue: str, id: str) -> CancelOutcome:
+        from tasuki.app.state.cancelling import cancel_in
+
         return (await cancel_in(self, guard, queue, [id])).outcome
 
     async def signal_from(self, guard: Guard | None, actor: str, event: str, key: str | int, value: Any) -> bool:
@@ -177,10 +177,14 @@ class ProjectHost:
     async def pause_from(
         self, queue: str, due: When | None, reason: str, guard: Guard | None, actor: str
     ) -> Mapping[str, Any]:
+        from tasuki.app.state.pausing import Steering, Target
+
         steering = Steering(self, guard, actor)
         return (await steering.pause(Target("queue", queue), due, reason, may_shorten=False)).as_dict()
 
     async def resume_from(self, queue: str, guard: Guard | None, actor: str) -> bool:
+        from tasuki.app.state.pausing import Steering, Target
+
         return await Steering(self, guard, actor).resume(Target("queue", queue)) is not None
 
     def resource_of(self, id: str) -> Any:

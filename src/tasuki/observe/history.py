@@ -8,8 +8,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from tasuki.observe.exposition.snapshots import quantile
-from tasuki.observe.metrics import BUCKETS
+from tasuki.observe.metrics import BUCKETS, quantile
 
 MINUTE = 60.0
 """Seconds of a point."""

@@ -393,3 +393,24 @@ def _sampled(message: Started) -> str | None:
     """The id of its trace, if that is recorded."""
     text = str(message.headers[TRACEPARENT])
     return text[3:35] if len(text) >= _TRACEPARENT and text[54] in _SAMPLED and text[35] == "-" else None
+
+
+def quantile(
+    bounds: Sequence[float], counts: Sequence[int], share: float, least: float = 0.0, most: float | None = None
+) -> float | None:
+    """The value below which this share of the counted values lies, within its bucket in proportion; None: no value.
+
+    ``least`` and ``most`` of the values, where they are known, narrow the first and the last bucket. Without ``most`` a
+    value beyond the last bound counts as that bound.
+    """
+    wanted, below = sum(counts) * share, 0
+    if not any(counts):
+        return None
+    highest = bounds[-1] if most is None else most
+    for number, count in enumerate(counts):
+        if count and below + count >= wanted:
+            low = max(bounds[number - 1] if number else 0.0, least)
+            high = min(bounds[number] if number < len(bounds) else inf, highest)
+            return low + (high - low) * (wanted - below) / count if high > low else high
+        below += count
+    return highest

@@ -18,12 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tasuki.security.actor import PolicyRequest
 from tasuki.security.compare import ComparisonError
-from tasuki.security.condition import Condition
-from tasuki.security.expression import Expression
+
+# A project without policies reads no conditions.
+if TYPE_CHECKING:
+    from tasuki.security.condition import Condition
+    from tasuki.security.expression import Expression
 
 MAX_LENGTH = 1000
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tasuki.consumers.delivery import Delivery
+if TYPE_CHECKING:
+    from tasuki.consumers.delivery import Delivery
 
 _log = logging.getLogger("tasuki.app")
 

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tasuki.clock import Clock
-from tasuki.consumers.settling.replies import RequesterGoneError
 from tasuki.contracts.driver import Driver, QueueSpec
 from tasuki.errors import DriverError, QueueNotFoundError
+from tasuki.queues.messages.headers import RequesterGoneError
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.queue import Queue
 

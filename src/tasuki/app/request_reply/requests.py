@@ -11,12 +11,12 @@ from typing import Any
 from tasuki.app.request_reply.inbox import Inbox
 from tasuki.app.request_reply.reply_queues import new_reply_id, reply_queue
 from tasuki.clock import Clock
-from tasuki.consumers.settling.replies import ERROR
 from tasuki.contracts.driver import Driver
 from tasuki.errors import HandlerError, InvalidBodyError, PublishError, RequestTimeoutError, TasukiError
 from tasuki.handlers.body import check_type
 from tasuki.message import CORRELATION_ID, MESSAGE_TYPE, REPLY_TO, HeaderValue, Message
 from tasuki.queues.messages.body_type import type_name
+from tasuki.queues.messages.headers import ERROR_REPLY
 from tasuki.queues.messages.message_builder import seconds
 from tasuki.queues.queue import Queue
 from tasuki.queues.result import Confirmed
@@ -135,7 +135,7 @@ def _result(replies: Queue, message: Message, returns: Any, asked: str) -> Any:
         HandlerError: the reply carries an error.
         InvalidBodyError: the result does not fit the type, or is larger than its queue takes.
     """
-    if message.headers.get(MESSAGE_TYPE) != ERROR:
+    if message.headers.get(MESSAGE_TYPE) != ERROR_REPLY:
         try:
             return replies.decode(message, Any if returns is None else returns)
         except InvalidBodyError as error:

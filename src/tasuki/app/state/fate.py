@@ -13,21 +13,13 @@ from tasuki.contracts.values import Waiting, Where
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import DUE
 from tasuki.state.cancelling import is_cancelled
-from tasuki.state.job_records import WaitingRecords, decode, purge_key, result_key
+from tasuki.state.job_records import decode, purge_key, result_key
 from tasuki.state.job_status import Known, Stage
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.queues.queue import Queue
     from tasuki.state.shared import SharedState
-
-
-def waits_for(live: Assembly, queue: Queue) -> WaitingRecords | None:
-    """What keeps the first records of a queue's messages; None: the driver locates them, or no record is kept."""
-    state, policy = live.state_of(queue.id), queue.policy.result
-    if state is None or policy is None or queue.driver.capabilities.has("locate"):
-        return None
-    return WaitingRecords(state, queue.spec.name, policy.ttl)
 
 
 async def know(live: Assembly, queue: str, id: str) -> Known:

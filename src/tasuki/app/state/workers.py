@@ -141,13 +141,3 @@ class Census:
             except (DriverError, TimeoutError):  # counts are worth showing without it
                 self._others[state] = None
         return self._others[state]
-
-
-async def depth_at(assembly: Assembly, queue: str) -> Depth:
-    """The messages of one queue; see :class:`Census`. Raises DriverError."""
-    return await Census(assembly).depth(queue)
-
-
-async def consumers_at(assembly: Assembly, queue: str) -> int | None:
-    """The consumers of one queue; see :class:`Census`."""
-    return await Census(assembly).count(queue)

@@ -12,8 +12,7 @@ from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.handling.shared import SharedWorkers
 from tasuki.message import PARTITION_KEY
-from tasuki.observe.exposition.snapshots import quantile
-from tasuki.observe.metrics import Histogram
+from tasuki.observe.metrics import Histogram, quantile
 from tasuki.state.worker_record import Presence, PresentConsumer, RunningMessage, WorkerHealth
 
 if TYPE_CHECKING:

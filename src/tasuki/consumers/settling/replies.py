@@ -26,6 +26,7 @@ from tasuki.message import (
     is_member,
     wants_answer,
 )
+from tasuki.queues.messages.headers import ERROR_REPLY, RequesterGoneError
 from tasuki.queues.middleware import Carry
 from tasuki.queues.queue import Queue
 
@@ -36,15 +37,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tasuki.consumer")
 
-ERROR = "error"
-"""The ``message_type`` of a reply that says why there is no result; its body has kind, message and retryable."""
-
 _KINDS = {"max_attempts": "Internal", "not_retryable": "Internal", "worker_died": "Internal", "expired": "Timeout"}
 _BYTES_LIKE = (bytes, bytearray, memoryview)
-
-
-class RequesterGoneError(QueueNotFoundError):
-    """The reply queue that a requester had made for itself is gone, and so is the requester."""
 
 
 def failure(verdict: Verdict) -> ReplyContent:
@@ -140,7 +134,7 @@ class ReplySender:
     async def _publish(self, target: Queue, request: Message, answer: ReplyContent, carry: Carry | None) -> None:
         headers: dict[str, HeaderValue] = {CORRELATION_ID: request.headers.get(CORRELATION_ID, request.id)}
         if answer.is_error:
-            headers[MESSAGE_TYPE] = ERROR
+            headers[MESSAGE_TYPE] = ERROR_REPLY
         body = answer.body
         if not isinstance(body, _BYTES_LIKE):  # written as a result: the requester says which type it is
             headers[CONTENT_TYPE], body = target.codec.name, target.codec.encode(body)

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from tasuki import message as header
-from tasuki.consumers.settling.replies import ERROR as ERROR_TYPE
 from tasuki.kinds.asyncapi.schemas import PLACE, Bodies, Body, Schemas, keys_of, plain_default
 from tasuki.kinds.asyncapi.servers import server_objects
 from tasuki.kinds.check.project import Project
@@ -17,6 +16,7 @@ from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.queues.messages.codec import BYTES, JSON
+from tasuki.queues.messages.headers import ERROR_REPLY
 
 Identity = tuple[str, ...]
 
@@ -110,7 +110,7 @@ HEADERS: dict[str, Any] = {
         header.LAST_ERROR: {**_TEXT, "description": _OURS + "The error of its last attempt."},
         header.LAST_TRACEBACK: {**_TEXT, "description": _OURS + "The lines of code of that error."},
         header.CAUSE: {**_TEXT, "description": _OURS + "The same for dead letters with the same cause."},
-        header.ERROR_TYPE: {**_TEXT, "description": _OURS + "The type of the error of a dead letter."},
+        header.ERROR_REPLY: {**_TEXT, "description": _OURS + "The type of the error of a dead letter."},
         header.PLACE: {**_TEXT, "description": _OURS + "The file and the function that it was raised in."},
         header.LEFT_OUT: {**_TEXT, "description": _OURS + "what it leaves out, as its queue takes no larger message."},
         header.ATTEMPT_RECORDS: {**_TEXT, "description": _OURS + "JSON: when, where and why its last attempts failed."},
@@ -165,7 +165,7 @@ def message_objects(bodies: Bodies, names: Names, queues: dict[str, QueueConfig]
     if has_replies:
         found[names.message(ERROR)] = {
             **_message("Error", "The error that a request gets in place of a result", {"payload": _FAILURE}, JSON),
-            "headers": _with_type(bodies.schemas.headers_key, ERROR_TYPE),
+            "headers": _with_type(bodies.schemas.headers_key, ERROR_REPLY),
         }
     for message in found.values():
         message.setdefault("headers", {"$ref": PLACE + bodies.schemas.headers_key})

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tasuki.fields.types import Config, Flag, Id, Kind, Text
-from tasuki.security.condition import Condition, parse_condition
-from tasuki.security.expression import parse_expression
 from tasuki.security.policy import Policy, parse_pattern
+
+# The languages of conditions are imported by the first policy that has one.
+if TYPE_CHECKING:
+    from tasuki.security.condition import Condition
+    from tasuki.security.expression import Expression
 
 POLICIES = ("security.policy",)
 """What a reference to a policy may point to: this kind and its family."""
@@ -26,8 +29,14 @@ def _list(value: object) -> object:
 
 
 def _expression(value: str) -> str:
-    parse_expression(value)
+    _parsed(value)
     return value
+
+
+def _parsed(expression: str) -> Expression:
+    from tasuki.security.expression import parse_expression
+
+    return parse_expression(expression)
 
 
 Patterns = Annotated[
@@ -76,6 +85,8 @@ class ConditionConfig(Config):
 
     def build(self) -> Condition:
         """The condition itself."""
+        from tasuki.security.condition import parse_condition
+
         return parse_condition(self.field, self.operator, self.value, self.value_from)
 
 
@@ -112,7 +123,7 @@ class ExpressionDefinition(_Definition):
 
     def as_policy(self, id: str) -> Policy:
         """The policy of this id."""
-        return replace(super().as_policy(id), expression=parse_expression(self.expression))
+        return replace(super().as_policy(id), expression=_parsed(self.expression))
 
 
 class AnyPolicyConfig(Config):

@@ -14,8 +14,7 @@ A snapshot is made of dicts with text keys, lists, numbers and texts, so that ms
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import inf
+from collections.abc import Callable, Iterable, Mapping
 from operator import add as plus
 from typing import Any
 
@@ -92,24 +91,3 @@ def _add_dict(name: str, mine: Any, more: Mapping[str, Any], special: Mapping[st
     elif type(mine) is dict and mine.get("type", more.get("type")) == more.get("type"):
         _add_into(mine, more, _NOTHING if name in _BY_NAME else special)
     # else a handler's metric that another process counts as another type
-
-
-def quantile(
-    bounds: Sequence[float], counts: Sequence[int], share: float, least: float = 0.0, most: float | None = None
-) -> float | None:
-    """The value below which this share of the counted values lies, within its bucket in proportion; None: no value.
-
-    ``least`` and ``most`` of the values, where they are known, narrow the first and the last bucket. Without ``most`` a
-    value beyond the last bound counts as that bound.
-    """
-    wanted, below = sum(counts) * share, 0
-    if not any(counts):
-        return None
-    highest = bounds[-1] if most is None else most
-    for number, count in enumerate(counts):
-        if count and below + count >= wanted:
-            low = max(bounds[number - 1] if number else 0.0, least)
-            high = min(bounds[number] if number < len(bounds) else inf, highest)
-            return low + (high - low) * (wanted - below) / count if high > low else high
-        below += count
-    return highest

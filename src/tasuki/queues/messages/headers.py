@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasuki.errors import PublishError
+from tasuki.errors import PublishError, QueueNotFoundError
 from tasuki.ids import resolve_id
 from tasuki.message import REPLY_TO, HeaderValue, is_reserved
 
@@ -20,8 +20,15 @@ MAX_HEADER_BYTES = 64 * 1024
 
 MAX_NAME_CHARS = 255
 
+ERROR_REPLY = "error"
+"""The ``message_type`` of a reply that says why there is no result; its body has kind, message and retryable."""
+
 
 _MIN_INT, _MAX_INT = -(2**63), 2**63 - 1
+
+
+class RequesterGoneError(QueueNotFoundError):
+    """The reply queue that a requester had made for itself is gone, and so is the requester."""
 
 
 def check_headers(headers: Mapping[str, HeaderValue]) -> dict[str, HeaderValue]:

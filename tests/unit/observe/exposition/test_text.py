@@ -14,9 +14,9 @@ import pytest
 from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample, record
 from tasuki.observe.exposition import series
 from tasuki.observe.exposition.series import SERIES, families, labels_of, name_of
-from tasuki.observe.exposition.snapshots import add, quantile, totals_of
+from tasuki.observe.exposition.snapshots import add, totals_of
 from tasuki.observe.exposition.text import OPEN_METRICS, PLAIN, exposition, respond, wants_open_metrics
-from tasuki.observe.metrics import BUCKETS
+from tasuki.observe.metrics import BUCKETS, quantile
 from tests.unit.observe.exposition.samples import histogram, open_families, parsed, parsed_open, snapshot, value
 
 

@@ -35,7 +35,6 @@ from tasuki.kinds.build import (
     queue_spec,
     tasks_of_queues,
 )
-from tasuki.kinds.check.behaviours import DURABILITY
 from tasuki.kinds.check.consumers import concurrency_of, roles, shared_workers
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.requirements import demanded_durability
@@ -259,7 +258,7 @@ class Assembly(ProjectHost):
         config = self.project.configs[id]
         if isinstance(kind := self.project.kinds[id], DriverKind):
             self.drivers[id] = self._driver(id)
-            self.services[id] = DriverService(self.drivers[id], DURABILITY.get(kind.short_name, ""))
+            self.services[id] = DriverService(self.drivers[id], kind.short_name)
             own = (self.delays, self.batching, self.requests, self.reply_queues, self.states)
             self.services[id].closing = [each.close for each in own]
         elif isinstance(config, QueueConfig):

@@ -13,11 +13,11 @@ from tasuki.contracts.driver import Causes, Depth, Driver, Merged, Occupancy, Ou
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.handlers.body import make_decoder
 from tasuki.message import CONTENT_TYPE, Message
-from tasuki.queues.dead.letter import LetterNames
 from tasuki.queues.messages.codec import Codecs
 from tasuki.queues.policy import QueuePolicy, limit_facts
 
 if TYPE_CHECKING:
+    from tasuki.queues.dead.letter import LetterNames
     from tasuki.security.guard import Guard
 
 
@@ -166,6 +166,8 @@ class Inspection:
         A name (:mod:`tasuki.queues.dead.letter`) means one message alone, where the driver can ``find`` it.
         """
         with self._permitted("queue.admin.remove", "remove messages from"):
+            from tasuki.queues.dead.letter import LetterNames
+
             return await self._remove_named(LetterNames(ids)) + await self.driver.remove(self.spec.name, ids)
 
     async def delete(self) -> None:

@@ -23,12 +23,12 @@ _ONE_MACHINE: Durability = "power"
 class DriverService:
     """A driver as a service, with the queues that are on it.
 
-    ``levels`` tells users which settings of the broker give which durability.
+    ``kind``: the short name of the driver's kind.
     """
 
-    def __init__(self, driver: Driver, levels: str = "") -> None:
+    def __init__(self, driver: Driver, kind: str = "") -> None:
         self.driver = driver
-        self._levels = f" ({levels})" if levels else ""
+        self._kind = kind
         self.queues: Sequence[Queue] = ()
         self.accepted: Durability | None = None
         """The durability that the driver's entry states."""
@@ -99,12 +99,15 @@ class DriverService:
 
     def _compare(self, given: Durability) -> None:
         if (best := self.better_durability()) is not None:
+            from tasuki.kinds.check.behaviours import DURABILITY
+
+            levels = DURABILITY.get(self._kind)
             _log.warning(
                 "driver %s: the broker's settings give confirmed messages durability %r; it could give %r%s; %s",
                 self.driver.name,
                 given,
                 best,
-                self._levels,
+                f" ({levels})" if levels else "",
                 self.remedy,
                 extra={"driver": self.driver.name},
             )

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from tasuki.contracts.driver import Depth, Kept
-from tasuki.state.worker_record import Presence, held_of
+
+if TYPE_CHECKING:
+    from tasuki.state.worker_record import Presence
 
 DELAYS = "delays/"
 """Prefix of the keys: the notes of processes, and when queues were purged."""
@@ -101,6 +104,8 @@ def whole(depth: Depth, kept: Kept, own: Iterable[Delays], told: Told | None, *,
     """
     if is_whole(depth) or told is None:
         return depth
+    from tasuki.state.worker_record import held_of
+
     held, in_flight, delayed = held_of(told.workers, queue, driver), depth.in_flight, depth.delayed
     ready = depth.ready - kept.unused
     if in_flight is None and held is not None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tasuki.app.state.finding import needed_state
 from tasuki.app.state.workers import workers_of
+from tasuki.contracts.state.store import CURRENT
 from tasuki.contracts.values import Waiting, Where
-from tasuki.errors import QueueNotFoundError
+from tasuki.errors import HandlerError, QueueNotFoundError
+from tasuki.handlers.body import make_decoder
 from tasuki.message import DUE
 from tasuki.state.cancelling import is_cancelled
-from tasuki.state.job_records import decode, purge_key, result_key
+from tasuki.state.job_records import JobRecord, decode, purge_key, result_key
 from tasuki.state.job_status import Known, Stage
 
 if TYPE_CHECKING:
@@ -98,3 +101,37 @@ async def _is_there(queue: Queue, id: str) -> bool:
 async def _is_running(state: SharedState, on: Queue, id: str) -> bool:
     consumers = (each for worker in await workers_of([state]) for each in worker.consumers)
     return any(message.id == id for each in consumers if each.queue == on.spec.name for message in each.messages)
+
+
+async def read(live: Assembly, queue: str, id: str) -> JobRecord | None:
+    """The record of a message; None: there is none. Raises UnsupportedError: its queue has no state; DriverError."""
+    state = needed_state(live, queue, "the status of a message")
+    found = await (await state.store()).get(result_key(live.queue(queue).spec.name, id))
+    return None if found is None else decode(found.value)
+
+
+async def ended(live: Assembly, queue: str, id: str) -> JobRecord | None:
+    """The last record of a message, as soon as the store has it; None: the store was closed. Raises as ``read``."""
+    store = await needed_state(live, queue, "the result of a message").store()
+    key = result_key(live.queue(queue).spec.name, id)
+    async with aclosing(store.watch(key)) as changes:  # type: ignore[type-var]
+        async for change in changes:
+            if change is CURRENT or change.key != key or change.value is None:
+                continue
+            record = decode(change.value)
+            if record is not None and record.is_final:
+                return record
+    return None
+
+
+def value_of(queue: Queue, record: JobRecord, returns: Any) -> Any:
+    """The result of an ended message. Raises HandlerError: there is none."""
+    if record.status == "cancelled":
+        raise HandlerError("the message was cancelled", kind="Canceled", retryable=False)
+    if (error := record.error) is not None and record.is_given_up:
+        names = [error.type] if error.type else []
+        raise HandlerError(error.text, kind=error.kind, retryable=False, details={"reason": error.reason}, names=names)
+    if record.value is None:
+        raise HandlerError(f"the result cannot be kept: {record.problem}", kind="Internal", retryable=False)
+    codec = queue.codecs.get(record.codec) or queue.codec
+    return make_decoder(codec, returns)(record.value)

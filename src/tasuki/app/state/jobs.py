@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import msgspec
 
 from tasuki.app.guesses import OF_JOB, Guessed
-from tasuki.app.state.fate import know
-from tasuki.app.state.finding import needed_state
 from tasuki.contracts.state.jobs import CancelOutcome, JobStatus, Progress
-from tasuki.contracts.state.store import CURRENT, Store
-from tasuki.errors import HandlerError, RequestTimeoutError, UnsupportedError
-from tasuki.handlers.body import make_decoder
+from tasuki.errors import RequestTimeoutError, UnsupportedError
 from tasuki.queues.queue import Queue
 from tasuki.queues.result import Confirmed
-from tasuki.state.job_records import JobRecord, decode, result_key
-from tasuki.state.job_status import status_of
 from tasuki.system.threads import Run, blocking
 from tasuki.units import Duration, format_duration, parse_duration
 
@@ -78,6 +71,8 @@ class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
             UnsupportedError: the queue has no state; or it keeps no results, its broker does not say where a message
                 is, and no worker is known to have it. DriverError: its store or its broker cannot be reached.
         """
+        from tasuki.app.state.fate import know, status_of
+
         live, queue = self._live()
         status = status_of(await know(live, self.queue, self.id))
         if status is None:
@@ -91,6 +86,8 @@ class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
 
     async def progress(self) -> Progress | None:
         """What the handler has said last with ``context.progress``; None: nothing. Raises as ``status``."""
+        from tasuki.app.state.fate import read
+
         live, _ = self._live()
         record = await read(live, self.queue, self.id)
         return None if record is None else record.progress
@@ -112,6 +109,8 @@ class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
             UnsupportedError: the queue keeps no results.
             PolicyDeniedError: the application may not read them. DriverError: the store cannot be reached.
         """
+        from tasuki.app.state.fate import ended, read, value_of
+
         live, queue = self._live()
         if queue.policy.result is None:
             raise UnsupportedError(
@@ -123,19 +122,14 @@ class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
         if record is None or not record.is_final:
             try:
                 async with asyncio.timeout(seconds):
-                    record = await self._ended(live, queue)
+                    record = await ended(live, self.queue, self.id)
             except TimeoutError:
                 record = await read(live, self.queue, self.id)
         if record is None or not record.is_final:
             status = "has not started" if record is None or record.status == "waiting" else f"is {record.status}"
             text = f"message {self.id} of queue {self.queue!r} {status} after {format_duration(seconds)}"
             raise RequestTimeoutError(text)
-        return _value(queue, record, self._returns if returns is None else returns)
-
-    async def _ended(self, live: Assembly, queue: Queue) -> JobRecord | None:
-        """The last record, as soon as the store has it; None: the store was closed."""
-        store = await needed_state(live, self.queue, "the result of a message").store()
-        return await _last_record(store, result_key(queue.spec.name, self.id))
+        return value_of(queue, record, self._returns if returns is None else returns)
 
     def _live(self) -> tuple[Assembly, Queue]:
         app: App = self._app
@@ -186,34 +180,3 @@ def returning(job: J, returns: Any) -> J:
 
 def _fields(job: _OfQueue[Any]) -> tuple[Any, ...]:
     return tuple(getattr(job, name) for name in _OfQueue.__struct_fields__)
-
-
-async def read(live: Assembly, queue: str, id: str) -> JobRecord | None:
-    """The record of a message; None: there is none. Raises UnsupportedError: its queue has no state; DriverError."""
-    state = needed_state(live, queue, "the status of a message")
-    found = await (await state.store()).get(result_key(live.queue(queue).spec.name, id))
-    return None if found is None else decode(found.value)
-
-
-async def _last_record(store: Store, key: str) -> JobRecord | None:
-    async with aclosing(store.watch(key)) as changes:  # type: ignore[type-var]
-        async for change in changes:
-            if change is CURRENT or change.key != key or change.value is None:
-                continue
-            record = decode(change.value)
-            if record is not None and record.is_final:
-                return record
-    return None
-
-
-def _value(queue: Queue, record: JobRecord, returns: Any) -> Any:
-    """The result. Raises HandlerError: there is none."""
-    if record.status == "cancelled":
-        raise HandlerError("the message was cancelled", kind="Canceled", retryable=False)
-    if (error := record.error) is not None and record.is_given_up:
-        names = [error.type] if error.type else []
-        raise HandlerError(error.text, kind=error.kind, retryable=False, details={"reason": error.reason}, names=names)
-    if record.value is None:
-        raise HandlerError(f"the result cannot be kept: {record.problem}", kind="Internal", retryable=False)
-    codec = queue.codecs.get(record.codec) or queue.codec
-    return make_decoder(codec, returns)(record.value)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.state.jobs import read
+from tasuki.app.state.fate import read
 from tasuki.consumers.handling.stack import stacks_as_events
 from tasuki.consumers.reports.recorder_queries import message_as_events
 from tasuki.contracts.state.jobs import Progress

@@ -37,7 +37,6 @@ from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.security import AnyPolicyConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
 from tasuki.kinds.kind import all_capabilities, capabilities_of, driver_names, find_driver, find_kind
-from tasuki.kinds.problems import problems_of
 from tasuki.queues.messages.body_type import BodyType, problem_of_type
 from tasuki.registry.entry import Entry, KeyPath, Registry, describe
 from tasuki.registry.loader import Loaded
@@ -107,6 +106,8 @@ def _check(
     except ValidationError as error:
         what = f"{driver.short_name} option"
         place = lambda path: (*origins[str(path[0])], *path) if path else ("options",)  # noqa: E731
+        from tasuki.kinds.problems import problems_of
+
         return {}, [*problems_of(error, entry, model, place=place, what=what)]
 
 
@@ -212,6 +213,8 @@ class _Checker:
         try:
             self.configs[entry.id] = kind.model.model_validate(_own_fields(entry, kind), context=context)
         except ValidationError as error:
+            from tasuki.kinds.problems import problems_of
+
             self.errors += problems_of(error, entry, kind.model)
 
     def _check_references(self, entry: Entry, kind: Kind) -> None:

@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from tasuki.fields.types import Config, Flag, Id, Kind, Text
-from tasuki.security.policy import Policy, parse_pattern
 
-# The languages of conditions are imported by the first policy that has one.
+# A project without policies imports none of these.
 if TYPE_CHECKING:
     from tasuki.security.condition import Condition
     from tasuki.security.expression import Expression
+    from tasuki.security.policy import Policy
 
 POLICIES = ("security.policy",)
 """What a reference to a policy may point to: this kind and its family."""
 
 
 def _pattern(value: str) -> str:
+    from tasuki.security.policy import parse_pattern
+
     parse_pattern(value)
     return value
 
@@ -100,6 +102,8 @@ class _Definition(Config):
 
     def as_policy(self, id: str) -> Policy:
         """The policy of this id."""
+        from tasuki.security.policy import Policy, parse_pattern
+
         actions, resources = (tuple(map(parse_pattern, patterns)) for patterns in (self.actions, self.resources))
         return Policy(id, actions, resources, self.effect)
 

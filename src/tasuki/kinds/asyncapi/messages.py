@@ -110,7 +110,7 @@ HEADERS: dict[str, Any] = {
         header.LAST_ERROR: {**_TEXT, "description": _OURS + "The error of its last attempt."},
         header.LAST_TRACEBACK: {**_TEXT, "description": _OURS + "The lines of code of that error."},
         header.CAUSE: {**_TEXT, "description": _OURS + "The same for dead letters with the same cause."},
-        header.ERROR_REPLY: {**_TEXT, "description": _OURS + "The type of the error of a dead letter."},
+        header.ERROR_TYPE: {**_TEXT, "description": _OURS + "The type of the error of a dead letter."},
         header.PLACE: {**_TEXT, "description": _OURS + "The file and the function that it was raised in."},
         header.LEFT_OUT: {**_TEXT, "description": _OURS + "what it leaves out, as its queue takes no larger message."},
         header.ATTEMPT_RECORDS: {**_TEXT, "description": _OURS + "JSON: when, where and why its last attempts failed."},

@@ -26,7 +26,7 @@ _WORKER = "start a worker with the command 'tasuki run', or in a program with 'a
 NOT_A_DECORATOR = f"cannot be called, and is no decorator: {_DECORATOR}"
 NOT_A_SYNC_BLOCK = (
     "the app opens in an event loop: write 'async with app:'; "
-    "without an event loop 'app.sync.publish(queue, body)', which opens it by itself"
+    "without an event loop 'app.sync.publish(queue, body)', which opens the app"
 )
 
 OF_FUNCTION = dict.fromkeys(_SENDING, f"a handler stays a plain function; {_ON_QUEUE}")

@@ -29,7 +29,7 @@ def register(type_: type, to: Callable[[Any], Any], from_: Callable[[Any], Any])
     """Let bodies carry a type; the same again is the same.
 
     Raises:
-        ValueError: bodies carry it already, by themselves or by another converter.
+        ValueError: bodies carry it already, or another converter does.
     """
     known = _converters.get(type_)
     if known is None and not is_custom(type_):

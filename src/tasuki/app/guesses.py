@@ -58,11 +58,22 @@ _HOOKS = {
     "provide": ("dependency", "provider", "inject", "depends"),
 }
 """Decorators of ours, and the names of others for them."""
+_PARTS = {
+    "jobs": ("cancel", "explain", "dry_run"),
+    "dead": ("redrive", "edit", "batches"),
+    "workers": ("pause", "resume", "scale"),
+}
+"""Parts of the app, and the verbs that people look for at the app."""
 OF_APP = {
     **dict.fromkeys(_SENDING, _ON_APP),
     **dict.fromkeys(_DECORATING, f"a handler belongs to a queue: {_HANDLE}; then {_DECORATOR}"),
     **dict.fromkeys(("task", "shared_task", "actor"), f"a task belongs to a queue: {_HANDLE}; then {_TASK}"),
     **{name: f"write '@app.{own}' above the function" for own, names in _HOOKS.items() for name in names},
+    **{name: f"write 'app.{part}.{name}'" for part, names in _PARTS.items() for name in names},
+    **dict.fromkeys(("status", "result", "get_job"), "write 'app.jobs.get(id, queue=queue)', which has both"),
+    **dict.fromkeys(
+        ("schedule", "add_periodic_task"), "write '@app.every(\"10m\")' above the function, or 'app.schedules.add(…)'"
+    ),
     **dict.fromkeys(("worker_main", "start_worker", "run_worker", "run_forever"), _WORKER),
 }
 

@@ -29,9 +29,7 @@ pure="
     src/tasuki/observe/trace.py
     src/tasuki/observe/tracebacks.py
     src/tasuki/flow/attempts.py
-    src/tasuki/tracing/names.py
-    src/tasuki/tracing/deciding.py
-    src/tasuki/tracing/names.py
+    src/tasuki/tracing/rules.py
     src/tasuki/drivers/memory/lanes.py
     src/tasuki/drivers/toolkit/limits.py
     src/tasuki/consumers/fetching/window.py

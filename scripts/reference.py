@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 from tasuki.kinds.kind import find_kind, kind_names
 from tasuki.kinds.schema import docstrings
 from tasuki.units import format_duration, format_size

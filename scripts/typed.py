@@ -18,8 +18,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticUndefined
 
 from tasuki.drivers.sqs import aws
-from tasuki.fields.kinds import DriverKind, LengthOptions
-from tasuki.fields.types import Config, DurabilityLevel
+from tasuki.fields.types import Config, DriverKind, DurabilityLevel, LengthOptions
 from tasuki.kinds.entries import consumer, env, function, queue, schedule, security, store, telemetry, worker
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.env import EnvMemoryConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.drivers.toolkit.threads.threaded import Threaded
+from tasuki.drivers.toolkit.threaded import Threaded
 from tasuki.testing.conformance import DriverConformance, ShiftedClock
 
 

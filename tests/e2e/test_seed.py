@@ -12,7 +12,7 @@ import pytest
 
 from tasuki import App
 from tasuki.errors import ProjectError
-from tasuki.supervisor.state import State
+from tasuki.supervisor.spec import State
 from tests.e2e import seed
 from tests.e2e.projects import eventually, write
 

@@ -19,7 +19,7 @@ from tasuki import App
 from tasuki.contracts.driver import Ack, Driver
 from tasuki.drivers import PostgreSQL
 from tasuki.errors import ConflictError, StaleReceiptError, UnsupportedError
-from tasuki.system.run_sync import at_once, entered_at_once
+from tasuki.system.threads import at_once, entered_at_once
 from tests.e2e.test_outbox import ASYNC, SYNC, RolledBackError, address, name, url
 
 pytestmark = pytest.mark.anyio

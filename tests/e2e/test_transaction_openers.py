@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from tasuki.contracts.driver import Ack, Driver
 from tasuki.errors import BrokerUnavailableError, HandlerError, UnsupportedError
-from tasuki.system.run_sync import at_once, entered_at_once
+from tasuki.system.threads import at_once, entered_at_once
 from tests.e2e.test_outbox import address, name, url
 from tests.e2e.test_settled_within import held, is_gone, postgres, refusal, sqlite
 

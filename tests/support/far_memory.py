@@ -13,7 +13,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.state.store import MAX_PAGE, Change, Current, Entry, Grant, Page, Store, StoreFacts
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.store import MemoryStore, Shelf
-from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.drivers.toolkit.stores import Watcher
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, Outcome
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from tasuki import Envelope
 from tasuki.app.typed import entries, options
 from tasuki.app.typed.entry import EntryDeclarer
 from tasuki.drivers import typed as drivers
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 from tasuki.kinds.kind import find_kind, kind_names
 from tasuki.queues.queue import Queue
 

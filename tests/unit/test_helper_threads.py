@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tasuki.backoff import Backoff
-from tasuki.system.helper_threads import HelperThread, problems
+from tasuki.system.threads import HelperThread, problems
 
 QUICK = Backoff(initial_delay=0.001, max_delay=0.002)
 

@@ -15,7 +15,7 @@ import yaml
 
 from tasuki.cli.group import root
 from tasuki.errors import ProjectError
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 from tasuki.kinds.check.project import check
 from tasuki.kinds.kind import driver_names, find_kind
 from tasuki.registry.loader import Loaded, load

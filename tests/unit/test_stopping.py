@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tasuki.system.stopping import Meaning, StopSignals
+from tasuki.system.signals import Meaning, StopSignals
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 

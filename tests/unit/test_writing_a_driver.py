@@ -19,7 +19,7 @@ import pytest
 from tasuki.contracts.driver import CONTRACT
 from tasuki.drivers import toolkit
 from tasuki.errors import ProjectError
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 from tasuki.kinds import kind as kinds
 from tasuki.kinds.check.project import check
 from tasuki.registry.loader import load

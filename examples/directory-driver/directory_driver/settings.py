@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind
-from tasuki.fields.types import Config, PositiveDuration, ProjectFile
+from tasuki.fields.types import DRIVER_PREFIX, Config, DriverKind, PositiveDuration, ProjectFile
 
 
 class DirectorySettings(Config):

@@ -25,7 +25,7 @@ from tasuki.contracts.driver import Driver
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
 from tasuki.dead.batches.service import BatchService
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 from tasuki.kinds.build import (
     build_driver,
     build_handler,

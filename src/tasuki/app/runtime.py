@@ -19,7 +19,7 @@ from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.contracts.state.store_handle import checked_store, user_of
 from tasuki.errors import LifecycleError, QueueNotFoundError
 from tasuki.supervisor.supervisor import Supervisor
-from tasuki.system.stopping import StopSignals
+from tasuki.system.signals import StopSignals
 from tasuki.units import Duration, parse_duration
 
 if TYPE_CHECKING:

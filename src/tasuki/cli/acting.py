@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 
 CLIENT = "command line"
-
 """From where these acts come."""
 
 

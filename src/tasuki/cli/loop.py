@@ -15,13 +15,12 @@ from typing import Any, TypeVar
 
 from tasuki.cli.exits import ERROR
 from tasuki.system.loop_thread import new_event_loop
-from tasuki.system.stopping import leave
+from tasuki.system.signals import leave
 
 _log = logging.getLogger("tasuki.processes")
 
 
 PERIOD = 1.0
-
 """Seconds between two checks; each reads the state of a few descriptors."""
 
 
@@ -84,7 +83,6 @@ T = TypeVar("T")
 
 
 GRACE = 0.5
-
 """Seconds that tasks and threads have to end by themselves after the work is over."""
 
 

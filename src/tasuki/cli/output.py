@@ -21,15 +21,12 @@ from tasuki.units import format_duration
 UNKNOWN = "-"
 
 _DAYS = 3 * 86400.0
-
 """Seconds from which on a distance is given in days."""
 
 _LATEST = 253402300800
-
 """Unix seconds of the year 10000, which dates do not have."""
 
 _LEAST = 20
-
 """Columns that a long text, also in the last column of a table, has at least."""
 
 
@@ -179,7 +176,6 @@ def preview(body: Any) -> str:
 
 
 Advance = Callable[..., None]
-
 """Takes how far it is now, not how much further; and where its end is, if that moves."""
 
 

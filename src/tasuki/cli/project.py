@@ -18,7 +18,7 @@ from tasuki.registry.finding import Found, find_project
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.fields.kinds import DriverKind
+    from tasuki.fields.types import DriverKind
     from tasuki.kinds.check.project import Project
 
 
@@ -149,7 +149,7 @@ def is_shared(kind: DriverKind) -> bool:
 
 def durable_hint() -> str:
     """Which drivers to use where one process is not enough."""
-    from tasuki.fields.kinds import DRIVER_PREFIX
+    from tasuki.fields.types import DRIVER_PREFIX
     from tasuki.kinds.kind import all_capabilities
 
     shared = [name for name, capabilities in all_capabilities().items() if capabilities.multi_process]

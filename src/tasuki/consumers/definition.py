@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tasuki.security.guard import Guard
     from tasuki.state.shared import SharedState
     from tasuki.state.worker_heartbeat import Attendance
-    from tasuki.tracing.consumer import ConsumerTracing
+    from tasuki.tracing.tracing import ConsumerTracing
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tasuki.queues.middleware import OnSettled
     from tasuki.security.guard import Guard
     from tasuki.state.pauses import Pause
-    from tasuki.tracing.consumer import Accept
+    from tasuki.tracing.tracing import Accept
 
 _log = logging.getLogger("tasuki.consumer")
 

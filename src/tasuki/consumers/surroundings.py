@@ -19,8 +19,8 @@ from tasuki.contracts.observer import Observer
 from tasuki.queues.middleware import OnSettled, tell, told_of_settled
 
 if TYPE_CHECKING:
-    from tasuki.tracing.consumer import Accept, Flush
-    from tasuki.tracing.deciding import HandlerCall
+    from tasuki.tracing.rules import HandlerCall
+    from tasuki.tracing.tracing import Accept, Flush
 
 F = TypeVar("F")
 Handle = Callable[[Any, Context], Awaitable[Any]]

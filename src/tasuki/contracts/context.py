@@ -52,7 +52,6 @@ class Permissions(Protocol):
 
 
 Caller_contra = TypeVar("Caller_contra", contravariant=True)
-
 """Of the context that belongs to a reach."""
 
 
@@ -60,7 +59,6 @@ NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 
 Around = Callable[[Callable[..., Any]], Callable[..., Any]]
-
 """Makes a function that calls the given one in its own thread, and is async where that one is."""
 
 
@@ -73,12 +71,10 @@ class CallOptions(NamedTuple):
 
 
 _LONGEST = 90.0
-
 """Seconds: the longest delay of Retries, unless the first one is longer."""
 
 
 Errors = tuple[type[BaseException] | str, ...]
-
 """Exception classes (subclasses count), or names of classes or kinds of errors."""
 
 

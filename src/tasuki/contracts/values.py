@@ -12,17 +12,14 @@ from tasuki.errors import DriverError
 from tasuki.message import Message
 
 NACK_ERROR_CHARS = 500
-
 """Most characters of a nack's ``error``."""
 
 
 SILENCE = 10.0
-
 """Seconds without a renewal after which a delivery is silent (61), of a driver that ``sees_silence``."""
 
 
 Where = Literal["ready", "delayed", "held"]
-
 """Where a message is: waiting to be received, waiting for its time, or with a receiver."""
 
 Receipt = Any  # opaque and hashable: only the driver that gave it can read it
@@ -30,7 +27,6 @@ Receipt = Any  # opaque and hashable: only the driver that gave it can read it
 Durability = Literal["memory", "process", "broker", "power", "node"]
 
 DURABILITIES: tuple[Durability, ...] = ("memory", "process", "broker", "power", "node")
-
 """From little to much: each survives what those before it survive."""
 
 
@@ -39,7 +35,6 @@ Ability = Literal[
     "exact_depth", "keeps_errors", "max_length", "dedup", "limits", "move", "peek", "find", "locate", "causes", "purge",
     "remove", "expedite", "transfer", "publish_within", "settle_within", "store",
 ]  # fmt: skip
-
 """What one driver can do and another cannot. A verb of a group (``move`` to ``store``) is claimed by defining it.
 
 ordered: the messages of a publisher arrive in order (12). ordering_key: so do the messages of a key, in turn (22).
@@ -55,11 +50,9 @@ GROUP_VERBS: tuple[Ability, ...] = (
     "move", "peek", "find", "locate", "causes", "purge", "remove", "expedite", "transfer", "publish_within",
     "settle_within", "store",
 )  # fmt: skip
-
 """The verbs that a driver may leave out; the others of a group (``peek_cause``, ``claim_within``) come with these."""
 
 DUTIES = frozenset({"native_delay", "counts_attempts", "delete"})
-
 """What every driver does, as ``Capabilities.has`` and ``emulates`` name it: some build it, where a broker lacks it."""
 
 
@@ -240,7 +233,6 @@ class Nack(msgspec.Struct, frozen=True, gc=False):
 
 
 SHORTEST_DELAY = 0.001
-
 """Seconds: the shortest delay of a release that is not the release of a message that was never started."""
 
 
@@ -327,11 +319,9 @@ class Occupancy:
 
 
 RECENT, RECENT_PARTS = 3600.0, 12
-
 """Seconds of which ``CauseCount.recent`` tells, and in how many parts."""
 
 NEWEST_IDS = 3
-
 """Ids in ``CauseCount.ids`` at most."""
 
 
@@ -389,11 +379,9 @@ class Causes:
 
 
 Results = Sequence[DriverError | None]
-
 """One result a message or move: None where it is done, else its error."""
 
 Answers = Sequence[DriverError | Merged | None]
-
 """One result a published message: None where it is stored, Merged where another one has its key, else its error."""
 
 

@@ -107,21 +107,12 @@ class Choice:
     def __bool__(self) -> bool:
         return self._question is not None or bool(self.names)
 
-    def takes(self, message: Message, source: Queue, now: float) -> bool:
-        """Whether a message of the dead-letter queue ``source`` is chosen."""
-        if self.names and not self.names.of(message):
-            return False
-        return self._question is None or self._holds(self._question, letter_in(message, source.id), source, now)
-
-    def chosen(self, letter: Letter, source: Queue, now: float) -> bool:
-        """The same of a letter that has been read."""
+    def takes(self, letter: Letter, source: Queue, now: float) -> bool:
+        """Whether a letter of the dead-letter queue ``source`` is chosen."""
         if self.names and not self.names.of(letter.message):
             return False
-        return self._question is None or self._holds(self._question, letter, source, now)
-
-    def _holds(self, question: Expression, letter: Letter, source: Queue, now: float) -> bool:
         try:
-            return question.holds(_Subject(letter, source, now, self._masks))
+            return self._question is None or self._question.holds(_Subject(letter, source, now, self._masks))
         except ComparisonError as error:
             self.unclear += 1
             self.problem = str(error)
@@ -186,8 +177,9 @@ class Chooser:
         return True
 
     def _holds(self, message: Message) -> bool:
-        if self._key is not None:
-            assert self._batch.group is not None
-            if self._key(letter_in(message, self._source.id)) != self._batch.group[1]:
-                return False
-        return self._choice.takes(message, self._source, self._clock.time())
+        if self._key is None and not self._choice:
+            return True
+        letter, group = letter_in(message, self._source.id), self._batch.group
+        if self._key is not None and group is not None and self._key(letter) != group[1]:
+            return False
+        return self._choice.takes(letter, self._source, self._clock.time())

@@ -31,7 +31,7 @@ from tasuki.handlers.signature import (
     result_of,
 )
 from tasuki.handlers.threads import Threads, is_from_outside, refuse_exit, run_on
-from tasuki.system import forks
+from tasuki.system import signals
 
 Run = Callable[[Any, Context], Coroutine[Any, Any, Any]]
 
@@ -210,21 +210,21 @@ def _contain(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
     """The function as a coroutine function that raises nothing that would end its task, unless that is cancelled."""
 
     async def run(*args: Any) -> Any:
-        before = forks.count
+        before = signals.fork_count
         try:
             result = await function(*args)
             if result is not None and not isinstance(result, _PLAIN):
                 result = await run_on(result)
         except BaseException as error:
-            if forks.count != before:
-                forks.leave_child(error)
+            if signals.fork_count != before:
+                signals.leave_child(error)
             if isinstance(error, Exception | Interrupted | Suspended) or is_from_outside(error):
                 raise
             if (pause := suspended_in(error)) is not None:
                 raise pause from None
             raise refuse_exit(error) from error
-        if forks.count != before:
-            forks.leave_child(None)
+        if signals.fork_count != before:
+            signals.leave_child(None)
         return result
 
     return run

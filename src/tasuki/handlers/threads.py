@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from tasuki.contracts.context import Around
 from tasuki.contracts.handler import Interrupted
 from tasuki.errors import HandlerError, safe_text
-from tasuki.system import forks
+from tasuki.system import signals
 
 T = TypeVar("T")
 
@@ -431,17 +431,17 @@ def _enclosed(around: Around) -> RunOn:
 
 
 def _call(function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Outcome:
-    before = forks.count
+    before = signals.fork_count
     try:
         result = function(*args, **named)
     except BaseException as error:
-        if forks.count != before:
-            forks.leave_child(error)
+        if signals.fork_count != before:
+            signals.leave_child(error)
         # As a value: a future makes another error of some (TimeoutError, CancelledError), and never ends with
         # StopIteration.
         return None, error
-    if forks.count != before:
-        forks.leave_child(None)
+    if signals.fork_count != before:
+        signals.leave_child(None)
     return result, None
 
 

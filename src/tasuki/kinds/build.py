@@ -16,9 +16,7 @@ from tasuki.contracts.driver import Capabilities, Driver, Limit, QueueSpec
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.recycling import Limits
 from tasuki.errors import HandlerError, UnsupportedError
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
-from tasuki.fields.tls import TlsConfig, is_pem
-from tasuki.fields.types import Config, InProject
+from tasuki.fields.types import DRIVER_PREFIX, Config, DriverKind, InProject, Kind, TlsConfig, is_pem
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import (

@@ -11,7 +11,7 @@ from types import new_class
 
 from tasuki.contracts.driver import CONTRACT, Capabilities, Driver
 from tasuki.errors import UnknownKindError, UnsupportedError
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
+from tasuki.fields.types import DRIVER_PREFIX, DriverKind, Kind
 from tasuki.registry.references import did_you_mean
 
 _HINTS = {

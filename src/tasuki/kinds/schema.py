@@ -15,8 +15,7 @@ from pydantic import SecretStr
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core.core_schema import ModelSchema
 
-from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, Kind
 from tasuki.kinds.kind import find_kind, kind_names
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -17,7 +17,6 @@ from tasuki.kinds.kind import find_kind
 from tasuki.registry.references import find_named
 
 ALL = "--concurrency"
-
 """Id of the shared workers of everything that a process consumes."""
 
 
@@ -92,7 +91,6 @@ MIDDLEWARE = "middleware"
 SERVES = "serves"
 
 ASIDE = (DEAD_LETTERS, MIDDLEWARE, SERVES)
-
 """Edges that messages of the queue do not take in the first place: dashed, and without the branches of their end."""
 
 _SHOWN = ("queue.", "function.", "middleware.")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from tasuki.errors import UnsupportedError
-from tasuki.fields.kinds import DRIVER_PREFIX
+from tasuki.fields.types import DRIVER_PREFIX
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.telemetry import TracesConfig
-from tasuki.tracing.names import server_of
+from tasuki.tracing.rules import server_of
 
 if TYPE_CHECKING:
     from tasuki.consumers.consumer import Consumer

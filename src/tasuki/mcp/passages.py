@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tasuki
-from tasuki.fields.kinds import DriverKind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind
 from tasuki.kinds.kind import find_kind, kind_names
 from tasuki.kinds.schema import docstrings, project_schema
 

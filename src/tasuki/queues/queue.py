@@ -35,7 +35,7 @@ from tasuki.units import Duration
 
 if TYPE_CHECKING:
     from tasuki.security.guard import Guard
-    from tasuki.tracing.queue import QueueTracing
+    from tasuki.tracing.tracing import QueueTracing
 
 
 _log = logging.getLogger("tasuki.queue")

@@ -14,15 +14,12 @@ from tasuki.scalars import Substituted
 KeyPath = tuple[str | int, ...]
 
 INJECT = "inject"
-
 """In the meta of a function: the types that its author says are provided."""
 
 NO_NAME = "handler"
-
 """The name of an entry for a function that has none of its own."""
 
 NO_COLON = "a colon ends the namespace in an id: write it with dots, like shop.mails"
-
 """The hint for a namespace that has one."""
 
 E = TypeVar("E", bound=ConfigError)

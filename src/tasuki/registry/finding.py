@@ -76,7 +76,6 @@ def _line_of(text: str) -> int:
 _MAX_BYTES = 2**20
 
 _NOT_APPS = ("test_", "conftest.", "setup.", "noxfile.")
-
 """Beginnings of the names of files whose apps are not the project."""
 
 

@@ -185,11 +185,9 @@ def _replacement(match: re.Match[str], lookup: Lookup) -> str:
 
 
 ORIGIN = "-o "
-
 """Begins the position of an overridden value, in the place of the file."""
 
 _LONGEST = 200
-
 """Characters of an override that its position shows."""
 
 _FORM = "write it like app:mail:concurrency=4"

@@ -20,7 +20,6 @@ MAX_DEPTH = 50
 MAX_NODES = 250_000
 
 MAX_EXPANDED = 10_000
-
 """Most nodes that aliases may add: enough for shared settings, too few for a bomb."""
 
 
@@ -206,7 +205,6 @@ _MISSING = {"name": "add a line name: …", "kind": "add a line kind: …; tasuk
 _FIRST_LINE = re.compile(r"^([ \t]*)[^\s#%-]", re.MULTILINE)
 
 _SIMILAR = 0.8
-
 """How similar to ``namespace`` a key must be to count as its misspelling; ``name`` and ``names`` are not."""
 
 

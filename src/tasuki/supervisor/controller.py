@@ -16,8 +16,7 @@ from typing import Any
 from tasuki.backoff import is_told
 from tasuki.clock import Clock
 from tasuki.errors import LifecycleError, RestartLimitError, StartTimeoutError, StopTimeoutError, TasukiError
-from tasuki.supervisor.spec import Restarts, ServiceSpec
-from tasuki.supervisor.state import State, Status, may_follow
+from tasuki.supervisor.spec import Restarts, ServiceSpec, State, Status, may_follow
 from tasuki.units import format_duration
 
 CANCEL_GRACE = 1.0

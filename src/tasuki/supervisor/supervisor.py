@@ -12,11 +12,22 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.errors import LifecycleError, StopTimeoutError
-from tasuki.supervisor import order
 from tasuki.supervisor.controller import Controller
-from tasuki.supervisor.order import Graph, find_given_up, find_unsettled, may_stop
-from tasuki.supervisor.spec import ServiceSpec
-from tasuki.supervisor.state import UP, State, Status
+from tasuki.supervisor.spec import (
+    UP,
+    Graph,
+    ServiceSpec,
+    State,
+    Status,
+    find_cycle,
+    find_given_up,
+    find_missing,
+    find_unsettled,
+    may_start,
+    may_stop,
+    with_dependencies,
+    with_dependents,
+)
 
 
 class StateChanges:
@@ -142,7 +153,7 @@ class Supervisor:
         if ids is None:
             ids = [id for id, controller in self._controllers.items() if controller.spec.auto_start]
         chosen = {id: self._get(id) for id in ids}
-        wanted = order.with_dependencies(graph, chosen)
+        wanted = with_dependencies(graph, chosen)
         new = [id for id in wanted if not self._is_wanted(id) and (id in chosen or not self._is_up(id))]
         self._request(new)
         try:
@@ -208,7 +219,7 @@ class Supervisor:
                 stop (they are forgotten all the same).
         """
         leaving = {id: self._get(id) for id in ids}
-        for id in order.with_dependents(self._graph(), leaving):
+        for id in with_dependents(self._graph(), leaving):
             if id not in leaving:
                 raise LifecycleError(f"service {id!r} depends on a service that is to be removed", service=id)
         errors = await self._stop_some(leaving)
@@ -240,7 +251,7 @@ class Supervisor:
         """
         old = [self._get(spec.id).spec for spec in specs]
         self._checked_graph({spec.id: spec.depends_on for spec in specs})
-        touched = order.with_dependents(self._graph(), [spec.id for spec in specs])
+        touched = with_dependents(self._graph(), [spec.id for spec in specs])
         wanted = [id for id in self._controllers if id in touched and self._is_wanted(id)]
         stops = self._stops
         self._replacements += 1
@@ -275,14 +286,14 @@ class Supervisor:
         except KeyError:
             raise LifecycleError(f"there is no service {id!r}", service=id) from None
 
-    def _graph(self) -> order.Graph:
+    def _graph(self) -> Graph:
         return {id: controller.spec.depends_on for id, controller in self._controllers.items()}
 
-    def _checked_graph(self, changed: order.Graph | None = None) -> order.Graph:
+    def _checked_graph(self, changed: Graph | None = None) -> Graph:
         graph = {**self._graph(), **(changed or {})}
-        for id, dependency in order.find_missing(graph):
+        for id, dependency in find_missing(graph):
             raise LifecycleError(f"service {id!r} depends on {dependency!r}, which does not exist", service=id)
-        if circle := order.find_cycle(graph):
+        if circle := find_cycle(graph):
             raise LifecycleError(f"services depend on each other: {' → '.join(circle)}", service=circle[0])
         return graph
 
@@ -299,7 +310,7 @@ class Supervisor:
     def _launch_ready(self) -> None:
         idle = {id: self._controllers[id].spec.depends_on for id in self._pending if self._controllers[id].is_idle}
         needed = {dependency for dependencies in idle.values() for dependency in dependencies}
-        ready = order.may_start(idle, idle, {id for id in needed if self._is_up(id)})
+        ready = may_start(idle, idle, {id for id in needed if self._is_up(id)})
         # Out of the set before the first launch: that is itself a change, and leads back to here.
         for id in ready:
             del self._pending[id]
@@ -310,7 +321,7 @@ class Supervisor:
         self._launch_ready()
         self._changes.wake()
 
-    def _is_started(self, graph: order.Graph, stops: int) -> bool:
+    def _is_started(self, graph: Graph, stops: int) -> bool:
         self._refuse_after_stop(stops)
         statuses = self._current(graph)
         self._raise_given_up(statuses)

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from tasuki.errors import DriverError
-from tasuki.system import forks
-from tasuki.system.helper_threads import HelperThread
+from tasuki.system import signals
+from tasuki.system.threads import HelperThread
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -201,7 +201,7 @@ class LoopThread:
         """Why it does not work now."""
         self._error = error
         self._begin_again, self._let_go, self._work = begin_again, let_go, work or _wait
-        self._forks = forks.count
+        self._forks = signals.fork_count
         self._lock = threading.Lock()
         self._helper: HelperThread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -215,7 +215,7 @@ class LoopThread:
     @property
     def is_here(self) -> bool:
         """Whether it belongs to this process: a thread does not survive a fork."""
-        return self._forks == forks.count
+        return self._forks == signals.fork_count
 
     def start(self) -> None:
         """Begin before the first work. Raises RuntimeError when the system has no thread for it."""

@@ -14,7 +14,7 @@ from tasuki.desk.reading.snapshot import Snapshot
 from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import Site
 from tasuki.desk.viewer import Viewer
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 from tasuki.kinds.asyncapi.servers import LOCAL, place_of
 from tasuki.observe.plain import escape
 from tasuki.system.process import user_and_host

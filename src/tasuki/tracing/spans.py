@@ -17,8 +17,7 @@ from tasuki.message import BAGGAGE, TRACEPARENT, TRACESTATE
 from tasuki.observe.redact import redact
 from tasuki.observe.trace import MAX_BAGGAGE, Headers, fit_tracestate, traceparent_of
 from tasuki.observe.tracebacks import format_error
-from tasuki.tracing.deciding import obeys_the_flag
-from tasuki.tracing.names import Attributes, error_type
+from tasuki.tracing.rules import Attributes, error_type, obeys_the_flag
 
 __all__ = ["Context", "Open", "SpanKind", "Spans", "attach", "detach"]
 

@@ -13,7 +13,7 @@ from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state import upkeep
-from tasuki.drivers.toolkit.threads.threaded import LeaseThread
+from tasuki.drivers.toolkit.threaded import LeaseThread
 from tasuki.system.loop_thread import LoopThread
 from tests.faults.postgres.load import PATIENCE, past_deadlocks
 from tests.support.brokers.postgres import Postgres

@@ -15,7 +15,7 @@ from tasuki.drivers.postgres import caller_transaction
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError
-from tasuki.system.run_sync import at_once, entered_at_once
+from tasuki.system.threads import at_once, entered_at_once
 from tasuki.testing.proxy import Proxy
 from tests.support.brokers.postgres import Postgres
 from tests.support.brokers.rig import fresh

@@ -64,9 +64,9 @@ WINDOWS = [
     ),
     Mutant(
         "a suspension of all processes is taken for one of a child",
-        "supervisor/children/heartbeat.py",
+        "supervisor/children/asking.py",
         "        if now - self._looked_at > self._limits.silent / 4:\n            self._watched_since = now\n",
         "",
-        ("unit/supervisor/children/test_heartbeat.py::test_silence_while_this_process_was_suspended_does_not_count",),
+        ("unit/supervisor/children/test_asking.py::test_silence_while_this_process_was_suspended_does_not_count",),
     ),
 ]

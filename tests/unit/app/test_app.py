@@ -20,7 +20,7 @@ from tasuki.errors import (
     QueueNotFoundError,
     TasukiError,
 )
-from tasuki.supervisor.state import State
+from tasuki.supervisor.spec import State
 from tasuki.testing.clock import VirtualTimeLoop
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from tasuki.contracts.driver import Depth, Received
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, StopTimeoutError
 from tasuki.moments import unix
-from tasuki.system.helper_threads import HelperThread
+from tasuki.system.threads import HelperThread
 from tests.unit.app.pulse import GREEN, WITHIN, consuming, document, looking, pulsing, texts, until
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from tasuki import App
 from tasuki.errors import LifecycleError, StopTimeoutError
 from tasuki.handlers.python import PythonHandler
-from tasuki.supervisor.state import State
+from tasuki.supervisor.spec import State
 from tests.unit.app.project import DONE, SECOND, Yaml, live, reload
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from tasuki.app.lifecycle import leaving, reload
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import BrokerUnavailableError, DurabilityError, LifecycleError
-from tasuki.supervisor.state import State
+from tasuki.supervisor.spec import State
 
 pytestmark = pytest.mark.anyio
 

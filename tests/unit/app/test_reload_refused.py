@@ -11,7 +11,7 @@ import pytest
 from tasuki import App
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, DriverError, LifecycleError, ProjectError, TasukiError
-from tasuki.supervisor.state import State
+from tasuki.supervisor.spec import State
 from tests.unit.app.project import DONE, Yaml, live, reload
 
 pytestmark = pytest.mark.anyio

@@ -23,7 +23,7 @@ from tasuki.app.health.rules import (
     findings_of_children,
     problem_of,
 )
-from tasuki.supervisor.state import State, Status
+from tasuki.supervisor.spec import State, Status
 
 LOOK = 2.0
 EMPTY = ConsumerFacts(delivered=7, settled=7, free=4)

@@ -13,7 +13,7 @@ import pytest
 from tasuki import App
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, DriverError, LifecycleError, RestartLimitError, StopTimeoutError
-from tasuki.supervisor.state import State
+from tasuki.supervisor.spec import State
 from tests.unit.app.project import DONE, Yaml
 
 pytestmark = pytest.mark.anyio

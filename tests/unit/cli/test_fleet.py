@@ -18,7 +18,7 @@ from tasuki.backoff import Backoff
 from tasuki.cli.exits import RECYCLED
 from tasuki.cli.worker import fleet
 from tasuki.cli.worker.fleet import Fleet, child_arguments, follow_parent
-from tasuki.supervisor.children.heartbeat import QUESTION, SilenceLimits
+from tasuki.supervisor.children.asking import QUESTION, SilenceLimits
 
 pytestmark = pytest.mark.anyio
 

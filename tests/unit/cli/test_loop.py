@@ -13,7 +13,7 @@ import pytest
 
 from tasuki.cli import loop
 from tasuki.cli.loop import Descriptors
-from tasuki.system import stopping
+from tasuki.system import signals
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +125,7 @@ def test_leaving_flushes_what_it_can(left: list[int], monkeypatch: pytest.Monkey
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stdout", Broken())
-    stopping.leave(1)
+    signals.leave(1)
     assert left == [1]
 
 

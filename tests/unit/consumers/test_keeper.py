@@ -24,8 +24,8 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.errors import BrokerUnavailableError
 from tasuki.observe.metrics import ConsumerMetrics
 from tasuki.system import loop_thread
-from tasuki.system.helper_threads import problems
 from tasuki.system.loop_thread import new_event_loop
+from tasuki.system.threads import problems
 from tasuki.testing.clock import FakeClock
 from tests.support.settings import parsed
 from tests.unit.consumers.model import ModelBroker, ModelDriver

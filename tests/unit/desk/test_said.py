@@ -27,7 +27,7 @@ from tasuki.desk.acts.acts import ACTS
 from tasuki.desk.presentation.words import pairs, tell, translated
 from tasuki.observe import events
 from tasuki.state.pauses import Pause
-from tasuki.supervisor.state import State, Status
+from tasuki.supervisor.spec import State, Status
 from tests.unit.app.explain.test_rule import ROWS
 from tests.unit.desk.conftest import MakeBrowser
 

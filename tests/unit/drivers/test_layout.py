@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.drivers.toolkit.layout import require
+from tasuki.drivers.toolkit.stores import require
 from tasuki.errors import DriverError
 
 

@@ -21,10 +21,10 @@ from tasuki.contracts.driver import (
 )
 from tasuki.contracts.groups import Browses, Changes
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.drivers.toolkit.threads.threaded import Threaded
+from tasuki.drivers.toolkit.threaded import Threaded
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.system import loop_thread
-from tasuki.system.helper_threads import problems
+from tasuki.system.threads import problems
 
 pytestmark = pytest.mark.anyio
 

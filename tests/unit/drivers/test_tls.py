@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasuki.drivers.toolkit.tls import tls_context
-from tasuki.fields.tls import TlsConfig, as_file, has_block, is_pem
+from tasuki.drivers.toolkit.address import tls_context
+from tasuki.fields.types import TlsConfig, as_file, has_block, is_pem
 from tests.support.settings import parsed
 
 

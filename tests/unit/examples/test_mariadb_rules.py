@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from tasuki.contracts.driver import Ack, Move, Nack, Outgoing, Release, Settlement
-from tasuki.drivers.toolkit.moves import FULL, STALE
+from tasuki.drivers.toolkit.results import FULL, STALE
 from tasuki_mariadb import rules
 
 

@@ -13,7 +13,7 @@ from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.protocol.connecting import reconnecting
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.settings import AMQPSettings
-from tasuki.fields.tls import TlsConfig
+from tasuki.fields.types import TlsConfig
 from tasuki.kinds.build import build_driver, queue_spec
 from tasuki.kinds.entries.queue import QueueConfig
 from tests.support.narrow import instance

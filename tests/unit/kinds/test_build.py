@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,8 +16,7 @@ from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import UnsupportedError
-from tasuki.fields.kinds import DriverKind, Kind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind, Kind
 from tasuki.handlers.isolated import IsolatedPythonHandler
 from tasuki.handlers.lua.handler import LuaHandler
 from tasuki.handlers.lua.remote.isolated import IsolatedLuaHandler
@@ -26,6 +27,7 @@ from tasuki.kinds.build import build_driver, build_handler, build_resource, is_f
 from tasuki.kinds.check.project import Project, check
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import DriverStoreConfig
+from tasuki.kinds.kind import driver_names, find_driver
 from tasuki.kinds.stores import Opened
 from tasuki.registry.entry import Registry
 from tasuki.registry.loader import load
@@ -146,3 +148,32 @@ def resource(project: Project, id: str) -> Any:
 
 def no_store(driver: str, name: str) -> Opened:
     raise AssertionError(driver)
+
+
+@pytest.mark.parametrize("driver", [name for name in driver_names() if (kind := find_driver(name)) and kind.client])
+def test_a_driver_without_its_client_is_known_and_says_what_to_install(driver: str, tmp_path: Path) -> None:
+    (tmp_path / "_index.yaml").write_text(
+        f"version: '1.0'\nnamespace: app\nentries: [{{name: broker, kind: queue.driver.{driver}}}]\n"
+    )
+    kind = find_driver(driver)
+    assert kind is not None
+    code = f"""
+import sys
+sys.modules[{kind.client!r}] = None
+import subprocess
+import sys
+from pathlib import Path
+from tasuki.clock import SystemClock
+from tasuki.errors import UnsupportedError
+from tasuki.kinds.build import build_driver
+from tasuki.kinds.check.project import check
+from tasuki.kinds.kind import capabilities_of, find_driver
+from tasuki.registry.loader import load
+assert capabilities_of(find_driver({driver!r})).multi_process
+try:
+    build_driver(check(load(Path({str(tmp_path)!r}))), "app:broker", SystemClock())
+except UnsupportedError as error:
+    print(error)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert f"pip install 'tasuki[{driver}]'" in ran.stdout, ran.stderr

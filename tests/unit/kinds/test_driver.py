@@ -4,7 +4,7 @@ import pytest
 
 from tasuki.contracts.driver import Driver
 from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 from tasuki.kinds.kind import built_in_drivers
 from tests.unit.kinds.conftest import Make, Problems
 

@@ -7,8 +7,7 @@ import pytest
 
 from tasuki.contracts.driver import CONTRACT
 from tasuki.errors import UnknownKindError
-from tasuki.fields.kinds import DriverKind, Kind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind, Kind
 from tasuki.kinds import kind as module
 from tasuki.kinds.check.project import check
 from tasuki.kinds.entries.queue import QueueConfig

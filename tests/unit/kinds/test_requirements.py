@@ -8,7 +8,7 @@ import pytest
 from tasuki.contracts.driver import ACTS, SPANS, Ability, Capabilities, Durability
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 from tasuki.kinds.build import queue_spec
 from tasuki.kinds.check.requirements import REQUIREMENTS
 from tasuki.kinds.entries.queue import QueueConfig, RequirementName

@@ -12,8 +12,7 @@ import pytest
 
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.errors import ConfigError, TasukiError
-from tasuki.fields.kinds import DriverKind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind
 from tasuki.kinds.build import build_driver
 from tasuki.kinds.check.code import problems_of_code
 from tasuki.kinds.check.project import check

@@ -13,7 +13,7 @@ from tasuki.drivers.amqp.settings import AMQPSettings
 from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.redis.settings import RedisSettings
-from tasuki.fields.tls import TlsConfig
+from tasuki.fields.types import TlsConfig
 from tasuki.kinds.build import build_driver, driver_settings
 from tasuki.kinds.check.project import Project
 from tests.support.narrow import present

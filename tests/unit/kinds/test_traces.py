@@ -8,7 +8,7 @@ import pytest
 from tasuki import App
 from tasuki.errors import ProjectError, UnsupportedError
 from tasuki.kinds.entries.telemetry import TracesConfig
-from tasuki.tracing.deciding import TraceOptions
+from tasuki.tracing.rules import TraceOptions
 from tests.e2e.projects import write
 from tests.support.recorded import Recorded
 

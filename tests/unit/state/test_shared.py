@@ -10,7 +10,7 @@ import pytest
 from tasuki.clock import SystemClock
 from tasuki.contracts.state.store import CURRENT, Change, Store
 from tasuki.drivers.memory.driver import MemoryDriver
-from tasuki.drivers.toolkit.threads.threaded import Threaded
+from tasuki.drivers.toolkit.threaded import Threaded
 from tasuki.errors import BrokerUnavailableError, UnsupportedError
 from tasuki.state import pauses, shared
 from tasuki.state.shared import CONTROL, Controls, SharedState, States

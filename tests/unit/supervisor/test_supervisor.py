@@ -10,7 +10,7 @@ import pytest
 
 from tasuki.backoff import Backoff
 from tasuki.errors import LifecycleError, QueueConflictError, RestartLimitError, StopTimeoutError
-from tasuki.supervisor import RestartPolicy, ServiceSpec, State, Supervisor, order
+from tasuki.supervisor import RestartPolicy, ServiceSpec, State, Supervisor, spec, supervisor
 from tasuki.supervisor.supervisor import Shutdown, StateChanges, join_errors
 from tests.unit.supervisor.conftest import HANG, FakeService
 from tests.unit.supervisor.world import AWAY, MakeSpec, World
@@ -25,13 +25,13 @@ async def world(make_spec: MakeSpec) -> World:
 
 async def test_each_of_many_services_is_looked_at_a_few_times(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[str] = []
-    may_start = order.may_start
+    may_start = spec.may_start
 
-    def noted(graph: order.Graph, waiting: Iterable[str], up: Collection[str]) -> list[str]:
+    def noted(graph: spec.Graph, waiting: Iterable[str], up: Collection[str]) -> list[str]:
         looked_at.extend(graph)
         return may_start(graph, waiting, up)
 
-    monkeypatch.setattr(order, "may_start", noted)
+    monkeypatch.setattr(supervisor, "may_start", noted)
     world.add("driver")
     for number in range(100):
         world.add(f"consumer {number}", "driver")

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tasuki.system import loop_thread
-from tasuki.system.helper_threads import problems
 from tasuki.system.loop_thread import LoopThread, new_event_loop
+from tasuki.system.threads import problems
 
 pytestmark = pytest.mark.anyio
 

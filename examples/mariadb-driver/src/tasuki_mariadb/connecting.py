@@ -10,9 +10,8 @@ from urllib.parse import unquote
 import aiomysql
 
 from tasuki import errors
-from tasuki.drivers.toolkit.address import is_local, parts_of, shown
-from tasuki.drivers.toolkit.tls import tls_context
-from tasuki.fields.tls import TlsConfig
+from tasuki.drivers.toolkit.address import is_local, parts_of, shown, tls_context
+from tasuki.fields.types import TlsConfig
 from tasuki_mariadb.settings import PORT, MariaDbSettings
 
 NO_TABLE = 1146

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from tasuki.drivers.toolkit.layout import require
+from tasuki.drivers.toolkit.stores import require
 from tasuki_mariadb.connecting import Connector, Link
 from tasuki_mariadb.settings import MariaDbSettings
 from tasuki_mariadb.store import MariaDbStore

@@ -22,10 +22,8 @@ from tasuki.contracts.driver import (
     Received,
     Settlement,
 )
-from tasuki.drivers.toolkit.guard import Guard, not_open
-from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.moves import FULL, move_together
-from tasuki.drivers.toolkit.results import check_bounds, full, refusal, sorted_out, stored_in_order
+from tasuki.drivers.toolkit.guard import Guard, KnownQueues, not_open
+from tasuki.drivers.toolkit.results import FULL, check_bounds, full, move_together, refusal, sorted_out, stored_in_order
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.message import Message
 from tasuki.system.tasks import OnFailure

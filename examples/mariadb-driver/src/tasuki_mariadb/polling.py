@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from tasuki.contracts.driver import QueueSpec
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki_mariadb.connecting import Link

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from tasuki.contracts.driver import Ack, Move, Nack, Outgoing, Receipt, Settlement
-from tasuki.drivers.toolkit.moves import FULL, STALE
+from tasuki.drivers.toolkit.results import FULL, STALE
 
 K = TypeVar("K")
 N = TypeVar("N")

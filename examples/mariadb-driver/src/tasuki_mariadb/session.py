@@ -10,8 +10,8 @@ from functools import partial
 from typing import TypeVar
 
 from tasuki.contracts.driver import Ack, QueueSpec, Receipt, Received, Release, Settlement
-from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
-from tasuki.drivers.toolkit.threads.threaded import LeaseThread
+from tasuki.drivers.toolkit.guard import HeldReceipts, KnownQueues
+from tasuki.drivers.toolkit.threaded import LeaseThread
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 from tasuki_mariadb.database import MariaDb

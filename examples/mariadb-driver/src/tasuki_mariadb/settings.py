@@ -9,9 +9,17 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from tasuki.drivers.toolkit.address import UNREADABLE, parts_of, servers_in, shown
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
-from tasuki.fields.tls import TlsConfig
-from tasuki.fields.types import Config, Positive, PositiveDuration, Secret, at_field
+from tasuki.fields.types import (
+    DRIVER_PREFIX,
+    Config,
+    DriverKind,
+    LengthOptions,
+    Positive,
+    PositiveDuration,
+    Secret,
+    TlsConfig,
+    at_field,
+)
 
 PORT = 3306
 

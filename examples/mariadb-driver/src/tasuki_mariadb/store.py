@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tasuki.contracts.driver import Depth, Move, Occupancy, Outgoing, QueueSpec, Receipt, Received, Settlement, Waiting
-from tasuki.drivers.toolkit.moves import is_receipt, pieces
-from tasuki.drivers.toolkit.results import in_force
+from tasuki.drivers.toolkit.results import in_force, is_receipt, pieces
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import HeaderValue, Message
 from tasuki_mariadb import rules

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tasuki.drivers.toolkit.pool import NotConnectedError, Pool, late
+from tasuki.drivers.toolkit.reconnecting import NotConnectedError, Pool, late
 from tasuki.errors import DriverError, Outcome
 from tasuki.system.tasks import OnFailure
 from tasuki_mariadb.connecting import Link

@@ -19,7 +19,7 @@ from tasuki.consumers.delivery import Delivery
 from tasuki.handlers import threads
 from tasuki.handlers.threads import tell
 from tasuki.observe.metrics import PROCESS
-from tasuki.system.stopping import StopSignals, leave
+from tasuki.system.signals import StopSignals, leave
 from tasuki.units import format_duration
 
 _log = logging.getLogger("tasuki.app")

@@ -23,8 +23,8 @@ from tasuki.consumers.consumer import Activity, Consumer
 from tasuki.consumers.reports.snapshot import long_runs
 from tasuki.kinds.entries.worker import HealthConfig
 from tasuki.queues.queue import is_less
-from tasuki.supervisor.state import Status
-from tasuki.system import helper_threads
+from tasuki.supervisor.spec import Status
+from tasuki.system import threads
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Examiner:
             keeper_silent_for=runtime.keeper.silent_for(),
             services=drivers,
             refusals={id: why for id in drivers if (why := assembly.drivers[id].refusal) is not None},
-            threads=helper_threads.problems(),
+            threads=threads.problems(),
         )
 
     def _refused(self, assembly: Assembly) -> Iterator[tuple[str, Finding]]:

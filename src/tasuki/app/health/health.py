@@ -25,9 +25,9 @@ from tasuki.clock import SystemClock
 from tasuki.moments import iso
 from tasuki.observe.plain import cut
 from tasuki.state.worker_record import WorkerHealth
-from tasuki.system.helper_threads import HelperThread
 from tasuki.system.replacing import touch
-from tasuki.system.stopping import StopSignals
+from tasuki.system.signals import StopSignals
+from tasuki.system.threads import HelperThread
 
 if TYPE_CHECKING:
     from tasuki.app.runtime import Runtime

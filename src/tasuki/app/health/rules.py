@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from tasuki.supervisor.state import State, Status
+from tasuki.supervisor.spec import State, Status
 
 Level = Literal["ok", "warning", "not_ready", "not_live"]
 LEVELS: tuple[Level, ...] = ("ok", "warning", "not_ready", "not_live")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
 from tasuki.errors import BrokerUnavailableError
-from tasuki.supervisor.spec import is_worth_waiting
-from tasuki.supervisor.state import State
+from tasuki.supervisor.spec import State, is_worth_waiting
 from tasuki.supervisor.supervisor import Supervisor
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from tasuki.app.lifecycle import drain
 from tasuki.consumers.handling.stack import stacks_of
 from tasuki.errors import TasukiError
 from tasuki.observe.plain import escape
-from tasuki.supervisor.state import State
-from tasuki.system.forks import signals_on_loop
-from tasuki.system.stopping import Meaning, StopSignals
+from tasuki.supervisor.spec import State
+from tasuki.system.signals import Meaning, StopSignals, signals_on_loop
 
 if TYPE_CHECKING:
     from tasuki.app.runtime import Runtime

@@ -20,7 +20,7 @@ from tasuki.observe.metrics import BUCKETS, Histogram
 from tasuki.queues.dead_letter import OF_LETTERS
 from tasuki.queues.queue import Queue
 from tasuki.state.pauses import pause_in
-from tasuki.supervisor.state import State, Status
+from tasuki.supervisor.spec import State, Status
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly

@@ -20,7 +20,7 @@ from tasuki.queues.queue import Queue
 from tasuki.queues.result import Confirmed
 from tasuki.state.job_records import JobRecord, decode, result_key
 from tasuki.state.job_status import status_of
-from tasuki.system.run_sync import Run, blocking
+from tasuki.system.threads import Run, blocking
 from tasuki.units import Duration, format_duration, parse_duration
 
 if TYPE_CHECKING:

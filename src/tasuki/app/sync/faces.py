@@ -11,7 +11,7 @@ from tasuki.app.jobs import AppJobs
 from tasuki.app.schedules.verbs import AppSchedules
 from tasuki.app.state.jobs import SyncJob, sync_job
 from tasuki.app.workers import AppWorkers
-from tasuki.system.run_sync import Blocking, blocking
+from tasuki.system.threads import Blocking, blocking
 
 
 class SyncQueue(Blocking[QueueHandle[Any]]):

@@ -21,18 +21,14 @@ from tasuki.cli.worker.watching import tasuki
 from tasuki.errors import LifecycleError
 from tasuki.observe.exposition.snapshots import Snapshot
 from tasuki.supervisor.children.answering import ParentAnswers
-from tasuki.supervisor.children.asking import Children
-from tasuki.supervisor.children.heartbeat import Heartbeat, SilenceLimits
-from tasuki.system.forks import signals_on_loop
+from tasuki.supervisor.children.asking import Children, Heartbeat, SilenceLimits
 from tasuki.system.process import processor_seconds
-from tasuki.system.stopping import Meaning, StopSignals
+from tasuki.system.signals import Meaning, StopSignals, signals_on_loop
 
 _log = logging.getLogger("tasuki.processes")
 
 
 GONE = 5.0
-
-
 """Seconds after KILL in which the system removes a process, unless the kernel waits for a disk."""
 
 
@@ -104,20 +100,14 @@ class Child:
 
 
 SPARE = 5.0
-
-
 """Seconds that a process has beyond its ``stop_timeout`` before it is killed."""
 
 
 _STABLE = 10.0
-
-
 """Seconds after which a process counts as stable, and its next restart is quick again."""
 
 
 _NO_USE = frozenset({CONFIG, USAGE})
-
-
 """Exit codes after which starting again would end the same way."""
 
 

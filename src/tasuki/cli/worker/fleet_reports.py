@@ -23,7 +23,6 @@ _log = logging.getLogger("tasuki.processes")
 
 
 LOOK = 2.0
-
 """Seconds between two observations."""
 
 

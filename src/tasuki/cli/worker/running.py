@@ -10,7 +10,7 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.output import bar
 from tasuki.cli.project import Target, durable_hint, is_shared
 from tasuki.errors import DriverError
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 
 if TYPE_CHECKING:
     from tasuki.app import App

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from tasuki.system.stopping import Meaning, StopSignals
+from tasuki.system.signals import Meaning, StopSignals
 
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

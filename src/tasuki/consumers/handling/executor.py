@@ -50,7 +50,7 @@ from tasuki.observe.log import HANDLED
 from tasuki.observe.trace import CURRENT
 from tasuki.observe.tracebacks import from_user
 from tasuki.queues.messages.rules import rules_of
-from tasuki.tracing.deciding import HandlerCall
+from tasuki.tracing.rules import HandlerCall
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition
     from tasuki.queues.dead.attempts import AttemptRecord
     from tasuki.queues.queue import Queue
-    from tasuki.tracing.consumer import Flush
+    from tasuki.tracing.tracing import Flush
 
 
 _log = logging.getLogger("tasuki.consumer")

@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 
 CancelOutcome = Literal["waiting", "running", "not found", "requested"]
-
 """Where a cancelled message was.
 
 waiting: in its queue, and will never start · running: in a handler, which is interrupted · not found: it is settled
@@ -18,7 +17,6 @@ already, or unknown · requested: its broker removes no message by its id, and n
 
 
 JobStatus = Literal["waiting", "delayed", "running", "done", "failed", "dead", "cancelled", "expired", "unknown"]
-
 """What has become of a message.
 
 waiting: in its queue, or with a worker that has not started it · delayed: until a time, as for its next attempt ·
@@ -28,7 +26,6 @@ cancelled · expired: its time to live passed first · unknown: there never was 
 
 
 MAX_NOTE = 1000
-
 """Characters of a note about the progress."""
 
 

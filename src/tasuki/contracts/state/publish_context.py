@@ -19,7 +19,7 @@ from tasuki.contracts.state.jobs import OpenTransaction, Transacting
 from tasuki.contracts.state.store_handle import has_loop, misplaced
 from tasuki.errors import HandlerError
 from tasuki.message import HeaderValue
-from tasuki.system.run_sync import at_once, entered_at_once
+from tasuki.system.threads import at_once, entered_at_once
 
 if TYPE_CHECKING:
     from typing import Unpack

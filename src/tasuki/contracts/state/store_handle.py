@@ -28,17 +28,15 @@ from uuid import uuid4
 
 from tasuki.contracts.state.store import Grant
 from tasuki.errors import HandlerError
-from tasuki.system.run_sync import Blocking, blocking
+from tasuki.system.threads import Blocking, blocking
 from tasuki.units import Duration, parse_duration
 
 _FIRST_PAUSE = 0.05
 
 _LONGEST_PAUSE = 1.0
-
 """Seconds between two requests for a place that is taken; each pause is twice the one before."""
 
 _RENEWALS = 3
-
 """Times that a lease is renewed while it would last."""
 
 
@@ -106,14 +104,12 @@ async def _renew(store: Places, key: str, holder: str, places: int, lease: float
 
 
 REQUIRED = ("get", "set", "has", "delete", "entry", "list", "put", "info")
-
 """The methods that make a resource a store."""
 
 VERBS = frozenset({*REQUIRED, "take", "give", "hold", "release"})
 
 
 Use = Callable[..., Any]
-
 """Calls a verb of one store by its name, with its arguments."""
 
 

@@ -42,8 +42,6 @@ _PATIENCE = 5.0
 
 
 _ALL, _OF_STORE = 6.0, 3.0
-
-
 """Seconds for all counts, and for what a store tells: the site gives up after ten, and then nothing were known."""
 
 

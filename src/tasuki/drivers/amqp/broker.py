@@ -30,8 +30,7 @@ from tasuki.drivers.amqp.settings import AMQPSettings, endpoint
 from tasuki.drivers.amqp.topology import declaring, removing
 from tasuki.drivers.amqp.topology.declaring import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import Defaults, KnownQueue, is_quorum, lanes, limited
-from tasuki.drivers.toolkit.guard import Guard
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import Guard, KnownQueues
 from tasuki.drivers.toolkit.results import Results, answer, check_bounds, published_again
 from tasuki.errors import DriverError, QueueNotFoundError
 from tasuki.system.tasks import OnFailure

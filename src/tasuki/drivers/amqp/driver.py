@@ -6,7 +6,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Capabilities
 from tasuki.drivers.amqp.limits import CAPABILITIES
 from tasuki.drivers.amqp.settings import AMQPSettings
-from tasuki.drivers.toolkit.threads.threaded import Threaded
+from tasuki.drivers.toolkit.threaded import Threaded
 
 
 class AMQPDriver(Threaded):

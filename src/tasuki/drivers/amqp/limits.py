@@ -27,7 +27,6 @@ TIMES = (
     *(hours * _HOUR for hours in (1, 2, 4, 8, 12)),
     *(days * _DAY for days in (1, 2, 4, 8, 15, 16, 32)),
 )  # fmt: skip
-
 """Steps that a message waits at most in each of the delay queues. Up to a minute, each time is at most a second longer
 than the one before, and less where the times are short. From a minute on, taking the longest that fits, repeatedly,
 makes up every whole minute. The broker takes a time to live of at most 2³² ms, 49 days."""

@@ -22,7 +22,7 @@ from tasuki.drivers.amqp.receiving.subscription import Subscription
 from tasuki.drivers.amqp.topology import declaring
 from tasuki.drivers.amqp.topology.declaring import Marks
 from tasuki.drivers.amqp.topology.queue_arguments import KEPT, Defaults, KnownQueue, Lane
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.errors import DriverError
 from tasuki.system.tasks import OnFailure, Tasks

@@ -13,11 +13,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.amqp.limits import CONSUMER_TIMEOUT, SMALLEST_FRAME, whole_of
 from tasuki.drivers.toolkit.address import far_hosts, hosts_of, parts_of, servers_in
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind
-from tasuki.fields.tls import TlsConfig, check_agreement
 from tasuki.fields.types import (
+    DRIVER_PREFIX,
     Config,
     Count,
+    DriverKind,
     Duration,
     Flag,
     NotHonored,
@@ -27,7 +27,9 @@ from tasuki.fields.types import (
     Secret,
     Size,
     Text,
+    TlsConfig,
     at_field,
+    check_agreement,
 )
 
 _MOST_SECONDS = 65_535

@@ -9,7 +9,7 @@ from tasuki.contracts.driver import Causes, Outgoing, Where
 from tasuki.contracts.values import NEWEST_IDS, RECENT, RECENT_PARTS, CauseCount
 from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.slots import Slot, by_number
-from tasuki.drivers.toolkit.moves import FULL, MISSING, Found, Outcome
+from tasuki.drivers.toolkit.results import FULL, MISSING, Found, Outcome
 from tasuki.message import Message, cause_in
 
 

@@ -35,10 +35,17 @@ from tasuki.drivers.memory.queue import MemoryQueue
 from tasuki.drivers.memory.settings import MemorySettings
 from tasuki.drivers.memory.slots import Slot
 from tasuki.drivers.memory.store import MemoryStore, Shelf
-from tasuki.drivers.toolkit.guard import Guard
-from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.moves import Found, Outcome, Transfers, number_in
-from tasuki.drivers.toolkit.results import answer, check_bounds, full, stored_in_order
+from tasuki.drivers.toolkit.guard import Guard, KnownQueues
+from tasuki.drivers.toolkit.results import (
+    Found,
+    Outcome,
+    Transfers,
+    answer,
+    check_bounds,
+    full,
+    number_in,
+    stored_in_order,
+)
 from tasuki.errors import DriverError
 from tasuki.message import Message
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
-from tasuki.fields.types import Config
+from tasuki.fields.types import DRIVER_PREFIX, Config, DriverKind, LengthOptions
 
 
 class MemorySettings(Config):

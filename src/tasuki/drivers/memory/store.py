@@ -22,10 +22,10 @@ from tasuki.contracts.state.store import (
     Store,
     StoreFacts,
 )
+from tasuki.drivers.toolkit import limits
 from tasuki.drivers.toolkit.guard import Guard
-from tasuki.drivers.toolkit.state import buckets
-from tasuki.drivers.toolkit.state.buckets import Bucket
-from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.drivers.toolkit.limits import Bucket
+from tasuki.drivers.toolkit.stores import Watcher
 from tasuki.errors import BrokerUnavailableError, ConflictError, StoreFullError
 
 MAX_ENTRIES = 1_000_000
@@ -262,16 +262,16 @@ class MemoryStore(Store):
         with self._shelf.lock:
             shelf = self._ready(key)
             shelf.tidy(self._clock.time())
-            found = buckets.at(shelf.buckets.get(key), self._clock.time(), rate, burst)
-            grant, shelf.buckets[key] = buckets.take(found, tokens)
+            found = limits.at(shelf.buckets.get(key), self._clock.time(), rate, burst)
+            grant, shelf.buckets[key] = limits.take(found, tokens)
             return grant
 
     async def give(self, key: str, tokens: int, *, rate: float, burst: int) -> None:
         """See Store."""
         with self._shelf.lock:
             shelf = self._ready(key)
-            found = buckets.at(shelf.buckets.get(key), self._clock.time(), rate, burst)
-            shelf.buckets[key] = buckets.give(found, tokens)
+            found = limits.at(shelf.buckets.get(key), self._clock.time(), rate, burst)
+            shelf.buckets[key] = limits.give(found, tokens)
 
     async def hold(self, key: str, holder: str, *, places: int, lease: float) -> float | None:
         """See Store."""

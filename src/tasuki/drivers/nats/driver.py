@@ -37,11 +37,10 @@ from tasuki.drivers.nats.records.side_records import DedupIds
 from tasuki.drivers.nats.records.temporary import Temporary
 from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.drivers.nats.state.store import Connections, NATSStore
-from tasuki.drivers.toolkit.guard import Guard
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import Guard, KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
 from tasuki.drivers.toolkit.results import answer, published_again
-from tasuki.drivers.toolkit.threads.threaded import LeaseThread
+from tasuki.drivers.toolkit.threaded import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError
 from tasuki.message import Message
 from tasuki.system.tasks import OnFailure

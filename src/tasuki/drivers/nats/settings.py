@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from tasuki.drivers.toolkit.address import UNREADABLE, far_hosts, servers_in, shown
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind
-from tasuki.fields.tls import TlsConfig, check_agreement
 from tasuki.fields.types import (
+    DRIVER_PREFIX,
     Config,
     Count,
+    DriverKind,
     Flag,
     Positive,
     PositiveDuration,
@@ -22,7 +22,9 @@ from tasuki.fields.types import (
     ProjectFile,
     Secret,
     Text,
+    TlsConfig,
     at_field,
+    check_agreement,
 )
 from tasuki.units import format_duration
 

@@ -15,7 +15,7 @@ from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.connections import Connector, Link
 from tasuki.drivers.postgres.publishing import TRANSFER
 from tasuki.drivers.postgres.session import Session
-from tasuki.drivers.toolkit.moves import Found, storable
+from tasuki.drivers.toolkit.results import Found, storable
 from tasuki.message import Message, is_cause
 
 AT_ONCE = 10_000
@@ -110,7 +110,6 @@ _WHERE = (
     "FROM {0}.messages WHERE queue = $1 AND state = 3 AND key IS NOT NULL AND id = ANY($2)",
     "FROM {0}.messages WHERE queue = $1 AND state = 4 AND id = ANY($2)",
 )
-
 """Four indexes show all messages but the held ones."""
 
 

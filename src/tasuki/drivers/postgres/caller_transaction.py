@@ -23,7 +23,7 @@ from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.toolkit.given import behind_proxy, check_sqlalchemy, ended_within, opened_by
 from tasuki.errors import ConflictError, DriverError, UnsupportedError
-from tasuki.system import forks
+from tasuki.system import signals
 from tasuki.system.tasks import OnFailure
 
 KNOWN = "a connection of asyncpg or psycopg, or a connection or session of SQLAlchemy"
@@ -208,7 +208,7 @@ class Opening:
         self._lent: set[int] = set()
         """Connections of both kinds that a transaction uses, by identity."""
         self._owner: tuple[asyncio.AbstractEventLoop, int] | None = None
-        self._forks = forks.count
+        self._forks = signals.fork_count
         self._inherited: list[list[Any]] = []
 
     async def close(self) -> None:
@@ -306,7 +306,7 @@ class Opening:
 
     def _let_go_of_others(self) -> None:
         """Neither use nor end the connections of another event loop, or of the parent process of a forked child."""
-        here = asyncio.get_running_loop(), forks.count
+        here = asyncio.get_running_loop(), signals.fork_count
         if self._owner != here:
             self._inherited.append(self._spare)
             self._spare, self._owner = [], here
@@ -332,9 +332,9 @@ class Opening:
                 connection.close()
 
     def _sync_taken(self) -> Any:
-        if self._forks != forks.count:
+        if self._forks != signals.fork_count:
             self._inherited.append(self._sync_spare)
-            self._sync_spare, self._forks = [], forks.count
+            self._sync_spare, self._forks = [], signals.fork_count
         spare = self._sync_spare
         while True:
             try:

@@ -22,8 +22,7 @@ from tasuki.contracts.driver import (
     Settlement,
     Unique,
 )
-from tasuki.drivers.toolkit.moves import is_receipt, pieces
-from tasuki.drivers.toolkit.results import busy, shown
+from tasuki.drivers.toolkit.results import busy, is_receipt, pieces, shown
 from tasuki.drivers.toolkit.results import in_force as options_in_force
 from tasuki.drivers.toolkit.results import refusal as refused
 from tasuki.errors import DriverError

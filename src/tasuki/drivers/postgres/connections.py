@@ -11,8 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from tasuki.contracts.driver import Durability
-from tasuki.drivers.toolkit.address import is_local, parts_of, shown
-from tasuki.drivers.toolkit.tls import tls_context
+from tasuki.drivers.toolkit.address import is_local, parts_of, shown, tls_context
 from tasuki.errors import (
     AccessDeniedError,
     BrokerTimeoutError,
@@ -23,14 +22,12 @@ from tasuki.errors import (
     QueueNotFoundError,
     StorageFullError,
 )
-from tasuki.fields.tls import TlsConfig
+from tasuki.fields.types import TlsConfig
 
 NO_QUEUE = "TQ404"
-
 """Raised by our own functions."""
 
 STALE = "TQ410"
-
 """The same: a delivery of ``settle_within`` has ended already."""
 
 LOCKED = "55P03"
@@ -40,7 +37,6 @@ NO_RIGHT = "42501"
 NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA, NO_COLUMN = "42P01", "42704", "42883", "3F000", "42703"
 
 MISSING = frozenset({NO_TABLE, NO_TYPE, NO_FUNCTION, NO_SCHEMA, NO_COLUMN})
-
 """A part of the schema is missing; see ``healing.py``."""
 
 
@@ -68,7 +64,6 @@ _MEANINGS: tuple[tuple[str, type[DriverError], str], ...] = (
 )
 
 _UNCERTAIN = ("08", "40003")
-
 """Errors of a proxy in between: the server may have done the work."""
 
 _ENDS_SESSION = frozenset({"FATAL", "PANIC"})
@@ -78,7 +73,6 @@ _AWAY = (OSError, asyncio.TimeoutError, EOFError)
 _OF_CLIENTS = ("InterfaceError", "OperationalError", "TimeoutError")
 
 _OURS = (ValueError, TypeError, OverflowError)
-
 """Arguments that the client cannot send: trying again is of no use."""
 
 
@@ -148,11 +142,9 @@ def sql_state(problem: BaseException) -> str:
 
 
 _SAYS = ("sslmode", "service")
-
 """Parameters of an address that decide about encryption; a service is a section of a file of the user's."""
 
 _VARIABLES = ("PGSSLMODE", "PGSERVICE")
-
 """The same as environment variables."""
 
 
@@ -169,7 +161,6 @@ UNVERIFIED = (
 
 
 _HOME = ".postgresql"
-
 """Where libpq has certificates, within the user's folder."""
 
 
@@ -230,7 +221,6 @@ SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_stan
 
 
 VALUES = "concat_ws(chr(10), " + ", ".join(f"current_setting('{name}')" for name in SETTINGS) + ")"
-
 """One column for a statement, so that its answer says what its own commit survives."""
 
 
@@ -276,7 +266,6 @@ _PROBE = f"SELECT pg_backend_pid(), pg_is_in_recovery(), {VALUES}"
 
 
 _REPLICATION = "SyncRep"
-
 """How the functions of the server begin that wait for a standby: messages are translated, these names are not."""
 
 

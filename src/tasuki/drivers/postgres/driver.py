@@ -38,9 +38,8 @@ from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.store import PostgresStore
 from tasuki.drivers.toolkit.address import shown
-from tasuki.drivers.toolkit.guard import Guard, not_open
-from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.moves import FULL, Found, Transfers, move_together, number_in
+from tasuki.drivers.toolkit.guard import Guard, KnownQueues, not_open
+from tasuki.drivers.toolkit.results import FULL, Found, Transfers, move_together, number_in
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 from tasuki.message import Message, is_cause

@@ -9,7 +9,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Occupancy, QueueSpec, Receipt, Received, Release, Settlement
 from tasuki.drivers.postgres import columns as rows
 from tasuki.drivers.postgres.session import RECEIVE, SETTLE, SETTLE_WITH_ERRORS, Session
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.errors import DriverError
 
 ASK = "SELECT name, ready, hidden FROM {}.occupancies($1)"

@@ -25,9 +25,9 @@ from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.drivers.postgres.state.upkeep import StoreUpkeep
 from tasuki.drivers.postgres.waiting import Listener, Waiting
 from tasuki.drivers.toolkit.address import shown
-from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
-from tasuki.drivers.toolkit.pool import NotConnectedError, Pool
-from tasuki.drivers.toolkit.threads.threaded import LeaseThread
+from tasuki.drivers.toolkit.guard import HeldReceipts, KnownQueues
+from tasuki.drivers.toolkit.reconnecting import NotConnectedError, Pool
+from tasuki.drivers.toolkit.threaded import LeaseThread
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 

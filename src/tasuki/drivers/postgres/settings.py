@@ -11,9 +11,17 @@ from urllib.parse import parse_qs, unquote
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from tasuki.drivers.toolkit.address import UNREADABLE, parts_of, servers_in, shown
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
-from tasuki.fields.tls import TlsConfig, check_agreement
-from tasuki.fields.types import Config, Count, Positive, PositiveDuration
+from tasuki.fields.types import (
+    DRIVER_PREFIX,
+    Config,
+    Count,
+    DriverKind,
+    LengthOptions,
+    Positive,
+    PositiveDuration,
+    TlsConfig,
+    check_agreement,
+)
 
 _MODES = ("disable", "require", "verify-ca", "verify-full")
 """Values of sslmode that say for certain whether a connection is encrypted."""

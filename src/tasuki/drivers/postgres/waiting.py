@@ -14,7 +14,7 @@ from typing import Any
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.postgres.connections import Link
-from tasuki.drivers.toolkit.pool import NotConnectedError
+from tasuki.drivers.toolkit.reconnecting import NotConnectedError
 from tasuki.drivers.toolkit.wait_list import WaitList
 from tasuki.errors import DriverError
 

@@ -28,8 +28,7 @@ from tasuki.contracts.driver import (
     Settlement,
     Unique,
 )
-from tasuki.drivers.toolkit.moves import Found
-from tasuki.drivers.toolkit.results import shown
+from tasuki.drivers.toolkit.results import Found, shown
 from tasuki.errors import DriverError, MessageTooLargeError, UnsupportedError
 from tasuki.message import HeaderValue, Message
 

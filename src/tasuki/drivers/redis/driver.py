@@ -46,9 +46,8 @@ from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.settings import RedisSettings
 from tasuki.drivers.redis.state.store import RedisStore
 from tasuki.drivers.redis.transferring import FIRST, find, fitting, place_in, refusal, show, transfer
-from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.moves import FULL, Outcome, Transfers, move_together
-from tasuki.drivers.toolkit.results import answer, check_bounds, full
+from tasuki.drivers.toolkit.guard import KnownQueues
+from tasuki.drivers.toolkit.results import FULL, Outcome, Transfers, answer, check_bounds, full, move_together
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 from tasuki.message import Message
 

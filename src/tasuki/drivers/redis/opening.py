@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import in_force
+from tasuki.drivers.redis.connecting.sentinels import FailoverWatch
 from tasuki.drivers.redis.listening import Listener
 from tasuki.drivers.redis.receiving import Receiver
 from tasuki.drivers.redis.scripts import Place
@@ -21,7 +22,6 @@ from tasuki.system.tasks import OnFailure
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.nodes import Nodes
-    from tasuki.drivers.redis.connecting.sentinels import FailoverWatch
 
 
 SIGNS = 4
@@ -128,8 +128,6 @@ class Opening:
                 await self._open(loop)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> None:
-        from tasuki.drivers.redis.connecting.sentinels import FailoverWatch  # needs the client, which may be missing
-
         session = self._session
         connections = Connections(session.new_nodes)
         nodes = connections.home

@@ -18,9 +18,8 @@ from tasuki.drivers.redis.connecting.sentinels import Beats
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError, translated
 from tasuki.drivers.redis.scripts import Place, Script
 from tasuki.drivers.redis.settings import RedisSettings, Server
-from tasuki.drivers.toolkit.guard import Guard
-from tasuki.drivers.toolkit.known_queues import HeldReceipts, KnownQueues
-from tasuki.drivers.toolkit.layout import require
+from tasuki.drivers.toolkit.guard import Guard, HeldReceipts, KnownQueues
+from tasuki.drivers.toolkit.stores import require
 from tasuki.errors import DriverError, UnsupportedError
 
 if TYPE_CHECKING:

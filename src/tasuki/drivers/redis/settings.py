@@ -11,9 +11,20 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from tasuki.drivers.toolkit.address import UNREADABLE, far_hosts, redis_database, servers_in, shown
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
-from tasuki.fields.tls import TlsConfig, check_agreement
-from tasuki.fields.types import Config, Count, Flag, PositiveDuration, Secret, Text, at_field
+from tasuki.fields.types import (
+    DRIVER_PREFIX,
+    Config,
+    Count,
+    DriverKind,
+    Flag,
+    LengthOptions,
+    PositiveDuration,
+    Secret,
+    Text,
+    TlsConfig,
+    at_field,
+    check_agreement,
+)
 
 PORT = 6379
 SENTINEL_PORT = 26379

@@ -10,7 +10,7 @@ from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.batches import MAX_OPTIONED, publishing, shown_at, transferring
 from tasuki.drivers.redis.session import Session
-from tasuki.drivers.toolkit.moves import Found, storable
+from tasuki.drivers.toolkit.results import Found, storable
 from tasuki.errors import DriverError, UnsupportedError
 from tasuki.message import Message
 

@@ -20,7 +20,7 @@ from tasuki.drivers.sqlite.file.errors import error_name, translated
 from tasuki.drivers.sqlite.store.statements import Encoded
 from tasuki.drivers.sqlite.store.store import Store
 from tasuki.drivers.toolkit.given import check_sqlalchemy, ended_within, opened_by
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.drivers.toolkit.results import answered_in_order, check_bounds, stored_in_order
 from tasuki.errors import QueueFullError, UnsupportedError
 

@@ -53,10 +53,18 @@ from tasuki.drivers.sqlite.thread.requests import (
     transferring,
 )
 from tasuki.drivers.sqlite.thread.writer import Writer
-from tasuki.drivers.toolkit.guard import Guard
-from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.moves import Found, Transfers, number_in, storable
-from tasuki.drivers.toolkit.results import answer, answered_in_order, check_bounds, full, stored_in_order
+from tasuki.drivers.toolkit.guard import Guard, KnownQueues
+from tasuki.drivers.toolkit.results import (
+    Found,
+    Transfers,
+    answer,
+    answered_in_order,
+    check_bounds,
+    full,
+    number_in,
+    storable,
+    stored_in_order,
+)
 from tasuki.errors import (
     DriverError,
     QueueFullError,

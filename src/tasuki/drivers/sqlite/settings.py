@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
-from tasuki.fields.types import Config, Duration, ProjectFile
+from tasuki.fields.types import DRIVER_PREFIX, Config, DriverKind, Duration, LengthOptions, ProjectFile
 
 
 class SQLiteSettings(Config):

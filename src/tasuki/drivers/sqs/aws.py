@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import model_validator
 
-from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Secret, Text, VariableName, at_field
+from tasuki.fields.types import Config, Kind, Secret, Text, VariableName, at_field
 
 
 class AwsConfig(Config):

@@ -101,7 +101,6 @@ _NAMES = {
     "default_delay_seconds": "DelaySeconds",
     "default_visibility_timeout": "VisibilityTimeout",
 }
-
 """Option → attribute."""
 
 

@@ -12,8 +12,20 @@ from pydantic import AfterValidator, Field, PlainValidator, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.drivers.sqs.aws import AwsConfig
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, LengthOptions
-from tasuki.fields.types import Config, Count, Duration, Flag, NotHonored, PositiveDuration, Text, at_field, full_id
+from tasuki.fields.types import (
+    DRIVER_PREFIX,
+    Config,
+    Count,
+    DriverKind,
+    Duration,
+    Flag,
+    LengthOptions,
+    NotHonored,
+    PositiveDuration,
+    Text,
+    at_field,
+    full_id,
+)
 from tasuki.units import format_duration
 
 _AMAZON = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")

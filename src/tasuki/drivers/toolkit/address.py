@@ -1,9 +1,12 @@
-"""Addresses of brokers as they may be shown: without secrets."""
+"""Addresses of brokers without their secrets, and the TLS of a connection, from a driver's settings."""
 
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from tasuki.fields.types import TlsConfig, as_file, revealed
 
 UNREADABLE = "(an address that cannot be read)"
 """Shown for an address that is no URL."""
@@ -89,3 +92,23 @@ def _shown_host(text: str) -> str:
     parts = urlsplit(f"//{text}")
     host, port = parts.hostname or "", parts.port
     return f"{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
+
+
+def tls_context(tls: TlsConfig | None) -> ssl.SSLContext | None:
+    """The context for the ``tls`` of an entry; None: not encrypted.
+
+    ``server_name`` is for the client's own argument of that name. Raises OSError or ssl.SSLError for a file or text
+    that cannot be used.
+    """
+    if tls is None or not tls.enabled:
+        return None
+    with as_file(tls.ca) as ca:
+        context = ssl.create_default_context(cafile=ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.cert is not None:
+        with as_file(tls.cert) as cert, as_file(revealed(tls.key)) as key:
+            context.load_cert_chain(str(cert), key)
+    return context

@@ -37,7 +37,7 @@ from tasuki.handlers.process.protocol import (
     encode,
     encode_result,
 )
-from tasuki.system.forks import keep_from_children
+from tasuki.system.signals import keep_from_children
 
 _PROOF_EVERY = 0.02
 """Seconds between two proofs: far less than any limit."""

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tasuki.drivers.sqs.limits import broker_name
-from tasuki.fields.kinds import DriverKind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind
 from tasuki.kinds.asyncapi.messages import ERROR, Names, header_schema, in_channel, message_objects, messages_of_channel
 from tasuki.kinds.asyncapi.schemas import Bodies
 from tasuki.kinds.asyncapi.servers import place_of
@@ -26,7 +25,6 @@ AMQP_BINDING = "0.3.0"
 SQS_BINDING = "0.2.0"
 
 _MOST_VISIBLE = 43_200
-
 """Seconds of SQS's longest visibility timeout."""
 
 _ALWAYS = ("retry", "lease", "max_message_size")
@@ -35,7 +33,6 @@ _SHOWN = (
     *_ALWAYS, "codec", "compress", "max_length", "overflow", "message_ttl", "on_expire", "durability", "ordering",
     "dedup_window", "unique", "limit", "fair", "result", "requires",
 )  # fmt: skip
-
 """Fields that become extensions; the last ones only where they are not the default. ``signing`` has secrets."""
 
 
@@ -134,7 +131,6 @@ def _sqs(queue: QueueConfig, options: dict[str, Any]) -> dict[str, Any]:
 
 
 PUBLISH = "queue.publish.queue"
-
 """The action that a policy allows."""
 
 _OF_CONSUMER = ("concurrency", "prefetch", "batch", "auto_ack", "handler_timeout", "retry", "idempotency")
@@ -247,7 +243,6 @@ def _allowed(project: Project) -> Iterator[tuple[str, str]]:
 ASYNCAPI = "3.1.0"
 
 NO_VERSION = "0.0.0"
-
 """The version of an application that states none."""
 
 

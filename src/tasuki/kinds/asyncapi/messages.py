@@ -22,7 +22,6 @@ Identity = tuple[str, ...]
 
 
 ERROR: Identity = ("error",)
-
 """The message of a reply that says why there is no result."""
 
 
@@ -140,7 +139,6 @@ HEADERS: dict[str, Any] = {
     },
     "additionalProperties": {"type": ["boolean", "number", "string"]},
 }
-
 """The schema of the headers that have a meaning; a publisher may add headers of its own without ``x_``."""
 
 

@@ -36,7 +36,6 @@ Schema = dict[str, Any]
 PLACE = "#/components/schemas/"
 
 HEADERS = "TasukiHeaders"
-
 """The wanted key of the schema of headers, which no type takes from it."""
 
 _BYTES: Schema = {"type": "string", "format": "binary"}
@@ -58,11 +57,9 @@ _OF_LIST = ("anyOf", "oneOf", "allOf", "prefixItems")
 _OF_MAPPING = ("properties", "patternProperties")
 
 _OF_AUTHOR = ("default", "examples", "description")
-
 """Texts of the user's code, in which a secret may stand."""
 
 _Definition = tuple[str, str]
-
 """The library that made a definition, and its name there."""
 
 
@@ -356,7 +353,6 @@ K = TypeVar("K", bound=Hashable)
 
 
 LONGEST = 80
-
 """Characters of a key."""
 
 _MARK = 8

@@ -10,8 +10,7 @@ from pydantic import SecretStr
 
 from tasuki.drivers.sqs.aws import AwsConfig
 from tasuki.drivers.toolkit.address import UNREADABLE, parts_of, redis_database, shown
-from tasuki.fields.kinds import DriverKind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind
 from tasuki.kinds.check.project import Project
 
 LOCAL = "localhost"

@@ -7,8 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from tasuki.errors import ConfigError
-from tasuki.fields.kinds import DRIVER_PREFIX, DriverKind, Kind
-from tasuki.fields.types import Config
+from tasuki.fields.types import DRIVER_PREFIX, Config, DriverKind, Kind
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.env import EnvVariableConfig
 from tasuki.kinds.entries.lifecycle import DriverConfig
@@ -21,7 +20,6 @@ from tasuki.registry.overrides import is_overridden
 from tasuki.units import format_duration
 
 Finding = tuple[str, KeyPath, str, str]
-
 """Id of the entry, path, problem, hint."""
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 
 from tasuki.consumers.fetching.window import MAX_PREFETCH
-from tasuki.fields.kinds import DriverKind, Kind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind, Kind
 from tasuki.ids import resolve_id
 from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
 from tasuki.kinds.entries.function import PythonFunctionConfig
@@ -22,7 +21,6 @@ from tasuki.registry.entry import KeyPath, Registry
 from tasuki.registry.references import did_you_mean
 
 Finding = tuple[str, KeyPath, str, str]
-
 """Entry, place in it, problem and remedy."""
 
 
@@ -124,7 +122,6 @@ def _uses(configs: Mapping[str, Config]) -> Iterator[tuple[str, str, str]]:
 
 
 Shared = Mapping[str, tuple[str, WorkerConfig]]
-
 """Queue → its shared workers, as entry id and fields; without the queues whose consumers have their own workers."""
 
 

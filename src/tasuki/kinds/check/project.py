@@ -18,8 +18,7 @@ from tasuki.errors import (
     ReferenceCycleError,
     UnknownKindError,
 )
-from tasuki.fields.kinds import DriverKind, Kind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind, Kind
 from tasuki.ids import resolve_id
 from tasuki.kinds.check.conflicts import conflicts, limited_lease, problems_of_limits, problems_of_stores
 from tasuki.kinds.check.consumers import (
@@ -118,7 +117,6 @@ _GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "queue.consumer": {"lifecycle.security.groups.*": ()},
     "security.config": {"application.groups.*": ()},
 }
-
 """Where entries name groups of policies, by kind."""
 
 

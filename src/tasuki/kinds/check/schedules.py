@@ -8,8 +8,7 @@ from typing import Any
 
 from tasuki.contracts.codec import Codec
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError, PublishError
-from tasuki.fields.kinds import DriverKind, Kind
-from tasuki.fields.types import Config
+from tasuki.fields.types import Config, DriverKind, Kind
 from tasuki.handlers.arguments import TaskArguments
 from tasuki.handlers.body import make_decoder
 from tasuki.handlers.load import prepare
@@ -30,7 +29,6 @@ from tasuki.schedules.schedule import SCHEDULE, SCHEDULED_FOR
 from tasuki.units import format_duration
 
 _LONGEST_ID = 230
-
 """Characters of a schedule's id, so that the ids of its messages are not too long."""
 
 _SHORTER = f"write at most {_LONGEST_ID} with the namespace"
@@ -95,7 +93,6 @@ def _of_task(tasks: set[str], id: str, schedule: ScheduleConfig) -> Iterator[Fin
 
 
 _Read = tuple[str, Callable[[bytes], Any], str]
-
 """Who takes a body, how it reads one, and what to write instead."""
 
 

@@ -31,12 +31,10 @@ OPTIONS: dict[str, RequirementName] = {
     "at": "delay",
     "connection": "transactional",
 }
-
 """What an option requires of the driver, by the option's name."""
 
 
 UNIQUE = ("unique", "unique_for", "on_conflict")
-
 """Options that require something of the driver by their values."""
 
 
@@ -275,7 +273,6 @@ def _top_level(table: str) -> str:
 
 
 Needs = dict[str, dict[RequirementName, Need]]
-
 """Queue id → the requirements of its publishers in the project, by name."""
 
 

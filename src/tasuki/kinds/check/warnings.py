@@ -10,8 +10,7 @@ from inspect import signature
 from types import FunctionType
 
 from tasuki.errors import Position
-from tasuki.fields.kinds import DriverKind
-from tasuki.fields.types import NotHonored
+from tasuki.fields.types import DriverKind, NotHonored
 from tasuki.kinds.check.conflicts import prices_of_places, shared_names
 from tasuki.kinds.check.consumers import without_effect
 from tasuki.kinds.check.project import Project, option_path

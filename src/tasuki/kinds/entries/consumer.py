@@ -10,8 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from tasuki.consumers.fetching.window import MAX_PREFETCH, MOST_CONCURRENCY
 from tasuki.consumers.handling.idempotency import Idempotency, rule_of
-from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Duration, Flag, Id, Positive, PositiveDuration, Text, at_field
+from tasuki.fields.types import Config, Duration, Flag, Id, Kind, Positive, PositiveDuration, Text, at_field
 from tasuki.kinds.entries.lifecycle import CONSUMER_REFERENCES, ConsumerLifecycleConfig, RetryConfig
 from tasuki.queues.messages.lanes import parse_path
 

@@ -7,8 +7,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema
 
-from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Flag, Id, Text
+from tasuki.fields.types import Config, Flag, Id, Kind, Text
 from tasuki.kinds.entries.lifecycle import REFERENCES, LifecycleConfig
 from tasuki.system.replacing import OWNER_ONLY
 

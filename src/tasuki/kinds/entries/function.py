@@ -10,10 +10,10 @@ from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.contracts.observer import MomentName
 from tasuki.contracts.recycling import Limits
-from tasuki.fields.kinds import Kind
 from tasuki.fields.types import (
     Config,
     Id,
+    Kind,
     Positive,
     PositiveDuration,
     PositiveSize,

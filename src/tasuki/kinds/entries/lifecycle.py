@@ -28,11 +28,9 @@ from tasuki.queues.messages.rules import RetryRules
 from tasuki.units import format_duration
 
 REFERENCES: dict[str, tuple[str, ...]] = {"lifecycle.depends_on.*": (), "lifecycle.requires.*": ()}
-
 """For the kinds whose model has a ``lifecycle``."""
 
 CONSUMER_REFERENCES: dict[str, tuple[str, ...]] = {**REFERENCES, "lifecycle.security.policies.*": POLICIES}
-
 """For the kinds whose lifecycle has ``security``."""
 
 

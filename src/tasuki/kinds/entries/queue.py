@@ -9,13 +9,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_core.core_schema import ValidationInfo
 
-from tasuki.fields.kinds import DRIVER_PREFIX, Kind
 from tasuki.fields.types import (
+    DRIVER_PREFIX,
     Config,
     Count,
     DurabilityLevel,
     Flag,
     Id,
+    Kind,
     Positive,
     PositiveDuration,
     PositiveSize,

@@ -16,11 +16,9 @@ from tasuki.scalars import settle
 from tasuki.units import parse_duration, parse_rate
 
 LEASE = 15.0
-
 """The default lease of a queue with places: a killed worker keeps its places as long as its messages."""
 
 _BURST = 0.1
-
 """Seconds of its rate that a bucket holds, unless ``burst`` says how many messages it holds."""
 
 
@@ -34,17 +32,14 @@ def _lane_key(value: str) -> str:
 
 
 Rate = Annotated[float, BeforeValidator(_rate, json_schema_input_type=float | str)]
-
 """Messages a second; written ``10/s``, ``100/m``, ``5/h`` or as a number a second."""
 
 _MOST = 1_000_000_000
 
 Count = Annotated[Positive, Field(le=_MOST)]
-
 """Messages: no more than every broker can count."""
 
 LaneKey = Annotated[Text, AfterValidator(_lane_key)]
-
 """What the messages of a lane have in common."""
 
 
@@ -117,7 +112,6 @@ LimitsConfig = Annotated[
     BeforeValidator(_limits, json_schema_input_type=str | float | LimitConfig | list[str | float | LimitConfig] | None),
     AfterValidator(_one_of_each),
 ]
-
 """At most one limit over the whole queue, and one for each value of a key."""
 
 

@@ -6,8 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Duration, Flag, Id, PositiveDuration, Text, at_field
+from tasuki.fields.types import Config, Duration, Flag, Id, Kind, PositiveDuration, Text, at_field
 from tasuki.schedules.schedule import is_spread, spread
 from tasuki.schedules.timing import Timing, cron_timing, every_timing
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Flag, Id, Text
+from tasuki.fields.types import Config, Flag, Id, Kind, Text
 from tasuki.security.condition import Condition, parse_condition
 from tasuki.security.expression import parse_expression
 from tasuki.security.policy import Policy, parse_pattern

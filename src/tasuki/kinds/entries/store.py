@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from tasuki.fields.kinds import DRIVER_PREFIX, Kind
-from tasuki.fields.types import Config, Count, Id, PositiveDuration, PositiveSize, Text
+from tasuki.fields.types import DRIVER_PREFIX, Config, Count, Id, Kind, PositiveDuration, PositiveSize, Text
 from tasuki.kinds.entries.lifecycle import REFERENCES, LifecycleConfig
 
 STORE_PREFIX = "store."

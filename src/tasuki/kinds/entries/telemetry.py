@@ -6,9 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Flag
-from tasuki.tracing.deciding import TraceOptions
+from tasuki.fields.types import Config, Flag, Kind
+from tasuki.tracing.rules import TraceOptions
 
 
 class MetricsConfig(Config):

@@ -8,8 +8,7 @@ from pydantic import Field, ValidatorFunctionWrapHandler, field_validator, model
 from pydantic_core import PydanticCustomError
 from pydantic_core.core_schema import ValidationInfo
 
-from tasuki.fields.kinds import Kind
-from tasuki.fields.types import Config, Id, Positive, PositiveDuration, at_field, full_id
+from tasuki.fields.types import Config, Id, Kind, Positive, PositiveDuration, at_field, full_id
 from tasuki.kinds.entries.consumer import Concurrency
 from tasuki.registry.references import did_you_mean
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from tasuki.supervisor.children.frames import Frames, encode
-from tasuki.system.helper_threads import HelperThread
+from tasuki.system.threads import HelperThread
 
 _log = logging.getLogger("tasuki.processes")
 

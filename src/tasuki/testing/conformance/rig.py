@@ -315,7 +315,6 @@ class Rig:
 
 
 Kind = Callable[[Receipt], Settlement]
-
 """Ack, Nack or Release."""
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from tasuki.contracts.driver import Ack, Answers, Nack, Outgoing, QueueSpec, Receipt, Received, Release, Settlement
-from tasuki.drivers.toolkit.known_queues import HeldReceipts
+from tasuki.drivers.toolkit.guard import HeldReceipts
 from tasuki.errors import DriverError, KeyBusyError, StaleReceiptError
 from tasuki.testing.mutants.mutant import Mutant, MutantTable
 

@@ -28,7 +28,7 @@ from tasuki.drivers.amqp.topology.declaring import Marks, check_spec
 from tasuki.drivers.amqp.topology.queue_arguments import GIVEN_UP, Defaults, lanes, partition_lane
 from tasuki.drivers.amqp.topology.removing import Part
 from tasuki.errors import QueueNotFoundError
-from tasuki.fields.tls import TlsConfig
+from tasuki.fields.types import TlsConfig
 from tests.support.narrow import instance
 from tests.support.settings import parsed
 

@@ -6,7 +6,6 @@ import ast
 import asyncio
 import inspect
 import re
-import subprocess
 import sys
 import tomllib
 from itertools import pairwise
@@ -26,22 +25,6 @@ from tasuki.drivers.nats.protocol.exchange import frame, frames
 from tasuki.drivers.nats.settings import NATSSettings
 from tasuki.errors import DriverError
 from tests.support.settings import parsed
-
-
-def test_the_class_can_be_imported_without_its_client() -> None:
-    code = """
-import sys
-sys.modules["nats"] = None
-from tasuki.drivers.nats.driver import NATSDriver
-from tasuki.drivers.nats.settings import NATSSettings
-assert NATSDriver.capabilities.multi_process
-try:
-    NATSDriver("n", NATSSettings())
-except ImportError:
-    print("says so")
-"""
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "says so"
 
 
 @pytest.mark.parametrize("field", ["credentials_file", "nkey_seed_file"])

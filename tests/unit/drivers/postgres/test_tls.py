@@ -13,7 +13,7 @@ from tasuki.drivers.postgres.connections import REMEDY, encryption
 from tasuki.drivers.postgres.driver import PostgresDriver
 from tasuki.drivers.postgres.settings import PostgresSettings
 from tasuki.errors import AccessDeniedError, DriverError
-from tasuki.fields.tls import TlsConfig
+from tasuki.fields.types import TlsConfig
 from tests.support.settings import parsed
 
 pytestmark = pytest.mark.anyio

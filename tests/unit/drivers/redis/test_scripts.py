@@ -12,9 +12,9 @@ from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.redis import scripts
 from tasuki.drivers.redis.errors import LinkLostError
 from tasuki.drivers.redis.opening import Queues
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.errors import BrokerUnavailableError, DriverError
-from tasuki.system import forks
+from tasuki.system import signals
 
 if TYPE_CHECKING:
     from tasuki.drivers.redis.connecting.nodes import Nodes
@@ -76,7 +76,7 @@ async def test_a_sign_that_a_server_did_not_take_is_given_again_alone(monkeypatc
     await queues.keep(nodes, ())
     await queues.keep(nodes, ())
     assert session.signs == [["a", "b", "c"], ["a"]]
-    monkeypatch.setattr(forks, "count", forks.count + 1)
+    monkeypatch.setattr(signals, "fork_count", signals.fork_count + 1)
     await queues.keep(nodes, ())
     assert session.signs[-1] == [], "a child keeps none of its parent's queues"
 

@@ -19,7 +19,7 @@ from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.requests import Call, Publish, Request
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
-from tasuki.system.helper_threads import problems
+from tasuki.system.threads import problems
 from tests.support.settings import parsed
 from tests.unit.drivers.sqlite.conftest import connection_of, message
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.drivers.toolkit.pool import NotConnectedError, Pool
+from tasuki.drivers.toolkit.reconnecting import NotConnectedError, Pool
 
 pytestmark = pytest.mark.anyio
 

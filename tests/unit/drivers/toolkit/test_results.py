@@ -1,14 +1,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf, nan
+from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.contracts.driver import ACTS, SPANS, Capabilities, Merged, Outgoing, QueueSpec, Unique
 from tasuki.drivers.toolkit.results import (
     Results,
     answer,
+    answered_in_order,
+    check_bounds,
     in_force,
+    is_receipt,
+    pieces,
     published_again,
     refusal,
     sorted_out,
@@ -113,3 +119,79 @@ def test_an_inspected_queue_has_the_options_of_the_broker() -> None:
     expected = QueueSpec("q", 7.0, None, "key", 3.0, priorities=True, temporary=True, options={"a": 1})
     assert in_force(asked, 7.0, None, True, 3.0, True) == expected
     assert in_force(asked, 7.0, 1, False, None, False).ordering == "none"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], [[]]),
+        ([1, 2], [[1, 2]]),
+        ([3, 3, 3], [[3], [3], [3]]),
+        ([9, 1, 9], [[9], [1], [9]]),
+        ([2, 3, 1], [[2, 3], [1]]),
+        ([0, 0, 0, 0], [[0, 0, 0], [0]]),
+    ],
+)
+def test_a_batch_is_cut_by_bytes_and_by_messages(sizes: list[int], expected: list[list[int]]) -> None:
+    assert [sizes[piece] for piece in pieces(sizes, 5, 3)] == expected
+
+
+def test_receipts_of_another_form_are_not_ours() -> None:
+    assert is_receipt((1, 2))
+    assert [receipt for receipt in (1, "ab", (1,), [1, 2], None) if is_receipt(receipt)] == []
+
+
+ALL = frozenset({*SPANS, *ACTS})
+
+
+def message(unique: Unique | None = None, **options: Any) -> Outgoing:
+    return Outgoing("m", b"", {}, unique=unique, **options)
+
+
+def check(*batch: Outgoing, known: frozenset[str] = ALL) -> bool:
+    return check_bounds(batch, driver="d", queue="q", unique=known)
+
+
+def test_whether_a_batch_has_a_unique_message() -> None:
+    assert not check(message(), message(delay=5.0))
+    assert check(message(), message(Unique("k")))
+    assert not check()
+
+
+@pytest.mark.parametrize("needed", ["pending", "running", "window", "keep", "replace", "extend"])
+def test_a_driver_refuses_what_it_does_not_claim(needed: Any) -> None:
+    span: Any = needed if needed in ("pending", "running") else 60.0 if needed == "window" else "pending"
+    unique = Unique("k", span, needed if needed in ACTS else "keep")
+    assert check(message(unique))
+    with pytest.raises(UnsupportedError, match=f"message 'm': the driver does not keep messages unique by {needed}"):
+        check(message(unique), known=ALL - {needed})
+
+
+@pytest.mark.parametrize("unique", [Unique("k", 0.0), Unique("k", -1.0), Unique("k", inf), Unique("k", nan)])
+def test_a_window_that_cannot_be(unique: Unique) -> None:
+    with pytest.raises(UnsupportedError, match=r"its window is .* seconds; give more than 0, and a finite number"):
+        check(message(unique))
+
+
+@pytest.mark.parametrize("latest", [-1.0, inf, nan])
+def test_a_latest_time_that_cannot_be(latest: float) -> None:
+    with pytest.raises(UnsupportedError, match=r"latest is .* seconds; give 0 or more, and a finite number"):
+        check(message(Unique("k", act="extend", latest=latest)))
+
+
+def test_the_answers_of_a_batch() -> None:
+    full, bad = QueueFullError("full"), DriverError("bad")
+    kept = Merged("kept", "x")
+    assert answered_in_order(3, [None, None, None], {}, full) == ()
+    assert answered_in_order(3, [None, kept, None], {}, full) == [None, kept, None]
+    assert answered_in_order(4, [kept], {1: bad}, full) == [kept, bad, full, full]
+    with pytest.raises(QueueFullError):
+        answered_in_order(2, [], {}, full)
+
+
+def test_what_a_driver_has() -> None:
+    none, some = Capabilities(), Capabilities("power", frozenset({"peek"}), frozenset({"running", "keep"}))
+    names = ("multi_process", "peek", "unique", "unique:running", "unique:keep")
+    assert [none.has(name) for name in names] == [False] * 5
+    assert [some.has(name) for name in names] == [True] * 5
+    assert not some.has("unique:pending")

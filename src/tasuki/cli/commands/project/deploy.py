@@ -19,20 +19,18 @@ from tasuki.cli.exits import CommandError
 from tasuki.cli.options import project_options
 from tasuki.cli.project import Target
 from tasuki.cli.worker.running import file_of, longest_stop, refuse_memory
-from tasuki.fields.kinds import DriverKind
+from tasuki.fields.types import DriverKind
 
 if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
 
 
 _AFTER = 10
-
 """Seconds that a process has after the last handler, to close its connections."""
 
 _HOME = "/srv/app"
 
 _UID = 10001
-
 """A user of no name, and no one else's."""
 
 _HEALTH = "/tmp/alive"  # noqa: S108 - in its own container
@@ -46,7 +44,6 @@ _CONFINED = """\
           volumeMounts:
             - {name: tmp, mountPath: /tmp}
 """
-
 """What a container of any project does without; the health file is in /tmp."""
 
 _HARDENED = """\
@@ -63,7 +60,6 @@ SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 """
-
 """What workers of any project do without."""
 
 

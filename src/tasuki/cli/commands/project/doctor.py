@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 _MAGIC = b"SQLite format 3\x00"  # sqlite.org/fileformat2.html#magic_header_string
 
 _BESIDE = ("-wal", "-shm", ".holders", ".ballast")
-
 """Files and the folder of the driver beside the database; a worker writes all of them."""
 
 _ANOTHER = "give the driver another path, or move that away"
@@ -109,7 +108,6 @@ def _user(number: int) -> str:
 
 
 MOST_SKEW = 1.0
-
 """Seconds between the clocks of broker and machine that need no warning."""
 
 

@@ -68,7 +68,7 @@ def _days(seconds: float) -> str:
 
 def _drivers() -> list[tuple[str, str, Capabilities | None, str | None]]:
     """Name, kind, capabilities; for one that cannot be loaded, why."""
-    from tasuki.fields.kinds import DRIVER_PREFIX
+    from tasuki.fields.types import DRIVER_PREFIX
     from tasuki.kinds.kind import driver_class, driver_names, find_driver
 
     found: list[tuple[str, str, Capabilities | None, str | None]] = []

@@ -39,7 +39,6 @@ _TEMPLATES = {
         ),
     ),
 }
-
 """Name → what it is, the folders of its files (a later one wins), and the commands that come next."""
 
 _RENAMED = {"gitignore": ".gitignore", "dockerignore": ".dockerignore"}

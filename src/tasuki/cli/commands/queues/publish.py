@@ -31,7 +31,6 @@ BATCH_BYTES = 8 * 2**20
 OUTCOMES = ("confirmed", "rejected", "unknown")
 
 MAX_PROBLEMS = 1000
-
 """Most problems that are kept; all are counted."""
 
 
@@ -160,7 +159,6 @@ _SURVIVED = {
     "power": "a power failure",
     "node": "the loss of a machine",
 }
-
 """Level of durability → what a message survives there."""
 
 _TOOK_THE_PLACE = {"replaced": "has taken the place of", "extended": "has taken the place, and begins the delay, of"}

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 
 Ask = Callable[[str], None]
-
 """Asks the user a question; raises CommandError unless the answer is yes."""
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 
 _MOST_NAMED = 10
-
 """Schedules that a warning names."""
 
 

@@ -61,7 +61,6 @@ async def _serve(desk: Desk, listening: socket.socket) -> None:
 
 
 _MOST = 1000
-
 """Lines that are held; the oldest make room."""
 
 

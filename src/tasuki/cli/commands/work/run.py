@@ -27,7 +27,7 @@ from tasuki.cli.worker.options import Recycling, choose, recycling_options, refu
 from tasuki.cli.worker.running import drivers_of, follow_emptying, longest_stop, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError, TasukiError
-from tasuki.supervisor.children.heartbeat import QUESTION as STOP_TIMEOUT
+from tasuki.supervisor.children.asking import QUESTION as STOP_TIMEOUT
 from tasuki.system.process import resident_bytes
 from tasuki.system.replacing import touch
 
@@ -213,7 +213,6 @@ async def _run(
 
 
 _PORTS = 10
-
 """How many ports are tried, from the one in ``DEFAULT`` on: several projects may be worked on."""
 
 

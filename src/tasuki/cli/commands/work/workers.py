@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 
 Found = dict[str, list[dict[str, Any]]]
-
-
 """The events of each consumer, by its id."""
 
 
@@ -112,8 +110,6 @@ _HEADINGS = ("HOST", "PID", "HEALTH", "VERSION", "UP", "SEEN", "RUNNING", "DONE"
 
 
 _MOST_NAMES = 20
-
-
 """Consumers of a worker that are named."""
 
 
@@ -249,7 +245,6 @@ def _row(worker: Presence, now: float) -> dict[str, Any]:
 
 
 STALE = 20.0
-
 """Seconds after which a health file says nothing any more; it is written every 5 s."""
 
 

@@ -19,8 +19,8 @@ from tasuki.drivers.amqp.protocol import frames
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.drivers.amqp.protocol.frames import encode_field
 from tasuki.drivers.amqp.settings import Endpoint
+from tasuki.drivers.toolkit.address import tls_context
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.drivers.toolkit.tls import tls_context
 from tasuki.system.tasks import OnFailure
 
 _CAPABILITIES = {

@@ -180,7 +180,6 @@ AROUND_PROPERTIES = OVERHEAD + 12
 
 
 DELIVER, RETURN, ACK, NACK = 0x003C003C, 0x003C0032, 0x003C0050, 0x003C0078
-
 """Class and method of what the broker sends per message."""
 
 

@@ -17,8 +17,6 @@ from tasuki.drivers.amqp.receiving.states import Action, Event, State, Wants, la
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, of_consumer
 
 _SHARED, _RETURNED, _PARTITION = "s", "r", "k"
-
-
 """First letters of their tags, by the kind of lane."""
 
 

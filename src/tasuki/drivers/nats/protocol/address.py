@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasuki.drivers.nats.settings import DEFAULT_SERVER, NATSSettings
-from tasuki.drivers.toolkit.tls import tls_context
+from tasuki.drivers.toolkit.address import tls_context
 from tasuki.errors import DriverError
 from tasuki.fields.types import revealed
 

@@ -30,11 +30,9 @@ if TYPE_CHECKING:
 
 
 BEAT = 0.5
-
 """Seconds between two checks."""
 
 SILENCE = 4.0
-
 """Seconds of silence after which a connection is given up, if it is not still busy with what we send."""
 
 
@@ -97,15 +95,12 @@ _log = logging.getLogger("tasuki.driver.nats")
 _ADVISORY = b"$JS.EVENT.ADVISORY.STREAM."
 
 _CHANGED = (b"UPDATED", b"RESTORE_COMPLETE")
-
 """What the server publishes when a stream was changed, or made out of a backup."""
 
 _MAY_BE = (b"CREATED", b"LEADER_ELECTED")
-
 """What it publishes when a stream may be another one of this name; for one that got replicas, the second alone."""
 
 _CHUNK = 2**20
-
 """Bytes after which writing waits for the server to take them."""
 
 OnDelivery = Callable[[str, bytes], None]
@@ -113,11 +108,9 @@ OnDelivery = Callable[[str, bytes], None]
 OnStatus = Callable[[str, str], None]
 
 OnChange = Callable[[str, bool], None]
-
 """Gets a stream, and whether it was changed; else it may have been."""
 
 Line = tuple[str, Callable[[bytes], bytes]]
-
 """A subject, and what answers the questions that come there."""
 
 

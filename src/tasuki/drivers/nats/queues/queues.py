@@ -32,7 +32,7 @@ from tasuki.drivers.nats.receiving.settle_state import SettleState
 from tasuki.drivers.nats.records.receivers import Lines
 from tasuki.drivers.nats.records.side_records import DedupIds, SideRecords
 from tasuki.drivers.nats.records.temporary import Temporary
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.errors import DriverError, QueueConflictError, QueueNotFoundError
 from tasuki.system.tasks import Tasks
 
@@ -191,15 +191,12 @@ class OpenQueue:
 Connect = Callable[[], Awaitable[Connection]]
 
 INSPECTED_EVERY = 10.0
-
 """Seconds after which a queue is inspected again where the server does not report changes to us."""
 
 WHERE_TOLD = 12
-
 """How many times as long that is where it does."""
 
 _COST = 4
-
 """How many other requests one such check costs; with many queues it is rarer than they are."""
 
 

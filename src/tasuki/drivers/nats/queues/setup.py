@@ -33,11 +33,10 @@ from tasuki.drivers.nats.queues.names import (
     plan_in,
     plan_of,
 )
-from tasuki.drivers.toolkit.layout import require
+from tasuki.drivers.toolkit.stores import require
 from tasuki.errors import DriverError, QueueConflictError
 
 QUORUM = 3
-
 """Replicas from which the loss of one server loses nothing."""
 
 
@@ -85,16 +84,13 @@ _LEASE = "tasuki.lease"
 _DEDUP_WINDOW = "tasuki.dedup_window"
 
 _IF_GIVEN = frozenset({_TEMPORARY, _DEDUP_WINDOW})
-
 """Metadata that a declaration without the option takes out."""
 
 
 _DUPLICATE_WINDOW = 120 * SECOND
-
 """The server's own; it must not be longer than messages are kept."""
 
 MOST_PULLS = 8192
-
 """Pull requests that may wait at one consumer: one for each process."""
 
 

@@ -25,11 +25,11 @@ from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Names
 from tasuki.drivers.nats.receiving.pull_requests import paced
 from tasuki.drivers.nats.records.temporary import Temporary
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.drivers.toolkit.threads.threaded import LeaseThread
+from tasuki.drivers.toolkit.threaded import LeaseThread
 from tasuki.errors import DriverError
-from tasuki.system import forks
+from tasuki.system import signals
 
 _PATIENCE = 1.0
 """Seconds within which a living process answers."""
@@ -232,14 +232,14 @@ class Receivers:
         """When the report of a queue is due of which nothing is held."""
         self._queues: set[str] = set()
         self._reported: set[str] = set()
-        self._forks = forks.count
+        self._forks = signals.fork_count
         self._task: asyncio.Task[None] | None = None
 
     @property
     def queues(self) -> set[str]:
         """The queues from which this process has received; a forked child begins without its parent's."""
-        if self._forks != forks.count:
-            self._forks, self._queues, self._reported = forks.count, set(), set()
+        if self._forks != signals.fork_count:
+            self._forks, self._queues, self._reported = signals.fork_count, set(), set()
         return self._queues
 
     async def join(self, queue: str, connection: Connection, lease: float) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from tasuki.drivers.nats.protocol.api import data_of, seconds_of
 from tasuki.drivers.nats.queues.names import Names, queue_of, token_of
-from tasuki.drivers.toolkit.state.buckets import Bucket
+from tasuki.drivers.toolkit.limits import Bucket
 
 _TTL = b"Tasuki-TTL"
 """Seconds for which the message counts, from its time on."""

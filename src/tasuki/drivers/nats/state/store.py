@@ -37,12 +37,12 @@ from tasuki.drivers.nats.state.records import (
 )
 from tasuki.drivers.nats.state.stream import Step, StoreStream
 from tasuki.drivers.nats.state.watch_connection import WatchConnection
+from tasuki.drivers.toolkit import limits
 from tasuki.drivers.toolkit.guard import Guard
+from tasuki.drivers.toolkit.limits import Bucket
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.drivers.toolkit.state import buckets
-from tasuki.drivers.toolkit.state.buckets import Bucket
-from tasuki.drivers.toolkit.state.watching import Opened
-from tasuki.drivers.toolkit.threads.threaded import LeaseThread
+from tasuki.drivers.toolkit.stores import Opened
+from tasuki.drivers.toolkit.threaded import LeaseThread
 from tasuki.errors import ConflictError
 
 T = TypeVar("T")
@@ -333,7 +333,7 @@ class NATSStore(Store):
 
         def decide(record: Record | None, now: float) -> Step[Grant]:
             stored, bucket = _filled(record, now, rate, burst)
-            grant, left = buckets.take(bucket, tokens)
+            grant, left = limits.take(bucket, tokens)
             same = stored is not None and (stored.rate, stored.burst) == (rate, burst)
             return Step(grant) if same and not grant.tokens else _kept(grant, left)
 
@@ -344,7 +344,7 @@ class NATSStore(Store):
 
         def decide(record: Record | None, now: float) -> Step[None]:
             _, bucket = _filled(record, now, rate, burst)
-            return _kept(None, buckets.give(bucket, tokens))
+            return _kept(None, limits.give(bucket, tokens))
 
         await self._change(self._subjects.bucket(self._checked(key)), decide)
 
@@ -393,7 +393,7 @@ class NATSStore(Store):
 def _filled(record: Record | None, now: float, rate: float, burst: int) -> tuple[Bucket | None, Bucket]:
     """The stored bucket, and what it has become by now."""
     stored = read_bucket(record)
-    return stored, buckets.at(stored, now, rate, burst)
+    return stored, limits.at(stored, now, rate, burst)
 
 
 def _kept(result: T, bucket: Bucket) -> Step[T]:

@@ -22,7 +22,7 @@ from tasuki.drivers.nats.protocol.api import Answer, Request, SubjectStream, ask
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.setup import Storage
 from tasuki.drivers.nats.state.records import MARKED, Record, StoreSubjects, headers_of, new_mark, record_in, version_of
-from tasuki.drivers.toolkit.layout import require
+from tasuki.drivers.toolkit.stores import require
 from tasuki.errors import (
     BrokerTimeoutError,
     BrokerUnavailableError,

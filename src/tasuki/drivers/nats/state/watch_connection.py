@@ -25,7 +25,7 @@ from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.drivers.nats.state.records import StoreSubjects, read_headers, version_of
 from tasuki.drivers.nats.state.stream import StoreStream
 from tasuki.drivers.toolkit.reconnecting import Reconnecting
-from tasuki.drivers.toolkit.state.watching import Deadlines, Watcher
+from tasuki.drivers.toolkit.stores import Deadlines, Watcher
 from tasuki.errors import DriverError
 
 _PLAIN = 9

@@ -14,8 +14,8 @@ from typing import Any
 from tasuki.backoff import Backoff, is_told
 from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.postgres.connections import MISSING, NO_QUEUE, NO_RIGHT, sql_state
-from tasuki.drivers.toolkit.known_queues import KnownQueues
-from tasuki.drivers.toolkit.layout import require
+from tasuki.drivers.toolkit.guard import KnownQueues
+from tasuki.drivers.toolkit.stores import require
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, UnsupportedError
 from tasuki.system.tasks import OnFailure
 

@@ -13,8 +13,7 @@ from tasuki.contracts.state.store import MAX_PAGE, Change, Current, Entry, Grant
 from tasuki.drivers.postgres.session import Session
 from tasuki.drivers.postgres.state.upkeep import NO_END
 from tasuki.drivers.toolkit.guard import Guard
-from tasuki.drivers.toolkit.state.key_range import key_range
-from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.drivers.toolkit.stores import Watcher, key_range
 from tasuki.errors import BrokerUnavailableError, ConflictError, QueueFullError, StoreFullError
 
 MAX_PAGE_BYTES = 16 * 2**20

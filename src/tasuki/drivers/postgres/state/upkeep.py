@@ -8,8 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from tasuki.contracts.state.store import Change, Entry
-from tasuki.drivers.toolkit.state.key_range import KeyRange, key_range
-from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.drivers.toolkit.stores import KeyRange, Watcher, key_range
 from tasuki.errors import DriverError
 
 POLL = 0.4

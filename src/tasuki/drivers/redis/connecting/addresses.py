@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from tasuki.drivers.redis.settings import PORT, SENTINEL_PORT, RedisSettings, Server, servers
-from tasuki.drivers.toolkit.address import redis_database
-from tasuki.drivers.toolkit.tls import tls_context
-from tasuki.fields.tls import TlsConfig
-from tasuki.fields.types import revealed
+from tasuki.drivers.toolkit.address import redis_database, tls_context
+from tasuki.fields.types import TlsConfig, revealed
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,10 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tasuki.backoff import UNTIL_BACK
 from tasuki.drivers.redis.connecting.addresses import Addresses
-from tasuki.drivers.redis.connecting.link import Link
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 from tasuki.drivers.redis.settings import Server
 from tasuki.errors import DriverError
@@ -24,7 +23,6 @@ BEAT = 5.0
 """Seconds without a word after which a connection is asked, and again until it is given up."""
 
 _SPREAD, _RARELY = 0.25, 8
-
 """A process publishes earlier, by this share at most, and rarely by much: so the first of many is far ahead of them."""
 
 
@@ -103,7 +101,7 @@ class _Kept:
 STRAGGLERS = 0.5
 """Seconds that the other Sentinels have after the first answer: a frozen one must not delay the rest."""
 _SWITCH = b"+switch-master"
-Connect = Callable[[Server], Awaitable[Link]]
+Connect: TypeAlias = "Callable[[Server], Awaitable[Link]]"
 
 
 async def master_of(settings: Addresses, connect: Connect) -> Server:

@@ -20,7 +20,7 @@ from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.state import places
 from tasuki.drivers.redis.state.places import News, StorePlace, read_news, seconds_left
 from tasuki.drivers.toolkit.reconnecting import Attempts
-from tasuki.drivers.toolkit.state.watching import Deadlines, Watcher
+from tasuki.drivers.toolkit.stores import Deadlines, Watcher
 from tasuki.errors import DriverError
 from tasuki.system.tasks import OnFailure
 

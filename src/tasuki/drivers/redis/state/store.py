@@ -16,8 +16,7 @@ from tasuki.drivers.redis.session import Session
 from tasuki.drivers.redis.state import places
 from tasuki.drivers.redis.state.feed import Feed, Listed, listed
 from tasuki.drivers.redis.state.places import bounds, raw, store_place
-from tasuki.drivers.toolkit.layout import require
-from tasuki.drivers.toolkit.state.watching import Opened
+from tasuki.drivers.toolkit.stores import Opened, require
 from tasuki.errors import ConflictError, MessageTooLargeError, QueueFullError, StoreFullError
 
 if TYPE_CHECKING:

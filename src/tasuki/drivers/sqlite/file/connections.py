@@ -22,7 +22,7 @@ from typing import Protocol
 
 from tasuki.drivers.sqlite.file.errors import MAX_WAL_BYTES, error_name
 from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tasuki.drivers.toolkit.layout import require
+from tasuki.drivers.toolkit.stores import require
 from tasuki.errors import BrokerUnavailableError, DriverError
 
 STEP = 0.01

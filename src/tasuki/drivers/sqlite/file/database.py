@@ -11,7 +11,7 @@ from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.sqlite.file import connections, errors
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.store.store import Store
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.errors import BrokerUnavailableError, DriverError, Outcome
 
 

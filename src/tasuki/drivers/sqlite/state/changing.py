@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 
 from tasuki.contracts.state.store import Grant
-from tasuki.drivers.toolkit.state import buckets
-from tasuki.drivers.toolkit.state.buckets import Bucket
+from tasuki.drivers.toolkit import limits
+from tasuki.drivers.toolkit.limits import Bucket
 
 KEPT = 60.0
 """Seconds for which a removal is kept for watches; one that has missed more lists all keys again."""
@@ -104,17 +104,17 @@ class StoreTables:
 
     def take(self, key: str, tokens: int, rate: float, burst: int) -> Grant:
         """Take tokens of a bucket."""
-        grant, left = buckets.take(self._bucket(key, rate, burst), tokens)
+        grant, left = limits.take(self._bucket(key, rate, burst), tokens)
         self._keep(key, left)
         return grant
 
     def give(self, key: str, tokens: int, rate: float, burst: int) -> None:
         """Return tokens to a bucket."""
-        self._keep(key, buckets.give(self._bucket(key, rate, burst), tokens))
+        self._keep(key, limits.give(self._bucket(key, rate, burst), tokens))
 
     def _bucket(self, key: str, rate: float, burst: int) -> Bucket:
         row = self._execute(_BUCKET, (self._store, key)).fetchone()
-        return buckets.at(None if row is None else Bucket(*row), self._now, rate, burst)
+        return limits.at(None if row is None else Bucket(*row), self._now, rate, burst)
 
     def _keep(self, key: str, bucket: Bucket) -> None:
         self._execute(_KEEP_BUCKET, (self._store, key, *bucket, bucket.full_at))

@@ -21,10 +21,9 @@ from tasuki.drivers.sqlite.file import connections, errors
 from tasuki.drivers.sqlite.settings import SQLiteSettings
 from tasuki.drivers.sqlite.thread.requests import Request, answer
 from tasuki.drivers.toolkit.guard import not_open
-from tasuki.drivers.toolkit.state.key_range import KeyRange, key_range
-from tasuki.drivers.toolkit.state.watching import Deadlines, Watcher
+from tasuki.drivers.toolkit.stores import Deadlines, KeyRange, Watcher, key_range
 from tasuki.errors import BrokerUnavailableError, DriverError
-from tasuki.system.helper_threads import HelperThread
+from tasuki.system.threads import HelperThread
 
 MAX_PAGE_BYTES = 16 * 2**20
 """A page ends after this many bytes of values, so that memory stays bounded."""

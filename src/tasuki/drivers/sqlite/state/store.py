@@ -16,8 +16,7 @@ from tasuki.drivers.sqlite.state.reader import FileMissingError, Read, Reader, S
 from tasuki.drivers.sqlite.thread.requests import Call, StateCall
 from tasuki.drivers.sqlite.thread.writer import Writer
 from tasuki.drivers.toolkit.guard import Guard
-from tasuki.drivers.toolkit.state.key_range import key_range
-from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.drivers.toolkit.stores import Watcher, key_range
 from tasuki.errors import BrokerUnavailableError, ConflictError, DriverError, QueueFullError, StoreFullError
 
 _ROW_BYTES = 1000

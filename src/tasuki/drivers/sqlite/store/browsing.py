@@ -183,7 +183,6 @@ class Purge:
 
 
 PASSED, SHOWN = 10_000, 200
-
 """Most rows passed, and most messages read, in one transaction."""
 
 
@@ -216,7 +215,6 @@ _PARTS = (
     _Part("lines", "key, waiting, seq", ("", -1, -1), "waiting = 1 AND ready_at = 0"),
     _Part("delayed", "ready_at, seq", (-1.0, -1)),
 )
-
 """Receivable messages, those behind their key, and delayed ones."""
 
 
@@ -346,7 +344,6 @@ SELECT id, CASE
     ELSE 1 END AS place
 FROM found ORDER BY place DESC
 """  # noqa: S608
-
 """The last row of an id counts."""
 
 

@@ -12,7 +12,7 @@ from tasuki.drivers.sqlite.store import statements
 from tasuki.drivers.sqlite.store.lanes import Lanes, limited_by
 from tasuki.drivers.sqlite.store.side_tables import DedupIds, KeyOrder
 from tasuki.drivers.sqlite.store.statements import Tally, names_text
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.drivers.toolkit.results import in_force
 from tasuki.errors import QueueNotFoundError
 

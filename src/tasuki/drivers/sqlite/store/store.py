@@ -17,7 +17,7 @@ from tasuki.drivers.sqlite.store.queues import Queues
 from tasuki.drivers.sqlite.store.side_tables import DedupIds, KeyOrder, Suspects
 from tasuki.drivers.sqlite.store.statements import NO_LANES, Place, Row, Tally, first_delivery, numbers_text
 from tasuki.drivers.sqlite.store.uniques import Uniques
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues
 from tasuki.message import HeaderValue
 
 SURFACED = 300

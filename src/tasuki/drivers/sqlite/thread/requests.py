@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from tasuki.contracts.driver import Ack, Merged, Receipt, Received
 from tasuki.drivers.sqlite.store.statements import Encoded, Row
 from tasuki.drivers.sqlite.store.store import Store
-from tasuki.drivers.toolkit.moves import FULL, MISSING
+from tasuki.drivers.toolkit.results import FULL, MISSING
 from tasuki.errors import DriverError, QueueNotFoundError
 
 _ROW_BYTES = 1000

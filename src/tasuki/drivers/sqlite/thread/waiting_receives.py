@@ -93,7 +93,6 @@ class NextWakeup:
 
 
 LONGEST, SHORTEST = 0.04, 0.001
-
 """Seconds between checks: the least while messages flow, the most after a second without any."""
 
 QUIET = 0.02

@@ -23,10 +23,9 @@ from tasuki.drivers.sqlite.state.changing import sweep
 from tasuki.drivers.sqlite.thread.requests import Call, DeliveryCall, Receive, Request, Stop, answer, work_on
 from tasuki.drivers.sqlite.thread.waiting_receives import NextWakeup, Pause, PollPacing, WaitingReceives
 from tasuki.drivers.sqlite.thread.wakeup import Inbox
-from tasuki.drivers.toolkit.guard import not_open
-from tasuki.drivers.toolkit.known_queues import KnownQueues
+from tasuki.drivers.toolkit.guard import KnownQueues, not_open
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueFullError
-from tasuki.system.helper_threads import HelperThread
+from tasuki.system.threads import HelperThread
 
 _log = logging.getLogger("tasuki.driver.sqlite")
 

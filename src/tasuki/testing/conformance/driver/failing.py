@@ -233,7 +233,6 @@ def _answer(ask: Callable[[], Coroutine[Any, Any, str]]) -> str:
 
 
 Use = Callable[[Rig, Receipt], Awaitable[bool]]
-
 """Uses a receipt; returns whether it was stale."""
 
 

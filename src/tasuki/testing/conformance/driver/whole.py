@@ -21,7 +21,6 @@ from tasuki.testing.conformance.killed import killed
 from tasuki.testing.conformance.rig import Rig, Suite, case, has
 
 _SLACK = 10.0
-
 """Seconds that a loaded machine may add to a delay; early is never right."""
 
 

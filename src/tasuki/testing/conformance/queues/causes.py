@@ -201,7 +201,6 @@ class CausesOfDeath(Suite):
 
 
 _FAR = 300.0
-
 """Seconds: later than the end of a case, which takes less than a third of it."""
 
 

@@ -60,7 +60,6 @@ class Log:
 
 
 Job = Callable[[Store, Log, Any], Awaitable[None]]
-
 """Works until the log is over, or forever. A function of a module, so that a child finds it."""
 
 

@@ -11,7 +11,6 @@ from tasuki.testing.conformance.stores.entries import HOSTILE
 from tasuki.testing.conformance.stores.rig import Reader, StoreRig, StoreSuite
 
 _POLL = 1.0
-
 """Seconds within which a watch reports a change (14)."""
 
 _PUSH = 0.2

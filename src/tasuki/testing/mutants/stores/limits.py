@@ -11,8 +11,8 @@ from collections import Counter, defaultdict
 
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import Grant, Store
-from tasuki.drivers.toolkit.state import buckets
-from tasuki.drivers.toolkit.state.buckets import Bucket
+from tasuki.drivers.toolkit import limits
+from tasuki.drivers.toolkit.limits import Bucket
 from tasuki.testing.mutants.mutant import MutantTable, StoreMutant
 
 _TABLE = MutantTable(__name__, StoreMutant)
@@ -39,8 +39,8 @@ class TakeReadsAndWritesInTwoSteps(StoreMutant):
     async def take(self, key: str, tokens: int, *, rate: float, burst: int) -> Grant:
         found = await self.get(f"bucket/{key}")
         now = await self.time()
-        bucket = buckets.at(Bucket(*json.loads(found.value)) if found else None, now, rate, burst)
-        grant, bucket = buckets.take(bucket, tokens)
+        bucket = limits.at(Bucket(*json.loads(found.value)) if found else None, now, rate, burst)
+        grant, bucket = limits.take(bucket, tokens)
         await asyncio.sleep(0.001)
         await self.put(f"bucket/{key}", json.dumps(bucket).encode())
         return grant

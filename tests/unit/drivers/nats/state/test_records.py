@@ -24,7 +24,7 @@ from tasuki.drivers.nats.state.records import (
     write_bucket,
     write_places,
 )
-from tasuki.drivers.toolkit.state.buckets import Bucket
+from tasuki.drivers.toolkit.limits import Bucket
 
 
 @pytest.mark.parametrize(

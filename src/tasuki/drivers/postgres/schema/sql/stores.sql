@@ -235,7 +235,7 @@ begin
     return query select * from store_watch(in_store, store_follow.low, store_follow.high, since);
 end $$;
 
--- Takes tokens of a bucket, and puts others back. The rule is the one of toolkit/state/buckets.py.
+-- Takes tokens of a bucket, and puts others back. The rule is the one of toolkit/limits.py.
 create or replace function store_take(
     in_store text, in_key text, taken bigint, given bigint, new_rate double precision, new_burst bigint,
     out granted bigint, out wait double precision

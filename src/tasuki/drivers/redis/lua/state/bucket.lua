@@ -1,4 +1,4 @@
--- A token bucket, by the rule of drivers/toolkit/state/buckets.py. Times are seconds.
+-- A token bucket, by the rule of drivers/toolkit/limits.py. Times are seconds.
 --
 -- It is forgotten when it could be full again for the largest burst that it had: a bucket that is full for a small burst,
 -- forgotten, would be full for the next larger one.

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from math import inf
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from hypothesis import strategies as st
 
 from tasuki.contracts.state.store import CURRENT, Change, Entry
-from tasuki.drivers.toolkit.state.watching import Watcher
+from tasuki.drivers.toolkit.stores import Deadlines, KeyRange, Opened, Watcher, key_range
 from tasuki.errors import BrokerUnavailableError
+from tasuki.system import signals
 from tasuki.testing.clock import virtual_time
 
 pytestmark = pytest.mark.anyio
+
 INTERVAL = 10.0
 
 
@@ -163,6 +167,8 @@ def test_a_change_for_a_reader_whose_loop_has_ended_harms_no_teller() -> None:
 
 
 KEYS = some.sampled_from(["a", "b", "c", "d"])
+
+
 STEPS = some.lists(
     some.one_of(
         some.tuples(some.just("put"), KEYS),
@@ -230,3 +236,101 @@ def test_a_reader_knows_what_the_store_has_in_the_end(steps: list[tuple[str, str
 
     with virtual_time() as runner:
         runner.run(run())
+
+
+TEXT = st.text("\x01ab%_\ud7ff\ue000\uffff\U0010fffe\U0010ffff", max_size=4)
+
+
+@given(prefix=TEXT, after=TEXT, key=TEXT.filter(bool))
+def test_it_has_just_the_keys_of_the_prefix_that_come_after(prefix: str, after: str, key: str) -> None:
+    keys = key_range(prefix, after)
+    assert keys is not None
+    is_in = keys.low <= key and (not keys.high or key < keys.high)
+    assert is_in == (key.startswith(prefix) and key > after)
+
+
+@given(prefix=TEXT, after=TEXT)
+def test_its_ends_can_be_sent_to_any_store(prefix: str, after: str) -> None:
+    for end in key_range(prefix, after) or ():
+        assert end.encode().count(0) == 0
+
+
+def test_examples() -> None:
+    assert key_range("") == KeyRange("", "")
+    assert key_range("pause/") == KeyRange("pause/", "pause0")
+    assert key_range("a", "ab") == KeyRange("ab\x01", "b")
+    assert key_range("\U0010ffff") == KeyRange("\U0010ffff", "")
+
+
+@pytest.mark.parametrize("prefix", ["a\0", "\ud800"])
+def test_no_key_begins_with_what_no_key_contains(prefix: str) -> None:
+    assert key_range(prefix) is None
+
+
+def test_a_store_is_refused_unless_it_is_open() -> None:
+    opened: Opened[str] = Opened("state", "main")
+    with pytest.raises(BrokerUnavailableError, match="store 'state' of driver 'main' is not open; open it first"):
+        opened.check()
+    opened.open()
+    opened.check()
+    opened.close()
+    with pytest.raises(BrokerUnavailableError):
+        opened.check()
+
+
+def test_each_loop_has_its_own_until_the_close() -> None:
+    opened: Opened[str] = Opened("state", "main")
+    opened.open()
+
+    async def twice() -> str:
+        first = opened.here(lambda: "made here")
+        assert opened.here(lambda: "made again") == first
+        return first
+
+    assert asyncio.run(twice()) == "made here"
+
+    async def elsewhere() -> None:
+        assert opened.here(lambda: "made there") == "made there"
+        assert [feed for _, feed in opened.close()] == ["made there"]  # the other loop is closed
+        assert opened.close() == []
+
+    asyncio.run(elsewhere())
+
+
+def test_a_fork_finds_it_closed_and_leaves_its_parents_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: Opened[str] = Opened("state", "main")
+    opened.open()
+
+    async def fork() -> None:
+        opened.here(lambda: "parent's")
+        monkeypatch.setattr(signals, "fork_count", signals.fork_count + 1)
+        with pytest.raises(BrokerUnavailableError):
+            opened.check()
+        opened.open()
+        assert opened.here(lambda: "child's") == "child's"
+
+    asyncio.run(fork())
+
+
+DEADLINE_STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.floats(0, 10)), max_size=300)
+
+
+@given(DEADLINE_STEPS, st.floats(0, 10))
+def test_the_last_word_on_each_key_counts(steps: list[tuple[str, float | None]], now: float) -> None:
+    deadlines, expected = Deadlines(), dict(steps)
+    for key, at in steps:
+        deadlines.set(key, at)
+    there = {key: at for key, at in expected.items() if at is not None}
+    assert {key: deadlines.at(key) for key in "abc" if deadlines.at(key) is not None} == there
+    assert deadlines.next == min(there.values(), default=inf)
+    due = {key for key, at in there.items() if at <= now}
+    assert set(deadlines.due(now)) == due
+    assert len(deadlines) == len(there) - len(due)
+    assert deadlines.due(now) == []
+
+
+def test_a_key_that_is_renewed_forever_takes_no_room() -> None:
+    deadlines = Deadlines()
+    for at in range(100_000):
+        deadlines.set("key", float(at))
+    assert len(deadlines._heap) < 100

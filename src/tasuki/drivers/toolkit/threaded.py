@@ -41,6 +41,7 @@ class Closable(Protocol):
 
 C = TypeVar("C", bound=Closable)
 
+
 T = TypeVar("T")
 
 

@@ -21,8 +21,17 @@ from tasuki.contracts.state.jobs import Suspended
 from tasuki.errors import QueueFullError
 from tasuki.message import Message
 from tasuki.observe.trace import is_unsampled, traceparent_of
-from tasuki.tracing.deciding import is_chosen, obeys_the_flag, unrecorded
-from tasuki.tracing.names import SpanEnding, ending_of, error_type, is_interruption, server_of, target_of
+from tasuki.tracing.rules import (
+    SpanEnding,
+    ending_of,
+    error_type,
+    is_chosen,
+    is_interruption,
+    obeys_the_flag,
+    server_of,
+    target_of,
+    unrecorded,
+)
 
 
 @pytest.mark.parametrize(

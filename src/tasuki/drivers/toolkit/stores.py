@@ -1,4 +1,9 @@
-"""Watches of stores: what a reader has not read, when keys expire, and in which loops a store is open."""
+"""Rules that all stores share: their layout (ADR 65), keys of a prefix as a range, and watches of keys.
+
+A store is a schema, a file, the keys of a queue, or the streams of a prefix. Each driver has the number of its layout
+beside its schema, as ``LAYOUT``; the first is 1. A change of a layout raises that number; the step that brings a store
+there from the layout before goes where the driver calls ``require``.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,67 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 from tasuki.contracts.state.store import CURRENT, Change, Current, Entry
 from tasuki.errors import BrokerUnavailableError, DriverError
-from tasuki.system import forks
+from tasuki.system import signals
+
+
+def require(found: int | None, needed: int, *, place: str, instead: str, driver: str) -> None:
+    """Refuse a store of another layout, or of none (None).
+
+    ``instead``: the setting that has the driver make its store elsewhere.
+
+    Raises:
+        DriverError: it names the found and the needed layout, and the remedy.
+    """
+    if found != needed:
+        has = "no layout" if found is None else f"layout {found}"
+        remedy = f"drain it with the version that made it, or set another {instead}"
+        raise DriverError(
+            f"{place} has {has}, and this version of Tasuki needs layout {needed}: {remedy}", driver=driver
+        )
+
+
+_LAST = "\U0010ffff"
+
+
+class KeyRange(NamedTuple):
+    """Keys from ``low`` on, and before ``high``; an empty ``high``: no end."""
+
+    low: str
+    high: str
+
+
+def key_range(prefix: str, after: str = "") -> KeyRange | None:
+    """The keys that begin with ``prefix`` and come after ``after``; None: no key does.
+
+    No wildcard of any pattern language has a meaning in it.
+    """
+    if "\0" in prefix or not (_is_text(prefix) and _is_text(after)):
+        return None
+    # A key has no NUL, so this is the first text that a key after ``after`` can be.
+    low = max(prefix, after.replace("\0", "\x01") + "\x01") if after else prefix
+    return KeyRange(low, _end(prefix))
+
+
+def _end(prefix: str) -> str:
+    """The first text after all that begin with the prefix."""
+    stem = prefix.rstrip(_LAST)
+    if not stem:
+        return ""
+    last = ord(stem[-1])
+    return stem[:-1] + chr(0xE000 if last == 0xD7FF else last + 1)  # between them are the surrogates, which are no text
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
 
 _STALE = 64
 """Times of other deadlines that may be left, beside one for each key."""
@@ -165,6 +226,7 @@ class Watcher:
 
 
 F = TypeVar("F")
+
 _inherited: list[object] = []
 """A parent process's, in a forked child: never freed, as that would close what both processes share."""
 
@@ -181,7 +243,7 @@ class Opened(Generic[F]):
     def open(self) -> None:
         """The verbs may be called, in this process."""
         self._let_go_of_parent()
-        self._forks = forks.count
+        self._forks = signals.fork_count
 
     def close(self) -> Sequence[tuple[asyncio.AbstractEventLoop, F]]:
         """The verbs are refused. Returns the feeds that the caller has to end, each in its loop."""
@@ -192,7 +254,7 @@ class Opened(Generic[F]):
 
     def check(self) -> None:
         """Raises BrokerUnavailableError if the store is not open here."""
-        if self._forks != forks.count:
+        if self._forks != signals.fork_count:
             problem = f"store {self._store!r} of driver {self._driver!r} is not open; open it first"
             raise BrokerUnavailableError(problem, driver=self._driver)
 
@@ -207,6 +269,6 @@ class Opened(Generic[F]):
         return self._feeds[loop]
 
     def _let_go_of_parent(self) -> None:
-        if self._forks not in {-1, forks.count} and self._feeds:
+        if self._forks not in {-1, signals.fork_count} and self._feeds:
             _inherited.append(self._feeds)
             self._feeds = {}

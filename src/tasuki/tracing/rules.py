@@ -1,21 +1,28 @@
-"""The names, attributes and outcomes of spans: OpenTelemetry's conventions for messaging, version 1.44; pure.
+"""Names, attributes and outcomes of spans by OpenTelemetry's conventions for messaging 1.44; which spans are recorded.
 
-The conventions are still in development, so their names stand here, and are taken from no package.
+Pure. The conventions are still in development, so their names stand here, and are taken from no package. Most messages
+of a busy app are not recorded, and cost no call of OpenTelemetry.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import itertools
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from tasuki.contracts.handler import Interrupted, Reject, Retry, Snooze
 from tasuki.contracts.state.jobs import Suspended
 from tasuki.message import CORRELATION_ID, Message
+from tasuki.observe.trace import Headers
 
 Value = str | int | float | bool
+
 
 Attributes = dict[str, Value]
 
@@ -23,8 +30,10 @@ Attributes = dict[str, Value]
 SYSTEMS: Mapping[str, str] = {"amqp": "rabbitmq", "sqs": "aws_sqs", "postgres": "postgresql"}
 """Names in the conventions; the other drivers keep theirs."""
 
+
 _PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379, "nats": 4222, "tls": 4222, "postgresql": 5432,
           "postgres": 5432, "http": 80, "https": 443}  # fmt: skip
+
 
 _MOST_TEXT = 255
 """Characters of an id that comes from outside."""
@@ -118,3 +127,81 @@ def ending_of(result: Any, error: BaseException | None) -> SpanEnding:
         if isinstance(error, signal):
             return ending
     return SpanEnding("interrupted" if is_interruption(error) else "error", True)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """See :class:`tasuki.kinds.entries.telemetry.traces.TracesConfig`."""
+
+    sample: float = 1.0
+    attach: bool = False
+    create: bool = False
+    receive: bool = False
+    baggage: bool = False
+    body_size: bool = False
+    process: Literal["child", "link"] = "child"
+
+
+class HandlerCall(NamedTuple):
+    """How a consumer calls a handler."""
+
+    seconds: float
+    """How long the handler may take."""
+    monotonic: Callable[[], float]
+    is_batch: bool = False
+    has_context: bool = True
+    """False if nothing reads the context, and the facts stand in its place."""
+
+
+NOT_RECORDED: Headers = MappingProxyType({"": ""})
+"""As the trace that runs now: it begins with a message that is not recorded; its id is made when it is handed on."""
+
+
+_NO_SPAN = f"{1:016x}"
+"""In the place of the id of a span that is not recorded: it must not be zero."""
+
+
+_LAST = 2**40 - 1
+
+
+_END = f"-{_NO_SPAN}-00"
+
+
+_count = itertools.count()
+
+
+_begin = ""
+
+
+def _reseed() -> None:
+    """The ids of a process begin at random and are counted, and so are the ones of a forked child."""
+    global _begin
+    _begin = f"00-{int.from_bytes(os.urandom(11), 'big') | 1:022x}"
+
+
+_reseed()
+
+
+os.register_at_fork(after_in_child=_reseed)
+
+
+def is_chosen(share: float) -> bool:
+    """Toss a coin for a trace that begins here; ``share`` of them are recorded."""
+    return share >= 1.0 or random.random() < share  # noqa: S311 - not for security
+
+
+def unrecorded() -> str:
+    """The ``traceparent`` of a new trace that is not recorded: a process that continues it need not decide again."""
+    return f"{_begin}{next(_count) & _LAST:010x}{_END}"
+
+
+def obeys_the_flag(description: str) -> bool:
+    """Whether a sampler, by its description, records nothing of a trace whose parent is not recorded.
+
+    OpenTelemetry's own default does. Another one is asked about each message: it may record what its parent did not.
+    """
+    return (
+        description.startswith("ParentBased{")
+        and "remoteParentNotSampled:AlwaysOffSampler" in description
+        and "localParentNotSampled:AlwaysOffSampler" in description
+    ) or description == "AlwaysOffSampler"

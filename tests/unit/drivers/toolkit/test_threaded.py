@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tasuki.drivers.toolkit.threads.threaded import LeaseThread
+from tasuki.drivers.toolkit.threaded import LeaseThread
 from tasuki.errors import BrokerUnavailableError
 
 pytestmark = pytest.mark.anyio

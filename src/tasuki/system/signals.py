@@ -1,8 +1,9 @@
-"""Forks of handlers: remove the worker's signals and work from the child process."""
+"""Signals and forks: the first stop signal drains, the second cancels; a forked handler keeps none of the worker's."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -10,12 +11,74 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
 from typing import NoReturn
 
-from tasuki.system.stopping import flush_output
+SAME_SIGNAL = 0.5
+"""Seconds within which the same signal again is one signal: ``timeout``, ``npm`` and ``uv run`` send it twice."""
 
-count = 0
+
+class Meaning(Enum):
+    """The meaning of a signal."""
+
+    DRAIN = "drain"
+    CANCEL = "cancel"
+    NOTHING = "nothing"
+    """The same signal again, or a third one."""
+
+
+@dataclass(eq=False, slots=True)
+class StopSignals:
+    """The stop signals that a process has received, with their meanings."""
+
+    first: int | None = None
+    """Number of the signal that asked to drain."""
+    first_at: float = 0.0
+    """When it came (monotonic)."""
+    second: int | None = None
+    """Number of the signal that asked to cancel what still ran."""
+
+    def hear(self, number: int, now: float) -> Meaning:
+        """Decide what this signal means; ``now`` is a monotonic time in seconds."""
+        if self.first is None:
+            self.first, self.first_at = number, now
+            return Meaning.DRAIN
+        if self.second is not None or (number == self.first and now - self.first_at < SAME_SIGNAL):
+            return Meaning.NOTHING
+        self.second = number
+        return Meaning.CANCEL
+
+    def are_unheeded(self, blocked_at: float, now: float, limit: float) -> bool:
+        """Whether an event loop that is blocked since then has kept the process from its stop for too long.
+
+        ``limit``: seconds that it has after the first signal; after the second it has none.
+        """
+        if self.first is None:
+            return False
+        return self.second is not None or now - max(self.first_at, blocked_at) >= limit
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without waiting for threads, after flushing output and logs."""
+    for handler in (*logging.getLogger().handlers, *logging.getLogger("tasuki").handlers):
+        handler.flush()
+    flush_output()
+    os._exit(code)
+
+
+def flush_output() -> None:
+    """Flush the standard streams, as far as there are any and they can be written."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+
+
+fork_count = 0
 """How many forks lie between the first process and this one; a handler in which it has grown goes on in a child."""
+
 
 _taken: set[signal.Signals] = set()
 
@@ -67,8 +130,8 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    global count
-    count += 1
+    global fork_count
+    fork_count += 1
     if _forking.mask is None:
         return
     signal.set_wakeup_fd(-1)

@@ -1,1 +1,0 @@
-"""Threads: work beside the application's event loop."""

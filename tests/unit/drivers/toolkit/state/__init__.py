@@ -1,1 +1,0 @@
-VIRTUAL_TIME = True

@@ -108,7 +108,7 @@ async def test_a_lost_lease_is_said(tmp_path: Path) -> None:
         worker = browser.desk.site.own._runtime.live().consumers["app:sender"]
         for each in worker.now.workers:
             if each.delivery is not None:
-                each.delivery.lost = True  # type: ignore[misc]
+                each.delivery.lost = True
         while "lost: it may run twice" not in await browser.text("/queues/app:mails?tab=running"):
             await asyncio.sleep(0.05)
         answer = (await browser.get(f"/api/v1{path}/explain")).json()

@@ -31,7 +31,12 @@ NOT_A_SYNC_BLOCK = (
 
 OF_FUNCTION = dict.fromkeys(_SENDING, f"a handler stays a plain function; {_ON_QUEUE}")
 _OF_TASKS = ("s", "si", "schedule", "defer", "perform_async", "apply", "kicker", "call", "send_with_options")
-OF_TASK = dict.fromkeys((*_SENDING, *_OF_TASKS), _ON_TASK)
+OF_TASK = {
+    **dict.fromkeys((*_SENDING, *_OF_TASKS), _ON_TASK),
+    **dict.fromkeys(
+        ("publish_many", "map", "starmap", "send_many"), "write 'await queue.publish_many([task.message(…), …])'"
+    ),
+}
 OF_QUEUE = {
     **dict.fromkeys(_SENDING, _ON_QUEUE),
     **dict.fromkeys(_DECORATING, _DECORATOR),

@@ -73,6 +73,8 @@ def to_plain(value: Any) -> Any:
         return str(value)
     dump = getattr(kind, "model_dump", None)
     if dump is None:
+        if isinstance(value, type):
+            raise TypeError(f"a body cannot carry the class {value.__qualname__} itself; write {value.__qualname__}(…)")
         raise TypeError(
             f"a body cannot carry a {kind.__qualname__}; give its type a converter: app.converter({kind.__name__}, …)"
         )

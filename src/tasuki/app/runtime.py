@@ -25,8 +25,8 @@ from tasuki.units import Duration, parse_duration
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.health.health import Health
-    from tasuki.app.history.writing import History
     from tasuki.app.measuring.depths import Reading
+    from tasuki.app.measuring.history import History
     from tasuki.app.measuring.meter import Meter
     from tasuki.contracts.context import Around
     from tasuki.contracts.observer import Observer
@@ -379,7 +379,7 @@ class Runtime:
 
     def begin_measuring(self, assembly: Assembly) -> None:
         """The app has opened, or has a new version. Raises UnsupportedError: OpenTelemetry is not installed."""
-        from tasuki.app.history.writing import History
+        from tasuki.app.measuring.history import History
 
         if self.history is None:
             self.history = History(self)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tasuki import App, Context
-from tasuki.app.state.jobs import read
+from tasuki.app.jobs import read
 from tasuki.contracts.driver import Ack
 from tasuki.contracts.observer import Moment
 from tasuki.contracts.state.jobs import Cancellation

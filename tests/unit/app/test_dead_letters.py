@@ -12,7 +12,7 @@ import pytest
 
 from tasuki import App
 from tasuki.app.handle import QueueHandle
-from tasuki.app.lifecycle.drain import until_empty
+from tasuki.app.lifecycle.running import wait_until_empty
 from tasuki.contracts.driver import Outgoing
 from tasuki.dead import reading
 from tasuki.dead.selection import Choice
@@ -71,7 +71,7 @@ async def test_a_handler_that_fails_is_a_cause_with_type_and_place(app: App) -> 
     async with app.worker():  # "async with app" would not consume, and the queue never be empty
         for number in range(3):
             await jobs.publish(number)
-        await until_empty(lambda: app._runtime.assembly)
+        await wait_until_empty(lambda: app._runtime.assembly)
         found = await app.dead.letters()
     [group] = found.groups
     assert (group.count, group.type, group.place) == (3, "KeyError", "tests/unit/app/test_dead_letters.py:fail")

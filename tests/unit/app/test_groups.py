@@ -304,7 +304,7 @@ async def test_a_cancellation_whose_on_error_cannot_be_published_is_ended_by_the
 
         monkeypatch.setattr(driver, "find", find_late)
         with monkeypatch.context() as patch:
-            patch.setattr("tasuki.app.flow.members.publish_plan", refuse)
+            patch.setattr("tasuki.app.flow.groups.publish_plan", refuse)
             with pytest.raises(BrokerUnavailableError):
                 await site.app.jobs.cancel_many(["a", "b"], queue=slow)
         await host.end_member(taken[0].headers["x_group"], MemberEnd("done"))

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from tasuki import App
-from tasuki.app.state.jobs import Job, SyncJob
+from tasuki.app.jobs import Job, SyncJob
 
 SENDING = ["delay", "kiq", "send", "enqueue", "apply_async", "send_task"]
 

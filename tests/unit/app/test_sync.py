@@ -14,11 +14,10 @@ from typing import Any
 import pytest
 
 from tasuki import App, Job, QueueHandle, SyncJob
-from tasuki.app.batches import Batches
-from tasuki.app.dead import AppDead
+from tasuki.app.dead import AppDead, Batches
 from tasuki.app.jobs import AppJobs
 from tasuki.app.runtime import Runtime
-from tasuki.app.schedules.verbs import AppSchedules
+from tasuki.app.schedules.declaring import AppSchedules
 from tasuki.app.sync.faces import SyncBatches, SyncDead, SyncJobs, SyncQueue, SyncSchedules, SyncWorkers
 from tasuki.app.sync.running import SyncApp
 from tasuki.app.workers import AppWorkers

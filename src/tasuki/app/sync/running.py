@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
+    from tasuki.app.jobs import SyncJob
     from tasuki.app.runtime import Owner
-    from tasuki.app.state.jobs import SyncJob
     from tasuki.app.sync.faces import SyncDead, SyncJobs, SyncQueue, SyncSchedules, SyncWorkers
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
     from tasuki.contracts.state.following import Follower, Later, StartedGroup
@@ -81,7 +81,7 @@ class SyncApp:
         **options: Unpack[ChainOptions],
     ) -> SyncJob[Any]:
         """See :meth:`tasuki.App.publish`; a ``connection`` is synchronous, and used in this thread."""
-        from tasuki.app.state.jobs import sync_job
+        from tasuki.app.jobs import sync_job
 
         try:
             job = self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.state.jobs import read
+from tasuki.app.jobs import read
 from tasuki.consumers.handling.stack import stacks_as_events
 from tasuki.consumers.reports.recorder_queries import message_as_events
 from tasuki.contracts.state.jobs import Progress
@@ -24,7 +24,7 @@ from tasuki.state.worker_record import Presence
 if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
-    from tasuki.app.schedules.status import ScheduleStatus
+    from tasuki.app.schedules.statuses import ScheduleStatus
     from tasuki.contracts.state.store import Store
     from tasuki.state.shared import SharedState
 

@@ -20,7 +20,7 @@ from tasuki.kinds.entries.queue import QueueConfig
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.explain.rule import Explanation
-    from tasuki.app.state.jobs import Job
+    from tasuki.app.jobs import Job
 
 
 T = TypeVar("T")

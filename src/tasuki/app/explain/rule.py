@@ -170,8 +170,9 @@ def _of_life(facts: Facts, life: Life) -> Cause | None:
         return None  # its settlement was the move to that queue
     if life.stage == "settled" and life.moved_to:
         gone = ", and is not seen there any more" if facts.dead_letters else ""
+        act = f"redrive it: tasuki redrive {life.moved_to} --id {_word(facts.id)}"
         text = f"dead, moved to {life.moved_to} by {at}" + gone + _last_attempt(facts)
-        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to} --id {_word(facts.id)}")
+        return Cause("dead", text, "tasuki audit says who took it from there" if gone else act)
     if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
         text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
         return Cause("settled", text, "" if facts.is_cancelled else _AGAIN)

@@ -178,7 +178,9 @@ def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:
     failed = [AttemptRecord(attempt=3, at=997.0, worker="web:7", place="mail.py:send")]
     unseen = explain(facts(can_look=False, unseen_letters="app:dead", attempts=failed))
 
+    taken = explain(facts(work(*MOVED), dead_letters="app:dead"))
     assert letter.causes[0].act == "redrive it: tasuki redrive app:dead --id m"
+    assert taken.causes[0].act == "tasuki audit says who took it from there", "a redrive would find nothing"
     assert unseen.causes[0].act == "look among its dead letters: tasuki dead app:dead --id m"
     assert "no worker or record tells where it is; attempt 3 failed 3s ago on web:7 at mail.py:send" in (
         unseen.causes[0].text

@@ -375,7 +375,7 @@ class App(Guessed):
             from_: the same back from that; it raises ValueError or TypeError for any other data.
 
         Raises:
-            TasukiError: bodies carry the type already, by themselves or by another converter.
+            TasukiError: bodies carry the type already, or another converter does.
         """
         try:
             register(type_, to, from_)

@@ -239,7 +239,8 @@ class AppJobs:
         """A message by its id, published by any process. Raises LifecycleError, QueueNotFoundError."""
         if not isinstance(id, str) or not queue:
             raise TypeError(
-                "app.jobs.get(id, queue=…) is a message by its id; a function is handled under '@queue.consumer'"
+                "app.jobs.get(id, queue=queue) is a message by its id and the queue that it was published to; as a "
+                "decorator write '@queue.consumer'"
             )
         live = self._runtime.live().queue(self._runtime.full_id(queue))
         return Job(id, live.durability, queue=live.id, _app=self._app)

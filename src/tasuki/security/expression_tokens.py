@@ -62,7 +62,8 @@ def tokens_of(source: str) -> list[Token]:
     while at < len(source):
         match = _TOKEN.match(source, at)
         if match is None:
-            raise ExpressionError(f"{source[at]!r} has no meaning here", source, at)
+            hint = "; write ==" if source[at] == "=" else ""
+            raise ExpressionError(f"{source[at]!r} has no meaning here{hint}", source, at)
         if match.lastgroup != "space":
             found.append(_token(match, source))
         at = match.end()

@@ -473,7 +473,7 @@ async def test_refusals(site: Site, make_app: Callable[..., App]) -> None:
     async with app:
         for members, options, problem in (
             ([job], {}, "a group needs then or on_error"),
-            ([site.jobs.message(1, then=site.ends)], {"then": site.ends}, "has then or on_error of its own"),
+            ([site.jobs.message(1, then=site.ends)], {"then": site.ends}, "has its own then or on_error"),
             ([site.jobs.message(1, unique="x")], {"then": site.ends}, "member 0 of the group is unique"),
             ([ruled.message({"id": "1"})], {"then": site.ends}, "has a rule 'unique'"),
             ([job], {"then": site.ends.message(object())}, "a body cannot carry a object"),

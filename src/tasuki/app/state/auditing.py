@@ -49,7 +49,8 @@ async def note(host: ProjectHost, queue: str, record: AuditRecord) -> bool:
     except (DriverError, TimeoutError) as error:
         why = str(error) or f"no answer within {PATIENCE:.0f} s"
         facts = {"act": record.act, "target": record.target, "actor": record.actor, "result": record.result}
-        _log.warning("the audit lacks %s %s, by %s: %s", record.act, record.target, record.actor, why, extra=facts)
+        level = logging.DEBUG if record.result.startswith("failed") else logging.WARNING  # its caller says why
+        _log.log(level, "the audit lacks %s %s, by %s: %s", record.act, record.target, record.actor, why, extra=facts)
         return False
     return True
 

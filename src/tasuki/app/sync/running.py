@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.contracts.state.store_handle import SyncStoreHandle
@@ -59,6 +59,14 @@ class SyncApp:
         self._lock = threading.Lock()
         self._thread: LoopThread | None = None
         _made.add(self)
+
+    if not TYPE_CHECKING:  # a type checker reports the block itself
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError("app.sync needs no block: write 'app.sync.publish(queue, body)', which opens the app")
+
+        def __exit__(self, *exc: object) -> None:  # Python looks for both before it calls one
+            """Never called."""
 
     def abandon_parent(self) -> None:
         """In a forked child, leave the loop and its connections to the parent; the next call opens the app again."""

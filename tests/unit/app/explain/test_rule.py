@@ -91,6 +91,8 @@ ROWS: list[tuple[Facts, list[str], str]] = [
      "running on web:7 for 9s, lease renewed 1s ago"),
     (facts(work(running=(RUNS,))), ["running"], "running on web:7 for 9s"),
     (facts(work(event("started", 991.0), running=(RUNS,))), ["running"], "for 9s"),
+    (facts(work(running=(RunningMessage("m", "app:send", 991.0, is_lost=True),)), message=WAITS), ["running"],
+     "running on web:7 for 9s; its lease is lost, so it may run twice"),
     (facts(work(running=(RUNS,), seen=988.0)), ["held"],
      "web:7 ran it, and gave no sign for 12s: if that worker died, the message is redelivered when its death is seen "
      "or its lease of 30s ends"),

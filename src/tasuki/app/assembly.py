@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki import __version__
+from tasuki.app.flow.requests import ForeignReplyQueues, Requests
 from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
 from tasuki.app.measuring.delays import DelayNotes
-from tasuki.app.requests import ForeignReplyQueues, Requests
 from tasuki.app.state.fate import waits_for
 from tasuki.app.state.finding import store_for
 from tasuki.app.state.pausing import pause_of

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.requests import ForeignReplyQueues, is_reply_id
+from tasuki.app.flow.requests import ForeignReplyQueues, is_reply_id
 from tasuki.app.state.cancelling import cancel_in
 from tasuki.app.state.finding import state_of
 from tasuki.app.state.pausing import Steering, Target

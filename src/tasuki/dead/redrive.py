@@ -99,9 +99,9 @@ async def redrive(
     await (ByTransfer if batch.atomic else ByReceive)(moving, places, chooser).run()
     if places.forbidden and (guard := host.rights.application) is not None:
         guard.publish(places.forbidden[0])  # raises
-    if chooser.unclear:
+    if chooser.choice.unclear:
         say = "%d messages stay: the expression cannot be asked about them, as in: %s"
-        _log.warning(say, chooser.unclear, chooser.problem, extra={"queue": source.id})
+        _log.warning(say, chooser.choice.unclear, chooser.choice.problem, extra={"queue": source.id})
     return moving.batch
 
 

@@ -142,22 +142,12 @@ class Chooser:
 
     def begin(self) -> None:
         """Forget all that it has seen."""
-        self._choice = Choice(self._batch.where, self.names, masks=self._batch.masks)
+        self.choice = Choice(self._batch.where, self.names, masks=self._batch.masks)
         self._sought = set(self.names)
         self._taken: set[str] = set()
         """Names of which a letter is one of the batch: none takes two."""
         self.passed = 0
         """Letters that were not chosen."""
-
-    @property
-    def unclear(self) -> int:
-        """Letters that could not be judged."""
-        return self._choice.unclear
-
-    @property
-    def problem(self) -> str:
-        """Why the last of these could not be judged."""
-        return self._choice.problem
 
     @property
     def has_all(self) -> bool:
@@ -177,9 +167,9 @@ class Chooser:
         return True
 
     def _holds(self, message: Message) -> bool:
-        if self._key is None and not self._choice:
+        if self._key is None and not self.choice:
             return True
         letter, group = letter_in(message, self._source.id), self._batch.group
         if self._key is not None and group is not None and self._key(letter) != group[1]:
             return False
-        return self._choice.takes(letter, self._source, self._clock.time())
+        return self.choice.takes(letter, self._source, self._clock.time())

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tasuki import App, Job, QueueHandle, SyncJob
-from tasuki.app.dead import AppDead, Batches
+from tasuki.app.batches import Batches
+from tasuki.app.dead import AppDead
 from tasuki.app.jobs import AppJobs
 from tasuki.app.runtime import Runtime
 from tasuki.app.schedules.declaring import AppSchedules

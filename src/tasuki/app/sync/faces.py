@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasuki.app.dead import AppDead, Batches
+from tasuki.app.batches import Batches
+from tasuki.app.dead import AppDead
 from tasuki.app.handle import QueueHandle
 from tasuki.app.jobs import AppJobs, SyncJob, sync_job
 from tasuki.app.schedules.declaring import AppSchedules

@@ -208,7 +208,7 @@ class Moving(Generic[M]):
                     return
         finally:
             await self._end()
-        await progress.write(replace(progress.batch, seen=self._chooser.passed, unclear=self._chooser.unclear))
+        await progress.write(replace(progress.batch, seen=self._chooser.passed, unclear=self._chooser.choice.unclear))
         if self._failed_again is not None:
             await self._failed_again.count(progress)
         await progress.end(steps.finished(progress.batch, await progress.now()))

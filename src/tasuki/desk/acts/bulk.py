@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from tasuki.app.dead import Batches
+from tasuki.app.batches import Batches
 from tasuki.dead.batch import ACTS, CANARY, RATE, RIGHTS, Act, Batch
 from tasuki.dead.steps import Order as Verb
 from tasuki.desk.reading.rows import asked

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tasuki.app.dead import LISTED, Batches
+from tasuki.app.batches import LISTED, Batches
 from tasuki.clock import Clock
 from tasuki.dead.batch import Batch
 from tasuki.dead.selection import Choice

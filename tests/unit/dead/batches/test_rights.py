@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasuki import App
-from tasuki.app.dead import Batches
+from tasuki.app.batches import Batches
 from tasuki.errors import PolicyDeniedError
 
 pytestmark = pytest.mark.anyio

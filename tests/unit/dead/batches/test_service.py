@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.dead import Batches
+from tasuki.app.batches import Batches
 from tasuki.app.handle import QueueHandle
 from tasuki.app.state.finding import is_there
 from tasuki.contracts.driver import Capabilities, Release

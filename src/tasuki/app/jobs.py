@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from tasuki.app.explain.rule import Explanation
     from tasuki.app.handle import QueueHandle
     from tasuki.app.typed.options import Named
-    from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
+    from tasuki.contracts.state.jobs import Cancellation
     from tasuki.queues.dead.attempts import AttemptRecord
 
 

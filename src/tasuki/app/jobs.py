@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
 """What the handler returns."""
 
 

@@ -35,20 +35,14 @@ _log = logging.getLogger("tasuki.hook")
 
 
 LIMIT = 10.0
-
-
 """Seconds that one call may take."""
 
 
 MOST = 10_000
-
-
 """Moments that wait for one hook; later ones are lost."""
 
 
 _GRACE = 1.0
-
-
 """Seconds that a cancelled call has to end."""
 
 
@@ -135,8 +129,6 @@ class Hook:
 
 
 _FINISH = 5.0
-
-
 """Seconds that the hooks have to hear of all moments, at the end."""
 
 

@@ -33,14 +33,12 @@ if TYPE_CHECKING:
 
 
 MAX_PAIRS = 10_000
-
 """Queues, and pairs of queue and consumer, that are exported; further ones are counted as dropped."""
 
 
 _BORN = uuid4().hex
 
 _NO_LETTERS = dict.fromkeys(OF_LETTERS, 0)
-
 """A series that begins with its first letters would show no increase."""
 
 _QUEUE_FIELDS = ("published", "rejected", "unknown", "suppressed")

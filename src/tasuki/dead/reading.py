@@ -79,6 +79,12 @@ def sources_of(project: Project, queue: str = "") -> dict[str, str]:
     )
 
 
+def letters_meant(project: Project, queue: str) -> str:
+    """The dead-letter queue of a queue that was named in its place; empty: it is one itself, or has none."""
+    config = project.of(QueueConfig)[queue]
+    return "" if config.dead_letter is None or queue in sources_of(project) else config.dead_letter.queue
+
+
 async def read(
     host: Host,
     queues: dict[str, str],

@@ -143,6 +143,18 @@ async def test_a_mistake_in_a_question_says_where(app: App) -> None:
             await app.dead.letters(where="colour == 1")
 
 
+async def test_a_redrive_of_a_queue_that_is_no_dead_letter_queue_names_the_one_that_is_meant(app: App) -> None:
+    async with app:
+        await bury(app, "1")
+        with pytest.raises(ValueError, match=r"its dead letters are in 'app:dead': app\.dead\.redrive\('app:dead'\)"):
+            await app.dead.redrive("tasks")
+        with pytest.raises(ValueError, match="is no dead-letter queue"):
+            await app.dead.redrive("tasks", dry_run=True)
+        assert await app.dead.redrive("tasks", to="other") == 0
+        assert await app.dead.redrive("alone") == 0
+        assert await app.dead.redrive("dead") == 1
+
+
 async def test_the_newest_of_a_long_queue(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "NEWEST", 3)
     async with app:

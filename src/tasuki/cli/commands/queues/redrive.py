@@ -243,12 +243,9 @@ def redrive_command(
 
 def _refuse_source(project: Project, id: str, to: str | None) -> None:
     """The queue whose letters are meant is easily named in the place of its dead-letter queue."""
-    from tasuki.dead.reading import sources_of
-    from tasuki.kinds.entries.queue import QueueConfig
+    from tasuki.dead.reading import letters_meant
 
-    config = project.of(QueueConfig)[id]
-    if to is None and config.dead_letter is not None and id not in sources_of(project):
-        letters = config.dead_letter.queue
+    if to is None and (letters := letters_meant(project, id)):
         raise CommandError(
             f"queue {id!r} is no dead-letter queue, so its messages came from no other queue; its dead letters are in "
             f"{letters}: tasuki redrive {letters}; or name a queue for them: --to"

@@ -172,7 +172,7 @@ async def _borrowed(source: Queue, wanted: LetterNames, clock: Clock) -> Message
             for received in batch:
                 if wanted.of(received):
                     return Message(received.id, received.body, dict(received.headers))
-            await held.renew()  # else the first ones come again before the last ones have
+            await held.renew()  # else the first ones are delivered again before the last ones were
         return None
     finally:
         await held.release()

@@ -39,12 +39,14 @@ check: lint ## Format, lint, types, layers, spelling, words; unit tests, the sui
 test: $(VENV)/.dev brokers ## Run the suite, on every driver: before each push (about 18 minutes on two cores)
 	@$(MAKE) --no-print-directory --keep-going computing waiting
 
+# No test of the suite takes as long: its process says where each thread is, and ends.
+HANGS := --override-ini faulthandler_timeout=360
 # Two halves: what computes needs a process for each core, what waits for brokers some more.
 .PHONY: computing waiting
 computing:
-	@sh scripts/test.sh $(COMPUTING) --quiet --numprocesses $(CORES) --dist worksteal
+	@sh scripts/test.sh $(COMPUTING) $(HANGS) --quiet --numprocesses $(CORES) --dist worksteal
 waiting:
-	@sh scripts/test.sh tests $(addprefix --ignore ,$(COMPUTING)) --quiet --numprocesses $(WORKERS) --dist worksteal
+	@sh scripts/test.sh tests $(addprefix --ignore ,$(COMPUTING)) $(HANGS) --quiet --numprocesses $(WORKERS) --dist worksteal
 
 nightly: lint brokers ## Run every test, with coverage, every variant and every Python (hours)
 	@CI=true $(MAKE) --no-print-directory --keep-going coverage variants wheel-check sbom demo compat django-tasks nats-newest

@@ -19,7 +19,7 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.handle import QueueHandle
-    from tasuki.app.state.jobs import Job, SyncJob
+    from tasuki.app.jobs import Job, SyncJob
     from tasuki.app.tasks import Task
     from tasuki.consumers.surroundings import Handle
     from tasuki.contracts.context import Retries
@@ -67,7 +67,7 @@ _HOME = {
     "Envelope": "tasuki.queues.queue",
     "Handle": "tasuki.consumers.surroundings",
     "Interrupted": "tasuki.contracts.handler",
-    "Job": "tasuki.app.state.jobs",
+    "Job": "tasuki.app.jobs",
     "LogFields": "tasuki.observe.log",
     "Message": "tasuki.message",
     "Moment": "tasuki.contracts.observer",
@@ -79,7 +79,7 @@ _HOME = {
     "Retries": "tasuki.contracts.context",
     "Retry": "tasuki.contracts.handler",
     "Snooze": "tasuki.contracts.handler",
-    "SyncJob": "tasuki.app.state.jobs",
+    "SyncJob": "tasuki.app.jobs",
     "Task": "tasuki.app.tasks",
     "TasukiError": "tasuki.errors",
     "Unknown": "tasuki.queues.result",

@@ -53,10 +53,15 @@ def address_of(database: str) -> str:
 @contextmanager
 def made_database(template: str = "template1") -> Iterator[str]:
     name = next(_names)
+    _administer(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield name
+    _administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(statement: str) -> None:
+    """On a connection that ends with it: a server that other tests stop waits for its connections."""
     with psycopg.connect(address_of("postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        yield name
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        admin.execute(statement)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ import msgspec
 import pytest
 
 from tasuki import App
-from tasuki.app.lifecycle.drain import until_empty
+from tasuki.app.lifecycle.running import wait_until_empty
 from tasuki.contracts.driver import Outgoing
 from tasuki.errors import PolicyDeniedError, TasukiError
 from tasuki.observe.log import JsonFormatter, TextFormatter
@@ -265,7 +265,7 @@ async def test_messages_go_to_the_dead_letters(
         for number, what, body, headers, _, _ in BAD_MESSAGES:
             await put(app, Outgoing(f"{number} {what}", body, headers))
         await put(app, Outgoing("good", b'"good"', {}))
-        await asyncio.wait_for(until_empty(lambda: app._runtime.assembly), 60)
+        await asyncio.wait_for(wait_until_empty(lambda: app._runtime.assembly), 60)
         letters = {letter.id: letter for letter in await app._runtime.queue("app:dead").peek(len(BAD_MESSAGES) + 1)}
     assert len(letters) == len(BAD_MESSAGES)
     for number, what, body, _, reason, says in BAD_MESSAGES:
@@ -341,7 +341,7 @@ async def test_a_message_is_data_and_nothing_else(
     async with App.load(tmp_path).worker() as app:
         body = row.body if isinstance(row.body, bytes) else row.body.encode()
         await put(app, Outgoing("one", body, row.headers))
-        await asyncio.wait_for(until_empty(lambda: app._runtime.assembly), 20)
+        await asyncio.wait_for(wait_until_empty(lambda: app._runtime.assembly), 20)
         dead = await app._runtime.queue("app:dead").peek()
     if not row.error:
         assert [str(message.headers["x_last_error"]) for message in dead] == []

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.app.lifecycle.drain import until_empty
+from tasuki.app.lifecycle.running import wait_until_empty
 from tasuki.contracts.driver import Outgoing
 from tests.support.hostile_bodies import ROWS, Hostile
 from tests.support.least import Least
@@ -154,7 +154,7 @@ async def test_a_hostile_body_costs_little_and_delays_no_other_consumer(
         async def handle(id: str, queue: str = queue, ids: list[str] = ids) -> None:
             ids.append(f"{queue}-{id}")
             await put(app, queue, row, body, id=ids[-1])
-            await asyncio.wait_for(until_empty(lambda: app._runtime.assembly), 60)
+            await asyncio.wait_for(wait_until_empty(lambda: app._runtime.assembly), 60)
 
         await costs_at_most(handle, monkeypatch, seconds=MOST_HANDLED, late=MOST_LATE)
         found = [letter.headers["x_dead_letter_reason"] for letter in await dead.peek() if letter.id in ids]
@@ -178,7 +178,7 @@ async def test_many_bombs_at_once_cost_no_more_than_one(app: App, monkeypatch: p
         runs.append(id)
         await put(app, "lua", row, body, id=f"lua-{id}", times=8)
         await put(app, "python", row, body, id=f"python-{id}", times=8)
-        await asyncio.wait_for(until_empty(lambda: app._runtime.assembly), 60)
+        await asyncio.wait_for(wait_until_empty(lambda: app._runtime.assembly), 60)
 
     await costs_at_most(handle, monkeypatch, seconds=MOST_HANDLED, late=MOST_LATE)
     assert (await app._runtime.queue("app:dead").depth()).ready == 16 * len(runs)

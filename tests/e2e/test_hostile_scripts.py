@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.lifecycle.drain import until_empty
+from tasuki.app.lifecycle.running import wait_until_empty
 from tasuki.message import ATTEMPTS, DEAD_LETTER_REASON, LAST_ERROR
 
 pytestmark = pytest.mark.anyio
@@ -113,7 +113,7 @@ async def test_a_hostile_script_costs_only_its_own_message(
         await tasks.publish({"good": False}, id="hostile")
         await tasks.publish({"good": True}, delay="20ms", publish_timeout=120)  # the script may hold up the loop by now
         assert app._runtime.assembly is not None
-        await until_empty(lambda: app._runtime.assembly)
+        await wait_until_empty(lambda: app._runtime.assembly)
         (dead,) = await app.queue("dead").peek()
         consumer = app._runtime.assembly.consumers["app:consumer"]
         assert consumer.metrics.acked == 2, "the good messages"

@@ -18,7 +18,7 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 
 from tasuki import App
-from tasuki.app.audit.audited import acts_of
+from tasuki.app.state.auditing import acts_of
 from tasuki.contracts.driver import Outgoing
 from tests.support.brokers.everywhere import overrides
 from tests.support.narrow import present

@@ -69,7 +69,7 @@ async def test_groups_of_handlers_while_workers_are_killed(
             await workers.wait_for_more(dice.randint(1, GROUPS * (MEMBERS + 2)))
             workers.kill(dice.choice(workers.running))
             workers.start()
-        async with asyncio.timeout(240):
+        async with asyncio.timeout(900):
             while followed(workers) < published or (await tasks.info())["message_count"]:
                 await asyncio.sleep(0.1)
         assert not (await app.queue("app:dead").depth()).ready

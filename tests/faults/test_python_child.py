@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Reject, Retry
-from tasuki.app.lifecycle.drain import until_empty
+from tasuki.app.lifecycle.running import wait_until_empty
 from tasuki.errors import (
     HandlerError,
     HandlerNotFoundError,
@@ -307,7 +307,7 @@ async def test_a_message_whose_child_dies_is_a_failed_attempt(
         for sent in (body, "nothing"):
             await app.queue("tasks").publish(sent)
         await app.start()
-        await asyncio.wait_for(until_empty(lambda: app._runtime.assembly, lambda id: True), 60.0)
+        await asyncio.wait_for(wait_until_empty(lambda: app._runtime.assembly, lambda id: True), 60.0)
         [dead] = await app.queue("dead").peek(10)
         assert dead.headers[LAST_ERROR] == told
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasuki import App
-from tasuki.app.history.keys import TTL, key_of
+from tasuki.app.measuring.history import TTL, key_of
 from tasuki.observe.history import Minute, Point, encode, sparse
 from tasuki.observe.metrics import BUCKETS
 from tests.support.desk_site import address_of

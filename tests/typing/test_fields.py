@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tasuki import Envelope
+from tasuki.app.declare import EntryDeclarer
 from tasuki.app.typed import entries, options
-from tasuki.app.typed.entry import EntryDeclarer
 from tasuki.drivers import typed as drivers
 from tasuki.fields.types import DriverKind
 from tasuki.kinds.kind import find_kind, kind_names

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
-from tasuki.app.declare import name_of
+from tasuki.app.declare import EntryDeclarer, name_of
 from tasuki.app.guesses import NOT_A_SYNC_BLOCK, OF_APP, Guessed
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.app.hooks.declaring import Moments
@@ -20,7 +20,6 @@ from tasuki.app.runtime import Runtime
 from tasuki.app.schedules.declaring import QUEUE, ScheduleDecorator, refuse_function
 from tasuki.app.source import hint_for, import_target
 from tasuki.app.tasks.options import REQUEST, SENDING, refuse_unknown
-from tasuki.app.typed.entry import EntryDeclarer
 from tasuki.contracts.state.following import unfollowed
 from tasuki.contracts.state.store_handle import StoreHandle
 from tasuki.errors import TasukiError
@@ -37,11 +36,9 @@ if TYPE_CHECKING:
     from tasuki.app.dead import AppDead
     from tasuki.app.flow.groups import Grouping
     from tasuki.app.health.health import Health
-    from tasuki.app.jobs import AppJobs
+    from tasuki.app.jobs import AppJobs, Job
     from tasuki.app.measuring.meter import Meter
-    from tasuki.app.schedules.declaring import ScheduleOptions
-    from tasuki.app.schedules.verbs import AppSchedules
-    from tasuki.app.state.jobs import Job
+    from tasuki.app.schedules.declaring import AppSchedules, ScheduleOptions
     from tasuki.app.typed import entries as e
     from tasuki.app.typed.options import ChainOptions, Headers, Named, RequestOptions
     from tasuki.app.workers import AppWorkers
@@ -377,7 +374,7 @@ class App(Guessed):
             from_: the same back from that; it raises ValueError or TypeError for any other data.
 
         Raises:
-            TasukiError: bodies carry the type already, by themselves or by another converter.
+            TasukiError: bodies carry the type already, or another converter does.
         """
         try:
             register(type_, to, from_)
@@ -420,7 +417,7 @@ class App(Guessed):
         ``then``: a message, queue (also by name) or task that follows when this one is done, once; a queue or task is
         given the result. ``on_error``: the same when this one is given up. See ``group``.
         """
-        from tasuki.app.state.jobs import Job
+        from tasuki.app.jobs import Job
 
         try:
             if self._runtime.additions.is_pending:
@@ -565,7 +562,7 @@ class App(Guessed):
     @property
     def schedules(self) -> AppSchedules:
         """Schedules: ``add``, ``list``, ``run_now``."""
-        from tasuki.app.schedules.verbs import AppSchedules
+        from tasuki.app.schedules.declaring import AppSchedules
 
         return AppSchedules(self)
 

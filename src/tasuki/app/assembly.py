@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tasuki import __version__
+from tasuki.app.flow.requests import ForeignReplyQueues, Requests
 from tasuki.app.host import ProjectHost
 from tasuki.app.lifecycle.driver_service import DriverService
-from tasuki.app.lifecycle.order import is_same_code, services_behind, stage_of
-from tasuki.app.lifecycle.retired_handlers import Retired, Stoppable, stop_all
 from tasuki.app.measuring.delays import DelayNotes
-from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
-from tasuki.app.request_reply.requests import Requests
 from tasuki.app.state.finding import store_for
 from tasuki.clock import Clock
 from tasuki.contracts.context import Around
@@ -22,7 +20,7 @@ from tasuki.contracts.driver import Depth, Driver
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.observer import Observer
 from tasuki.dead.batches.service import BatchService
-from tasuki.fields.types import DriverKind
+from tasuki.fields.types import Config, DriverKind
 from tasuki.kinds.build import (
     build_driver,
     build_handler,
@@ -55,17 +53,81 @@ from tasuki.state.worker_heartbeat import Attendance
 from tasuki.state.worker_record import WorkerHealth
 from tasuki.supervisor.spec import RestartPolicy, ServiceSpec
 
-# A publisher has no consumers, hooks, schedules or providers: their modules are imported where an entry needs them.
 if TYPE_CHECKING:
     from tasuki.app.hooks.hooks import Hooks
     from tasuki.app.schedules.scheduler import Scheduler
     from tasuki.consumers.consumer import Consumer
+    from tasuki.consumers.delivery import Delivery
     from tasuki.consumers.fetching.keeper import Keeper
     from tasuki.consumers.handling.shared import Share, SharedWorkers
     from tasuki.consumers.reports.snapshot import Describer
     from tasuki.handlers.providing.providers import Providers
     from tasuki.state.job_records import WaitingRecords
     from tasuki.state.worker_record import Presence
+
+
+def is_same_code(kind: type[Config], project: Project, old: Project) -> bool:
+    """Whether all entries of a kind are as they were, in the order of declaration and with their code."""
+    return list(project.of(kind).items()) == list(old.of(kind).items()) and all(
+        project.registry.entries[id].target == old.registry.entries[id].target for id in project.of(kind)
+    )
+
+
+def stage_of(config: Config) -> int:
+    """When an object is made: drivers first, then queues, functions and stores, and last the consumers."""
+    if isinstance(config, DriverConfig):
+        return 0
+    if isinstance(config, QueueConfig):
+        return 1
+    return 3 if isinstance(config, ConsumerConfig) else 2
+
+
+def services_behind(id: str, edges: Mapping[str, Sequence[str]], services: Container[str]) -> list[str]:
+    """The services that an entry depends on, directly or through entries that are no services."""
+    found: dict[str, None] = {}
+    todo = list(edges.get(id, ()))
+    while todo:
+        next_id = todo.pop(0)
+        if next_id in services:
+            found[next_id] = None
+        else:
+            todo += edges.get(next_id, ())
+    return list(found)
+
+
+_log = logging.getLogger("tasuki.app")
+
+
+class Stoppable(Protocol):
+    """A handler, or the providers of handlers."""
+
+    id: str
+
+    async def stop(self) -> None:
+        """Free what it holds."""
+
+
+@dataclass(eq=False, slots=True)
+class Retired:
+    """Handlers that were replaced, and the deliveries that ran at that time."""
+
+    handlers: list[Stoppable]
+    running: list[Delivery]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all these deliveries have ended."""
+        return all(delivery.ended for delivery in self.running)
+
+
+async def stop_all(handlers: Iterable[Stoppable]) -> None:
+    """Stop each, also when another one fails to."""
+    for handler in handlers:
+        try:
+            await handler.stop()
+        except Exception:
+            _log.exception("handler %s failed to stop", handler.id)
+
 
 _DECLARATION = 0.05
 """Seconds added to a driver's ``start_timeout`` for each of its queues."""
@@ -130,14 +192,14 @@ class Assembly(ProjectHost):
     def _build_schedulers(self, old: dict[str, Scheduler]) -> dict[str, Scheduler]:
         if not self.project.has("queue.schedule"):
             return {}
-        from tasuki.app.schedules.building import build_schedulers
+        from tasuki.app.schedules.scheduler import build_schedulers
 
         return build_schedulers(self.project, self.queues, self.state_of, self.clock, old)
 
     def _build_hooks(self) -> Hooks | None:
         if not self.project.has("hook.python"):
             return None
-        from tasuki.app.hooks.building import build_hooks
+        from tasuki.app.hooks.hooks import build_hooks
 
         return build_hooks(self.project, self.queue)
 
@@ -160,7 +222,7 @@ class Assembly(ProjectHost):
         self._tasks = tasks_of_queues(project)
         for id in sorted(project.configs, key=lambda id: stage_of(project.configs[id])):
             if isinstance(config := project.configs[id], ConsumerConfig):
-                from tasuki.app.tasks.called import handler_for
+                from tasuki.app.tasks.consuming import handler_for
 
                 before = old.called.get(id) if old else None
                 self.called[id] = handler_for(id, config, self.queues[config.queue], self.handlers, before, self.clock)
@@ -336,7 +398,7 @@ class Assembly(ProjectHost):
         specs = {id: self._spec(id, service) for id, service in services.items()}
         if not self.schedulers:
             return specs
-        from tasuki.app.schedules.building import scheduler_specs
+        from tasuki.app.schedules.scheduler import scheduler_specs
 
         return {**specs, **scheduler_specs(self.schedulers)}
 

@@ -79,15 +79,22 @@ class AppDead:
                 of the one cause that ``where`` asks for.
 
         Raises:
-            ValueError: the expression cannot be read, or the rate is not above 0.
+            ValueError: the expression cannot be read, the rate is not above 0, or the queue is no dead-letter queue and
+                has one, whose letters are meant.
             HeldBackError: the dead-letter queue has a limit, which hands out no more now, and some are left.
             DriverError: the first refusal. Messages that were moved before stay moved.
         """
+        from tasuki.dead.reading import letters_meant
         from tasuki.dead.redrive import redrive, would_move
         from tasuki.dead.selection import Choice
 
         live, source = self._runtime.live(), self._runtime.queue(dead_letters)
         target = None if to is None else self._runtime.queue(to)
+        if target is None and (letters := letters_meant(live.project, source.id)):
+            raise ValueError(
+                f"queue {source.id!r} is no dead-letter queue, so its messages came from no other queue; its dead "
+                f"letters are in {letters!r}: app.dead.redrive({letters!r}); or name a queue for them: to="
+            )
         if dry_run:
             return (await would_move(live, source, target, limit, Choice(where, ids), clock=self._runtime.clock)).count
         done = await redrive(

@@ -5,26 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 from urllib.parse import unquote, urlsplit
 
 from tasuki.contracts.context import Retries
 from tasuki.errors import HandlerError, InvalidEntryError, Position
 from tasuki.handlers.providing.provider import type_of
 from tasuki.handlers.signature import body_of, item_of
-from tasuki.ids import resolve_id
+from tasuki.ids import name_for, resolve_id
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.registry.entry import NO_COLON, NO_NAME, Entry
+from tasuki.registry.entry import INJECT, NO_COLON, NO_NAME, Entry
 from tasuki.system.caller import caller
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from tasuki.app.tasks.options import TaskRules
+    from tasuki.app.typed import entries as e
     from tasuki.app.typed.entries import ConsumerFields
     from tasuki.drivers import DriverEntry
+    from tasuki.drivers import typed as d
+
 
 DRIVER = "driver"
 """Name of the entry of an App's own driver."""
 
+
 _SCHEMES = {"rediss": "redis", "valkey": "redis", "amqps": "amqp", "postgresql": "postgres", "tls": "nats"}
+
 _MISNAMED = {
     "rabbitmq": "amqp",
     "pyamqp": "amqp",
@@ -33,8 +41,10 @@ _MISNAMED = {
     "psql": "postgres",
     "sqla": "sqlite",
 }
+
 SCHEMES = ("memory", "sqlite", "redis", "amqp", "postgres", "nats", "sqs", *_SCHEMES)
 """The schemes of URLs of the drivers in this package."""
+
 _FIELDS = {"nats": "servers"}
 """The field for the address, of drivers without ``url``."""
 
@@ -254,3 +264,196 @@ def name_of(function: Callable[..., object]) -> str:
     """The name that a decorated function is declared under."""
     name = getattr(function, "__name__", None) or type(function).__name__
     return name if name.isidentifier() else NO_NAME
+
+
+class EntryDeclarer:
+    """Declares entries; see its call."""
+
+    def __init__(self, declared: Declarations) -> None:
+        self._declared = declared
+
+    @overload
+    def __call__(self, name: str, kind: Literal["queue.driver.memory"], /, **fields: Unpack[d.DriverFields]) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["queue.driver.sqlite"], /, **fields: Unpack[d.SQLiteDriverFields]
+    ) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["queue.driver.amqp"], /, **fields: Unpack[d.AMQPDriverFields]
+    ) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["queue.driver.redis"], /, **fields: Unpack[d.RedisDriverFields]
+    ) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["queue.driver.sqs"], /, **fields: Unpack[d.SQSDriverFields]) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["queue.driver.postgres"], /, **fields: Unpack[d.PostgresDriverFields]
+    ) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["queue.driver.nats"], /, **fields: Unpack[d.NATSDriverFields]
+    ) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["queue.queue"], /, **fields: Unpack[e.QueueFields]) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["queue.consumer"], /, **fields: Unpack[e.ConsumerEntryFields]
+    ) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["queue.schedule"], /, **fields: Unpack[e.ScheduleEntryFields]
+    ) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["function.lua"], /, **fields: Unpack[e.LuaFunctionFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["queue.worker"], /, **fields: Unpack[e.WorkerEntryFields]) -> str: ...
+
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["function.python"], /, **fields: Unpack[e.PythonFunctionFields]
+    ) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["middleware.python"], /, **fields: Unpack[e.PythonCodeFields]
+    ) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["provider.python"], /, **fields: Unpack[e.ProviderFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["hook.python"], /, **fields: Unpack[e.HookFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["library.lua"], /, **fields: Unpack[e.LuaLibraryFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["store.memory"], /, **fields: Unpack[e.MemoryStoreFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["store.sqlite"], /, **fields: Unpack[e.DriverStoreFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["store.postgres"], /, **fields: Unpack[e.DriverStoreFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["store.redis"], /, **fields: Unpack[e.DriverStoreFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["store.nats"], /, **fields: Unpack[e.DriverStoreFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["env.variable"], /, **fields: Unpack[e.EnvVariableFields]) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["env.storage.memory"], /, **fields: Unpack[e.EnvMemoryFields]
+    ) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["env.storage.os"], /, **fields: Unpack[e.EnvMemoryFields]) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["env.storage.static"], /, **fields: Unpack[e.EnvStaticFields]
+    ) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["env.storage.router"], /, **fields: Unpack[e.EnvRouterFields]
+    ) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["env.storage.file"], /, **fields: Unpack[e.EnvFileFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["config.aws"], /, **fields: Unpack[e.AwsFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["security.policy"], /, **fields: Unpack[e.PolicyFields]) -> str: ...
+    @overload
+    def __call__(
+        self, name: str, kind: Literal["security.policy.expr"], /, **fields: Unpack[e.ExpressionPolicyFields]
+    ) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["traces.config"], /, **fields: Unpack[e.TracesFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["security.config"], /, **fields: Unpack[e.SecurityFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["metrics.config"], /, **fields: Unpack[e.MetricsFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: Literal["health.config"], /, **fields: Unpack[e.HealthFields]) -> str: ...
+    @overload
+    def __call__(self, name: str, kind: str, fields: Mapping[str, object], /) -> str: ...
+    @overload
+    def __call__(self, name: str, driver: DriverEntry, /) -> str: ...
+    def __call__(
+        self, name: str, kind: str | DriverEntry, fields: Mapping[str, object] | None = None, /, **more: object
+    ) -> str:
+        """Declare an entry of any kind, such as ``store.memory``; returns its id.
+
+        Give the fields of built-in kinds by name, where type checkers know them, and the fields of another package's
+        kind as a mapping. A driver may be one of :mod:`tasuki.drivers`.
+        """
+        if not isinstance(kind, str):
+            return self._declared.add_driver(name, kind).id
+        return self._declared.add(name, kind, {**(fields or {}), **more}).id
+
+
+class DeclaredTasks:
+    """The tasks of an app, and the consumers that have them.
+
+    A queue's consumer is called ``<queue>.workers``, the function of a task ``<queue>.task.<name>``: its own name,
+    as a task may be called like another queue's last part (``dead``).
+    """
+
+    def __init__(self, declared: Declarations) -> None:
+        self._declared = declared
+        self._workers: dict[str, Entry] = {}
+
+    def add_workers(self, queue: str, fields: Mapping[str, Any]) -> str:
+        """Give the consumer of a queue's tasks its fields; returns its id.
+
+        Raises:
+            InvalidEntryError: that was done already.
+        """
+        entry = self._workers_of(queue)
+        if entry.data.keys() - {"queue", "funcs", "lifecycle"} or entry.data["lifecycle"] != lifecycle_of_code({}):
+            raise entry.error("the workers of this queue have their options already", hint="give them all in one call")
+        _data_of(entry).update({**fields, "lifecycle": lifecycle_of_code(fields.get("lifecycle", {}))})
+        self._declared.on_change()
+        return entry.id
+
+    def add(
+        self, queue: str, function: Callable[..., object], rules: TaskRules, inject: tuple[object, ...] = ()
+    ) -> str:
+        """Declare a function as a task of a queue, with types that it says are provided; returns the task's name.
+
+        Raises:
+            InvalidEntryError: the queue has a task of this name already.
+        """
+        name, entry = rules.get("name") or name_of(function), self._workers_of(queue)
+        place, funcs = caller(), entry.data["funcs"]
+        if name in funcs:
+            raise InvalidEntryError(
+                f"queue {queue!r} has a task {name!r} already, declared at {entry.positions['funcs', name]}",
+                position=place,
+                entry=entry.id,
+                hint=f"give one of them another name: @….task(name={name + '2'!r})",
+            )
+        namespace, _, own = queue.rpartition(":")
+        id = f"{namespace}:{name_for(name, f'{own}.task.')}" if namespace else name_for(name, f"{own}.task.")
+        self._declared.add(id, "function.python", {}, target=function, meta={INJECT: inject} if inject else None)
+        funcs[name] = {"func": id, **self._rules(id, rules)}
+        entry.positions["funcs", name] = place  # type: ignore[index]
+        self._declared.on_change()
+        return name
+
+    def _rules(self, id: str, rules: TaskRules) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if (retry := rules.get("retry")) is not None:
+            found["retry"] = retry.fields() if isinstance(retry, Retries) else retry
+        if (timeout := rules.get("handler_timeout")) is not None:
+            found["handler_timeout"] = timeout
+        if (idempotency := rules.get("idempotency")) is not None:
+            found["idempotency"] = idempotency
+        if (give_up := rules.get("on_give_up")) is not None:
+            found["on_give_up"] = self._declared.add(f"{id}.on_give_up", "function.python", {}, target=give_up).id
+        return found
+
+    def _workers_of(self, queue: str) -> Entry:
+        if queue not in self._workers:
+            data = {"queue": queue, "funcs": {}, "lifecycle": lifecycle_of_code({})}
+            self._workers[queue] = self._declared.add(f"{queue}.workers", "queue.consumer", data)
+        return self._workers[queue]
+
+
+def _data_of(entry: Entry) -> dict[str, Any]:
+    assert isinstance(entry.data, dict)
+    return entry.data

@@ -26,12 +26,17 @@ _WORKER = "start a worker with the command 'tasuki run', or in a program with 'a
 NOT_A_DECORATOR = f"cannot be called, and is no decorator: {_DECORATOR}"
 NOT_A_SYNC_BLOCK = (
     "the app opens in an event loop: write 'async with app:'; "
-    "without an event loop 'app.sync.publish(queue, body)', which opens it by itself"
+    "without an event loop 'app.sync.publish(queue, body)', which opens the app"
 )
 
 OF_FUNCTION = dict.fromkeys(_SENDING, f"a handler stays a plain function; {_ON_QUEUE}")
 _OF_TASKS = ("s", "si", "schedule", "defer", "perform_async", "apply", "kicker", "call", "send_with_options")
-OF_TASK = dict.fromkeys((*_SENDING, *_OF_TASKS), _ON_TASK)
+OF_TASK = {
+    **dict.fromkeys((*_SENDING, *_OF_TASKS), _ON_TASK),
+    **dict.fromkeys(
+        ("publish_many", "map", "starmap", "send_many"), "write 'await queue.publish_many([task.message(…), …])'"
+    ),
+}
 OF_QUEUE = {
     **dict.fromkeys(_SENDING, _ON_QUEUE),
     **dict.fromkeys(_DECORATING, _DECORATOR),
@@ -58,11 +63,22 @@ _HOOKS = {
     "provide": ("dependency", "provider", "inject", "depends"),
 }
 """Decorators of ours, and the names of others for them."""
+_PARTS = {
+    "jobs": ("cancel", "explain", "dry_run"),
+    "dead": ("redrive", "edit", "batches"),
+    "workers": ("pause", "resume", "scale"),
+}
+"""Parts of the app, and the verbs that people look for at the app."""
 OF_APP = {
     **dict.fromkeys(_SENDING, _ON_APP),
     **dict.fromkeys(_DECORATING, f"a handler belongs to a queue: {_HANDLE}; then {_DECORATOR}"),
     **dict.fromkeys(("task", "shared_task", "actor"), f"a task belongs to a queue: {_HANDLE}; then {_TASK}"),
     **{name: f"write '@app.{own}' above the function" for own, names in _HOOKS.items() for name in names},
+    **{name: f"write 'app.{part}.{name}'" for part, names in _PARTS.items() for name in names},
+    **dict.fromkeys(("status", "result", "get_job"), "write 'app.jobs.get(id, queue=queue)', which has both"),
+    **dict.fromkeys(
+        ("schedule", "add_periodic_task"), "write '@app.every(\"10m\")' above the function, or 'app.schedules.add(…)'"
+    ),
     **dict.fromkeys(("worker_main", "start_worker", "run_worker", "run_forever"), _WORKER),
 }
 

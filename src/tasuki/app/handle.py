@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from tasuki.app.app import App
     from tasuki.app.flow.planned import Planned
-    from tasuki.app.history.reading import Passed
+    from tasuki.app.jobs import Job
+    from tasuki.app.measuring.history import Passed
     from tasuki.app.schedules.declaring import ScheduleDecorator, ScheduleOptions
-    from tasuki.app.state.jobs import Job
     from tasuki.app.tasks.decorator import TaskDecorator
     from tasuki.app.typed.entries import ConsumerFields
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
@@ -156,7 +156,7 @@ class QueueHandle(Guessed, Generic[T]):
             QueueNotFoundError: there is no such queue. PolicyDeniedError: the application may not see it.
             DriverError: its store cannot be reached.
         """
-        from tasuki.app.history.reading import past_of
+        from tasuki.app.measuring.history import past_of
 
         return await past_of(self._app._runtime, self.id)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.request_reply.reply_queues import ForeignReplyQueues, is_reply_id
+from tasuki.app.flow.requests import ForeignReplyQueues, is_reply_id
 from tasuki.app.state.finding import state_of
 from tasuki.contracts.context import Plain
 from tasuki.contracts.driver import Driver

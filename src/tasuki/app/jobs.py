@@ -1,23 +1,194 @@
-"""``app.jobs``: follow, cancel and explain single messages by their ids."""
+"""``app.jobs`` and Job: what became of a published message, its result, and acts on single messages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from tasuki.app.handle import QueueHandle
-from tasuki.errors import QueueNotFoundError
+import msgspec
+
+from tasuki.app.guesses import OF_JOB, Guessed
+from tasuki.contracts.state.jobs import CancelOutcome, JobStatus, Progress
+from tasuki.errors import QueueNotFoundError, RequestTimeoutError, UnsupportedError
+from tasuki.queues.queue import Queue
+from tasuki.queues.result import Confirmed
 from tasuki.system.process import user_and_host
-from tasuki.units import Duration, parse_duration
+from tasuki.system.threads import Run, blocking
+from tasuki.units import Duration, format_duration, parse_duration
 
 if TYPE_CHECKING:
+    from types import UnionType
+
     from tasuki.app.app import App
+    from tasuki.app.assembly import Assembly
     from tasuki.app.dry_run.report import DryRun
     from tasuki.app.explain.rule import Explanation
-    from tasuki.app.state.jobs import Job
-    from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
+    from tasuki.app.handle import QueueHandle
+    from tasuki.app.typed.options import Named
+    from tasuki.contracts.state.jobs import Cancellation
     from tasuki.queues.dead.attempts import AttemptRecord
+
+
+T = TypeVar("T")
+"""What the handler returns."""
+
+
+def _told(confirmed: Confirmed) -> tuple[object, ...]:
+    return confirmed.id, confirmed.durability, confirmed.outcome, confirmed.instead_of
+
+
+class _OfQueue(Guessed, Confirmed, Generic[T], frozen=True, eq=False, gc=True):
+    """A published message by its id; equal to another result of a publish that says the same."""
+
+    _guesses: ClassVar[Mapping[str, str]] = OF_JOB
+
+    queue: str = ""
+    """Id of its queue."""
+    _app: Any = None
+    _returns: Any = Any
+    """The type that its result becomes."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Confirmed) and _told(self) == _told(other)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        of = "" if self.instead_of is None else f", instead_of={self.instead_of!r}"
+        return f"{type(self).__name__}(id={self.id!r}, queue={self.queue!r}, outcome={self.outcome!r}{of})"
+
+
+class Job(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
+    """A published message by its id, and what becomes of it; ``T``: what its handler returns."""
+
+    async def cancel(self) -> CancelOutcome:
+        """Cancel the message; see :meth:`tasuki.app.jobs.AppJobs.cancel`."""
+        app: App = self._app
+        return await app.jobs.cancel(self.id, queue=self.queue)
+
+    async def status(self) -> JobStatus:
+        """What has become of the message; see :data:`tasuki.contracts.state.jobs.JobStatus`.
+
+        ``unknown``: there never was such a message, or its time is over: the ttl of ``result`` after its end, or its
+        end itself in a queue without ``result``. Makes two requests at most in a queue with ``result``.
+
+        Raises:
+            UnsupportedError: the queue has no state; or it keeps no results, its broker does not say where a message
+                is, and no worker is known to have it. DriverError: its store or its broker cannot be reached.
+        """
+        from tasuki.app.state.fate import know
+        from tasuki.state.job_status import status_of
+
+        live, queue = self._live()
+        status = status_of(await know(live, self.queue, self.id))
+        if status is None:
+            raise UnsupportedError(
+                f"queue {self.queue!r} keeps no results, and driver {queue.driver.name!r} does not say where message "
+                f"{self.id!r} is: write result: 1h at the queue (result='1h' in code)",
+                driver=queue.driver.name,
+                queue=self.queue,
+            )
+        return status
+
+    async def progress(self) -> Progress | None:
+        """What the handler has said last with ``context.progress``; None: nothing. Raises as ``status``."""
+        from tasuki.app.state.fate import read
+
+        live, _ = self._live()
+        record = await read(live, self.queue, self.id)
+        return None if record is None else record.progress
+
+    @overload
+    async def result(self, timeout: Duration = 30.0) -> T: ...
+    @overload
+    async def result(self, timeout: Duration = 30.0, *, returns: type[Named] | UnionType) -> Named: ...
+    async def result(self, timeout: Duration = 30.0, *, returns: Any = None) -> Any:
+        """Wait for what the handler returns; the store's watch wakes it.
+
+        Args:
+            timeout: the longest time to wait.
+            returns: the type that the result becomes; default: as the task says, else as it was decoded.
+
+        Raises:
+            HandlerError: the message was given up, or cancelled (kind ``Canceled``), or its result cannot be kept.
+            RequestTimeoutError: it has not ended in time.
+            UnsupportedError: the queue keeps no results.
+            PolicyDeniedError: the application may not read them. DriverError: the store cannot be reached.
+        """
+        from tasuki.app.state.fate import ended, read, value_of
+
+        live, queue = self._live()
+        if queue.policy.result is None:
+            raise UnsupportedError(
+                f"queue {self.queue!r} keeps no results: write result: 1h at it (result='1h' in code)",
+                driver=queue.driver.name,
+                queue=self.queue,
+            )
+        seconds, record = parse_duration(timeout), await read(live, self.queue, self.id)
+        if record is None or not record.is_final:
+            try:
+                async with asyncio.timeout(seconds):
+                    record = await ended(live, self.queue, self.id)
+            except TimeoutError:
+                record = await read(live, self.queue, self.id)
+        if record is None or not record.is_final:
+            status = "has not started" if record is None or record.status == "waiting" else f"is {record.status}"
+            text = f"message {self.id} of queue {self.queue!r} {status} after {format_duration(seconds)}"
+            raise RequestTimeoutError(text)
+        return value_of(queue, record, self._returns if returns is None else returns)
+
+    def _live(self) -> tuple[Assembly, Queue]:
+        app: App = self._app
+        live = app._runtime.live()
+        guard = live.rights.application
+        if guard is not None:
+            guard.require("queue.result.queue", self.queue, f"not allowed to see jobs of queue: {self.queue}")
+        return live, live.queue(self.queue)
+
+
+class SyncJob(_OfQueue[T], Generic[T], frozen=True, eq=False, gc=True):
+    """A :class:`Job` for code without an event loop: the same verbs, which block until they are done."""
+
+    @property
+    def _awaited(self) -> Job[T]:
+        return Job(*_fields(self))
+
+    @property
+    def _run(self) -> Run:
+        run: Run = self._app.sync.run
+        return run
+
+    cancel = blocking(Job[Any].cancel)
+    status = blocking(Job[Any].status)
+    progress = blocking(Job[Any].progress)
+
+    @overload
+    def result(self, timeout: Duration = 30.0) -> T: ...
+    @overload
+    def result(self, timeout: Duration = 30.0, *, returns: type[Named] | UnionType) -> Named: ...
+    def result(self, timeout: Duration = 30.0, *, returns: Any = None) -> Any:
+        """See :meth:`Job.result`."""
+        return self._run(self._awaited.result(timeout, returns=returns))
+
+
+J = TypeVar("J", bound=_OfQueue[Any])
+
+
+def sync_job(job: _OfQueue[T]) -> SyncJob[T]:
+    """The same job for code without an event loop."""
+    return SyncJob(*_fields(job))
+
+
+def returning(job: J, returns: Any) -> J:
+    """The job whose result becomes this type; None: it stays as it was decoded."""
+    return job if returns is None else msgspec.structs.replace(job, _returns=returns)
+
+
+def _fields(job: _OfQueue[Any]) -> tuple[Any, ...]:
+    return tuple(getattr(job, name) for name in _OfQueue.__struct_fields__)
 
 
 class AppJobs:
@@ -29,11 +200,10 @@ class AppJobs:
 
     def get(self, id: str, *, queue: str | QueueHandle[Any] = "") -> Job[Any]:
         """A message by its id, published by any process. Raises LifecycleError, QueueNotFoundError."""
-        from tasuki.app.state.jobs import Job
-
         if not isinstance(id, str) or not queue:
             raise TypeError(
-                "app.jobs.get(id, queue=…) is a message by its id; a function is handled under '@queue.consumer'"
+                "app.jobs.get(id, queue=queue) is a message by its id and the queue that it was published to; as a "
+                "decorator write '@queue.consumer'"
             )
         live = self._runtime.live().queue(self._runtime.full_id(queue))
         return Job(id, live.durability, queue=live.id, _app=self._app)
@@ -132,8 +302,7 @@ class AppJobs:
             LifecycleError: the app is not at the top level of a module, so no other process can load it.
             PolicyDeniedError: the application may not. DriverError: a broker refuses.
         """
-        from tasuki.app.dry_run.run import dry_run, entries, trial_of
-        from tasuki.app.dry_run.target import loading_of
+        from tasuki.app.dry_run.run import dry_run, entries, loading_of, trial_of
         from tasuki.dead.walk import letter_of
 
         live, source, loading = self._runtime.live(), self._runtime.full_id(queue), loading_of(self._runtime)

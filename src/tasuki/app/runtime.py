@@ -25,8 +25,8 @@ from tasuki.units import Duration, parse_duration
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.health.health import Health
-    from tasuki.app.history.writing import History
     from tasuki.app.measuring.depths import Reading
+    from tasuki.app.measuring.history import History
     from tasuki.app.measuring.meter import Meter
     from tasuki.contracts.context import Around
     from tasuki.contracts.observer import Observer
@@ -96,7 +96,7 @@ class Runtime:
         self.owner: Owner | None = None
         """Holds the app open: ``open`` and ``close`` do nothing, and consumers run when the owner says so."""
         self.blocks = 0  # and runs that hold the app open now; the end of the last one closes it
-        self.reads_only = self._is_brief = False
+        self.reads_only = self.is_brief = False
         """Whether it is open for inspection alone."""
         self.works = False
         """Whether its consumers run, or it only publishes."""
@@ -189,7 +189,7 @@ class Runtime:
         assembly.take_charge()
         if not self.reads_only:
             self.begin_measuring(assembly)
-        self.supervisor = supervisor_of(assembly, self.clock, reads_only=self.reads_only, is_brief=self._is_brief)
+        self.supervisor = supervisor_of(assembly, self.clock, reads_only=self.reads_only, is_brief=self.is_brief)
         self.assembly, self.loop, self._changing = assembly, loop, asyncio.Lock()
         async with self._changing:
             try:
@@ -208,12 +208,12 @@ class Runtime:
     @asynccontextmanager
     async def briefly(self, *, reads_only: bool = False) -> AsyncIterator[None]:
         """Open within the block for one act, such as a command's: what fails is raised, and is not logged as well."""
-        self._is_brief, self.reads_only = True, reads_only
+        self.is_brief, self.reads_only = True, reads_only
         try:
             async with self.held(), naming_causes(self.supervisor):
                 yield
         finally:
-            self._is_brief = self.reads_only = False
+            self.is_brief = self.reads_only = False
 
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
@@ -379,7 +379,7 @@ class Runtime:
 
     def begin_measuring(self, assembly: Assembly) -> None:
         """The app has opened, or has a new version. Raises UnsupportedError: OpenTelemetry is not installed."""
-        from tasuki.app.history.writing import History
+        from tasuki.app.measuring.history import History
 
         if self.history is None:
             self.history = History(self)

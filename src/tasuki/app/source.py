@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.declare import DRIVER, SCHEMES, Declarations, driver_of_url
+from tasuki.app.declare import DRIVER, SCHEMES, Declarations, DeclaredTasks, driver_of_url
 from tasuki.app.handle import QueueHandle, id_of
-from tasuki.app.tasks.declared import DeclaredTasks
 from tasuki.drivers import DriverEntry
 from tasuki.errors import InvalidEntryError, TasukiError, UnknownKindError
 from tasuki.registry.references import did_you_mean

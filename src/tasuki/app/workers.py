@@ -68,7 +68,7 @@ class AppWorkers:
 
         Args:
             name: a queue by handle, or the id of a queue, consumer or schedule, or its name if no other of them has it.
-            duration: after which the pause ends by itself (``10m``, seconds, a ``timedelta``).
+            duration: after which the pause ends (``10m``, seconds, a ``timedelta``).
             until: a time with a time zone, in place of ``duration``.
             reason: why, for those who see it.
             actor: who, for those who see it; default the actor of the application, or the user and the host.

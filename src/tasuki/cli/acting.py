@@ -14,7 +14,7 @@ from tasuki.system.process import user_and_host
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.app.audit.audited import Outcome
+    from tasuki.app.state.auditing import Outcome
     from tasuki.queues.queue import Queue
 
 
@@ -24,7 +24,7 @@ CLIENT = "command line"
 
 def acting(app: App, act: str, target: str, queue: str = "") -> AbstractAsyncContextManager[Outcome]:
     """Keep the record of the act that the block is; ``queue``: whose store keeps it, else any of the project."""
-    from tasuki.app.audit.audited import audited
+    from tasuki.app.state.auditing import audited
 
     live = app._runtime.live()
     guard = live.rights.application
@@ -34,9 +34,9 @@ def acting(app: App, act: str, target: str, queue: str = "") -> AbstractAsyncCon
 
 def ids_text(ids: Sequence[str]) -> str:
     """Ids of messages as the filter of a record; imported when it is needed."""
-    from tasuki.app.audit import audited
+    from tasuki.app.state import auditing
 
-    return audited.ids_text(ids)
+    return auditing.ids_text(ids)
 
 
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from tasuki.contracts.driver import Causes, Driver
@@ -14,20 +14,17 @@ from tasuki.queues.dead.letter import letter_in, text_in
 from tasuki.queues.queue import Queue
 
 PeekNewest = Callable[[str, int], Awaitable[Sequence[Message]]]
-
 """Of a cause the newest letters, at most this many."""
 
 
 _TITLED = 10
-
 """The largest causes, for which letters are read to find their commonest text."""
 
 _ASKED = 10
-
 """Newest letters of a cause that are read for it."""
 
 
-async def causes_of(source: Queue, most: int = MOST, also: Collection[str] = ()) -> Causes | None:
+async def causes_of(source: Queue) -> Causes | None:
     """The letters of a queue by their causes; None: its driver has no index, or takes too long to count this many.
 
     Raises:
@@ -36,26 +33,20 @@ async def causes_of(source: Queue, most: int = MOST, also: Collection[str] = ())
     if not source.driver.capabilities.has("causes"):
         return None
     with suppress(BrokerTimeoutError):
-        return await source.causes(most, also)
+        return await source.causes(MOST)
     return None
 
 
-async def count_of(source: Queue, cause: str) -> int | None:
-    """How many letters have a cause; None: that is not known without reading them. Raises as ``causes_of``."""
-    return _of(await causes_of(source, 0, [cause]), cause) if cause else None
+async def count_of_cause(driver: Driver, name: str, cause: str) -> int | None:
+    """How many letters of a queue have a cause; None: that is not known without reading them. Raises DriverError.
 
-
-async def counted_at(driver: Driver, name: str, cause: str) -> int | None:
-    """The same for who has the right already. Raises DriverError."""
+    An index does not know the letters without a cause of their own; where there are some, all must be read.
+    """
     if cause and driver.capabilities.has("causes"):
         with suppress(BrokerTimeoutError):
-            return _of(await driver.causes(name, 0, [cause]), cause)
+            found = await driver.causes(name, 0, [cause])
+            return None if found.unmarked else found.of(cause) or 0
     return None
-
-
-def _of(found: Causes | None, cause: str) -> int | None:
-    """An index has no letters that do not say their cause, as older ones; where there are some, all are read."""
-    return None if found is None or found.unmarked else found.of(cause) or 0
 
 
 async def texts_in(causes: Causes, peek: PeekNewest) -> dict[str, Texts]:
@@ -98,15 +89,12 @@ def _group(counted: CauseCount, dead: str, texts: Texts) -> DeadGroup:
 
 
 Peek = Callable[[int, int], Awaitable[Sequence[Message]]]
-
 """This many waiting messages from a number on."""
 
 _PAGE = 2500
-
 """Messages that the last peek reads."""
 
 _PART = 15
-
 """An estimate is wrong by about one part in this many; where it is more, the search takes longer."""
 
 

@@ -53,6 +53,12 @@ class Held:
         self.step = source.spec.lease / 3
         """Seconds between two renewals."""
 
+    async def receive(self, most: int, wait: float) -> Sequence[Received]:
+        """Receive up to ``most`` more, and hold them. Raises DriverError."""
+        received = await self._source.driver.receive(self._source.spec.name, most, wait)
+        self.receipts += [each.receipt for each in received]
+        return received
+
     async def renew(self) -> None:
         """Renew their leases, if a third of them is over."""
         now = self._clock.monotonic()
@@ -73,25 +79,20 @@ class Held:
 RIGHT = "queue.admin.borrow"
 
 LONGEST = 10.0
-
 """Seconds for which letters are held at most, unless half the lease of the queue is shorter."""
 
 MOST_BYTES = 64 * 1024 * 1024
-
 """Bodies that are held at once."""
 
 _WAIT = 1.0
-
 """Seconds to wait for a first letter: the broker may have to make a consumer, or to ask several of its machines."""
 
 _LEASE = 30.0
-
 """Seconds after which another reader may go on, if this process is killed."""
 
 _PREFIX = "borrow/"
 
 _here: set[tuple[str, str]] = set()
-
 """Driver and queue that a reader of this process borrows from."""
 
 _changing = Lock()
@@ -134,28 +135,22 @@ async def borrow(
 
 
 async def _read(source: Queue, most: int, clock: Clock, seconds: float) -> Borrowed:
-    driver, name = source.driver, source.spec.name
     depth = await source.depth_here()
     ends = clock.monotonic() + min(seconds, source.spec.lease / 2)
-    found: list[Received] = []
+    held, found = Held(source, clock), list[Received]()
     size, is_empty = 0, False
     try:
         while len(found) < most and size < MOST_BYTES and clock.monotonic() < ends and not is_empty:
-            wanted = min(most - len(found), driver.capabilities.max_batch)
-            batch = await driver.receive(name, wanted, min(_WAIT, ends - clock.monotonic()))
+            wanted = min(most - len(found), source.driver.capabilities.max_batch)
+            batch = await held.receive(wanted, min(_WAIT, ends - clock.monotonic()))
             found += batch
             size += sum(len(received.body) for received in batch)
             is_empty = not batch or (len(found) >= depth.ready and not depth.is_estimate)
     finally:
-        await _release(source, found)
+        await held.release()
     is_all = is_empty if depth.is_estimate else len(found) >= depth.ready
     # A broker may have handed out one twice.
     return Borrowed(list({name_of(received): received for received in found}.values()), is_all)
-
-
-async def _release(source: Queue, found: list[Received]) -> None:
-    """Newest first: each release goes to the head, so the old order is restored. Also if the caller is cancelled."""
-    await settle_all(source, [Release(received.receipt) for received in reversed(found)])
 
 
 @asynccontextmanager

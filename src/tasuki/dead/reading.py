@@ -6,15 +6,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Causes, Depth, place_of
-from tasuki.dead.counting import Peek, causes_of, count_of, end_of, groups_of, rest_of, texts_in
+from tasuki.dead.counting import Peek, causes_of, count_of_cause, end_of, groups_of, rest_of, texts_in
 from tasuki.dead.host import Host
 from tasuki.dead.peek_by_receive import borrow
 from tasuki.dead.selection import Choice
-from tasuki.dead.walk import FIRST, fitting
+from tasuki.dead.walk import Backwards
 from tasuki.errors import DriverError, PolicyDeniedError, QueueNotFoundError, UnsupportedError
 from tasuki.flow.attempts import read_attempts
 from tasuki.kinds.check.project import Project
@@ -25,17 +24,10 @@ from tasuki.queues.dead.groups import DeadGroup, grouped, merged
 from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
 
-if TYPE_CHECKING:
-    from tasuki.dead.host import Host
-    from tasuki.queues.queue import Queue
-
-
 NEWEST = 10_000
-
 """Letters of a queue that are read at most: the newest ones."""
 
 MOST_BYTES = 256 * 2**20
-
 """Bodies of a queue that are read, roughly: where letters are large, these are fewer."""
 
 
@@ -85,6 +77,12 @@ def sources_of(project: Project, queue: str = "") -> dict[str, str]:
         "dead_letter",
         queue=queue,
     )
+
+
+def letters_meant(project: Project, queue: str) -> str:
+    """The dead-letter queue of a queue that was named in its place; empty: it is one itself, or has none."""
+    config = project.of(QueueConfig)[queue]
+    return "" if config.dead_letter is None or queue in sources_of(project) else config.dead_letter.queue
 
 
 async def read(
@@ -159,7 +157,7 @@ class _Reading:
             return
         letters, has_more = await self._some(source, depth)
         mine = [letter for letter in letters if not origin or letter.queue == origin]
-        chosen = [letter for letter in mine if self._choice.chosen(letter, source, self._now)]
+        chosen = [letter for letter in mine if self._choice.takes(letter, source, self._now)]
         self._letters += chosen
         bare = [letter for letter in chosen if not cause_in(letter.message.headers)]
         if causes is not None and causes.marked + len(bare) >= len(chosen):
@@ -203,29 +201,21 @@ def _remedy(id: str, error: object) -> str:
 
 async def _newest(source: Queue, depth: Depth, cause: str) -> tuple[list[Letter], bool]:
     """The newest letters, or the newest of one cause, the oldest of them first, and whether there are more."""
-    total = await count_of(source, cause)
+    source.check_may_peek()
+    total = await count_of_cause(source.driver, source.spec.name, cause)
     if total is not None:
-        peek: Peek = partial(_peek_cause, source, cause)
+        peek: Peek = partial(source.peek_cause, cause)
     else:
         peek = source.peek
         total = depth.waiting
         if depth.is_estimate:  # else the newest would be missed, or nothing be seen at all
             total = await end_of(peek, total)
-    most, end, lowest = source.driver.capabilities.max_batch, total, max(total - NEWEST, 0)
-    size, weight, found = min(FIRST, most), 0, dict[tuple[str, str], Letter]()
-    while end > lowest and weight < MOST_BYTES:  # backwards: where letters are large, the newest are read
-        start = max(end - size, lowest)
-        page = await peek(end - start, start)
-        for message in reversed(page):
-            # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
+    pages = Backwards(peek, total, max(total - NEWEST, 0), source.driver.capabilities.max_batch)
+    found = dict[tuple[str, str], Letter]()
+    while not pages.is_over and pages.weight < MOST_BYTES:
+        for message in reversed(await pages.page()):
             found.setdefault((message.id, place_of(message)), letter_in(message, source.id))
-        weight += sum(len(message.body) for message in page)
-        end, size = start, min(most, 4 * size, fitting(page))
-    return [*reversed(found.values())], end > 0
-
-
-async def _peek_cause(source: Queue, cause: str, limit: int, after: int) -> Sequence[Message]:
-    return await source.peek_cause(cause, limit, after)
+    return [*reversed(found.values())], pages.start > 0
 
 
 async def attempts_of(live: Host, queue: Queue, id: str) -> list[AttemptRecord]:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tasuki.clock import Clock
 from tasuki.dead.batch import Batch
-from tasuki.dead.counting import count_of, counted_at
+from tasuki.dead.counting import count_of_cause
 from tasuki.dead.host import Host
 from tasuki.dead.moving.by_receive import ByReceive
 from tasuki.dead.moving.by_transfer import ByTransfer
@@ -99,9 +99,9 @@ async def redrive(
     await (ByTransfer if batch.atomic else ByReceive)(moving, places, chooser).run()
     if places.forbidden and (guard := host.rights.application) is not None:
         guard.publish(places.forbidden[0])  # raises
-    if chooser.unclear:
+    if chooser.choice.unclear:
         say = "%d messages stay: the expression cannot be asked about them, as in: %s"
-        _log.warning(say, chooser.unclear, chooser.problem, extra={"queue": source.id})
+        _log.warning(say, chooser.choice.unclear, chooser.choice.problem, extra={"queue": source.id})
     return moving.batch
 
 
@@ -109,7 +109,7 @@ async def _counted(batch: Batch, source: Queue) -> Batch:
     """The batch with the number of letters that it looks at: as many as are there now."""
     if batch.ids:
         return batch
-    if batch.atomic and (among := await counted_at(source.driver, source.spec.name, cause_of(batch))) is not None:
+    if batch.atomic and (among := await count_of_cause(source.driver, source.spec.name, cause_of(batch))) is not None:
         return replace(batch, among=among)
     depth = await source.driver.depth(source.spec.name)
     return batch if depth.is_estimate else replace(batch, there=depth.waiting if batch.atomic else depth.ready)
@@ -120,8 +120,10 @@ async def would_move(
 ) -> Movable:
     """What a redrive would move. Raises as ``redrive``, and as :func:`tasuki.dead.reading.read`."""
     _require(host, source, target)
-    if target is not None and choice.is_cause_alone and (total := await count_of(source, choice.cause)) is not None:
-        return Movable(total if limit is None else min(total, limit), True, 0, "")
+    if target is not None and choice.is_cause_alone:
+        source.check_may_peek()
+        if (total := await count_of_cause(source.driver, source.spec.name, choice.cause)) is not None:
+            return Movable(total if limit is None else min(total, limit), True, 0, "")
     homes = [queue.id for queue in host.queues.values() if queue.policy.dead_letter == source.id]
     found = await read(host, {source.id: ""}, choice, "queue", clock)
     count = sum(target is not None or letter.queue in homes for letter in found.letters)

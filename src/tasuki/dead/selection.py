@@ -107,21 +107,12 @@ class Choice:
     def __bool__(self) -> bool:
         return self._question is not None or bool(self.names)
 
-    def takes(self, message: Message, source: Queue, now: float) -> bool:
-        """Whether a message of the dead-letter queue ``source`` is chosen."""
-        if self.names and not self.names.of(message):
-            return False
-        return self._question is None or self._holds(self._question, letter_in(message, source.id), source, now)
-
-    def chosen(self, letter: Letter, source: Queue, now: float) -> bool:
-        """The same of a letter that has been read."""
+    def takes(self, letter: Letter, source: Queue, now: float) -> bool:
+        """Whether a letter of the dead-letter queue ``source`` is chosen."""
         if self.names and not self.names.of(letter.message):
             return False
-        return self._question is None or self._holds(self._question, letter, source, now)
-
-    def _holds(self, question: Expression, letter: Letter, source: Queue, now: float) -> bool:
         try:
-            return question.holds(_Subject(letter, source, now, self._masks))
+            return self._question is None or self._question.holds(_Subject(letter, source, now, self._masks))
         except ComparisonError as error:
             self.unclear += 1
             self.problem = str(error)
@@ -151,22 +142,12 @@ class Chooser:
 
     def begin(self) -> None:
         """Forget all that it has seen."""
-        self._choice = Choice(self._batch.where, self.names, masks=self._batch.masks)
+        self.choice = Choice(self._batch.where, self.names, masks=self._batch.masks)
         self._sought = set(self.names)
         self._taken: set[str] = set()
         """Names of which a letter is one of the batch: none takes two."""
         self.passed = 0
         """Letters that were not chosen."""
-
-    @property
-    def unclear(self) -> int:
-        """Letters that could not be judged."""
-        return self._choice.unclear
-
-    @property
-    def problem(self) -> str:
-        """Why the last of these could not be judged."""
-        return self._choice.problem
 
     @property
     def has_all(self) -> bool:
@@ -186,8 +167,9 @@ class Chooser:
         return True
 
     def _holds(self, message: Message) -> bool:
-        if self._key is not None:
-            assert self._batch.group is not None
-            if self._key(letter_in(message, self._source.id)) != self._batch.group[1]:
-                return False
-        return self._choice.takes(message, self._source, self._clock.time())
+        if self._key is None and not self.choice:
+            return True
+        letter, group = letter_in(message, self._source.id), self._batch.group
+        if self._key is not None and group is not None and self._key(letter) != group[1]:
+            return False
+        return self.choice.takes(letter, self._source, self._clock.time())

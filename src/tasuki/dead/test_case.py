@@ -7,6 +7,7 @@ from pprint import pformat
 from typing import Any
 
 from tasuki.contracts.codec import Codec
+from tasuki.dead.editing.body import plain_codec
 from tasuki.message import (
     ATTEMPTS,
     CONTENT_TYPE,
@@ -26,7 +27,6 @@ from tasuki.message import (
 )
 from tasuki.observe.redact import MASK, masked, redact
 from tasuki.queues.dead.cause import normalized
-from tasuki.queues.messages.codec import CompressedCodec
 
 _OF_ONE_PUBLISH = {
     TIMESTAMP,
@@ -119,7 +119,7 @@ def _body_and_options(message: Message, body: Any, codec: Codec) -> tuple[list[s
     if given == message.body and CONTENT_TYPE in message.headers:  # published as it is, with what it claims to be
         headers[CONTENT_TYPE] = message.headers[CONTENT_TYPE]
     if not _can_be_written(body):
-        codec = codec.inner if isinstance(codec, CompressedCodec) else codec
+        codec = plain_codec(codec)
         headers[CONTENT_TYPE], body = codec.name, codec.encode(body)
     return [_literal(body), *_options(message, headers)], is_masked
 

@@ -1,4 +1,4 @@
-"""Page through the waiting messages of a queue, oldest first, while some leave it; or find messages by their ids."""
+"""Page through the waiting messages of a queue, from either end, while some leave it; or find messages by ids."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver, place_of
+from tasuki.dead.counting import Peek
 from tasuki.dead.peek_by_receive import Held
 from tasuki.errors import QueueNotFoundError
 from tasuki.message import Message
@@ -13,24 +14,19 @@ from tasuki.queues.dead.letter import LetterNames
 from tasuki.queues.queue import Queue
 
 FIRST, _MOST = 20, 5000
-
 """Messages of the first page, and of the largest one: to reach a page takes a broker longer the further it is, but
 small messages may be followed by large ones."""
 
 _SEARCHED, _MOST_SEARCHED = 100, 1000
-
 """Ids of the first search, and of the largest one."""
 
 _BYTES, _BYTES_SEARCHED = 8 * 2**20, 64 * 2**20
-
 """Of the messages of a page, and of a search, which costs the same for many, if they are as large as the last ones."""
 
 _SAMPLES = 100
-
 """Messages of which the headers are measured; their bodies are of all."""
 
 _RESTARTS = 20
-
 """After this many of them the walk no longer cares what others take."""
 
 
@@ -75,6 +71,35 @@ class Walk:
         return await self._driver.peek(self._name, limit, after)
 
 
+class Backwards:
+    """Pages of waiting messages from number ``end`` back to number ``lowest``; each has its oldest message first.
+
+    A message that others take meanwhile shifts the ones behind it, so that one may be seen twice. ``most``: messages of
+    the largest page.
+    """
+
+    def __init__(self, peek: Peek, end: int, lowest: int, most: int) -> None:
+        self._peek, self._lowest, self._most = peek, lowest, most
+        self._size = min(FIRST, most)
+        self.start = end
+        """The number of the oldest message that was read."""
+        self.weight = 0
+        """Bytes of all bodies that were read."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the page of the lowest number was read."""
+        return self.start <= self._lowest
+
+    async def page(self) -> Sequence[Message]:
+        """The messages before the last page; none: all of them have left the queue. Raises as ``peek``."""
+        end, self.start = self.start, max(self.start - self._size, self._lowest)
+        found = await self._peek(end - self.start, self.start)
+        self.weight += sum(len(each.body) for each in found)
+        self._size = min(self._most, 4 * self._size, fitting(found))
+        return found
+
+
 class Search:
     """Pages of the waiting messages that have one of these ids."""
 
@@ -110,7 +135,6 @@ def fitting(found: Sequence[Message], most: int = _BYTES) -> int:
 
 
 _WAIT = 2.0
-
 """Seconds to wait for the next message: a broker that pushes may need some round trips before the first."""
 
 
@@ -129,28 +153,26 @@ async def letter_of(source: Queue, id: str, clock: Clock) -> Message:
 async def _seen(source: Queue, name: LetterNames) -> Message | None:
     if source.driver.capabilities.has("find"):
         return next((each for each in await source.driver.find(source.spec.name, name.ids) if name.of(each)), None)
-    page, seen = source.driver.capabilities.max_batch, 0
-    while more := await source.driver.peek(source.spec.name, page, seen):
-        for message in more:
+    walk = Walk(source.driver, source.spec.name)
+    while page := await walk.page():
+        for message in page:
             if name.of(message):
                 return message
-        seen += len(more)
+            walk.stays(message)
     return None
 
 
 async def _borrowed(source: Queue, wanted: LetterNames, clock: Clock) -> Message | None:
     """Receive until it comes, and release all of them."""
-    name, page = source.spec.name, source.driver.capabilities.max_batch
-    left = (await source.driver.depth(name)).ready
+    page, left = source.driver.capabilities.max_batch, (await source.driver.depth(source.spec.name)).ready
     held = Held(source, clock)
     try:
-        while left > 0 and (batch := await source.driver.receive(name, min(left, page), _WAIT)):
-            held.receipts += [received.receipt for received in batch]
+        while left > 0 and (batch := await held.receive(min(left, page), _WAIT)):
             left -= len(batch)
             for received in batch:
                 if wanted.of(received):
                     return Message(received.id, received.body, dict(received.headers))
-            await held.renew()  # else the first ones come again before the last ones have
+            await held.renew()  # else the first ones are delivered again before the last ones were
         return None
     finally:
         await held.release()

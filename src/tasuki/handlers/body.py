@@ -29,7 +29,7 @@ def register(type_: type, to: Callable[[Any], Any], from_: Callable[[Any], Any])
     """Let bodies carry a type; the same again is the same.
 
     Raises:
-        ValueError: bodies carry it already, by themselves or by another converter.
+        ValueError: bodies carry it already, or another converter does.
     """
     known = _converters.get(type_)
     if known is None and not is_custom(type_):
@@ -73,6 +73,8 @@ def to_plain(value: Any) -> Any:
         return str(value)
     dump = getattr(kind, "model_dump", None)
     if dump is None:
+        if isinstance(value, type):
+            raise TypeError(f"a body cannot carry the class {value.__qualname__} itself; write {value.__qualname__}(…)")
         raise TypeError(
             f"a body cannot carry a {kind.__qualname__}; give its type a converter: app.converter({kind.__name__}, …)"
         )

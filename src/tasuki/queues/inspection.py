@@ -122,11 +122,11 @@ class Inspection:
         """Show up to ``limit`` waiting messages from number ``after`` on, without taking them.
 
         Raises:
-            ValueError: one of both is negative.
+            ValueError: one of both is no number, or negative.
         """
         for name, value in (("limit", limit), ("after", after)):
-            if value < 0:
-                raise ValueError(f"peek({name}={value}): {name} counts messages, so give 0 or more")
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"peek({name}={value!r}): {name} counts messages, so give 0 or more")
         with self._permitted("queue.admin.peek", "look into"):
             return await self.driver.peek(self.spec.name, limit, after)
 

@@ -316,7 +316,10 @@ class Queue(Inspection):
 
         Raises:
             PolicyDeniedError: the actor may not publish to it.
+            TypeError: a dict, a text or bytes in the place of the list.
         """
+        if isinstance(items, Mapping | str | bytes):  # its keys or letters would be the bodies
+            raise TypeError(f"publish_many takes a list of bodies, not a {type(items).__name__}: write publish(body)")
         if self.guard is not None:
             self.guard.publish(self.id)
         limit = seconds("publish_timeout", publish_timeout)

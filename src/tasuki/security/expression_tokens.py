@@ -62,6 +62,8 @@ def tokens_of(source: str) -> list[Token]:
     while at < len(source):
         match = _TOKEN.match(source, at)
         if match is None:
+            if source[at] == "=":
+                raise ExpressionError("'=' has no meaning here; write ==", source, at)
             raise ExpressionError(f"{source[at]!r} has no meaning here", source, at)
         if match.lastgroup != "space":
             found.append(_token(match, source))

@@ -147,7 +147,7 @@ async def pause(
         state: where its state is.
         kind: of the thing to pause.
         name: of a queue its name at the broker, else the id of the entry.
-        due: when it ends by itself: a time, or a duration from now.
+        due: when it ends: a time, or a duration from now.
         actor: who pauses it.
         reason: why; control characters, such as line feeds, are escaped.
         may_shorten: replace any earlier pause; else one that ends later stays as it is.

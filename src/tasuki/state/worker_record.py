@@ -41,6 +41,8 @@ class RunningMessage(msgspec.Struct, frozen=True, omit_defaults=True):
     """Its order key, in a queue that keeps an order per key."""
     bound: float = 0.0
     """Seconds: without ``handler_timeout`` it has run for longer than that, which is long for its consumer; 0: not."""
+    is_lost: bool = False
+    """Its lease is lost: another worker may run the message too."""
 
 
 class PresentConsumer(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
@@ -99,6 +98,8 @@ def signals_on_loop(handlers: Mapping[signal.Signals, Callable[[], object]]) -> 
     ``multiprocessing.Pool`` sends to end its own) would not end it, and stop the parent instead. So a child has
     Python's own handling of them again.
     """
+    import asyncio  # slow: a starting command handles signals before it
+
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():

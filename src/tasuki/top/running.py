@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from tasuki.kinds.check.project import Project
 
 
-def reading_of(app: App, actor: str = "") -> Viewer:
-    """The reading of a whole installation, without a worker here."""
-    site = Site(reader_of(app), None, opens=True)
+def reading_of(app: App, actor: str = "", *, is_brief: bool = False) -> Viewer:
+    """The reading of a whole installation, without a worker here; ``is_brief``: what fails is not logged as well."""
+    reader = reader_of(app)
+    reader._runtime.is_brief = is_brief
+    site = Site(reader, None, opens=True)
     return Viewer(site, ActorSession("top", actor or user_and_host(), "", "terminal"), app._runtime.clock)
 
 
@@ -49,7 +51,7 @@ async def follow(app: App, project: Project, *, actor: str = "", is_ascii: bool 
 
 async def look_once(app: App, actor: str = "") -> Snapshot:
     """One snapshot."""
-    reading = reading_of(app, actor)
+    reading = reading_of(app, actor, is_brief=True)
     try:
         return await reading.ask(partial(reading.snapshot, now=True))
     finally:

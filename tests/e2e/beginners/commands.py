@@ -59,7 +59,7 @@ COMMANDS = [
     ),
     Mistake(
         "a queue in memory, for two processes", {"jobs.py": MEMORY}, "tasuki run --processes 2",
-        ("each process would have one of its own", "use a durable driver", "or run one process"), 1,
+        ("each process would have its own", "use a durable driver", "or run one process"), 1,
     ),
     Mistake(
         "a folder that cannot be written", {"jobs.py": NOWHERE}, PUBLISH,

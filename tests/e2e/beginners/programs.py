@@ -121,7 +121,7 @@ PROGRAMS = [
     Mistake(
         "a message for another queue",
         program("await app.queue('other').publish_many([mail.message('a')])", TASK + "\napp.queue('other')\n"),
-        "python jobs.py", ("the message is of queue 'app:jobs', not of 'app:other'", "publish_many of its own"), 0,
+        "python jobs.py", ("of queue 'app:jobs', not of 'app:other'", "give it to that queue's publish_many"), 0,
     ),
     Mistake(
         "a number as a key", program("await jobs.publish({1: 2})"), "python jobs.py",

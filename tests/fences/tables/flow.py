@@ -126,7 +126,7 @@ FLOW = [
     ),
     Mutant(
         "a worker ends a member as done that was cancelled",
-        "app/flow/members.py",
+        "app/flow/groups.py",
         ", is_kept=not is_removed",
         "",
         ("unit/app/test_groups.py::test_a_message_that_a_worker_takes_just_before_its_removal_gives_then_or_on_error",),

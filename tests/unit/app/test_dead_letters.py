@@ -12,7 +12,7 @@ import pytest
 
 from tasuki import App
 from tasuki.app.handle import QueueHandle
-from tasuki.app.lifecycle.drain import until_empty
+from tasuki.app.lifecycle.running import wait_until_empty
 from tasuki.contracts.driver import Outgoing
 from tasuki.dead import reading
 from tasuki.dead.selection import Choice
@@ -71,7 +71,7 @@ async def test_a_handler_that_fails_is_a_cause_with_type_and_place(app: App) -> 
     async with app.worker():  # "async with app" would not consume, and the queue never be empty
         for number in range(3):
             await jobs.publish(number)
-        await until_empty(lambda: app._runtime.assembly)
+        await wait_until_empty(lambda: app._runtime.assembly)
         found = await app.dead.letters()
     [group] = found.groups
     assert (group.count, group.type, group.place) == (3, "KeyError", "tests/unit/app/test_dead_letters.py:fail")
@@ -141,6 +141,18 @@ async def test_a_mistake_in_a_question_says_where(app: App) -> None:
     async with app:
         with pytest.raises(ValueError, match=r"'colour' is not known; there are id, .* headers and body .*column 1"):
             await app.dead.letters(where="colour == 1")
+
+
+async def test_a_redrive_of_a_queue_that_is_no_dead_letter_queue_names_the_one_that_is_meant(app: App) -> None:
+    async with app:
+        await bury(app, "1")
+        with pytest.raises(ValueError, match=r"its dead letters are in 'app:dead': app\.dead\.redrive\('app:dead'\)"):
+            await app.dead.redrive("tasks")
+        with pytest.raises(ValueError, match="is no dead-letter queue"):
+            await app.dead.redrive("tasks", dry_run=True)
+        assert await app.dead.redrive("tasks", to="other") == 0
+        assert await app.dead.redrive("alone") == 0
+        assert await app.dead.redrive("dead") == 1
 
 
 async def test_the_newest_of_a_long_queue(app: App, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.health.status import status_of
+from tasuki.app.health.health import status_of
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import DurabilityError, ProjectError

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context
-from tasuki.app.health.recorded import events_of
+from tasuki.app.health.blocked import events_of
 from tasuki.app.lifecycle.running import dump
 from tasuki.contracts.driver import Outgoing
 from tasuki.state.recorder_requests import WorkerAddress, ask

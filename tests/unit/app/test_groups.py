@@ -304,7 +304,7 @@ async def test_a_cancellation_whose_on_error_cannot_be_published_is_ended_by_the
 
         monkeypatch.setattr(driver, "find", find_late)
         with monkeypatch.context() as patch:
-            patch.setattr("tasuki.app.flow.members.publish_plan", refuse)
+            patch.setattr("tasuki.app.flow.groups.publish_plan", refuse)
             with pytest.raises(BrokerUnavailableError):
                 await site.app.jobs.cancel_many(["a", "b"], queue=slow)
         await host.end_member(taken[0].headers["x_group"], MemberEnd("done"))
@@ -473,7 +473,7 @@ async def test_refusals(site: Site, make_app: Callable[..., App]) -> None:
     async with app:
         for members, options, problem in (
             ([job], {}, "a group needs then or on_error"),
-            ([site.jobs.message(1, then=site.ends)], {"then": site.ends}, "has then or on_error of its own"),
+            ([site.jobs.message(1, then=site.ends)], {"then": site.ends}, "has its own then or on_error"),
             ([site.jobs.message(1, unique="x")], {"then": site.ends}, "member 0 of the group is unique"),
             ([ruled.message({"id": "1"})], {"then": site.ends}, "has a rule 'unique'"),
             ([job], {"then": site.ends.message(object())}, "a body cannot carry a object"),

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from tasuki import App
-from tasuki.app.state.jobs import Job, SyncJob
+from tasuki.app.jobs import Job, SyncJob
 
 SENDING = ["delay", "kiq", "send", "enqueue", "apply_async", "send_task"]
 
@@ -46,6 +46,22 @@ def test_a_task_is_published_with_its_arguments(name: str) -> None:
             AttributeError, match=re.escape("write 'await task.publish(…)' with the function's arguments")
         ):
             getattr(owner, name)(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("cancel", "jobs"), ("explain", "jobs"), ("redrive", "dead"), ("pause", "workers")]
+)
+def test_a_verb_of_a_part_is_found_at_the_app(name: str, part: str) -> None:
+    app = App("memory://")
+    with pytest.raises(AttributeError, match=re.escape(f"write 'app.{part}.{name}'")):
+        getattr(app, name)
+    assert callable(getattr(getattr(app, part), name))
+
+
+@pytest.mark.parametrize("name", ["schedule", "status"])
+def test_an_unknown_way_to_jobs_and_schedules_has_a_line_to_write(name: str) -> None:
+    with pytest.raises(AttributeError, match="write '"):
+        getattr(App("memory://"), name)
 
 
 @pytest.mark.parametrize("kind", [Job, SyncJob])
@@ -149,3 +165,9 @@ async def test_options_of_other_libraries_are_refused_where_a_body_is_published(
             await app.publish(jobs, 1, dealy=5)  # type: ignore[call-arg]
         with pytest.raises(TypeError, match="takes from"):
             await cast("Any", jobs).publish(1, {}, 3)
+
+
+def test_the_sync_face_needs_no_block() -> None:
+    said = re.escape("write 'app.sync.publish(queue, body)', which opens the app")
+    with pytest.raises(TypeError, match=said), App("memory://").sync:  # type: ignore[attr-defined]
+        pass

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki import App, Context, Moment, Reject, Retry, Snooze
-from tasuki.app.hooks import hook as hook_module
+from tasuki.app.hooks import hooks as hook_module
 from tasuki.errors import BrokerUnavailableError, HandlerError
 from tasuki.testing import TestApp
 

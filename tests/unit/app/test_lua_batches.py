@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.lifecycle.drain import until_empty
+from tasuki.app.lifecycle.running import wait_until_empty
 from tasuki.message import DEAD_LETTER_REASON
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ async def test_each_message_ends_as_the_script_says(
     await app.start()
     for number, word in enumerate(("ack", "bad", "nothing"), 1):
         await words.publish(word, {"n": number})
-    await until_empty(lambda: app._runtime.assembly, lambda id: id == "app:words.consumer")
+    await wait_until_empty(lambda: app._runtime.assembly, lambda id: id == "app:words.consumer")
     dead = app._runtime.queue("app:words.dead")
     assert [(dead.decode(each), each.headers[DEAD_LETTER_REASON]) for each in await dead.peek(10)] == [("bad", reason)]
     await app.close(1)
@@ -75,7 +75,7 @@ async def test_an_error_object_fails_its_message(tmp_path: Path, home: dict[str,
               lifecycle={"auto_start": True})  # fmt: skip
     await app.start()
     await words.publish_many(["good", "bad"])
-    await until_empty(lambda: app._runtime.assembly, lambda id: id == "app:words.consumer")
+    await wait_until_empty(lambda: app._runtime.assembly, lambda id: id == "app:words.consumer")
     dead = app._runtime.queue("app:words.dead")
     assert [dead.decode(each) for each in await dead.peek(10)] == ["bad"]
     await app.close(1)

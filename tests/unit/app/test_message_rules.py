@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -84,6 +84,8 @@ async def test_a_number_of_messages_to_peek_is_not_negative(make_app: MakeApp) -
         assert await queue.peek(limit=0) == []
         with pytest.raises(ValueError, match=r"peek\(limit=-1\): limit counts messages, so give 0 or more"):
             await queue.peek(limit=-1)
+        with pytest.raises(ValueError, match=r"peek\(limit='3'\): limit counts messages"):
+            await queue.peek(cast("int", "3"))
         with pytest.raises(ValueError, match=r"peek\(after=-2\)"):
             await queue.peek(after=-2)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.lifecycle.option_changes import differences
+from tasuki.app.lifecycle.driver_service import differences
 from tasuki.contracts.driver import Limit, QueueSpec
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import BrokerUnavailableError, QueueNotFoundError

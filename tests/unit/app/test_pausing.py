@@ -11,7 +11,7 @@ import pytest
 
 from tasuki import App
 from tasuki.app.health.health_file import PERIOD
-from tasuki.app.lifecycle.drain import until_empty
+from tasuki.app.lifecycle.running import wait_until_empty
 from tasuki.errors import ConfigError
 from tests.support.narrow import present
 from tests.unit.app.pulse import document, pulsing, texts
@@ -123,7 +123,7 @@ async def test_until_empty_leaves_a_paused_queue_and_says_so(app: App, caplog: p
 
 async def _run(app: App) -> None:
     await app.start()
-    await until_empty(lambda: app._runtime.assembly)
+    await wait_until_empty(lambda: app._runtime.assembly)
 
 
 async def test_until_empty_waits_for_a_pause_that_ends(app: App) -> None:

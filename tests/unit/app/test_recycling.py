@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tasuki import App
-from tasuki.app.lifecycle.recycling import recycle
+from tasuki.app.lifecycle.running import recycle
 from tasuki.contracts.recycling import Limits
 from tasuki.system.process import resident_bytes
 

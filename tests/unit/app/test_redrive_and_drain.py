@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.lifecycle.drain import until_empty
+from tasuki.app.lifecycle.running import wait_until_empty
 from tasuki.contracts.driver import Depth, Occupancy, Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.errors import AccessDeniedError, BrokerUnavailableError, HeldBackError, QueueFullError, QueueNotFoundError
@@ -327,12 +327,12 @@ async def test_until_empty_asks_again_while_the_broker_is_away(app: App, monkeyp
 
     monkeypatch.setattr(MemoryDriver, "depth", away)
     async with app:
-        await until_empty(lambda: app._runtime.assembly)
+        await wait_until_empty(lambda: app._runtime.assembly)
         assert not errors
         errors.append(AccessDeniedError("no"))
         with pytest.raises(AccessDeniedError):
-            await until_empty(lambda: app._runtime.assembly)
-    await until_empty(lambda: app._runtime.assembly)
+            await wait_until_empty(lambda: app._runtime.assembly)
+    await wait_until_empty(lambda: app._runtime.assembly)
 
 
 async def test_until_empty_is_not_fooled_by_a_message_that_moves_between_two_looks(
@@ -357,5 +357,5 @@ async def test_until_empty_is_not_fooled_by_a_message_that_moves_between_two_loo
 
     monkeypatch.setattr(Queue, "occupancy", moving)
     async with app:
-        await until_empty(lambda: app._runtime.assembly)
+        await wait_until_empty(lambda: app._runtime.assembly)
         assert len(looks) >= 10

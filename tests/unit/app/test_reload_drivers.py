@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.lifecycle import leaving, reload
+from tasuki.app.lifecycle import reload
 from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.drivers.sqlite.driver import SQLiteDriver
 from tasuki.errors import BrokerUnavailableError, DurabilityError, LifecycleError
@@ -218,10 +218,10 @@ async def test_what_is_published_after_the_question_is_not_dropped(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await project.start("memory")
-    before = project.driver
+    before, refuse_leaving = project.driver, reload.refuse_leaving
 
     async def ask_and_publish(old: Any, new: Any) -> None:
-        await leaving.refuse_leaving(old, new)
+        await refuse_leaving(old, new)
         await project.publish(1)
 
     monkeypatch.setattr(reload, "refuse_leaving", ask_and_publish)

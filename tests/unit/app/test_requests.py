@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.request_reply.reply_queues import is_reply_id, new_reply_id
+from tasuki.app.flow.requests import is_reply_id, new_reply_id
 from tasuki.clock import SystemClock
 from tasuki.contracts.driver import Outgoing, QueueSpec
 from tasuki.errors import (

@@ -11,7 +11,7 @@ import pytest
 
 from tasuki import App
 from tasuki.app.assembly import Assembly
-from tasuki.app.health.status import status_of
+from tasuki.app.health.health import status_of
 from tasuki.app.lifecycle.running import dump
 from tasuki.errors import SelectionError
 from tasuki.kinds.entries.consumer import ConsumerConfig

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from tasuki.app.health.status import MAX_SAMPLES, status_of
+from tasuki.app.health.health import MAX_SAMPLES, status_of
 from tasuki.observe.custom import CustomMetrics
 
 

@@ -18,7 +18,7 @@ from tasuki.app.batches import Batches
 from tasuki.app.dead import AppDead
 from tasuki.app.jobs import AppJobs
 from tasuki.app.runtime import Runtime
-from tasuki.app.schedules.verbs import AppSchedules
+from tasuki.app.schedules.declaring import AppSchedules
 from tasuki.app.sync.faces import SyncBatches, SyncDead, SyncJobs, SyncQueue, SyncSchedules, SyncWorkers
 from tasuki.app.sync.running import SyncApp
 from tasuki.app.workers import AppWorkers

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
 from tasuki import App, Envelope, QueueHandle, Task
-from tasuki.errors import PublishError
+from tasuki.errors import CodecError, PublishError
 from tasuki.queues.result import Rejected
 
 pytestmark = pytest.mark.anyio
@@ -86,6 +87,35 @@ async def test_a_planned_message_or_an_envelope_is_no_body(shop: Shop) -> None:
                 with pytest.raises(PublishError, match=says):
                     await queue.publish(body, {"message_type": "mail"})
                 assert "itself" in (await refused(queue, Envelope(body=body)))[0]
+
+
+async def test_a_message_as_peek_shows_it_is_no_body(shop: Shop) -> None:
+    async with shop.app:
+        await shop.others.publish({"to": "ada"})
+        [waiting] = await shop.others.peek()
+        with pytest.raises(PublishError, match=r"the body is a Message itself, as peek and handlers show it"):
+            await shop.others.publish(waiting)
+
+
+@pytest.mark.parametrize("items", [{"to": "ada"}, "ada", b"ada"])
+async def test_one_body_in_the_place_of_a_list_is_refused(shop: Shop, items: Any) -> None:
+    """Its keys or letters would be stored, one message each."""
+    async with shop.app:
+        with pytest.raises(TypeError, match=f"a list of bodies, not a {type(items).__name__}: write publish"):
+            await shop.others.publish_many(items)
+        assert await shop.others.peek() == []
+
+
+async def test_a_class_is_no_body(shop: Shop) -> None:
+    async with shop.app:
+        with pytest.raises(CodecError, match=r"a body cannot carry the class Shop itself; write Shop\(…\)"):
+            await shop.others.publish(Shop)
+
+
+async def test_a_time_as_a_delay_is_answered_with_at(shop: Shop) -> None:
+    async with shop.app:
+        with pytest.raises(PublishError, match=r"delay: 2030-01-01 .* is a time, not a duration; write at=datetime"):
+            await shop.others.publish({}, delay=cast("Any", datetime(2030, 1, 1, tzinfo=UTC)))
 
 
 async def test_a_call_that_has_not_run_is_no_body(shop: Shop) -> None:

@@ -33,6 +33,7 @@ def test_the_broker_is_named(away: CommandLine, command: str) -> None:
 def test_a_table_without_any_count_is_no_success(away: CommandLine) -> None:
     done = away("top", "--once")
 
+    assert "next attempt" not in done.stderr, "it makes none"
     assert done.returncode == 4
     assert done.stdout.splitlines()[1].split()[:2] == ["app:tasks", "-"]
     assert "Redis at 127.0.0.1:1" in done.stderr

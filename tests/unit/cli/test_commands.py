@@ -122,6 +122,16 @@ def test_dead_letters_are_redriven(tasuki: CommandLine, project: Path) -> None:
     assert tasuki.json("info", "dead")["ready"] == 0
 
 
+def test_a_redrive_of_the_queue_itself_names_its_dead_letters(tasuki: CommandLine, project: Path) -> None:
+    write_project(project, "def handle(body): ...\n")
+    tasuki.json("publish", "tasks", "1")
+    refused = tasuki("redrive", "tasks")
+    assert refused.returncode == 1
+    assert "queue 'app:tasks' is no dead-letter queue" in refused.stderr
+    assert "its dead letters are in app:dead: tasuki redrive app:dead" in refused.stderr
+    assert tasuki.json("info", "tasks")["ready"] == 1
+
+
 def test_calling_functions(tasuki: CommandLine, project: Path) -> None:
     write_project(project, "def handle(a, b=0):\n    return {'sum': a + b}\n")
     assert tasuki.json("call", "handle", "1", "2") == {"sum": 3}

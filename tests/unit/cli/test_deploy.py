@@ -163,7 +163,7 @@ def test_queues_that_other_machines_cannot_reach(tasuki: CommandLine, project: P
     assert done.returncode == 1
     assert f"queues are in the file {project}/.tasuki/queue.db, and pods share no disk; move them" in done.stderr
     memory = ("-o", "app:driver:kind=queue.driver.memory")
-    assert "each process would have one of its own" in tasuki("deploy", "k8s", *memory).stderr
+    assert "each process would have its own" in tasuki("deploy", "k8s", *memory).stderr
     assert tasuki("deploy", "systemd", *memory).returncode == 0
 
 

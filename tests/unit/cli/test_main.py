@@ -16,6 +16,7 @@ import tasuki.cli
 from tasuki import App
 from tasuki.cli import main
 from tasuki.cli.commands.queues import queues, removal
+from tasuki.cli.commands.queues.queues import _waiting
 from tasuki.cli.commands.work import run
 from tasuki.cli.exits import CommandError, exit_code_of
 from tasuki.cli.group import COMMANDS
@@ -189,6 +190,13 @@ def test_people_see_tables(tasuki: CommandLine) -> None:
 def test_delayed_messages_wait_for_a_worker_too(tasuki: CommandLine) -> None:
     tasuki("publish", "tasks", '{"n": 1}', "--delay", "1h")
     assert tasuki("queues").stderr == "no worker consumes app:tasks; start one: tasuki run\n"
+
+
+def test_a_silent_worker_does_not_hide_that_no_worker_consumes() -> None:
+    """A killed one is named for 15 minutes; what waits needs a new one now."""
+    waits = {"queue": "app:tasks", "ready": 1, "consumer_count": 0, "alarms": ["vm:7 has been silent for 20s"]}
+    assert _waiting(waits, set(), {"app:tasks"}) == {"alarms": waits["alarms"], "waits_for_worker": True}
+    assert _waiting({**waits, "consumer_count": 1}, set(), {"app:tasks"}) == {"alarms": waits["alarms"]}
 
 
 def test_a_queue_without_a_consumer_waits_for_a_declaration(tasuki: CommandLine) -> None:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.app.audit.audited import acts_of
+from tasuki.app.state.auditing import acts_of
 from tasuki.desk.api import decoding
 from tasuki.desk.api.operations.table import OPERATIONS
 from tasuki.desk.api.problems import TYPE

@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from tasuki import App
-from tasuki.app.audit import audited
-from tasuki.app.audit.audited import acts_of
+from tasuki.app.state import auditing
+from tasuki.app.state.auditing import acts_of
 from tasuki.errors import BrokerUnavailableError
 from tasuki.state import audit
 from tasuki.state.audit import AuditRecord
@@ -115,9 +115,9 @@ async def test_a_store_that_is_silent_delays_an_act_by_a_bound(
         await asyncio.Event().wait()
 
     monkeypatch.setattr(audit, "write", silent)
-    monkeypatch.setattr(audited, "PATIENCE", 0.01)
+    monkeypatch.setattr(auditing, "PATIENCE", 0.01)
 
-    kept = await audited.note(app._runtime.live(), "app:mails", AuditRecord(0.0, "kana", "", "pause", "app:mails"))
+    kept = await auditing.note(app._runtime.live(), "app:mails", AuditRecord(0.0, "kana", "", "pause", "app:mails"))
 
     assert not kept
     assert "no answer within" in caplog.text
@@ -137,7 +137,7 @@ async def test_secrets_are_not_kept(app: App) -> None:
     live = app._runtime.live()
 
     async def fail() -> None:
-        async with audited.audited(live, "app:mails", "purge", "app:mails", actor="kana", client="here") as outcome:
+        async with auditing.audited(live, "app:mails", "purge", "app:mails", actor="kana", client="here") as outcome:
             outcome.filter = "password=hunter2"
             raise RuntimeError("redis://kana:hunter2@cache is unavailable\nand more")
 

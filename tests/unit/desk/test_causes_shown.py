@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tasuki import App
-from tasuki.app.audit.audited import acts_of
+from tasuki.app.state.auditing import acts_of
 from tasuki.desk.pages import lists
 from tasuki.queues.dead.cause import cause_of
 from tests.unit.desk.browser import form_of, words

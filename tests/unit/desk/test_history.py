@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tasuki import App
-from tasuki.app.history.writing import Kept
+from tasuki.app.measuring.history import Kept
 from tasuki.desk.presentation.look import chart, path
 from tasuki.desk.reading.recent import Past
 from tasuki.desk.site import AwayError

@@ -209,7 +209,7 @@ def test_durations(seconds: float | None, english: str, japanese: str) -> None:
 def test_other_numbers() -> None:
     assert numbers.number(1204) == "1,204"
     assert numbers.number(None) == numbers.NONE
-    assert numbers.rate(41.24) == "41.2/s"
+    assert [numbers.rate(each) for each in (41.24, 0.0, 1 / 60, 0.001)] == ["41.2/s", "0.0/s", "0.02/s", "0.01/s"]
     assert [numbers.size(each) for each in (422, 1229, 3 * 2**20)] == ["422 B", "1.2 KiB", "3.0 MiB"]
     assert numbers.clock(1e9) == "2001-09-09 01:46:40 UTC"
     assert [numbers.iso(each) for each in (-1, 1e300, float("nan"))] == ["", "", ""]

@@ -102,6 +102,20 @@ async def test_the_page_of_a_running_message_has_all_that_its_worker_knows(way: 
     assert answer["cancel_requested"] is None
 
 
+async def test_a_lost_lease_is_said(tmp_path: Path) -> None:
+    async with running("memory", tmp_path) as (browser, path):
+        assert browser.desk.site.own is not None
+        worker = browser.desk.site.own._runtime.live().consumers["app:sender"]
+        for each in worker.now.workers:
+            if each.delivery is not None:
+                each.delivery.lost = True
+        while "lost: it may run twice" not in await browser.text("/queues/app:mails?tab=running"):
+            await asyncio.sleep(0.05)
+        answer = (await browser.get(f"/api/v1{path}/explain")).json()
+    assert [each["code"] for each in answer["causes"]] == ["running"]
+    assert answer["causes"][0]["text"].endswith("; its lease is lost, so it may run twice")
+
+
 async def test_a_plain_handler_says_what_a_cancel_can_do(tmp_path: Path) -> None:
     async with running("store", tmp_path) as (browser, path):
         await told(browser, path)

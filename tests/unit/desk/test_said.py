@@ -36,7 +36,7 @@ SPEAKING = (
     "app/explain/rule.py", "app/explain/looking.py", "dead/editing/body.py", "dead/editing/building.py",
     "dead/editing/headers.py", "dead/editing/undo.py", "dead/editing/edit.py",
     "dead/editing/secrets.py",
-    "app/dry_run/child.py", "app/dry_run/report.py", "app/dry_run/target.py",
+    "app/dry_run/child.py", "app/dry_run/report.py", "app/dry_run/run.py",
     "dead/steps.py", "dead/batches/planning.py", "security/compare.py",
     "security/expression_tokens.py", "security/expression_nodes.py", "security/expression.py",
     "desk/site.py", "desk/acts/bulk.py", "desk/acts/messages.py", "desk/reading/rows.py", "desk/reading/sampler.py",
@@ -44,7 +44,7 @@ SPEAKING = (
     "app/health/rules.py", "app/health/examiner.py",
 )  # fmt: skip
 PATTERNS = re.compile(
-    r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^(\{\})+: \{\}$|^JSON is malformed|^dry run of"
+    r"\(\?|\\|%s|^\w+ snapshot$|^desk \w+|^Input data|^(\{\})+: \{\}$|^JSON is malformed|^(dry run|health) of"
     r"|^limit \{\}$|^\{\} … \{\}$|^\{\} \(\{\}\)$"
 )
 """Texts that need no translation: patterns, lines of the log, texts of libraries, names beside values."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.audit.audited import acts_of
+from tasuki.app.state.auditing import acts_of
 from tasuki.errors import TasukiError
 from tasuki.mcp.running import require_policy
 from tasuki.mcp.tools import ACTING

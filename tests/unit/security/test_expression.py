@@ -133,7 +133,7 @@ def test_the_right_side_is_looked_at_only_if_it_matters() -> None:
         ("actor.id.upper()", "'(' is not expected here"),
         ("__import__('os')", "'__import__' would be a function"),
         ("1 + 1 == 2", "'+' has no meaning here (at column 3"),
-        ("action = 'x'", "'=' has no meaning here"),
+        ("action = 'x'", "'=' has no meaning here; write == (at column 8"),
         ("action == 'x", '"\'" has no meaning here (at column 11'),
         ("1x == 1", "'1' has no meaning here"),
         ("actor.name == 1", "there is no field 'name'; there are id and meta (at column 7"),

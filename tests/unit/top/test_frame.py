@@ -109,7 +109,12 @@ def test_counts_are_short(value: float | None, shown: str) -> None:
 
 
 def test_rates_ages_and_times_are_short() -> None:
-    assert (cells.rate(None), cells.rate(12.34), cells.rate(5000)) == ("\u2013", "12.3", "5,000")
+    assert (cells.rate(None), cells.rate(12.34), cells.rate(0.05), cells.rate(5000)) == (
+        "\u2013",
+        "12.3",
+        "0.05",
+        "5,000",
+    )
     assert [cells.age(each) for each in (0.84, 12, 245, 11520, 200_000)] == ["840ms", "12s", "4m05s", "3h12m", "2d"]
     assert cells.at(None) == cells.at(inf) == cells.moment(-1.0) == "\u2013"
     assert cells.at(1e9).startswith("2001-09-")

@@ -51,12 +51,7 @@ class MariaDbDriver(Driver):
         clock: the time, only for how long a receive waits. Leases and delays go by the server's clock.
     """
 
-    capabilities = Capabilities(
-        "power",
-        _ABILITIES,
-        max_batch=1000,
-        max_message_bytes=MAX_BODY,
-    )
+    capabilities = Capabilities("power", _ABILITIES, max_batch=1000, max_message_bytes=MAX_BODY)
 
     def __init__(self, name: str, settings: MariaDbSettings, clock: Clock | None = None) -> None:
         super().__init__(name)

@@ -15,7 +15,7 @@ from tasuki.observe.redact import redact
 from tasuki.queues.policy import limit_text
 from tasuki.state.job_status import status_of
 from tasuki.state.pauses import text_of_time
-from tasuki.state.worker_record import TTL, late_after
+from tasuki.state.worker_record import TTL, RunningMessage, late_after
 from tasuki.units import format_duration
 
 _NAMED = 10
@@ -128,7 +128,10 @@ def _of_message(facts: Facts) -> Iterator[Cause]:
 def _at_a_worker(facts: Facts) -> Iterator[Cause]:
     life = facts.lives[0] if facts.lives and facts.message is None else None
     running = [
-        (work, message) for work in facts.workers for message in work.consumer.messages if message.id == facts.id
+        (work, message)
+        for work in facts.workers
+        for message in work.consumer.messages
+        if message.id == facts.id and (facts.message is None or message.is_lost)
     ]
     cancel = f"cancel it: tasuki cancel {_word(facts.id)}"
     if facts.is_cancelled:
@@ -136,7 +139,7 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
     if life is not None and life.stage != "started" and (cause := _of_life(facts, life)) is not None:
         yield cause
         return
-    if running and facts.message is None:
+    if running:
         work, message = running[0]
         if life is None and facts.now - work.seen > late_after(work.consumer.running):
             text = (
@@ -146,7 +149,9 @@ def _at_a_worker(facts: Facts) -> Iterator[Cause]:
             yield Cause("held", text)
             return
         since = life.at if life is not None and life.stage == "started" else message.since
-        yield Cause("running", f"running on {work.worker} for {ago(facts, since)}{_lease(facts, life)}", cancel)
+        yield Cause(
+            "running", f"running on {work.worker} for {ago(facts, since)}{_lease(facts, life, message)}", cancel
+        )
     elif life is not None and life.stage == "started":
         yield Cause("running", f"running on {life.worker} for {ago(facts, life.at)}{_lease(facts, life)}", cancel)
 
@@ -165,15 +170,18 @@ def _of_life(facts: Facts, life: Life) -> Cause | None:
         return None  # its settlement was the move to that queue
     if life.stage == "settled" and life.moved_to:
         gone = ", and is not seen there any more" if facts.dead_letters else ""
+        act = f"redrive it: tasuki redrive {life.moved_to} --id {_word(facts.id)}"
         text = f"dead, moved to {life.moved_to} by {at}" + gone + _last_attempt(facts)
-        return Cause("dead", text, f"redrive it: tasuki redrive {life.moved_to} --id {_word(facts.id)}")
+        return Cause("dead", text, "tasuki audit says who took it from there" if gone else act)
     if life.stage == "settled" and life.settlement != "nack" and facts.record is None:
         text = f"settled {ago(facts, life.at)} ago by worker {life.worker} ({life.settlement})"
         return Cause("settled", text, "" if facts.is_cancelled else _AGAIN)
     return None
 
 
-def _lease(facts: Facts, life: Life | None) -> str:
+def _lease(facts: Facts, life: Life | None, message: RunningMessage | None = None) -> str:
+    if message is not None and message.is_lost:
+        return "; its lease is lost, so it may run twice"
     renewed = None if life is None else life.renewed
     return "" if renewed is None else f", lease renewed {ago(facts, renewed)} ago"
 

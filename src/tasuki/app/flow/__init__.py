@@ -1,1 +1,1 @@
-"""Messages that follow others: chains and groups, as applications write them."""
+"""Chains, groups, signals and requests, as applications write them."""

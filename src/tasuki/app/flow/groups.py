@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,10 @@ import msgspec
 from tasuki.app.flow.planned import Planned, follower, members_of, plan_of, planned, queues_of, refuse_unique
 from tasuki.app.state.finding import needed_state
 from tasuki.contracts.state.following import StartedGroup, ids_of
+from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError, PublishError, QueueNotFoundError
 from tasuki.flow.group_records import (
+    CANCELED,
     GROUP_TTL,
     MAX_ID,
     MAX_MEMBERS,
@@ -21,6 +23,7 @@ from tasuki.flow.group_records import (
     GroupRecord,
     MemberEnd,
     Membership,
+    decode_group,
     group_key,
     member_key,
     membership_of,
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from tasuki.queues.queue import Queue
     from tasuki.security.guard import Guard
     from tasuki.state.shared import SharedState
+
 
 _WINDOW = 86400.0
 """Seconds in which what follows is not published again, where the driver can tell."""
@@ -300,3 +304,33 @@ async def keep_member(host: ProjectHost, queue: str, message: Message, pause: fl
     store, now = await state.store(), state.clock.time()
     if await keep(store, membership.group, now + pause + GROUP_TTL, now):
         await renew(store, member_key(queue, message.id), pause + GROUP_TTL)
+
+
+async def end_cancelled(host: ProjectHost, queue: str, id: str, *, is_removed: bool) -> None:
+    """End a message that was cancelled before it started, as a member of its groups. Raises DriverError: try again.
+
+    ``is_removed``: it surely is; else a worker may have it, and the first end that is recorded counts.
+    """
+    for state in dict.fromkeys(host.state_of(each) for each in host.queues):
+        if state is None:
+            continue
+        store = await state.store()
+        for number, group, is_one in [*_by_id(id), *await _noted(store, queue, id)]:
+            found = await store.get(group_key(group))
+            if found is not None and is_one in (None, decode_group(found.value).is_one):
+                member = Member(store, group, number, partial(publish_plan, host), state.clock.time())
+                await member.end(MemberEnd(error=CANCELED, is_kept=not is_removed))
+
+
+def _by_id(id: str) -> Iterator[tuple[int, str, bool]]:
+    """Which members of which groups an id may be of, and whether the group is of one message."""
+    yield 0, id, True
+    group, _, number = id.rpartition(":")
+    if group and number.isdecimal() and number.isascii():
+        yield int(number), group, False
+
+
+async def _noted(store: Store, queue: str, id: str) -> list[tuple[int, str, bool | None]]:
+    found = await store.get(member_key(queue, id))
+    membership = None if found is None else membership_of(found.value.decode())
+    return [] if membership is None else [(membership.number, membership.group, None)]

@@ -40,7 +40,9 @@ class Planned(Envelope[Any], kw_only=True, forbid_unknown_fields=True):
         """See Envelope."""
         own = resolve_id(self.queue, queue.partition(":")[0])
         if own != queue:
-            raise PublishError(f"the message is of queue {own!r}, not of {queue!r}: give it to publish_many of its own")
+            raise PublishError(
+                f"the message is of queue {own!r}, not of {queue!r}: give it to that queue's publish_many"
+            )
         if self.then is not None or self.on_error is not None:
             raise PublishError(
                 "publish_many takes no message with then or on_error: publish it alone, as in "
@@ -96,7 +98,9 @@ def members_of(what: Iterable[object]) -> list[Planned]:
     found = [planned_of(each) for each in following.members_of(what)]
     for number, each in enumerate(found):
         if each.then is not None or each.on_error is not None:
-            raise PublishError(f"member {number} of the group has then or on_error of its own; only the group has one")
+            raise PublishError(
+                f"member {number} of the group has its own then or on_error; only the group may have one"
+            )
         refuse_unique(each, f"member {number} of the group")
     return found
 

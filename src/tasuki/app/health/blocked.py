@@ -12,26 +12,51 @@ from collections.abc import Callable, Iterable
 from math import inf
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
-from tasuki.app.health.recorded import recorded
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.delivery import Delivery
 from tasuki.handlers import threads
 from tasuki.handlers.threads import tell
+from tasuki.observe.events import NEWEST, as_dicts, as_lines
 from tasuki.observe.metrics import PROCESS
 from tasuki.system.signals import StopSignals, leave
 from tasuki.units import format_duration
 
+if TYPE_CHECKING:
+    from tasuki.app.runtime import Runtime
+
+
+def recorded(consumer: Consumer | None, newest: int = NEWEST) -> str:
+    """The newest events, under a heading; empty if there are none."""
+    events = [] if consumer is None else consumer.recent()[-newest:]
+    if consumer is None or not events:
+        return ""
+    lines = as_lines(events, consumer.clock.monotonic())
+    return "\n".join([f"the newest events of {consumer.id}:", *lines, ""])
+
+
+def events_of(runtime: Runtime, newest: int = NEWEST) -> dict[str, list[dict[str, Any]]]:
+    """The newest events of each consumer of this process, by its id; from any thread."""
+    assembly = runtime.assembly
+    consumers = assembly.consumers.items() if assembly else ()
+    return {id: as_dicts(consumer.recent()[-newest:], consumer.clock) for id, consumer in consumers}
+
+
 _log = logging.getLogger("tasuki.app")
+
 
 PERIOD = 0.2
 """Seconds between two calls that the loop must answer."""
 
+
 PATIENCE = 4
 """Periods without an answer after which the loop is blocked. Periods, as a suspended process counts none."""
 
+
 _LATE = 5
 """Exit code of a process that did not stop in time."""
+
 
 _OURS = (str(Path(__file__).parents[2]), str(Path(asyncio.__file__).parent))
 

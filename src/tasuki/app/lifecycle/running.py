@@ -1,32 +1,114 @@
-"""Running: from start to drain, driven by signals or by empty queues."""
+"""Run from start to drain, driven by signals, by empty queues, or by the limits of a process that is then replaced."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from tasuki.app.health.recorded import recorded
-from tasuki.app.lifecycle import drain
+from tasuki.app.assembly import Assembly
+from tasuki.app.health.blocked import recorded
+from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.handling.stack import stacks_of
-from tasuki.errors import TasukiError
+from tasuki.contracts.recycling import Limits
+from tasuki.errors import DriverError, TasukiError
 from tasuki.observe.plain import escape
 from tasuki.supervisor.spec import State
+from tasuki.system.process import resident_bytes
 from tasuki.system.signals import Meaning, StopSignals, signals_on_loop
 
 if TYPE_CHECKING:
     from tasuki.app.runtime import Runtime
     from tasuki.kinds.check.project import Project
 
+
 _log = logging.getLogger("tasuki.app")
+
+
+async def wait_until_empty(
+    assembly: Callable[[], Assembly | None],
+    is_consuming: Callable[[str], bool] = lambda id: True,
+    pause: float = 0.05,
+) -> None:
+    """Return when no queue of the consumers that ``is_consuming`` holds a message, delayed and held ones included.
+
+    An unavailable broker may hold messages, so it is polled until it answers. A queue that is paused until it is
+    resumed is not waited for; a pause with an end is.
+    """
+    while (live := assembly()) is not None:
+        consumers = [consumer for id, consumer in live.consumers.items() if is_consuming(id)]
+        before = _progress(live)
+        try:
+            moving = {consumer.queue for consumer in consumers if not _is_paused(consumer)}
+            found = [await queue.occupancy() for queue in moving]
+        except DriverError as error:
+            if not error.retryable:
+                raise
+        else:
+            empty = not any(occupancy.ready or occupancy.hidden for occupancy in found)
+            # A handler may have published between two answers: only a round without any progress is proof.
+            if empty and before == _progress(live) and not any(consumer.now.held for consumer in consumers):
+                await _tell_of_paused([consumer for consumer in consumers if consumer.queue not in moving])
+                return
+        await asyncio.sleep(pause)
+
+
+def _is_paused(consumer: Consumer) -> bool:
+    return (pause := consumer.now.pause) is not None and pause.until is None
+
+
+async def _tell_of_paused(consumers: list[Consumer]) -> None:
+    for queue, pause in {consumer.queue: consumer.now.pause for consumer in consumers}.items():
+        with suppress(DriverError):
+            if (info := await queue.info())["message_count"]:
+                _log.warning("queue %s keeps %d messages: it is paused %s", queue.id, info["message_count"], pause)
+
+
+def _progress(assembly: Assembly) -> int:
+    """A number that rises with every delivery and every publish."""
+    delivered = sum(consumer.metrics.delivered for consumer in assembly.consumers.values())
+    return delivered + sum(queue.metrics.published for queue in assembly.queues.values())
+
+
+PERIOD = 0.5
+"""Seconds between checks."""
+
+
+async def recycle(runtime: Runtime, limits: Limits, memory: Callable[[], int] = resident_bytes) -> str:
+    """Drain the app when a limit is reached; returns which."""
+    limits, started, handled = limits.spread(random.random()), runtime.clock.monotonic(), _Handled(runtime)  # noqa: S311
+    while True:
+        await asyncio.sleep(PERIOD)
+        if why := limits.reached(handled.count(), memory, runtime.clock.monotonic() - started):
+            _log.info("this process ends in order: %s", why)
+            runtime.drain()
+            return why
+
+
+class _Handled:
+    """Messages that the handlers of a process have handled, also by consumers that a reload has replaced."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._last = 0
+        self._total = 0
+
+    def count(self) -> int:
+        consumers = self._runtime.assembly.consumers.values() if self._runtime.assembly else ()
+        now = sum(consumer.metrics.handler_seconds.count for consumer in consumers)
+        self._total += now - self._last if now >= self._last else now
+        self._last = now
+        return self._total
+
 
 _SPARE = 3.0
 """Seconds that a stop may take beyond the longest ``stop_timeout``, where a handler blocks the event loop. The parent
@@ -49,7 +131,7 @@ async def run_until_stopped(runtime: Runtime, *, until_empty: bool, signals: boo
                 _log.warning("%s", warning)
             works: list[Coroutine[Any, Any, object]] = [runtime.supervisor.wait(), stop.wait()]
             if until_empty:
-                works.append(drain.until_empty(lambda: runtime.assembly, lambda id: _has_started(runtime, id)))
+                works.append(wait_until_empty(lambda: runtime.assembly, lambda id: _has_started(runtime, id)))
             await _first_of(*works)
         finally:
             runtime.stop_requested = None

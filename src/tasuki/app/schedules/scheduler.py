@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from uuid import uuid4
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import Store
 from tasuki.errors import ConflictError, DriverError, PublishError
+from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.message import MESSAGE_TYPE
 from tasuki.observe.metrics import ScheduleMetrics
@@ -25,9 +26,11 @@ from tasuki.schedules.firing import Firing, identity
 from tasuki.schedules.schedule import SCHEDULE, SCHEDULED_FOR, Schedule, Tick
 from tasuki.schedules.schedule_group import Left
 from tasuki.state.pauses import pause_in
-from tasuki.state.shared import SharedState
+from tasuki.state.shared import STATE, SharedState
+from tasuki.supervisor.spec import ServiceSpec
 
 _log = logging.getLogger("tasuki.schedules")
+
 
 _WINDOW = 3600.0
 """Seconds in which a worker may publish the ticks of one that was killed, again."""
@@ -35,6 +38,7 @@ _WINDOW = 3600.0
 
 SALT = "schedules/salt"
 """Key of the text by which random times and jitters differ between installations."""
+
 _LATE = 10.0
 """Seconds after its moment from which on a tick counts as late."""
 
@@ -183,3 +187,38 @@ async def make_salt(store: Store) -> str:
 def text_of(at: int) -> str:
     """UTC seconds as a time: ``2026-12-24T18:00:00Z``."""
     return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+
+
+def build_schedulers(
+    project: Project,
+    queues: Mapping[str, Queue],
+    state_of: Callable[[str], SharedState | None],
+    clock: Clock,
+    old: Mapping[str, Scheduler],
+) -> dict[str, Scheduler]:
+    """By the ids of their services, which no entry can have. Those whose schedules are as before are the old ones."""
+    found: dict[SharedState, dict[str, Scheduled]] = {}
+    for id, config in project.of(ScheduleConfig).items():
+        state = state_of(config.queue)
+        if config.enabled and state is not None:
+            found.setdefault(state, {})[id] = Scheduled(id, config, queues[config.queue])
+    schedulers = {}
+    for state, schedules in found.items():
+        service = f"schedules of {state.driver.name}" + ("" if state.name == STATE else f" in {state.name}")
+        before = old.get(service)
+        is_same = before is not None and (before.state, before.schedules) == (state, schedules)
+        schedulers[service] = before if before is not None and is_same else Scheduler(state, schedules, clock)
+    return schedulers
+
+
+def scheduler_specs(schedulers: Mapping[str, Scheduler]) -> dict[str, ServiceSpec]:
+    """Their services: each starts with the consumers, after the driver of its store.
+
+    Not after the drivers of its queues: an unavailable broker delays the ticks of its queues alone.
+    """
+    return {
+        id: ServiceSpec(
+            id=id, service=scheduler, depends_on=[scheduler.state.driver.name], auto_start=True, startup="optional"
+        )
+        for id, scheduler in schedulers.items()
+    }

@@ -1,4 +1,4 @@
-"""How the schedules of a project stand, as their stores tell it."""
+"""ScheduleStatus: how each schedule of a project stands, read from its store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from tasuki.app.schedules.scheduler import Scheduled, identified, read_salt
-from tasuki.app.schedules.status import ScheduleStatus
 from tasuki.errors import BrokerUnavailableError, DriverError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.schedule import ScheduleConfig
@@ -18,13 +17,36 @@ from tasuki.registry.references import find_named
 from tasuki.schedules.firing import find_mark, read_known
 from tasuki.schedules.schedule import is_spread, spread
 from tasuki.schedules.timing import last_tick, next_tick
-from tasuki.state.pauses import PAUSE, find_all, pause_key, read_pause
+from tasuki.state.pauses import PAUSE, Pause, find_all, pause_key, read_pause
 from tasuki.state.shared import SILENT, SharedState
 from tasuki.units import format_duration
 
 if TYPE_CHECKING:
     from tasuki.app.host import ProjectHost
     from tasuki.security.guard import Guard
+
+
+class ScheduleStatus(NamedTuple):
+    """A schedule as it stands; times are in UTC."""
+
+    id: str
+    queue: str
+    """Id of its queue."""
+    timing: str
+    """Its cron expression with its time zone, or its interval."""
+    next: datetime | None
+    """Its next tick; None: it has none, is off, or is paused without an end."""
+    last: datetime | None
+    """The last tick that was published, or passed over by a pause; None: none since a worker first saw it."""
+    is_enabled: bool
+    pause: Pause | None
+    """Why it is paused; None: it is not."""
+    is_known: bool
+    """Whether a worker has seen it with its timing: only then its ticks count."""
+    is_late: bool
+    """Whether a tick is not published 15 seconds after it: no worker runs, or the queue takes nothing."""
+    timezone: str = "UTC"
+    """The time zone in which its expression is read, and in which people expect its times."""
 
 
 _LATE = 15

@@ -83,7 +83,7 @@ async def cancel_anywhere(host: ProjectHost, guard: Guard | None, id: str) -> Ca
 
 async def _end_members(host: ProjectHost, queue: str, given_up: Mapping[str, bool]) -> None:
     """Tell the groups of members that were removed, and so never reach a worker that would; or surely, as each says."""
-    from tasuki.app.flow.members import end_cancelled
+    from tasuki.app.flow.groups import end_cancelled
 
     await each(end_cancelled(host, queue, id, is_removed=is_removed) for id, is_removed in given_up.items())
 

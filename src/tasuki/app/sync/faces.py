@@ -7,9 +7,8 @@ from typing import Any
 from tasuki.app.batches import Batches
 from tasuki.app.dead import AppDead
 from tasuki.app.handle import QueueHandle
-from tasuki.app.jobs import AppJobs
-from tasuki.app.schedules.verbs import AppSchedules
-from tasuki.app.state.jobs import SyncJob, sync_job
+from tasuki.app.jobs import AppJobs, SyncJob, sync_job
+from tasuki.app.schedules.declaring import AppSchedules
 from tasuki.app.workers import AppWorkers
 from tasuki.system.threads import Blocking, blocking
 

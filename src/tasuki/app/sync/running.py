@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.contracts.state.store_handle import SyncStoreHandle
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.app import App
+    from tasuki.app.jobs import SyncJob
     from tasuki.app.runtime import Owner
-    from tasuki.app.state.jobs import SyncJob
     from tasuki.app.sync.faces import SyncDead, SyncJobs, SyncQueue, SyncSchedules, SyncWorkers
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
     from tasuki.contracts.state.following import Follower, Later, StartedGroup
@@ -60,6 +60,14 @@ class SyncApp:
         self._thread: LoopThread | None = None
         _made.add(self)
 
+    if not TYPE_CHECKING:  # a type checker reports the block itself
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError("app.sync needs no block: write 'app.sync.publish(queue, body)', which opens the app")
+
+        def __exit__(self, *exc: object) -> None:  # Python looks for both before it calls one
+            """Never called."""
+
     def abandon_parent(self) -> None:
         """In a forked child, leave the loop and its connections to the parent; the next call opens the app again."""
         self._lock = threading.Lock()
@@ -73,7 +81,7 @@ class SyncApp:
         **options: Unpack[ChainOptions],
     ) -> SyncJob[Any]:
         """See :meth:`tasuki.App.publish`; a ``connection`` is synchronous, and used in this thread."""
-        from tasuki.app.state.jobs import sync_job
+        from tasuki.app.jobs import sync_job
 
         try:
             job = self._publish(self._app.publish(queue, body, headers, **options), options.get("connection"))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tasuki.app.app import App
     from tasuki.app.flow.planned import Planned
-    from tasuki.app.state.jobs import Job, SyncJob
+    from tasuki.app.jobs import Job, SyncJob
     from tasuki.app.tasks.options import TaskOptions
     from tasuki.handlers.arguments import TaskArguments
 
@@ -78,7 +78,7 @@ class Sender(Guessed, Generic[P, T]):
 
         The ``result`` of the job is what the function returns, as its annotation says.
         """
-        from tasuki.app.state.jobs import returning
+        from tasuki.app.jobs import returning
 
         body, headers, options = self._message("publish", args, kwargs)
         refuse_unknown("publish(…)", options, SENDING)
@@ -87,7 +87,7 @@ class Sender(Guessed, Generic[P, T]):
 
     def send(self, /, *args: P.args, **kwargs: P.kwargs) -> SyncJob[T]:
         """Publish from code without an event loop; see :meth:`publish` and ``app.sync``."""
-        from tasuki.app.state.jobs import returning
+        from tasuki.app.jobs import returning
 
         body, headers, options = self._message("send", args, kwargs)
         refuse_unknown("send(…)", options, SENDING)

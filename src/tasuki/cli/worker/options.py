@@ -102,7 +102,7 @@ class Recycling:
 
     async def run(self) -> None:
         """Drain the app when a limit is reached."""
-        from tasuki.app.lifecycle.recycling import recycle
+        from tasuki.app.lifecycle.running import recycle
 
         await recycle(self._app._runtime, self.limits)
         self._is_due = True

@@ -25,7 +25,7 @@ def refuse_memory(project: Project) -> None:
         kind = project.driver_of(id)
         if not is_shared(kind):
             raise CommandError(
-                f"queue {id!r} is on {kind.name}: each process would have one of its own, and messages would be in the "
+                f"queue {id!r} is on {kind.name}: each process would have its own, and messages would be in the "
                 f"wrong one; {durable_hint()}, or run one process"
             )
 

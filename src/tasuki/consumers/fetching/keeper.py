@@ -82,7 +82,8 @@ class Holding:
             return
         self.metrics.lease_lost += 1
         self.events.add(LEASE_LOST, delivery.received.id, delivery.received.attempt)
-        _log.warning("lease lost: the message may be handled twice", extra={"queue": self.queue.id})
+        about = {"queue": self.queue.id, "message_id": delivery.received.id, "attempt": delivery.received.attempt}
+        _log.warning("lease lost: the message may be handled twice", extra=about)
 
     def late(self, now: float) -> float:
         """Seconds by which the renewal of one of its leases is late; 0: none is."""

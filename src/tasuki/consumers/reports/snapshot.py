@@ -112,6 +112,7 @@ def _consumer(consumer: Consumer, now: float, ahead: float, *, tells_held: bool)
             round(min(started + ahead, now), 3),
             str(one.received.headers.get(PARTITION_KEY, "")) if is_keyed else "",
             long[delivery].bound if delivery in long else 0.0,
+            one.lost,
         )
         for delivery, started in busy
         if delivery is not None

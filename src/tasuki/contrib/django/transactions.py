@@ -13,7 +13,7 @@ from django.db import connections, transaction
 
 from tasuki.app.flow.planned import follower, members_of
 from tasuki.app.handle import QueueHandle
-from tasuki.app.state.jobs import SyncJob
+from tasuki.app.jobs import SyncJob
 from tasuki.app.sync.running import SyncApp
 from tasuki.app.tasks.options import CHAIN, SENDING, refuse_unknown
 from tasuki.contracts.driver import Driver

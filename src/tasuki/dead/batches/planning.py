@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tasuki.clock import Clock
 from tasuki.dead.batch import ACTS, FIRST, KEPT, MOST_IDS, TRASH, Act, Batch
-from tasuki.dead.counting import counted_at
+from tasuki.dead.counting import count_of_cause
 from tasuki.dead.moving.places import moves_in_one_step, reaches
 from tasuki.dead.selection import Choice, Chooser, cause_of
 from tasuki.dead.walk import Walk
@@ -67,7 +67,7 @@ async def counted(batch: Batch, source: Queue, ids: Collection[str], clock: Cloc
     depth = await source.driver.depth(source.spec.name)
     there = depth.waiting
     total: int | None = None
-    among = await counted_at(source.driver, source.spec.name, cause_of(batch)) if batch.atomic else None
+    among = await count_of_cause(source.driver, source.spec.name, cause_of(batch)) if batch.atomic else None
     looked_at = there if among is None else among
     if batch.ids:
         total = batch.ids

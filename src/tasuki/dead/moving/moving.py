@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -15,13 +16,12 @@ from tasuki.dead.batch import Batch
 from tasuki.dead.forms import Note, note_of
 from tasuki.dead.moving.places import Places
 from tasuki.dead.selection import Chooser
-from tasuki.dead.walk import FIRST, fitting
+from tasuki.dead.walk import Backwards
 from tasuki.errors import DriverError
 from tasuki.message import BATCH, Message
 from tasuki.queues.queue import Queue
 
 LOOK = 1.0
-
 """Seconds between two checks while it waits."""
 
 
@@ -91,23 +91,19 @@ class Progress:
 
 
 PATIENCE = 10.0
-
 """Seconds for which a retry waits after its first letters, unless they are done before."""
 
 _PERIOD = 2.0
-
 """Seconds between two counts of the letters that came back."""
 
 _LOOK = 0.2
 
 _PAGE = 500
-
 """Letters that are read at once, at most; and this many of the newest are looked at in any case, or ``_BYTES``."""
 
 _BYTES = 64 * 2**20
 
 _MOST = 10_000
-
 """Newest letters that are looked at."""
 
 
@@ -165,22 +161,15 @@ class FailedAgain:
     async def _found(self, batch: str, old: int | None) -> frozenset[str]:
         """The ids of the letters that came back, from the end of the queue on; ``old``: this many were there before."""
         driver, name = self._source.driver, self._source.spec.name
-        depth = await driver.depth(name)
-        total = end = depth.waiting
-        lowest = max(end - _MOST, 0)
+        total = (await driver.depth(name)).waiting
+        pages = Backwards(partial(driver.peek, name), total, max(total - _MOST, 0), _PAGE)
         found: set[str] = set()
-        size, weight = FIRST, 0
-        while end > lowest:
-            start = max(end - size, lowest)
-            page = await driver.peek(name, end - start, start)
-            here = {message.id for message in page if message.headers.get(BATCH) == batch}
+        while not pages.is_over:
+            here = {message.id for message in await pages.page() if message.headers.get(BATCH) == batch}
             found |= here
-            weight += sum(len(message.body) for message in page)
-            has_enough = total - start >= _PAGE or weight >= _BYTES
-            if not here and has_enough and old is not None and start <= old:
+            has_enough = total - pages.start >= _PAGE or pages.weight >= _BYTES
+            if not here and has_enough and old is not None and pages.start <= old:
                 break  # others may have taken some of the old ones, so that the new ones begin before this place
-            end = start
-            size = min(_PAGE, 4 * size, fitting(page))
         return frozenset(found)
 
 
@@ -214,7 +203,7 @@ class Moving(Generic[M]):
                     return
         finally:
             await self._end()
-        await progress.write(replace(progress.batch, seen=self._chooser.passed, unclear=self._chooser.unclear))
+        await progress.write(replace(progress.batch, seen=self._chooser.passed, unclear=self._chooser.choice.unclear))
         if self._failed_again is not None:
             await self._failed_again.count(progress)
         await progress.end(steps.finished(progress.batch, await progress.now()))

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasuki.app.audit.audited import acts_of, ids_text, in_short, note, shown
-from tasuki.app.audit.seeing import RIGHT, seen, targets_of
+from tasuki.app.state.auditing import RIGHT, acts_of, ids_text, in_short, note, seen, shown, targets_of
 from tasuki.desk.acts.bulk import ACT_OF, Bulk
 from tasuki.desk.security.sessions import ActorSession
 from tasuki.desk.site import AwayError, Site

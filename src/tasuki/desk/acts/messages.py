@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tasuki.app.dry_run.report import DryRun
-from tasuki.app.dry_run.run import dry_run, entries, trial_of
-from tasuki.app.dry_run.target import loading_of
+from tasuki.app.dry_run.run import dry_run, entries, loading_of, trial_of
 from tasuki.app.state.workers import crew_of
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Outgoing

@@ -12,9 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tasuki.contracts.driver import Causes, Depth, Waiting, place_of
-from tasuki.dead.counting import end_of, texts_in
+from tasuki.dead.counting import Peek, end_of, texts_in
 from tasuki.dead.peek_by_receive import borrow
 from tasuki.dead.selection import Choice
+from tasuki.dead.walk import FIRST, Backwards, fitting
 from tasuki.desk.reading.bodies import preview
 from tasuki.desk.reading.rows import asked
 from tasuki.desk.site import Site
@@ -63,7 +64,7 @@ def items_of(source: Queue, messages: Sequence[Message], start: int, choice: Cho
     found = []
     for number, message in enumerate(messages, start):
         letter = letter_in(message, source.id)
-        if choice.chosen(letter, source, now):
+        if choice.takes(letter, source, now):
             found.append(_item(source, letter, number))
     return found
 
@@ -107,11 +108,8 @@ NEWEST = 10_000
 _BORROWING = 30.0
 """Seconds that a viewer waits for borrowed letters, which are held for a third of it at most."""
 
-_FIRST_PAGE, _FEWEST, _MOST_PAGE = 50, 10, 2500
-"""Letters: to reach a page takes a broker longer the further it is from the head of the queue."""
-
-_PAGE_BYTES = 16 * 1024 * 1024
-"""Letters that are read at once have about this many bytes together."""
+_MOST_PAGE = 2500
+"""Letters of the largest page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,26 +182,16 @@ async def read_window(
     if before is not None and before.mark == mark:
         return before
     found: dict[tuple[str, str], Item] = {}
-    end, start, size, now = total, max(total - most, 0), _FIRST_PAGE, clock.time()
+    pages, now = Backwards(_peek_of(site, queue), total, max(total - most, 0), _MOST_PAGE), clock.time()
     while True:
-        at = max(end - size, start)
-        page = await site.at(queue, partial(peek_page, queue, at, end - at)) if end > at else []
-        items = await asyncio.to_thread(items_of, source, page, at, choice, now)
-        # A letter that is taken meanwhile shifts those behind it, so that one may be seen twice.
+        page = [] if pages.is_over else await pages.page()
+        items = await asyncio.to_thread(items_of, source, page, pages.start, choice, now)
         found |= {each.at: each for each in reversed(items)}
-        window = Window(
-            queue, list(found.values()), total, total - at, choice.unclear, choice.problem, clock.monotonic(), mark=mark
-        )
-        if at == start:
+        read, taken = total - pages.start, clock.monotonic()
+        window = Window(queue, list(found.values()), total, read, choice.unclear, choice.problem, taken, mark=mark)
+        if pages.is_over:
             return window
         told(window)
-        end, size = at, _size(page, size)
-
-
-def _size(page: Sequence[Message], size: int) -> int:
-    """How many letters to read next, so that their bodies need not much memory."""
-    mean = sum(len(message.body) for message in page) / len(page) if page else 0
-    return max(min(int(_PAGE_BYTES / (mean + 1000)), _MOST_PAGE), _FEWEST)
 
 
 async def count_window(site: Site, queue: str) -> Window:
@@ -245,7 +233,7 @@ async def read_cause(
         return _counted(queue, causes, clock.monotonic())
     if before is not None and before.causes == causes and before.read >= min(before.total, most):
         return before
-    total, size, choice = causes.marked, _FIRST_PAGE, Choice()
+    total, size, choice = causes.marked, FIRST, Choice()
     found: dict[tuple[str, str], Item] = {}
     at = 0
     while True:
@@ -258,7 +246,7 @@ async def read_cause(
         if not page or at >= min(total, most):
             return window
         told(window)
-        size = _size(page, size)
+        size = min(_MOST_PAGE, 4 * size, fitting(page))
 
 
 async def borrow_window(site: Site, queue: str, where: str) -> Window:
@@ -296,10 +284,14 @@ async def _total(site: Site, queue: str, depth: Depth, known: int = 0) -> int:
     if not depth.is_estimate or not site.live.queues[queue].driver.capabilities.has("peek"):
         return depth.waiting
 
-    async def look(most: int, start: int) -> Sequence[Message]:
+    return await end_of(_peek_of(site, queue), depth.waiting, known)
+
+
+def _peek_of(site: Site, queue: str) -> Peek:
+    async def peek(most: int, start: int) -> Sequence[Message]:
         return await site.at(queue, partial(peek_page, queue, start, most))
 
-    return await end_of(look, depth.waiting, known)
+    return peek
 
 
 async def count(site: Site, queue: str) -> int:

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from tasuki.dead.batch import Batch
-from tasuki.dead.counting import counted_at
+from tasuki.dead.counting import count_of_cause
 from tasuki.dead.selection import Choice
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.bulk import Bulk
@@ -410,7 +410,7 @@ async def _way(site: Site, id: str, cause: str) -> tuple[int, Callable[..., Awai
 
     async def look(live: Assembly) -> int | None:
         on = live.queues[id]
-        return await asked_at(on, lambda: counted_at(on.driver, on.spec.name, cause))
+        return await asked_at(on, lambda: count_of_cause(on.driver, on.spec.name, cause))
 
     found = await site.at(id, look) if is_cause(cause) else None
     if found is None:
@@ -423,7 +423,7 @@ def _is_meant(
 ) -> bool:
     letter = letter_in(message, source.id)
     is_of_group = is_selection or asked.group is None or KEYS[asked.by](letter) == asked.group
-    return is_of_group and choice.chosen(letter, source, now)
+    return is_of_group and choice.takes(letter, source, now)
 
 
 def _letter(source: Queue, message: Message) -> dict[str, Any]:

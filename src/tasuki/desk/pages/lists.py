@@ -8,7 +8,7 @@ from heapq import nsmallest
 
 from starlette.responses import RedirectResponse, Response
 
-from tasuki.app.audit.seeing import ACTION
+from tasuki.app.state.auditing import ACTION
 from tasuki.desk.acts.auditing import last_acts
 from tasuki.desk.dead.rows import GroupRow
 from tasuki.desk.pages.letters import Filter, SeenLetters, queues_of_letters

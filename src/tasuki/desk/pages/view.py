@@ -10,7 +10,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tasuki.app.audit.seeing import RIGHT, targets_of
+from tasuki.app.state.auditing import RIGHT, targets_of
 from tasuki.desk.acts.acts import ActResult, Order
 from tasuki.desk.presentation import numbers
 from tasuki.desk.presentation.look import packed, takes_gzip

@@ -24,8 +24,13 @@ def plain(value: float) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A second, with one decimal."""
-    return NONE if value is None else f"{value:,.1f}/s"
+    """A second; see ``a_second``."""
+    return NONE if value is None else f"{a_second(value)}/s"
+
+
+def a_second(value: float) -> str:
+    """``1,204.5``, ``0.02``: one decimal, two for a slow queue, whose rate is not shown as none."""
+    return f"{value:,.1f}" if value == 0 or value >= 0.1 else f"{max(value, 0.01):.2f}"
 
 
 def duration(seconds: float | None, language: str = "en") -> str:

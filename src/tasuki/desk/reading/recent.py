@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from tasuki.app.history.reading import HistoryReader, Read
-from tasuki.app.history.writing import measure_waits
+from tasuki.app.measuring.history import HistoryReader, Read, measure_waits
 from tasuki.clock import Clock
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError

@@ -24,7 +24,7 @@ from tasuki.state.worker_record import Presence
 if TYPE_CHECKING:
     from tasuki.app.app import App
     from tasuki.app.assembly import Assembly
-    from tasuki.app.schedules.status import ScheduleStatus
+    from tasuki.app.schedules.statuses import ScheduleStatus
     from tasuki.contracts.state.store import Store
     from tasuki.state.shared import SharedState
 

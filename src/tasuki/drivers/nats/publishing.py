@@ -60,7 +60,7 @@ def reason_against(message: Outgoing, plan: Plan) -> str:
     else:
         return ""
     return (
-        f"it is unique and has {what}: NATS keeps unique messages in a lane of their own, which knows neither keys nor "
+        f"it is unique and has {what}: NATS keeps unique messages in a separate lane, which knows neither keys nor "
         "priorities; publish it without one of both"
     )
 

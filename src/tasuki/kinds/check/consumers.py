@@ -48,7 +48,7 @@ def _of_queue(
     body = entry.target if (entry := registry.get(consumer.queue)) is not None else None
     if isinstance(body, BodyType):
         problem = f"queue {consumer.queue!r} takes {body} (declared at {body.place}), and its tasks take arguments"
-        yield id, ("funcs",), problem, "remove the type of the queue, or give the tasks a queue of their own"
+        yield id, ("funcs",), problem, "remove the type of the queue, or give the tasks their own queue"
     if not isinstance(queue, QueueConfig) or queue.dead_letter is not None:
         return
     for name, task in consumer.funcs.items():

@@ -85,7 +85,7 @@ REQUIREMENTS: Mapping[str, Requirement] = {
     **{f"unique.{part}": _uniqueness(part) for part in ("pending", "running", "window", "replace", "extend")},
     "limit.rate": _limiting("limit how many messages are handled in a time"),
     "limit.concurrency": _limiting("limit how many messages are held at once"),
-    "limit.key": Requirement(lambda has: has.has("limits"), "limit the messages of each value of a key by themselves"),
+    "limit.key": Requirement(lambda has: has.has("limits"), "limit the messages of each value of a key separately"),
     "fair": Requirement(lambda has: has.has("limits"), "serve the values of a key in turn"),
 }
 BY_STATE = frozenset({"state", "limit.rate", "limit.concurrency", "unique.window"})

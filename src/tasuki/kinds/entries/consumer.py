@@ -159,7 +159,7 @@ class ConsumerConfig(Config):
         if self.batch is None:
             return self
         if self.funcs:
-            raise at_field("batch", "tasks are called one by one; give the batches a queue and a consumer of their own")
+            raise at_field("batch", "tasks are called one by one; give the batches their own queue and consumer")
         if "prefetch" in self.model_fields_set and self.prefetch < self.batch.size:
             problem = f"a batch of {self.batch.size} is never full with prefetch {self.prefetch}"
             raise at_field("batch", f"{problem}; raise prefetch to {self.batch.size} at least, or lower size")

@@ -27,7 +27,7 @@ class TracesConfig(Config):
     attach: Flag = False
     """Attach OpenTelemetry's context around handlers of messages that are not recorded too."""
     create: Flag = False
-    """A span of its own for each message of a publish, in whose context it travels."""
+    """A separate span for each message of a publish; the message carries its context."""
     receive: Flag = False
     """A span for each receive that brings a recorded message."""
     baggage: Flag = False

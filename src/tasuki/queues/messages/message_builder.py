@@ -25,6 +25,7 @@ from tasuki.message import (
     RULES,
     TIMESTAMP,
     HeaderValue,
+    Message,
     new_id,
 )
 from tasuki.queues.messages.codec import BYTES, JSON, Codecs, Compression, unchanged
@@ -324,6 +325,11 @@ def refuse_message(queue: str, body: object) -> None:
             f"queue {queue!r}: the body is {_with_article(type(body).__name__)} itself, with a body, headers and "
             "options; nothing was sent; write publish_many([…]) for it, or task.publish(…) for a call of a task"
         )
+    if isinstance(body, Message):
+        raise PublishError(
+            f"queue {queue!r}: the body is a Message itself, as peek and handlers show it; nothing was sent; write "
+            "publish(…) with what its body says, or send a dead letter back with 'tasuki redrive'"
+        )
     if isinstance(body, Coroutine):
         body.close()  # or Python says that it was never awaited
         name = getattr(body, "__qualname__", "it")
@@ -342,4 +348,6 @@ def seconds(what: str, value: Any) -> float:
     try:
         return parse_duration(value)
     except ValueError as error:
+        if isinstance(value, datetime):
+            raise PublishError(f"{what}: {value} is a time, not a duration; write at={value!r}") from None
         raise PublishError(f"{what}: {error}") from error

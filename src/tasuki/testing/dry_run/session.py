@@ -12,7 +12,7 @@ from traceback import FrameSummary, StackSummary, walk_stack
 from typing import Any
 
 from tasuki.app import App
-from tasuki.app.request_reply.requests import Requests
+from tasuki.app.flow.requests import Requests
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.consumers.handling.stack import stack_of

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from tasuki.app.assembly import Assembly
-from tasuki.app.request_reply.requests import Requests
+from tasuki.app.flow.requests import Requests
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.contracts.driver import Driver

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from tasuki.app import App
 from tasuki.app.assembly import Assembly
-from tasuki.app.request_reply.requests import Requests
+from tasuki.app.flow.requests import Requests
 from tasuki.app.tasks import Sender
 from tasuki.consumers.fetching.keeper import Keeper
 from tasuki.errors import LifecycleError

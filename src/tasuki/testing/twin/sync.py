@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from tasuki.app.handle import QueueHandle
-    from tasuki.app.state.jobs import SyncJob
+    from tasuki.app.jobs import SyncJob
     from tasuki.app.tasks import Sender
     from tasuki.app.typed.options import Headers, Named, PublishOptions, RequestOptions
     from tasuki.message import HeaderValue

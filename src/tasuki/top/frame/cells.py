@@ -42,7 +42,7 @@ def rate(value: float | None) -> str:
     """Messages a second; a dash for an unknown rate."""
     if value is None:
         return numbers.NONE
-    return f"{value:.1f}" if value < 999.95 else count(value)
+    return numbers.a_second(value) if value < 999.95 else count(value)
 
 
 def age(seconds: float | None) -> str:

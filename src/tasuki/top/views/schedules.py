@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasuki.app.schedules.status import ScheduleStatus
+from tasuki.app.schedules.statuses import ScheduleStatus
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.reading.records import schedules_of
 from tasuki.desk.reading.snapshot import Snapshot

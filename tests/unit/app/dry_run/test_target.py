@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from tasuki import App
-from tasuki.app.dry_run.target import loading_of
+from tasuki.app.dry_run.run import loading_of
 from tasuki.errors import LifecycleError
 
 

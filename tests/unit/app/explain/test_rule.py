@@ -91,6 +91,8 @@ ROWS: list[tuple[Facts, list[str], str]] = [
      "running on web:7 for 9s, lease renewed 1s ago"),
     (facts(work(running=(RUNS,))), ["running"], "running on web:7 for 9s"),
     (facts(work(event("started", 991.0), running=(RUNS,))), ["running"], "for 9s"),
+    (facts(work(running=(RunningMessage("m", "app:send", 991.0, is_lost=True),)), message=WAITS), ["running"],
+     "running on web:7 for 9s; its lease is lost, so it may run twice"),
     (facts(work(running=(RUNS,), seen=988.0)), ["held"],
      "web:7 ran it, and gave no sign for 12s: if that worker died, the message is redelivered when its death is seen "
      "or its lease of 30s ends"),
@@ -176,7 +178,9 @@ def test_the_remedy_of_a_dead_letter_is_about_it_alone() -> None:
     failed = [AttemptRecord(attempt=3, at=997.0, worker="web:7", place="mail.py:send")]
     unseen = explain(facts(can_look=False, unseen_letters="app:dead", attempts=failed))
 
+    taken = explain(facts(work(*MOVED), dead_letters="app:dead"))
     assert letter.causes[0].act == "redrive it: tasuki redrive app:dead --id m"
+    assert taken.causes[0].act == "tasuki audit says who took it from there", "a redrive would find nothing"
     assert unseen.causes[0].act == "look among its dead letters: tasuki dead app:dead --id m"
     assert "no worker or record tells where it is; attempt 3 failed 3s ago on web:7 at mail.py:send" in (
         unseen.causes[0].text

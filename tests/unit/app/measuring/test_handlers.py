@@ -53,7 +53,7 @@ end
 def registry(monkeypatch: pytest.MonkeyPatch) -> CustomMetrics:
     """A new one, in place of the registry of this process."""
     found = CustomMetrics()
-    for module in ("tasuki.observe.custom.OF_HANDLERS", "tasuki.app.measuring.snapshot.OF_HANDLERS",
+    for module in ("tasuki.observe.custom.OF_HANDLERS", "tasuki.app.measuring.meter.OF_HANDLERS",
                    "tasuki.handlers.lua.modules.telemetry.metrics.REGISTRY"):  # fmt: skip
         monkeypatch.setattr(module, found)
     assert custom.OF_HANDLERS is found

@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from tasuki import App, Context
-from tasuki.app.measuring import snapshot
+from tasuki.app.measuring import meter
 from tasuki.errors import ProjectError, UnsupportedError
 from tasuki.observe.custom import BUCKETS, CustomMetrics
 from tasuki.observe.exposition import telemetry
@@ -57,7 +57,7 @@ def point(points: list[Any], **attributes: str) -> Any:
 async def test_every_metric_of_a_running_app_is_collected(
     make_app: Make, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "OF_HANDLERS", CustomMetrics())
+    monkeypatch.setattr(meter, "OF_HANDLERS", CustomMetrics())
     app = make_app()
     app.metrics.to_opentelemetry(reader.provider)
     queue = app.queue("mail", dead_letter="dead", retry={"initial_delay": 1})
@@ -104,7 +104,7 @@ async def test_what_handlers_count_is_collected(
     make_app: Make, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = CustomMetrics()
-    monkeypatch.setattr(snapshot, "OF_HANDLERS", registry)
+    monkeypatch.setattr(meter, "OF_HANDLERS", registry)
     monkeypatch.setattr(telemetry, "OF_HANDLERS", registry)
     registry.count("orders", 3, {"country": 'j"p\n'})
     registry.set("depth", 5)
@@ -130,7 +130,7 @@ async def test_a_name_that_opentelemetry_does_not_take_fails_no_handler(
     make_app: Make, reader: Reader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = CustomMetrics()
-    monkeypatch.setattr(snapshot, "OF_HANDLERS", registry)
+    monkeypatch.setattr(meter, "OF_HANDLERS", registry)
     monkeypatch.setattr(telemetry, "OF_HANDLERS", registry)
     app = make_app()
     app.metrics.to_opentelemetry(reader.provider)

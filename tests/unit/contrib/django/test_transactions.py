@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, transaction
 from django.db.transaction import TransactionManagementError
 
-from tasuki.app.state.jobs import SyncJob
+from tasuki.app.jobs import SyncJob
 from tasuki.contrib.django.config import DjangoConfig
 from tasuki.contrib.django.project import make_app, project_app
 from tasuki.contrib.django.transactions import AfterCommit, DjangoSync, way_of

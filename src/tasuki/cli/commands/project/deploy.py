@@ -140,7 +140,7 @@ RuntimeDirectory={plan.name}
 # TERM drains: running handlers finish within their stop_timeout.
 KillMode=mixed
 TimeoutStopSec={plan.grace}
-# A process that ends by itself (--max-messages, --max-memory, --max-age) exits with 0.
+# A process that reached its limit (--max-messages, --max-memory, --max-age) exits with 0.
 Restart=always
 RestartSec=2
 # A wrong project or command line does not mend itself.

@@ -55,8 +55,7 @@ def audit_command(target: Target, newest: int) -> list[dict[str, Any]]:
 async def _acts(app: App, newest: int) -> list[dict[str, Any]]:
     import msgspec
 
-    from tasuki.app.audit.audited import acts_of
-    from tasuki.app.audit.seeing import seen
+    from tasuki.app.state.auditing import acts_of, seen
 
     async with app._runtime.reading():
         live = app._runtime.live()
@@ -71,7 +70,7 @@ async def _acts(app: App, newest: int) -> list[dict[str, Any]]:
 
 def _may(live: Assembly) -> Callable[[str], bool]:
     """Which acts the application may see. Raises PolicyDeniedError: those on no entry."""
-    from tasuki.app.audit.seeing import ACTION, targets_of
+    from tasuki.app.state.auditing import ACTION, targets_of
 
     guard, targets = live.rights.application, targets_of(live.project)
     if guard is None:

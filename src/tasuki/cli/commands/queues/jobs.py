@@ -20,7 +20,7 @@ from tasuki.kinds.entries.queue import QueueConfig
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.app.explain.rule import Explanation
-    from tasuki.app.state.jobs import Job
+    from tasuki.app.jobs import Job
 
 
 T = TypeVar("T")
@@ -42,6 +42,10 @@ def on_job(target: Target, id: str, queue: str | None, work: Callable[[Job[Any]]
     return loop.run(run())
 
 
+_NAMED = 10
+"""Queues that the error of an unknown id names."""
+
+
 async def _find(app: App, id: str, queues: list[str]) -> Job[Any]:
     if len(queues) == 1:
         return app.jobs.get(id, queue=queues[0])
@@ -56,7 +60,8 @@ async def _find(app: App, id: str, queues: list[str]) -> Job[Any]:
                 return job
         except UnsupportedError:
             untold.append(queue)
-    where = ", ".join(queues) or "there is none"
+    more = f" and {len(queues) - _NAMED} more" if len(queues) > _NAMED else ""
+    where = ", ".join(queues[:_NAMED]) + more or "there is none"
     unsure = (
         f"; {', '.join(untold)} may have it, but keeps no results: write result: 1h (result='1h' in code)"
         if untold

@@ -106,14 +106,13 @@ def _waiting(info: dict[str, Any], dead: set[str], consumed: set[str]) -> dict[s
     """``waits_for_worker`` where messages wait and no process consumes them; dead letters wait for a person.
 
     ``waits_for_consumer``: no consumer of the queue is declared either. ``alarms``: the trouble of the workers of
-    the queue. A silent one may consume from it.
+    the queue.
     """
-    if info.get("alarms"):
-        return {"alarms": info["alarms"]}
+    found: dict[str, Any] = {"alarms": info["alarms"]} if info.get("alarms") else {}
     is_idle = bool(info.get("ready") or info.get("delayed")) and info["consumer_count"] == 0  # None: unknown
     if is_idle and info["queue"] not in dead:
-        return {"waits_for_worker" if info["queue"] in consumed else "waits_for_consumer": True}
-    return {}
+        found["waits_for_worker" if info["queue"] in consumed else "waits_for_consumer"] = True
+    return found
 
 
 def _queue_row(id: str, driver: str, info: dict[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.dead.batch import Act, Batch
     from tasuki.dead.selection import Choice
+    from tasuki.kinds.check.project import Project
     from tasuki.queues.queue import Queue
 
 
@@ -212,6 +213,7 @@ def redrive_command(
     project = app.check()
     source = find_queue(project, dead_letters)
     destination = find_queue(project, to) if to else None
+    _refuse_source(project, source, destination)
     if chosen["as_is"] and destination is None:
         raise click.UsageError("--as-is is for letters that are sent --to another queue")
     choice = choice_of(chosen["where"], chosen["ids"])
@@ -237,6 +239,17 @@ def redrive_command(
             return about | await _at_once(app, source, destination, limit, chosen)
 
     return loop.run(redrive())
+
+
+def _refuse_source(project: Project, id: str, to: str | None) -> None:
+    """The queue whose letters are meant is easily named in the place of its dead-letter queue."""
+    from tasuki.dead.reading import letters_meant
+
+    if to is None and (letters := letters_meant(project, id)):
+        raise CommandError(
+            f"queue {id!r} is no dead-letter queue, so its messages came from no other queue; its dead letters are in "
+            f"{letters}: tasuki redrive {letters}; or name a queue for them: --to"
+        )
 
 
 async def _in_a_batch(

@@ -16,7 +16,7 @@ from tasuki.cli.project import Target
 from tasuki.queues.queue import Queue
 
 if TYPE_CHECKING:
-    from tasuki.app.audit.audited import Outcome
+    from tasuki.app.state.auditing import Outcome
 
 
 Ask = Callable[[str], None]

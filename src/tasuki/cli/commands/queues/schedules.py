@@ -17,7 +17,7 @@ from tasuki.cli.project import Target
 
 if TYPE_CHECKING:
     from tasuki.app import App
-    from tasuki.app.schedules.status import ScheduleStatus
+    from tasuki.app.schedules.statuses import ScheduleStatus
 
 
 _MOST_NAMED = 10

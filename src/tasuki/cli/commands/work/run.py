@@ -170,7 +170,7 @@ def run_here(
     if health_file is not None:
         app.health.write_into(health_file)
     if parent is not None:
-        from tasuki.app.health.recorded import events_of
+        from tasuki.app.health.blocked import events_of
 
         parent.answers[STOP_TIMEOUT] = lambda: app._runtime.supervisor.stop_timeout
         parent.answers["health"] = app.health.document

@@ -12,8 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from tasuki.app.request_reply.reply_queues import ForeignReplyQueues
-from tasuki.app.request_reply.requests import Requests
+from tasuki.app.flow.requests import ForeignReplyQueues, Requests
 from tasuki.backoff import Backoff
 from tasuki.clock import Clock, SystemClock
 from tasuki.consumers.consumer import Consumer

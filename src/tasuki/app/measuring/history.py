@@ -1,6 +1,7 @@
-"""Writing: makes a minute of what the queues of this process did, keeps an hour of them, and writes them to the stores.
+"""History of queues: a minute of what each queue did, written by every process and added up by a reader.
 
-A process in which nothing happens writes nothing. A minute is one key for all queues of a store, or a few.
+A process in which nothing happens writes nothing. A minute is one key for all queues of a store, or a few, in the order
+of time, so that a reader lists only the newest ones.
 """
 
 from __future__ import annotations
@@ -11,15 +12,31 @@ import os
 import random
 import socket
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-from tasuki.app.history.keys import TTL, WANTED, key_of
+import msgspec
+
 from tasuki.clock import Clock
 from tasuki.contracts.state.store import Store
 from tasuki.errors import DriverError
-from tasuki.observe.history import MINUTE, RING, STEP, STEPS, Minute, Queues, encode, next_step_in, step_at
+from tasuki.observe.history import (
+    MINUTE,
+    MINUTES,
+    RING,
+    STEP,
+    STEPS,
+    Hour,
+    Hours,
+    Minute,
+    Queues,
+    decode,
+    encode,
+    next_step_in,
+    step_at,
+)
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics
 from tasuki.observe.recorder import Gauges, MinuteRecorder, Name
 from tasuki.state.shared import SharedState
@@ -28,16 +45,49 @@ if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.runtime import Runtime
 
+
+PREFIX = "history/"
+
+TTL = 7200.0
+"""Seconds for which a minute is kept."""
+
+WANTED = "history wanted"
+"""A key that is there while anyone reads waits, which workers count then; until then they cost nothing."""
+
+WANTED_TTL = 3600.0
+
+
+def key_of(minute: int, process: str, part: int) -> str:
+    """The key of one part of a process's minute."""
+    return f"{before(minute)}{process}/{part}"
+
+
+def before(minute: int) -> str:
+    """A key before all of a minute, and after all of the minutes before it."""
+    return f"{PREFIX}{minute:010d}/"
+
+
+def process_of(key: str) -> str:
+    """The process that wrote a key; empty: it is none of these."""
+    parts = key.split("/")
+    return parts[2] if len(parts) == 4 else ""
+
+
 _LARGEST = 256 * 1024
 """Bytes of one key."""
+
 _SPREAD = 10.0
 """Seconds over which the processes of an installation spread their writes."""
+
 _GOODBYE = 1.0
 """Longest time that a close waits for the store."""
+
 _MANY = 50
 """Messages that a process has published in its last minute, from which on it opens the store to say so."""
+
 _AFTER_FAILURE = 600.0
 """Seconds after which a store that could not be opened is tried again: this process may have no right to it."""
+
 
 _log = logging.getLogger("tasuki.app")
 
@@ -224,3 +274,129 @@ def _is_worth_it(minute: Minute) -> bool:
 
 def _is_shared(state: SharedState) -> bool:
     return state.driver.capabilities.multi_process
+
+
+LATE = 3
+"""Minutes that are read again, since processes write late, and by their own clocks."""
+
+_PAGE = 100
+
+_ASK = 600.0
+"""Seconds after which the workers are asked again to count waits."""
+
+
+class Read(NamedTuple):
+    """A read of one state: all minutes from ``first`` to ``newest``."""
+
+    state: SharedState | None
+    first: int
+    newest: int
+    minutes: list[Minute]
+
+
+class HistoryReader:
+    """Keeps what it has read, and lists only the newest minutes again. Its verbs do not overlap."""
+
+    def __init__(self) -> None:
+        self._hours: dict[SharedState | None, Hours] = {}
+        self._asked: dict[SharedState, float] = {}
+
+    async def fetch(self, states: Iterable[SharedState | None], own: History | None, clock: Clock) -> list[Read]:
+        """Read the new minutes of these states, on the loop of their app; ``apply`` adds it, on any one.
+
+        ``own``: what this process keeps in memory, of states that no other process sees, and its newest minutes.
+        Raises DriverError.
+        """
+        return [await self._fetch(state, own, clock) for state in dict.fromkeys(states)]
+
+    async def _fetch(self, state: SharedState | None, own: History | None, clock: Clock) -> Read:
+        newest, found = int(clock.time() // MINUTE), list[Minute]()
+        kept = [] if own is None else own.kept(state)
+        if state is None or not state.driver.capabilities.multi_process:
+            first = self._first(state, newest)
+        else:
+            store = await state.store()
+            newest = int(await store.time() // MINUTE)
+            first = self._first(state, newest)
+            found = await _listed(store, first, own.process if own is not None and kept else "")
+            await self._ask_for_waits(state, store, clock.monotonic())
+        found += [one for each in kept if each.minute >= first and (one := decode(each.value)) is not None]
+        return Read(state, first, newest, found)
+
+    async def apply(self, reads: Iterable[Read]) -> None:
+        """Add fetched minutes; an hour of a thousand busy queues takes a while, in which others have their turn."""
+        for read in reads:
+            hours = self._hours.setdefault(read.state, Hours())
+            hours.begin(read.first, read.newest)
+            for minute in read.minutes:
+                hours.add(minute)
+                await asyncio.sleep(0)
+
+    def _first(self, state: SharedState | None, newest: int) -> int:
+        known = self._hours.get(state)
+        return max(newest - RING + 1, min(known.newest - LATE, newest) if known is not None else 0)
+
+    async def _ask_for_waits(self, state: SharedState, store: Store, now: float) -> None:
+        if now - self._asked.get(state, float("-inf")) > _ASK:
+            self._asked[state] = now
+            with suppress(DriverError):  # who may only read sees no waits
+                if await store.exists():  # else no worker has made it, so there is nothing to ask for
+                    await store.put(WANTED, b"", ttl=WANTED_TTL)
+
+    def of(self, live: Assembly, queue: str) -> Hour | None:
+        """The last hour of a queue by its id, as read; None: nothing happened."""
+        found, hours = live.queues[queue], self._hours.get(live.state_of(queue))
+        return None if hours is None else hours.of(found.driver.name, found.spec.name)
+
+    def hours(self) -> list[Hours]:
+        """The hours that were read, one for each state."""
+        return list(self._hours.values())
+
+
+async def _listed(store: Store, first: int, left_out: str) -> list[Minute]:
+    """The minutes from the first one on, without the minutes of one process."""
+    found: list[Minute] = []
+    cursor = before(first)
+    while True:
+        page = await store.list(PREFIX, after=cursor, limit=_PAGE)
+        values = (entry.value for entry in page.entries if process_of(entry.key) != left_out)
+        found += [minute for value in values if (minute := decode(value)) is not None]
+        cursor = page.cursor
+        if not cursor:
+            return found
+        await asyncio.sleep(0)  # an hour of many processes is long
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """One minute of a queue, over all processes; times in seconds."""
+
+    at: float
+    """Unix time of its start."""
+    published: int
+    done: int
+    failed: int
+    dead: int
+    """Messages that became dead letters."""
+    ready: int | None
+    """Ready messages at its end; None: no process read them."""
+    wait_p95: float | None
+    """Within which 95 % of the messages started after they were due; None: unknown, or there was none."""
+    run_p95: float | None
+    """Within which 95 % of the handlers ended; None: there was none."""
+
+
+async def past_of(runtime: Runtime, queue: str) -> list[Passed]:
+    """See :meth:`tasuki.QueueHandle.history`."""
+    live = runtime.live()
+    found = live.queue_of_application(runtime.full_id(queue))
+    reader, state = HistoryReader(), live.state_of(found.id)
+    if state is not None and state.opened is None:
+        await found.depth()  # a store is made by opening it: not for a queue that does not exist
+    await reader.apply(await reader.fetch([state], runtime.history, runtime.clock))
+    hour = reader.of(live, found.id) or Hour()
+    newest = max((hours.newest for hours in reader.hours()), default=int(runtime.clock.time() // MINUTE))
+    spans = (hour.span(minute, minute) for minute in range(newest - MINUTES + 1, newest + 1))
+    return [
+        Passed(each.at, each.published, each.done, each.failed, each.dead, each.ready, each.wait.p95, each.run.p95)
+        for each in spans
+    ]

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.app.history.keys import PREFIX, WANTED
-from tasuki.app.history.writing import History
+from tasuki.app.measuring.history import PREFIX, WANTED, History
 from tasuki.contracts.state.store import Entry
 from tasuki.testing.clock import FakeClock, VirtualTimeLoop, virtual_time
 

@@ -1,16 +1,21 @@
-"""Auditing acts on an open app: the store that keeps the record of each, and a warning where none can."""
+"""Audit the acts on an open app: keep a record of each in a store, warn where none can, and show who may see them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tasuki.app.state.finding import states_there
 from tasuki.errors import DriverError
+from tasuki.kinds.check.project import Project
+from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.queue import QueueConfig
+from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.observe.plain import cut, escape
 from tasuki.observe.redact import redact
 from tasuki.state import audit
@@ -20,10 +25,13 @@ from tasuki.state.shared import SharedState
 if TYPE_CHECKING:
     from tasuki.app.host import ProjectHost
 
+
 _log = logging.getLogger("tasuki.audit")
+
 
 PATIENCE = 2.0
 """Seconds for one record: an act does not wait longer for its audit."""
+
 _MOST_TEXT = 300
 
 
@@ -40,7 +48,8 @@ async def note(host: ProjectHost, queue: str, record: AuditRecord) -> bool:
     except (DriverError, TimeoutError) as error:
         why = str(error) or f"no answer within {PATIENCE:.0f} s"
         facts = {"act": record.act, "target": record.target, "actor": record.actor, "result": record.result}
-        _log.warning("the audit lacks %s %s, by %s: %s", record.act, record.target, record.actor, why, extra=facts)
+        level = logging.DEBUG if record.result.startswith("failed") else logging.WARNING  # its caller says why
+        _log.log(level, "the audit lacks %s %s, by %s: %s", record.act, record.target, record.actor, why, extra=facts)
         return False
     return True
 
@@ -118,3 +127,20 @@ async def acts_of(host: ProjectHost) -> list[AuditRecord]:
     for state in await states_there(host):
         found += await audit.read(await state.store())
     return sorted(found, key=lambda record: record.time, reverse=True)[:MOST]
+
+
+RIGHT = "audit"
+
+ACTION = f"queue.admin.{RIGHT}"
+
+
+def targets_of(project: Project) -> list[str]:
+    """The ids of all entries that acts are done to."""
+    return [id for kind in (QueueConfig, ConsumerConfig, ScheduleConfig) for id in project.of(kind)]
+
+
+def seen(records: Iterable[AuditRecord], may: Callable[[str], bool]) -> tuple[Sequence[AuditRecord], int]:
+    """The acts on entries that the viewer may audit, in the same order, and how many others there are."""
+    asked, every = cache(may), list(records)
+    shown = [record for record in every if asked(record.target)]
+    return shown, len(every) - len(shown)

@@ -1,1 +1,0 @@
-"""The audit of an open app: its acts are kept, and read again."""

@@ -1,1 +1,0 @@
-"""Request and reply: publish, and wait for the result of the handler."""

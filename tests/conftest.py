@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
+import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from tests import tiers
 from tests.support.brokers import template
 
 HERE = Path(__file__).parent
+STDERR = pytest.StashKey[int]()
 
 # How long an example takes says nothing on a busy machine.
 settings.register_profile("tasuki", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -35,6 +38,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test process starts, so that all of them copy the same templates."""
     template.folder()
+    config.stash[STDERR] = os.dup(2)  # while it is not captured
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Watch the end of a test that has failed, too: there pytest's own watch is off."""
+    seconds = float(item.config.getini("faulthandler_timeout"))
+    faulthandler.dump_traceback_later(seconds, exit=True, file=item.config.stash[STDERR])
+    return (yield)
 
 
 @pytest.fixture

@@ -85,11 +85,12 @@ class AppDead:
             DriverError: the first refusal. Messages that were moved before stay moved.
         """
         from tasuki.dead.reading import letters_meant
-        from tasuki.dead.redrive import redrive, would_move
+        from tasuki.dead.redrive import redrive, require_rights, would_move
         from tasuki.dead.selection import Choice
 
         live, source = self._runtime.live(), self._runtime.queue(dead_letters)
         target = None if to is None else self._runtime.queue(to)
+        require_rights(live, source, target)  # first: a refusal below would tell where the letters are
         if target is None and (letters := letters_meant(live.project, source.id)):
             raise ValueError(
                 f"queue {source.id!r} is no dead-letter queue, so its messages came from no other queue; its dead "

@@ -82,7 +82,7 @@ async def redrive(
         DriverError: the first refusal; messages that were moved before it stay moved.
     """
     if not is_permitted:
-        _require(host, source, target)
+        require_rights(host, source, target)
     if rate is not None and not rate > 0:
         raise ValueError(f"a rate is above 0 messages a second, not {rate:g}")
     batch = Batch(
@@ -119,7 +119,7 @@ async def would_move(
     host: Host, source: Queue, target: Queue | None, limit: int | None, choice: Choice, *, clock: Clock
 ) -> Movable:
     """What a redrive would move. Raises as ``redrive``, and as :func:`tasuki.dead.reading.read`."""
-    _require(host, source, target)
+    require_rights(host, source, target)
     if target is not None and choice.is_cause_alone:
         source.check_may_peek()
         if (total := await count_of_cause(source.driver, source.spec.name, choice.cause)) is not None:
@@ -132,7 +132,8 @@ async def would_move(
     return Movable(count, found.is_all, found.unclear, found.problem)
 
 
-def _require(host: Host, source: Queue, target: Queue | None) -> None:
+def require_rights(host: Host, source: Queue, target: Queue | None) -> None:
+    """Raise PolicyDeniedError unless the application may redrive from ``source``, and publish to ``target``."""
     if (guard := host.rights.application) is not None:
         guard.require("queue.admin.redrive", source.id, f"not allowed to redrive from queue: {source.id}")
         if target is not None:

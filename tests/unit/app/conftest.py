@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from tasuki import App
+from tasuki.clock import SystemClock
 from tests.unit.app.project import Yaml
 
 
 @pytest.fixture
 async def make_app(tmp_path: Path) -> AsyncIterator[Callable[..., App]]:
-    """``App(...)`` in virtual time and in its own folder, closed at the end."""
+    """``App(...)`` with the clock of its loop and in its own folder, closed at the end."""
     apps: list[App] = []
-    clock = asyncio.get_running_loop().clock  # type: ignore[attr-defined]
+    clock = getattr(asyncio.get_running_loop(), "clock", SystemClock())
 
     def make(url: str = "memory://", **options: Any) -> App:
         app = App(url, root=tmp_path, clock=clock, **options)

@@ -122,6 +122,7 @@ async def test_a_task_is_known_before_its_first_call_comes(make_app: MakeApp) ->
         assert consumer.metrics.nacked == 0, "it was refused by a consumer that did not know it"
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # threads need real time
 async def test_a_handler_in_a_thread_declares(make_app: MakeApp) -> None:
     app, seen = make_app(), Seen()
     jobs = app.queue("jobs")

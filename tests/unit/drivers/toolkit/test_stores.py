@@ -20,6 +20,7 @@ from tasuki.system import signals
 from tasuki.testing.clock import virtual_time
 
 pytestmark = pytest.mark.anyio
+VIRTUAL_TIME = True
 
 INTERVAL = 10.0
 

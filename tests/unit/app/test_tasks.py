@@ -286,8 +286,9 @@ async def test_a_reload_keeps_the_workers_and_takes_the_new_tasks(make_app: Make
         await app.reload()
         await second.publish(2)
         await first.publish(3)
-        while len(done) < 3:
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(60):
+            while len(done) < 3:
+                await asyncio.sleep(0.1)
     assert sorted(done) == [("first", 1), ("first", 3), ("second", 2)]
 
 

@@ -133,7 +133,6 @@ async def stop_all(handlers: Iterable[Stoppable]) -> None:
 
 
 _DECLARATION = 0.05
-
 """Seconds added to a driver's ``start_timeout`` for each of its queues."""
 
 

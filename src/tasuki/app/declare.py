@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 
 DRIVER = "driver"
-
 """Name of the entry of an App's own driver."""
 
 
@@ -44,11 +43,9 @@ _MISNAMED = {
 }
 
 SCHEMES = ("memory", "sqlite", "redis", "amqp", "postgres", "nats", "sqs", *_SCHEMES)
-
 """The schemes of URLs of the drivers in this package."""
 
 _FIELDS = {"nats": "servers"}
-
 """The field for the address, of drivers without ``url``."""
 
 

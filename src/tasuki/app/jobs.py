@@ -34,12 +34,11 @@ if TYPE_CHECKING:
     from tasuki.app.explain.rule import Explanation
     from tasuki.app.handle import QueueHandle
     from tasuki.app.typed.options import Named
-    from tasuki.contracts.state.jobs import Cancellation, CancelOutcome
+    from tasuki.contracts.state.jobs import Cancellation
     from tasuki.queues.dead.attempts import AttemptRecord
 
 
 T = TypeVar("T")
-
 """What the handler returns."""
 
 

@@ -14,16 +14,13 @@ from tasuki.queues.dead.letter import letter_in, text_in
 from tasuki.queues.queue import Queue
 
 PeekNewest = Callable[[str, int], Awaitable[Sequence[Message]]]
-
 """Of a cause the newest letters, at most this many."""
 
 
 _TITLED = 10
-
 """The largest causes, for which letters are read to find their commonest text."""
 
 _ASKED = 10
-
 """Newest letters of a cause that are read for it."""
 
 
@@ -92,15 +89,12 @@ def _group(counted: CauseCount, dead: str, texts: Texts) -> DeadGroup:
 
 
 Peek = Callable[[int, int], Awaitable[Sequence[Message]]]
-
 """This many waiting messages from a number on."""
 
 _PAGE = 2500
-
 """Messages that the last peek reads."""
 
 _PART = 15
-
 """An estimate is wrong by about one part in this many; where it is more, the search takes longer."""
 
 

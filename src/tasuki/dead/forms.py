@@ -21,16 +21,13 @@ from tasuki.message import (
 from tasuki.queues.dead_letter import KEPT_AT_REDRIVE, OF_A_LETTER, is_letter, moved, sent_back
 
 CHUNK = 100
-
 """Letters that are moved at a time."""
 
 _WEIGHT = 250_000
-
 """Bytes of the headers that are noted for the letters of one chunk, but for the last one: less than any store takes."""
 
 
 Note = Mapping[str, HeaderValue]
-
 """The headers that a letter must get again."""
 
 

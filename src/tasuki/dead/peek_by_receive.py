@@ -79,25 +79,20 @@ class Held:
 RIGHT = "queue.admin.borrow"
 
 LONGEST = 10.0
-
 """Seconds for which letters are held at most, unless half the lease of the queue is shorter."""
 
 MOST_BYTES = 64 * 1024 * 1024
-
 """Bodies that are held at once."""
 
 _WAIT = 1.0
-
 """Seconds to wait for a first letter: the broker may have to make a consumer, or to ask several of its machines."""
 
 _LEASE = 30.0
-
 """Seconds after which another reader may go on, if this process is killed."""
 
 _PREFIX = "borrow/"
 
 _here: set[tuple[str, str]] = set()
-
 """Driver and queue that a reader of this process borrows from."""
 
 _changing = Lock()

@@ -25,11 +25,9 @@ from tasuki.queues.dead.letter import Letter, letter_in
 from tasuki.queues.queue import Queue
 
 NEWEST = 10_000
-
 """Letters of a queue that are read at most: the newest ones."""
 
 MOST_BYTES = 256 * 2**20
-
 """Bodies of a queue that are read, roughly: where letters are large, these are fewer."""
 
 

@@ -14,24 +14,19 @@ from tasuki.queues.dead.letter import LetterNames
 from tasuki.queues.queue import Queue
 
 FIRST, _MOST = 20, 5000
-
 """Messages of the first page, and of the largest one: to reach a page takes a broker longer the further it is, but
 small messages may be followed by large ones."""
 
 _SEARCHED, _MOST_SEARCHED = 100, 1000
-
 """Ids of the first search, and of the largest one."""
 
 _BYTES, _BYTES_SEARCHED = 8 * 2**20, 64 * 2**20
-
 """Of the messages of a page, and of a search, which costs the same for many, if they are as large as the last ones."""
 
 _SAMPLES = 100
-
 """Messages of which the headers are measured; their bodies are of all."""
 
 _RESTARTS = 20
-
 """After this many of them the walk no longer cares what others take."""
 
 
@@ -140,7 +135,6 @@ def fitting(found: Sequence[Message], most: int = _BYTES) -> int:
 
 
 _WAIT = 2.0
-
 """Seconds to wait for the next message: a broker that pushes may need some round trips before the first."""
 
 

@@ -90,11 +90,9 @@ _log = logging.getLogger("tasuki.dry_run")
 
 
 _MOST_BYTES = 8 * 2**20
-
 """Of the entries of one answer."""
 
 LIMIT = 30.0
-
 """Seconds that a handler has."""
 
 

@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 
 _WINDOW = 86400.0
-
 """Seconds in which what follows is not published again, where the driver can tell."""
 
 

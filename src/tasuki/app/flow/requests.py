@@ -42,26 +42,21 @@ _log = logging.getLogger("tasuki.app")
 _BATCH = 100
 
 _WAIT = 20.0
-
 """Seconds of one receive."""
 
 _SHARED_WAIT = 0.5
-
 """The same for a declared queue, where receiving must end soon after the last request."""
 
 _END_GRACE = 1.0
 
 _NOT_OURS = 0.2
-
 """Seconds for which another process's reply is hidden in a declared queue, so that its own process can take it."""
 
 
 _MOST_GIVEN_UP = 10_000
-
 """Timed-out requests that are remembered, so that their late replies are recognized."""
 
 _UNCLAIMED = 300.0
-
 """Seconds after which a reply in a declared queue is removed if no process has taken it."""
 
 
@@ -207,14 +202,12 @@ class Inbox:
 
 
 NAMESPACE = "reply"
-
 """The ids of these queues are ``reply:<32 hexadecimal digits>``; policies may name ``reply:*``."""
 
 
 _ID = re.compile(rf"{NAMESPACE}:[0-9a-f]{{32}}", re.ASCII)
 
 _REMEMBERED = 100
-
 """Most reply queues of other processes that a driver keeps, besides the ones in use."""
 
 
@@ -325,12 +318,10 @@ class _Foreign:
 
 
 Keys = tuple[object, ...]
-
 """The keys that sign the replies of a reply queue; empty: replies are not signed."""
 
 
 _PATIENCE = 1.0
-
 """Seconds that the store has to say how many consumers there are."""
 
 

@@ -47,17 +47,14 @@ _log = logging.getLogger("tasuki.app")
 
 
 PERIOD = 0.2
-
 """Seconds between two calls that the loop must answer."""
 
 
 PATIENCE = 4
-
 """Periods without an answer after which the loop is blocked. Periods, as a suspended process counts none."""
 
 
 _LATE = 5
-
 """Exit code of a process that did not stop in time."""
 
 

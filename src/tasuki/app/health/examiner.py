@@ -44,7 +44,6 @@ _log = logging.getLogger("tasuki.app")
 
 
 QUIET = 3.0
-
 """Seconds after an answer for which a queue is not asked again, unless something seems to be wrong with it.
 
 With the time between two observations it is asked every 4 s.

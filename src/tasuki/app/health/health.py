@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 
 MAX_SAMPLES = 1000
-
 """Most series of the handlers' own metrics, shared about equally among the functions; others are left out."""
 
 
@@ -99,16 +98,13 @@ _log = logging.getLogger("tasuki.app")
 
 
 LOOK = 2.0
-
 """Seconds between two observations."""
 
 
 _MOST_TEXT = 500
-
 """Characters of a check in the entry of the worker."""
 
 _TRIES = 5
-
 """Attempts to read what the event loop changes meanwhile."""
 
 

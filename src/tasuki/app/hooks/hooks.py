@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.reports.reporting import name_of
@@ -26,29 +26,18 @@ from tasuki.observe.trace import CURRENT
 from tasuki.queues.queue import Queue
 from tasuki.units import format_duration
 
-if TYPE_CHECKING:
-    from tasuki.contracts.observer import MomentName
-    from tasuki.queues.queue import Queue
-
-
 _log = logging.getLogger("tasuki.hook")
 
 
 LIMIT = 10.0
-
-
 """Seconds that one call may take."""
 
 
 MOST = 10_000
-
-
 """Moments that wait for one hook; later ones are lost."""
 
 
 _GRACE = 1.0
-
-
 """Seconds that a cancelled call has to end."""
 
 
@@ -135,8 +124,6 @@ class Hook:
 
 
 _FINISH = 5.0
-
-
 """Seconds that the hooks have to hear of all moments, at the end."""
 
 

@@ -52,11 +52,9 @@ def _shown(value: object) -> str:
 
 
 _AT_ONCE = 16
-
 """Queues that are declared at the same time."""
 
 _ONE_MACHINE: Durability = "power"
-
 """The most that a broker on one machine can give."""
 
 

@@ -80,7 +80,6 @@ def _progress(assembly: Assembly) -> int:
 
 
 PERIOD = 0.5
-
 """Seconds between checks."""
 
 
@@ -112,7 +111,6 @@ class _Handled:
 
 
 _SPARE = 3.0
-
 """Seconds that a stop may take beyond the longest ``stop_timeout``, where a handler blocks the event loop. The parent
 of several processes kills one after 5 s, so this process can still end by itself."""
 

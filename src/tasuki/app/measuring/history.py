@@ -49,11 +49,9 @@ if TYPE_CHECKING:
 PREFIX = "history/"
 
 TTL = 7200.0
-
 """Seconds for which a minute is kept."""
 
 WANTED = "history wanted"
-
 """A key that is there while anyone reads waits, which workers count then; until then they cost nothing."""
 
 WANTED_TTL = 3600.0
@@ -76,23 +74,18 @@ def process_of(key: str) -> str:
 
 
 _LARGEST = 256 * 1024
-
 """Bytes of one key."""
 
 _SPREAD = 10.0
-
 """Seconds over which the processes of an installation spread their writes."""
 
 _GOODBYE = 1.0
-
 """Longest time that a close waits for the store."""
 
 _MANY = 50
-
 """Messages that a process has published in its last minute, from which on it opens the store to say so."""
 
 _AFTER_FAILURE = 600.0
-
 """Seconds after which a store that could not be opened is tried again: this process may have no right to it."""
 
 
@@ -284,13 +277,11 @@ def _is_shared(state: SharedState) -> bool:
 
 
 LATE = 3
-
 """Minutes that are read again, since processes write late, and by their own clocks."""
 
 _PAGE = 100
 
 _ASK = 600.0
-
 """Seconds after which the workers are asked again to count waits."""
 
 

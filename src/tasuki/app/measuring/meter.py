@@ -28,19 +28,16 @@ from tasuki.supervisor.spec import State, Status
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.runtime import Runtime
-    from tasuki.observe.exposition.snapshots import Snapshot
     from tasuki.observe.exposition.telemetry import Telemetry
 
 
 MAX_PAIRS = 10_000
-
 """Queues, and pairs of queue and consumer, that are exported; further ones are counted as dropped."""
 
 
 _BORN = uuid4().hex
 
 _NO_LETTERS = dict.fromkeys(OF_LETTERS, 0)
-
 """A series that begins with its first letters would show no increase."""
 
 _QUEUE_FIELDS = ("published", "rejected", "unknown", "suppressed")

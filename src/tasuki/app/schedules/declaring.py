@@ -38,7 +38,6 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 QUEUE = "schedules"
-
 """The queue of functions that the app schedules itself, and not one of its queues."""
 
 

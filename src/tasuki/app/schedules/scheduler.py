@@ -33,16 +33,13 @@ _log = logging.getLogger("tasuki.schedules")
 
 
 _WINDOW = 3600.0
-
 """Seconds in which a worker may publish the ticks of one that was killed, again."""
 
 
 SALT = "schedules/salt"
-
 """Key of the text by which random times and jitters differ between installations."""
 
 _LATE = 10.0
-
 """Seconds after its moment from which on a tick counts as late."""
 
 

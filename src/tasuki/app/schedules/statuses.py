@@ -50,7 +50,6 @@ class ScheduleStatus(NamedTuple):
 
 
 _LATE = 15
-
 """Seconds after which a tick without a message is late: thrice the time in which another worker takes over."""
 
 

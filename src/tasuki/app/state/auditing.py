@@ -30,7 +30,6 @@ _log = logging.getLogger("tasuki.audit")
 
 
 PATIENCE = 2.0
-
 """Seconds for one record: an act does not wait longer for its audit."""
 
 _MOST_TEXT = 300

@@ -22,19 +22,15 @@ from tasuki.state.shared import CONTROL
 RECORDS, IDS, NOTES = "batches/", "batch-ids/", "batch-notes/"
 
 PLACE = "batch/"
-
 """Of the place that the process has which drives a batch, and, under ``CONTROL``, of what tells all processes of it."""
 
 KEPT = 86_400.0
-
 """Seconds for which an ended batch is kept, unless its letters are in the trash still."""
 
 LONGEST = 7 * KEPT
-
 """Seconds without any change after which a batch is forgotten."""
 
 NOTES_KEPT = 2 * KEPT
-
 """Seconds for which letters that were moved can be brought back."""
 
 _PAGE = 2000
@@ -151,7 +147,6 @@ def _note_key(id: str, chunk: int) -> str:
 
 
 LEASE = 10.0
-
 """Seconds after which another process goes on in place of one that was killed."""
 
 

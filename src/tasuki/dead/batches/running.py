@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 
 _AT_ONCE = 10
-
 """Chunks whose letters are searched together."""
 
 
@@ -133,7 +132,6 @@ def lay(layers: list[dict[str, Note]], id: str, note: Note) -> None:
 
 
 _LOST = 7 * 86_400.0
-
 """Seconds after which letters go whose own batch has not taken them: its record is gone by then."""
 
 
@@ -173,7 +171,6 @@ OTHERS = -1.0
 _LONGEST_PAUSE = 30.0
 
 _TRIES = 20
-
 """Failures in a row after which a batch has failed: about eight minutes of an unavailable broker."""
 
 

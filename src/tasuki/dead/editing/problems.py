@@ -45,7 +45,6 @@ _STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[\]]+)")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+', re.DOTALL)
 
 _ANY = "..."
-
 """The step of msgspec into a mapping, whose key it does not say."""
 
 _ENDED = ("Input data was truncated", "it ends too early")

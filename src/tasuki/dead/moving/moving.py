@@ -22,7 +22,6 @@ from tasuki.message import BATCH, Message
 from tasuki.queues.queue import Queue
 
 LOOK = 1.0
-
 """Seconds between two checks while it waits."""
 
 
@@ -92,23 +91,19 @@ class Progress:
 
 
 PATIENCE = 10.0
-
 """Seconds for which a retry waits after its first letters, unless they are done before."""
 
 _PERIOD = 2.0
-
 """Seconds between two counts of the letters that came back."""
 
 _LOOK = 0.2
 
 _PAGE = 500
-
 """Letters that are read at once, at most; and this many of the newest are looked at in any case, or ``_BYTES``."""
 
 _BYTES = 64 * 2**20
 
 _MOST = 10_000
-
 """Newest letters that are looked at."""
 
 

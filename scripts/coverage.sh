@@ -54,7 +54,6 @@ pure="
     src/tasuki/dead/editing/problems.py
     src/tasuki/dead/test_case.py
     src/tasuki/observe/history.py
-    src/tasuki/observe/recorder.py
     src/tasuki/desk/reading/message_rows.py
     src/tasuki/desk/reading/attention.py
     src/tasuki/state/worker_record.py

@@ -19,20 +19,19 @@ from pydantic_core import PydanticUndefined
 
 from tasuki.drivers.sqs import aws
 from tasuki.fields.types import Config, DriverKind, DurabilityLevel, LengthOptions
-from tasuki.kinds.entries import consumer, env, function, queue, schedule, security, store, telemetry, worker
-from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries import consumer, env, function, queue, schedule, security, store, telemetry
+from tasuki.kinds.entries.consumer import ConsumerConfig, WorkerConfig
 from tasuki.kinds.entries.env import EnvMemoryConfig
 from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig
 from tasuki.kinds.entries.lifecycle import BackoffConfig, DriverConfig, LifecycleConfig
 from tasuki.kinds.entries.queue import DeadLetterConfig, QueueConfig, RequirementName
 from tasuki.kinds.entries.schedule import ScheduleConfig
-from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind
-from tasuki.registry.source import Source
+from tasuki.registry.loader import Source
 
 FOLDER = Path(__file__).parent.parent / "src" / "tasuki"
 
-FAMILIES = (queue, consumer, schedule, worker, function, store, env, aws, security, telemetry)
+FAMILIES = (queue, consumer, schedule, function, store, env, aws, security, telemetry)
 DRIVERS = ("memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats")
 
 _UNITS = {

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
-from tasuki.kinds.entries.queue_rules import LEASE
+from tasuki.kinds.entries.queue import LEASE
 from tests.e2e.projects import write
 from tests.e2e.test_every_driver import renamed
 from tests.support.brokers.everywhere import DRIVERS, overrides

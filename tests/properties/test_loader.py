@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tasuki.errors import ConfigError, ProjectError
 from tasuki.kinds.check.project import check
+from tasuki.registry.entry import find_cycles
 from tasuki.registry.loader import load
 from tasuki.registry.overrides import apply_overrides, substitute
-from tasuki.registry.references import find_cycles
 from tasuki.registry.yaml import read_document
 from tasuki.scalars import read_scalar
 

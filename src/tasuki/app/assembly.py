@@ -37,12 +37,11 @@ from tasuki.kinds.check.consumers import concurrency_of, roles, shared_workers
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.requirements import demanded_durability
 from tasuki.kinds.check.rights import Rights
-from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.consumer import ConsumerConfig, WorkerConfig
 from tasuki.kinds.entries.function import HookConfig, ProviderConfig, PythonFunctionConfig
 from tasuki.kinds.entries.lifecycle import DriverConfig
 from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.kinds.entries.store import DriverStoreConfig
-from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import priority_advice
 from tasuki.kinds.settings import Settings
 from tasuki.queues.messages.codec import Codecs

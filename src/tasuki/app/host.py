@@ -21,7 +21,7 @@ from tasuki.kinds.settings import Settings
 from tasuki.message import HeaderValue, Message
 from tasuki.queues.messages.headers import reply_queue_id
 from tasuki.queues.queue import Queue
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import did_you_mean
 from tasuki.state.shared import SharedState, States
 from tasuki.units import When
 

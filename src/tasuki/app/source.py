@@ -12,7 +12,7 @@ from tasuki.app.declare import DRIVER, SCHEMES, Declarations, DeclaredTasks, dri
 from tasuki.app.handle import QueueHandle, id_of
 from tasuki.drivers import DriverEntry
 from tasuki.errors import InvalidEntryError, TasukiError, UnknownKindError
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import did_you_mean
 from tasuki.system.caller import caller
 
 # The modules that read a project are imported when needed, so that declaring stays quick.

@@ -97,7 +97,7 @@ def find_id(name: str, known: Iterable[str], what: str) -> str:
     Raises:
         CommandError: there is none, or several.
     """
-    from tasuki.registry.references import find_named
+    from tasuki.registry.entry import find_named
 
     ids = list(known)
     try:

@@ -12,7 +12,7 @@ from types import new_class
 from tasuki.contracts.driver import CONTRACT, Capabilities, Driver
 from tasuki.errors import UnknownKindError, UnsupportedError
 from tasuki.fields.types import DRIVER_PREFIX, DriverKind, Kind
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import did_you_mean
 
 _HINTS = {
     "security.token_store": "there are no tokens in this version",
@@ -26,9 +26,8 @@ _DRIVERS = ("memory", "sqlite", "amqp", "redis", "sqs", "postgres", "nats")
 
 _HOMES: Mapping[str, tuple[str, ...]] = {
     "tasuki.kinds.entries.queue": ("queue.queue",),
-    "tasuki.kinds.entries.consumer": ("queue.consumer",),
+    "tasuki.kinds.entries.consumer": ("queue.consumer", "queue.worker", "health.config"),
     "tasuki.kinds.entries.schedule": ("queue.schedule",),
-    "tasuki.kinds.entries.worker": ("queue.worker", "health.config"),
     "tasuki.kinds.entries.function": (
         "function.lua", "function.python", "library.lua", "middleware.python", "provider.python", "hook.python",
     ),

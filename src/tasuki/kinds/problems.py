@@ -13,8 +13,7 @@ from pydantic_core import ErrorDetails
 from tasuki.errors import InvalidEntryError
 from tasuki.fields.types import Config
 from tasuki.observe.redact import MASK, is_secret_name, redact
-from tasuki.registry.entry import HIDDEN, Entry, KeyPath, describe, placeholder_values
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import HIDDEN, Entry, KeyPath, describe, did_you_mean, placeholder_values
 from tasuki.scalars import Substituted, read_scalar
 
 _WANTED = {

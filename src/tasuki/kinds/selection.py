@@ -10,11 +10,10 @@ from tasuki.errors import ConfigError, SelectionError
 from tasuki.fields.types import Config
 from tasuki.kinds.check.consumers import shared_workers
 from tasuki.kinds.check.project import Project
-from tasuki.kinds.entries.consumer import ConsumerConfig
+from tasuki.kinds.entries.consumer import ConsumerConfig, WorkerConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import find_kind
-from tasuki.registry.references import find_named
+from tasuki.registry.entry import find_named
 
 ALL = "--concurrency"
 """Id of the shared workers of everything that a process consumes."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.errors import ConfigError, Position
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import did_you_mean
 
 
 def home_of(file: str) -> Path:
@@ -56,7 +56,7 @@ def app_of(path: Path) -> str | None:
     at = Position(str(path), _line_of(text))
     if not isinstance(table, dict):
         raise ConfigError("tool.tasuki is a table", position=at, hint='write [tool.tasuki] and app = "jobs:app"')
-    from tasuki.registry.references import did_you_mean
+    from tasuki.registry.entry import did_you_mean
 
     for key in table.keys() - set(_KEYS):
         hint = did_you_mean(key, _KEYS) or f"there are: {', '.join(_KEYS)}"

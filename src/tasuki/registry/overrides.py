@@ -12,8 +12,7 @@ from typing import Any
 
 from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError, Position
 from tasuki.ids import resolve_id
-from tasuki.registry.entry import Entry, KeyPath, shown, value_at, with_value
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import Entry, KeyPath, did_you_mean, shown, value_at, with_value
 from tasuki.registry.yaml import MAX_DEPTH, read_document
 from tasuki.scalars import Substituted, read_scalar
 

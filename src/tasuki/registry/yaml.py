@@ -11,8 +11,7 @@ from typing import Any
 import yaml
 
 from tasuki.errors import ConfigError, InvalidEntryError, Position
-from tasuki.registry.entry import NO_COLON, Entry, KeyPath, describe
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import NO_COLON, Entry, KeyPath, describe, did_you_mean
 from tasuki.scalars import read_scalar
 
 MAX_DEPTH = 50

@@ -1,4 +1,7 @@
-"""SharedState: a store that several queues share, opened at its first use, with one watch on its controls."""
+"""SharedState: a store that several queues share, opened at its first use, with one watch on its controls.
+
+What a process may record of failed attempts is limited: by one run of a consumer, and by a process in an hour.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,73 @@ from tasuki.clock import Clock
 from tasuki.contracts.driver import Driver
 from tasuki.contracts.state.store import CURRENT, Change, Current, Entry, Grant, Page, Store, StoreFacts
 from tasuki.errors import BrokerUnavailableError, DriverError
-from tasuki.state.record_rate import HourlyRecords
+
+PER_HOUR = 10_000
+"""Records of an hour, of all consumers of the process: they must not fill the store."""
+
+EACH = 1_000
+"""Records of an hour that each consumer has, whatever the others have written."""
+
+_HOUR = 3600.0
+
+
+class HourlyRecords:
+    """The hour of one process and store. Times are seconds of a monotonic clock."""
+
+    def __init__(self) -> None:
+        self._ends = float("-inf")
+        self._before = 0
+        self._by_consumer: dict[str, int] = {}
+        self._count = 0
+
+    def take(self, consumer: str, now: float) -> bool:
+        """For one record of a consumer; whether there is room."""
+        if now >= self._ends:
+            self._before = self._count if now < self._ends + _HOUR else 0
+            self._ends, self._count, self._by_consumer = now + _HOUR, 0, {}
+        own = self._by_consumer.get(consumer, 0)
+        if self._count >= PER_HOUR and own >= EACH:
+            return False
+        self._count += 1
+        self._by_consumer[consumer] = own + 1
+        return True
+
+    def longest(self) -> float:
+        """Most seconds for which a record of now may be kept: the more there are, the fewer; an hour or more."""
+        return max(PER_HOUR / max(self._count, self._before, 1), 1.0) * _HOUR
+
+
+AT_ONCE = 1000
+"""Records of failures that come together."""
+
+PER_SECOND = 300
+"""Records a second, after a burst of this many: at whatever rate messages fail, they cost a fiftieth of a processor."""
+
+
+class Allowance:
+    """The allowance of one run of a consumer; ``hour``: shared by the consumers of a process and store."""
+
+    def __init__(self, consumer: str, hour: HourlyRecords) -> None:
+        self._consumer, self._hour = consumer, hour
+        self._left, self._at = float(AT_ONCE), float("-inf")
+
+    def take(self, now: float) -> str:
+        """For a failed attempt; empty, or why it is not recorded. ``now``: seconds of a clock that never goes back."""
+        self._left, self._at = min(self._left + (now - self._at) * PER_SECOND, float(AT_ONCE)), now
+        if self._left < 1:
+            return f"more than {PER_SECOND} fail in a second"
+        if not self._hour.take(self._consumer, now):
+            return f"more than {PER_HOUR} fail in an hour"
+        self._left -= 1
+        return ""
+
 
 CONTROL = "control/"
 """Prefix of the keys that every worker watches: keep them few, small and short-lived."""
 
-
 MADE = CONTROL + "made"
 """A mark that the first order writes and no process removes: a store without it has lost its entries. It sorts before
 the orders, so that a watch reports its loss first."""
-
 
 Listener = Callable[[str, bytes | None], None]
 """Gets a key, without ``CONTROL``, and its new value; None: it is gone. Runs in the loop of the watch."""
@@ -110,9 +170,7 @@ def _rank(change: Change) -> tuple[int, bool]:
 
 T = TypeVar("T")
 
-
 _log = logging.getLogger("tasuki.state")
-
 
 STATE = "state"
 """Name of the store that a driver has for its own queues."""

@@ -19,9 +19,8 @@ from tasuki.flow.attempts import TTL, lifetime, read_attempts
 from tasuki.message import ATTEMPT_RECORDS, ATTEMPTS, REDRIVEN
 from tasuki.queues.dead.attempts import AttemptRecord, records_in
 from tasuki.queues.dead_letter import redriven
-from tasuki.state import record_rate
-from tasuki.state.record_rate import AT_ONCE, PER_SECOND, Allowance, HourlyRecords
-from tasuki.state.shared import SharedState
+from tasuki.state import shared as shared_state
+from tasuki.state.shared import AT_ONCE, PER_SECOND, Allowance, HourlyRecords, SharedState
 from tests.unit.consumers.parts import Bench, clock_of_loop, make_bench
 
 pytestmark = pytest.mark.anyio
@@ -135,7 +134,7 @@ async def test_what_exceeds_the_allowance_is_dropped_and_counted_and_the_letter_
 ) -> None:
     caplog.set_level(logging.WARNING, "tasuki.consumer")
     for name in which:
-        monkeypatch.setattr(record_rate, name, 4)
+        monkeypatch.setattr(shared_state, name, 4)
     bench, _ = await bench_of(fail, max_attempts=2, options=ConsumerOptions(concurrency=10))
     await bench.queue.publish_many([1] * 5)
     async with bench:
@@ -334,8 +333,8 @@ def test_many_at_once_are_recorded_and_then_so_many_a_second() -> None:
 
 def test_all_consumers_of_a_process_share_an_hour_and_each_has_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many consumers fail at once, a process does not fill its store."""
-    monkeypatch.setattr(record_rate, "PER_HOUR", 5)
-    monkeypatch.setattr(record_rate, "EACH", 2)
+    monkeypatch.setattr(shared_state, "PER_HOUR", 5)
+    monkeypatch.setattr(shared_state, "EACH", 2)
     shared = HourlyRecords()
     loud, quiet = Allowance("loud", shared), Allowance("quiet", shared)
     assert [loud.take(0.5 * at) for at in range(7)] == [""] * 5 + ["more than 5 fail in an hour"] * 2

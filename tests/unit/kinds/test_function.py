@@ -6,8 +6,7 @@ from tasuki.errors import ProjectError
 from tasuki.kinds.check.project import check
 from tasuki.kinds.entries.function import LuaFunctionConfig, LuaLibraryConfig, PythonFunctionConfig, PythonLimits
 from tasuki.registry.entry import Entry, Registry
-from tasuki.registry.loader import Loaded
-from tasuki.registry.source import Source
+from tasuki.registry.loader import Loaded, Source
 from tests.support.narrow import present
 from tests.unit.kinds.conftest import Make, Problems
 

@@ -6,8 +6,7 @@ import pytest
 
 from tasuki.errors import SelectionError
 from tasuki.kinds.check.project import Project
-from tasuki.kinds.entries.consumer import ConsumerConfig
-from tasuki.kinds.entries.worker import WorkerConfig
+from tasuki.kinds.entries.consumer import ConsumerConfig, WorkerConfig
 from tasuki.kinds.selection import ALL, Selection
 from tests.unit.kinds.conftest import Make
 

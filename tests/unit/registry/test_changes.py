@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from tasuki.errors import Position
 from tasuki.registry.entry import Entry, Registry, compare
-from tasuki.registry.source import Source
+from tasuki.registry.loader import Source
 
 
 def registry(**data: object) -> Registry:

@@ -22,7 +22,7 @@ from tasuki.app.health.health_file import PERIOD, write
 from tasuki.app.health.report import Probe, Report, Sheet, respond, stale
 from tasuki.app.health.rules import Finding
 from tasuki.clock import SystemClock
-from tasuki.kinds.entries.worker import WorkerConfig
+from tasuki.kinds.entries.consumer import WorkerConfig
 from tasuki.moments import iso, plain
 from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample
 from tasuki.observe.metrics import Histogram

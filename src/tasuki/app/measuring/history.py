@@ -28,9 +28,12 @@ from tasuki.observe.history import (
     RING,
     STEP,
     STEPS,
+    Gauges,
     Hour,
     Hours,
     Minute,
+    MinuteRecorder,
+    Name,
     Queues,
     decode,
     encode,
@@ -38,7 +41,6 @@ from tasuki.observe.history import (
     step_at,
 )
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics
-from tasuki.observe.recorder import Gauges, MinuteRecorder, Name
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.schedule import ScheduleConfig
 from tasuki.message import new_id
 from tasuki.queues.result import Confirmed
-from tasuki.registry.references import find_named
+from tasuki.registry.entry import find_named
 from tasuki.schedules.firing import find_mark, read_known
 from tasuki.schedules.schedule import is_spread, spread
 from tasuki.schedules.timing import last_tick, next_tick

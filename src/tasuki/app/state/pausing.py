@@ -11,7 +11,7 @@ from tasuki.consumers.fetching.window import MOST_CONCURRENCY
 from tasuki.errors import DriverError, UnsupportedError
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.registry.references import find_named
+from tasuki.registry.entry import find_named
 from tasuki.state import pauses
 from tasuki.state.pauses import Pausable, Pause, Scale, pause_in, pause_key, read_pause, read_scale, scale_key
 from tasuki.state.shared import SharedState

@@ -160,6 +160,20 @@ class ConsumerEntryFields(ConsumerFields, total=False):
     funcs: dict[str, str | TaskFields]
 
 
+class WorkerFields(TypedDict, total=False):
+    concurrency: Required[int]
+    order: Literal["fair", "weighted", "strict"]
+    weights: dict[str, int]
+
+
+class WorkerEntryFields(WorkerFields, total=False):
+    queues: Required[list[str]]
+
+
+class HealthFields(TypedDict, total=False):
+    broker_red_after: Duration | None
+
+
 class ScheduleFields(TypedDict, total=False):
     cron: str | None
     every: Duration | None
@@ -175,20 +189,6 @@ class ScheduleFields(TypedDict, total=False):
 
 class ScheduleEntryFields(ScheduleFields, total=False):
     queue: Required[str]
-
-
-class WorkerFields(TypedDict, total=False):
-    concurrency: Required[int]
-    order: Literal["fair", "weighted", "strict"]
-    weights: dict[str, int]
-
-
-class WorkerEntryFields(WorkerFields, total=False):
-    queues: Required[list[str]]
-
-
-class HealthFields(TypedDict, total=False):
-    broker_red_after: Duration | None
 
 
 class LuaLibraryFields(TypedDict, total=False):

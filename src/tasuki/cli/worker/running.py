@@ -59,8 +59,7 @@ def summary(target: Target, project: Project, processes: int) -> str:
     from tasuki import __version__
     from tasuki.kinds.check.conflicts import has_limit
     from tasuki.kinds.check.consumers import concurrency_of, prefetch_of, shared_workers
-    from tasuki.kinds.entries.consumer import ConsumerConfig
-    from tasuki.kinds.entries.worker import WorkerConfig
+    from tasuki.kinds.entries.consumer import ConsumerConfig, WorkerConfig
 
     name = target.given or target.found.target
     lines = [f"tasuki {__version__}: {name}" + (f", {processes} processes" if processes > 1 else "")]

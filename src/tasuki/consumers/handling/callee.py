@@ -13,7 +13,7 @@ from tasuki.contracts.handler import Context, Handler
 from tasuki.errors import UnknownTaskError
 from tasuki.message import CONTENT_TYPE, MESSAGE_TYPE
 from tasuki.queues.queue import Queue
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import did_you_mean
 
 if TYPE_CHECKING:
     from tasuki.consumers.delivery import Holder

@@ -26,7 +26,7 @@ from tasuki.queues.dead.attempts import (
     recorded,
     round_of,
 )
-from tasuki.state.record_rate import Allowance
+from tasuki.state.shared import Allowance
 
 if TYPE_CHECKING:
     from tasuki.consumers.definition import Definition

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from tasuki.errors import Position
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import did_you_mean
 
 _DEFAULT_URL = "sqlite://"
 _KEYS = ("URL", "DATABASE", "APP")

@@ -30,7 +30,7 @@ from tasuki.queues.dead.letter import name_of
 from tasuki.queues.dead_letter import home_of, homeless
 from tasuki.queues.messages.body_type import BodyType
 from tasuki.queues.queue import Queue
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import did_you_mean
 
 _DOES_NOT_FIT = "the body does not fit: "
 

@@ -14,13 +14,13 @@ from tasuki.contracts.state.following import CHAIN, Later, StartedGroup, carried
 from tasuki.contracts.state.jobs import Waited
 from tasuki.contracts.state.store_handle import Use
 from tasuki.errors import HandlerError
+from tasuki.handlers.body import crossing
 from tasuki.handlers.isolated.target import Circumstances
 from tasuki.handlers.process.protocol import encode_result
 from tasuki.handlers.process.server import Asker
 from tasuki.handlers.store_values import check as check_value
 from tasuki.handlers.store_values import packed
 from tasuki.handlers.threads import run_in
-from tasuki.handlers.unchanged import crossing
 from tasuki.message import HeaderValue, Message
 from tasuki.units import When, plain_duration
 

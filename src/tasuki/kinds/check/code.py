@@ -12,9 +12,8 @@ from tasuki.errors import ConfigError, InvalidEntryError, MissingReferenceError,
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.uses import requires_in_lua, shown_file
 from tasuki.kinds.entries.function import LuaLibraryConfig, PythonCodeConfig, optional_modules
-from tasuki.registry.entry import HIDDEN, Entry, shown
-from tasuki.registry.references import did_you_mean
-from tasuki.registry.source import Source
+from tasuki.registry.entry import HIDDEN, Entry, did_you_mean, shown
+from tasuki.registry.loader import Source
 from tasuki.scalars import Substituted
 
 _ANYTHING = frozenset({"__getattr__", "globals", "locals", "exec", "vars", "setattr", "modules", "__dict__"})

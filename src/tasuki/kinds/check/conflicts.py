@@ -11,8 +11,7 @@ from tasuki.fields.types import DRIVER_PREFIX, Config, DriverKind, Kind
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.env import EnvVariableConfig
 from tasuki.kinds.entries.lifecycle import DriverConfig
-from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.entries.queue_rules import LEASE, limit_of_lanes, whole_limit, with_paths
+from tasuki.kinds.entries.queue import LEASE, QueueConfig, limit_of_lanes, whole_limit, with_paths
 from tasuki.kinds.entries.store import OF_DRIVERS, STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
 from tasuki.kinds.kind import all_capabilities, capabilities_of
 from tasuki.registry.entry import KeyPath, Registry, shown

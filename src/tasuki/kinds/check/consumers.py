@@ -10,15 +10,13 @@ from importlib.util import find_spec
 from tasuki.consumers.fetching.window import MAX_PREFETCH
 from tasuki.fields.types import Config, DriverKind, Kind
 from tasuki.ids import resolve_id
-from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
+from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig, WorkerConfig
 from tasuki.kinds.entries.function import PythonFunctionConfig
 from tasuki.kinds.entries.lifecycle import DriverConfig, RetryConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.entries.worker import WorkerConfig
 from tasuki.kinds.kind import all_capabilities, capabilities_of
 from tasuki.queues.messages.body_type import BodyType
-from tasuki.registry.entry import KeyPath, Registry
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import KeyPath, Registry, did_you_mean
 
 Finding = tuple[str, KeyPath, str, str]
 """Entry, place in it, problem and remedy."""

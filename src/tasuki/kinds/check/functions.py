@@ -19,8 +19,7 @@ from tasuki.handlers.task import problem_of_give_up, problem_of_task
 from tasuki.kinds.check.consumers import roles, roles_in_broken
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.function import HookConfig, MiddlewareConfig, ProviderConfig, PythonFunctionConfig
-from tasuki.registry.entry import INJECT, NO_NAME, Entry, Registry
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import INJECT, NO_NAME, Entry, Registry, did_you_mean
 
 
 def problem_at(entry: Entry, function: Any, text: str) -> ConfigError:

@@ -38,10 +38,20 @@ from tasuki.kinds.entries.security import AnyPolicyConfig
 from tasuki.kinds.entries.store import STORE_PREFIX, DriverStoreConfig, MemoryStoreConfig
 from tasuki.kinds.kind import all_capabilities, capabilities_of, driver_names, find_driver, find_kind
 from tasuki.queues.messages.body_type import BodyType, problem_of_type
-from tasuki.registry.entry import Entry, KeyPath, Registry, describe
+from tasuki.registry.entry import (
+    Entry,
+    KeyPath,
+    Registry,
+    describe,
+    did_you_mean,
+    find_cycles,
+    find_references,
+    noun,
+    points_well,
+    verify_references,
+)
 from tasuki.registry.loader import Loaded
 from tasuki.registry.overrides import is_overridden
-from tasuki.registry.references import did_you_mean, find_cycles, find_references, noun, points_well, verify_references
 from tasuki.units import format_duration
 
 Use = Literal["queue", "consumer"]

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 from tasuki.contracts.driver import DURABILITIES, Capabilities, Durability
 from tasuki.kinds.entries.lifecycle import DriverConfig
-from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.entries.queue_rules import UniqueConfig, with_paths
+from tasuki.kinds.entries.queue import QueueConfig, UniqueConfig, with_paths
 from tasuki.queues.uniqueness import DOES
 from tasuki.registry.entry import KeyPath
 from tasuki.units import format_duration, format_size

@@ -23,8 +23,7 @@ from tasuki.message import MESSAGE_TYPE
 from tasuki.queues.messages.body_type import BodyType
 from tasuki.queues.messages.codec import Codecs, unchanged
 from tasuki.queues.messages.headers import check_headers
-from tasuki.registry.entry import KeyPath, Registry
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import KeyPath, Registry, did_you_mean
 from tasuki.schedules.schedule import SCHEDULE, SCHEDULED_FOR
 from tasuki.units import format_duration
 

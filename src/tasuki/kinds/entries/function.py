@@ -9,7 +9,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJso
 from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.contracts.observer import MomentName
-from tasuki.contracts.recycling import Limits
 from tasuki.fields.types import (
     Config,
     Id,
@@ -20,8 +19,9 @@ from tasuki.fields.types import (
     Text,
     at_field,
 )
-from tasuki.registry.references import did_you_mean
-from tasuki.registry.source import Source
+from tasuki.registry.entry import did_you_mean
+from tasuki.registry.loader import Source
+from tasuki.system.process import Limits
 
 _STANDARD_MODULES = frozenset({"channel", "coroutine", "errors", "math", "os", "payload", "string", "table", "utf8"})
 """Always there, listed or not."""

@@ -16,8 +16,7 @@ import msgspec
 
 from tasuki.contracts.codec import Codec
 from tasuki.errors import CodecError, HandlerError, InvalidBodyError
-from tasuki.handlers.body import from_plain, to_plain
-from tasuki.handlers.unchanged import JSON_CHANGES, MSGPACK_CHANGES, problem_of_change
+from tasuki.handlers.body import JSON_CHANGES, MSGPACK_CHANGES, from_plain, problem_of_change, to_plain
 from tasuki.parts import LEAST_MSGPACK, MAX_PARTS, problem_of_json, problem_of_msgpack
 
 Method = Literal["gzip", "zstd"]

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from tasuki.observe.history import MOST, Hours, Minute, Point, added, decode, encode, five_minutes
+from tasuki.observe.history import MOST, Hours, Minute, MinuteRecorder, Point, added, decode, encode, five_minutes
 from tasuki.observe.metrics import BUCKETS, ConsumerMetrics, QueueMetrics
-from tasuki.observe.recorder import MinuteRecorder
 
 NOW = 28_000_000
 

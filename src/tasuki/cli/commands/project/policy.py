@@ -101,7 +101,7 @@ def explain(
     name, meta = ACTIONS.get(action, action), dict(map(read_header, pairs))
     guard = _guard(project, rights, consumer, actor_id, meta)
     if "." not in name and "*" not in name and not _is_meant(name, rights):
-        from tasuki.registry.references import did_you_mean
+        from tasuki.registry.entry import did_you_mean
 
         hint = did_you_mean(action, ACTIONS) or f"short words are {', '.join(ACTIONS)}; others look like store.key.get"
         raise CommandError(f"action {action!r} is not known; {hint}")

@@ -157,9 +157,8 @@ def _as_dict(problem: ConfigError | ConfigWarning) -> dict[str, Any]:
 
 
 def _summary(project: Project) -> str:
-    from tasuki.kinds.entries.consumer import ConsumerConfig
+    from tasuki.kinds.entries.consumer import ConsumerConfig, WorkerConfig
     from tasuki.kinds.entries.queue import QueueConfig
-    from tasuki.kinds.entries.worker import WorkerConfig
 
     kinds: dict[str, type[Config]] = {"queue": QueueConfig, "consumer": ConsumerConfig, "worker pool": WorkerConfig}
     counts = {"entry": len(project.configs), **{noun: len(project.of(type_)) for noun, type_ in kinds.items()}}

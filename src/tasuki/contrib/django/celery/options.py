@@ -18,7 +18,7 @@ from tasuki.contrib.django.celery.signals import worker_process_init
 from tasuki.contrib.django.config import settings_place
 from tasuki.contrib.django.project import project_app
 from tasuki.errors import HandlerTimeoutError
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import did_you_mean
 from tasuki.system.caller import declared_at
 
 if TYPE_CHECKING:

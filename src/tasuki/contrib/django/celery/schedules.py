@@ -18,7 +18,7 @@ from tasuki.contrib.django.celery.settings import beat_schedule, timezone
 from tasuki.contrib.django.config import settings_place
 from tasuki.contrib.django.project import project_app
 from tasuki.ids import name_for
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import did_you_mean
 from tasuki.system.caller import declared_at
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from tasuki.contrib.django.project import project_app
 from tasuki.contrib.django.tasks.results import BaseTaskBackend, TaskResults, put, ready_result, task_enqueued
 from tasuki.contrib.django.transactions import DjangoSync
 from tasuki.message import MESSAGE_TYPE, new_id
-from tasuki.registry.references import did_you_mean
+from tasuki.registry.entry import did_you_mean
 from tasuki.units import parse_duration
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
 from tasuki.consumers.jobs.job_layers import jobs_of
 from tasuki.consumers.jobs.timeouts import Timeouts, shortest_limit
-from tasuki.consumers.reports.reporting import AutoAckReporting, DeliveryReport, Lines, Reporting
-from tasuki.consumers.reports.reporting import log as line_log
+from tasuki.consumers.reports.completion_log import CompletionLog, log
+from tasuki.consumers.reports.reporting import AutoAckReporting, DeliveryReport, Reporting
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.consumers.surroundings import ConsumeMiddleware, Middleware, Observed, Settle, Surrounding, within
@@ -84,6 +84,7 @@ class Run:
         self.events, self._monotonic = consumer.events, consumer.clock.monotonic
         self.holding = Holding(queue, self.metrics, self.lease, self.events)
         self.suspects = Suspects(consumer.gate, self.events)
+        self.completions = CompletionLog(consumer) if log.isEnabledFor(logging.INFO) else None
         self.reporting = self._make_reporting()
         self.results, self.stepping, self.transacting, own = jobs_of(self, consumer)
         parts = self._surroundings((*own, *map(Middleware, layers)))
@@ -119,14 +120,17 @@ class Run:
     def _surroundings(self, inner: Sequence[Surrounding]) -> list[Surrounding]:
         tracing, reporting = self.consumer.tracing, self.reporting
         observers = self.consumer.observers if reporting is None else (*self.consumer.observers, reporting)
-        outer = [tracing, Observed(observers, self.id), reporting]
+        completions = None if self.options.auto_ack else self.completions  # else the reports hold it
+        outer = [tracing, Observed(observers, self.id), reporting, completions]
         return [*(part for part in outer if part is not None), *inner]
 
     def _make_reporting(self) -> Reporting | None:
-        """What tells hooks and the log of each message; None: neither wants to know."""
-        lines = [Lines()] if line_log.isEnabledFor(logging.INFO) else []
-        reports: list[DeliveryReport] = [*self.consumer.reports, *lines]
-        kind = AutoAckReporting if self.options.auto_ack else Reporting
+        """What tells hooks of each message; None: there are none."""
+        reports: list[DeliveryReport] = list(self.consumer.reports)
+        kind = Reporting
+        if self.options.auto_ack:  # settled before its handler runs, so the log takes the handler's end
+            kind = AutoAckReporting
+            reports += [] if self.completions is None else [self.completions]
         return kind(reports, self.consumer.clock.monotonic) if reports else None
 
     def _make_pool(self) -> WorkerPool:
@@ -265,6 +269,8 @@ class Run:
         if self.follower is not None:
             self.follower.close()
         self.consumer.handler.add_places(self.options.concurrency - self.pool.concurrency)
+        if self.completions is not None:
+            self.completions.close()
         self.suspects.close()
         self.settler.insisting.is_over = True
         self.consumer.keeper.remove(self.holding)

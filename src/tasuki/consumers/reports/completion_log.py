@@ -103,7 +103,7 @@ class CompletionLog(Surrounding):
         return ended - delivery.started_at
 
     def _may_write(self) -> bool:
-        """Whether a message has a line of its own."""
+        """Whether a message has its own line."""
         if self._has_all:
             return True
         if self._summary is not None:
@@ -129,7 +129,7 @@ class CompletionLog(Surrounding):
         self._summary = asyncio.get_running_loop().call_later(_SECOND, self._sum_up) if is_busy else None
 
     def close(self) -> None:
-        """Write what was counted last."""
+        """Write the last counts."""
         if self._summary is not None:
             self._summary.cancel()
             self._summary = None

@@ -16,6 +16,7 @@ from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.controlled import ControlledFetching
 from tasuki.consumers.fetching.fetcher import Fetcher
+from tasuki.consumers.fetching.following import Following
 from tasuki.consumers.fetching.keeper import Holding, lease_of
 from tasuki.consumers.fetching.window import DeliveryWindow, Keeping, prefetch_for
 from tasuki.consumers.gatherer import Gatherer
@@ -96,6 +97,8 @@ class Run:
         self.settler, self.settle = self._make_settling(parts)
         self.follower: Cancelling | None = cancelling_of(self, consumer)
         self.answer, self.ack = self.settler.answer, self.settler.ack
+        self.following = self._make_following()
+        """Fits the window to the handler; None: it stays as it is written."""
         self.fetcher = self._make_fetcher(parts)
         self.controlled = None if consumer.state is None else ControlledFetching(self, consumer.state)
         """Obeys the controls of the queue's state; None: it has none."""
@@ -115,7 +118,20 @@ class Run:
     def _make_fetcher(self, parts: Sequence[Surrounding]) -> Fetcher:
         accept: Accept = self._accept
         accept = within(parts, lambda part, inner: part.around_accept(inner, self._monotonic), accept)
+        if self.following is not None:
+            accept = self.following.around_accept(accept)
         return Fetcher(self.consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=accept)
+
+    def _make_following(self) -> Following | None:
+        if not self.options.follows:
+            return None
+        return Following(self.window, self.metrics, self._monotonic, self.pool.buffer.__len__, self._give_back)
+
+    def _give_back(self, count: int) -> None:
+        """Release the newest messages of those that have not started."""
+        for _ in range(count):
+            self.metrics.unstarted += 1
+            self.pool.buffer.pop().conclude(RELEASE)
 
     def _surroundings(self, inner: Sequence[Surrounding]) -> list[Surrounding]:
         tracing, reporting = self.consumer.tracing, self.reporting
@@ -244,6 +260,8 @@ class Run:
         window = max(options.prefetch, options.concurrency)
         least = 1 if options.batch is None else options.batch.size
         self.window.prefetch = prefetch_for(concurrency, window, options.concurrency, least)
+        if self.following is not None:
+            self.following.restart()
         self.consumer.handler.add_places(change)
         self.pool.resize(concurrency)
         self._on_empty()
@@ -269,8 +287,9 @@ class Run:
         if self.follower is not None:
             self.follower.close()
         self.consumer.handler.add_places(self.options.concurrency - self.pool.concurrency)
-        if self.completions is not None:
-            self.completions.close()
+        for part in (self.completions, self.following):
+            if part is not None:
+                part.close()
         self.suspects.close()
         self.settler.insisting.is_over = True
         self.consumer.keeper.remove(self.holding)

@@ -125,9 +125,9 @@ class Run:
     def _make_following(self) -> Following | None:
         if not self.options.follows:
             return None
-        return Following(self.window, self.metrics, self._monotonic, self.pool.buffer.__len__, self._give_back)
+        return Following(self.window, self.metrics, self._monotonic, self.pool.buffer.__len__, self._release_newest)
 
-    def _give_back(self, count: int) -> None:
+    def _release_newest(self, count: int) -> None:
         """Release the newest messages of those that have not started."""
         for _ in range(count):
             self.metrics.unstarted += 1

@@ -27,20 +27,20 @@ _MOST_BYTES = 16 * 1024 * 1024
 """Of the bodies in a window that grows."""
 
 _SAMPLE = 0.01
-"""Seconds over which the speed is measured at least; after ``_LOOK`` without a receive it is measured anew."""
+"""Seconds over which the speed is measured at least; after ``_PERIOD`` without a receive it starts again."""
 
-_LOOK = 0.5
-"""Seconds between two looks at a window that has grown: its handlers may have become slow."""
+_PERIOD = 0.5
+"""Seconds between two checks of a window that has grown: its handlers may have become slow."""
 
 _MOST_WAIT = 1.0
-"""Seconds of work in a window that is too large by far, so that messages are given back."""
+"""Seconds of work in a window that is too large by far, so that messages are released."""
 
 _REGAINED = MOST // 100
-"""What the largest window regains at each look; it is halved when messages are given back, so that few are."""
+"""What the largest window regains with each check; a release halves it, so that few messages are released."""
 
 
 def followed(window: int, handled: int, seconds: float) -> int:
-    """The window for a consumer that has handled so many messages in so many seconds; at most twice as large."""
+    """The window of a consumer that has ``handled`` this many messages in these ``seconds``; at most twice as large."""
     if not handled:
         return 1
     if _LEAST_WORK <= window * seconds / handled <= _MOST_WORK:
@@ -55,7 +55,7 @@ class Following:
         window: its ``prefetch`` is the least that it has.
         metrics: count the received messages.
         unstarted: how many messages wait for a worker.
-        give_back: releases so many of them, the newest ones.
+        release: releases this many of them, the newest ones.
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class Following:
         metrics: ConsumerMetrics,
         monotonic: Callable[[], float],
         unstarted: Callable[[], int],
-        give_back: Callable[[int], None],
+        release: Callable[[int], None],
     ) -> None:
         self._window, self._metrics, self._monotonic = window, metrics, monotonic
-        self._unstarted, self._give_back = unstarted, give_back
+        self._unstarted, self._release = unstarted, release
         self._least, self._most = window.prefetch, MOST
         self._since, self._handled = monotonic(), self._all_handled
-        self._looked = self._handled
+        self._checked = self._handled
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -96,7 +96,7 @@ class Following:
             return
         handled, self._since = self._all_handled, now
         count, self._handled = handled - self._handled, handled
-        if count and seconds <= _LOOK:
+        if count and seconds <= _PERIOD:
             window = followed(self._window.prefetch, count, seconds)
             if window > self._window.prefetch:
                 window = min(
@@ -107,25 +107,25 @@ class Following:
             self._watch()
 
     def _watch(self) -> None:
-        self._looked = self._all_handled
-        self._timer = asyncio.get_running_loop().call_later(_LOOK, self._look)
+        self._checked = self._all_handled
+        self._timer = asyncio.get_running_loop().call_later(_PERIOD, self._check)
 
-    def _look(self) -> None:
-        """Give messages back that this consumer will not handle soon."""
+    def _check(self) -> None:
+        """Release messages that this consumer will not handle soon."""
         self._timer = None
         if not (waiting := self._unstarted()):
             return  # nothing is kept from other workers
-        count, window = self._all_handled - self._looked, self._window.prefetch
+        count, window = self._all_handled - self._checked, self._window.prefetch
         self._most = min(self._most + _REGAINED, MOST)
-        if window * _LOOK > _MOST_WAIT * count:
-            self._window.prefetch = window = max(followed(window, count, _LOOK), self._least)
+        if window * _PERIOD > _MOST_WAIT * count:
+            self._window.prefetch = window = max(followed(window, count, _PERIOD), self._least)
             if (surplus := waiting - window) > 0:
                 self._most = max(self._most // 2, self._least)
-                self._give_back(surplus)
+                self._release(surplus)
         if window > self._least:
             self._watch()
 
     def close(self) -> None:
-        """Look no more."""
+        """End the checks."""
         if self._timer is not None:
             self._timer.cancel()

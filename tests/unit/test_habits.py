@@ -37,7 +37,7 @@ LONG_FUNCTIONS = {
     "drivers/redis/batches.py publishing": 42,
 }
 """The same for functions."""
-LONG_FILES = {"app/app.py": 642}
+LONG_FILES = {"app/app.py": 637}
 """The same for files."""
 ENTRY_POINTS = {
     "app/app.py App": "the one object of an application",

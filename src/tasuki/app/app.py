@@ -376,10 +376,7 @@ class App(Guessed):
         Raises:
             TasukiError: bodies carry the type already, or another converter does.
         """
-        try:
-            register(type_, to, from_)
-        except ValueError as error:
-            raise TasukiError(str(error)) from error
+        register(type_, to, from_)
 
     @property
     def entry(self) -> EntryDeclarer:

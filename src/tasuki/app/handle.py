@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tasuki.app.jobs import Job
     from tasuki.app.measuring.history import Passed
     from tasuki.app.schedules.declaring import ScheduleDecorator, ScheduleOptions
-    from tasuki.app.tasks.decorator import TaskDecorator
+    from tasuki.app.tasks.task import TaskDecorator
     from tasuki.app.typed.entries import ConsumerFields
     from tasuki.app.typed.options import BatchOptions, ChainOptions, Headers, Named, RequestOptions
     from tasuki.contracts.driver import Depth
@@ -84,7 +84,7 @@ class QueueHandle(Guessed, Generic[T]):
         queue are handled by one consumer, whose options are given with ``task_consumer``. The decorated function is a
         :class:`tasuki.Task`: ``await send.publish(url)`` publishes a call, ``send(url)`` calls it here and now.
         """
-        from tasuki.app.tasks.decorator import TaskDecorator
+        from tasuki.app.tasks.task import TaskDecorator
 
         return TaskDecorator(self._app, self.id, {})
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tasuki.contracts.codec import Codec
-from tasuki.errors import HandlerError, InvalidBodyError
+from tasuki.errors import HandlerError, InvalidBodyError, TasukiError
 
 
 class Converter(NamedTuple):
@@ -29,13 +29,13 @@ def register(type_: type, to: Callable[[Any], Any], from_: Callable[[Any], Any])
     """Let bodies carry a type; the same again is the same.
 
     Raises:
-        ValueError: bodies carry it already, or another converter does.
+        TasukiError: bodies carry it already, or another converter does.
     """
     known = _converters.get(type_)
     if known is None and not is_custom(type_):
-        raise ValueError(f"bodies carry {type_.__qualname__} as it is: a converter would never be called")
+        raise TasukiError(f"bodies carry {type_.__qualname__} as it is: a converter would never be called")
     if known is not None and [*map(_place, known)] != [_place(to), _place(from_)]:
-        raise ValueError(f"{type_.__qualname__} has another converter: {' and '.join(map(_place, known))}")
+        raise TasukiError(f"{type_.__qualname__} has another converter: {' and '.join(map(_place, known))}")
     _converters[type_] = Converter(to, from_)
 
 

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.reports.reporting import name_of
@@ -25,11 +25,6 @@ from tasuki.message import MESSAGE_TYPE, Message
 from tasuki.observe.trace import CURRENT
 from tasuki.queues.queue import Queue
 from tasuki.units import format_duration
-
-if TYPE_CHECKING:
-    from tasuki.contracts.observer import MomentName
-    from tasuki.queues.queue import Queue
-
 
 _log = logging.getLogger("tasuki.hook")
 

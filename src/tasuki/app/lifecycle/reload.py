@@ -17,7 +17,6 @@ from tasuki.queues.queue import Queue
 from tasuki.registry.entry import Changes, compare
 
 if TYPE_CHECKING:
-    from tasuki.app.assembly import Assembly
     from tasuki.app.runtime import Runtime
 
 

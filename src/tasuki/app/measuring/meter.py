@@ -28,7 +28,6 @@ from tasuki.supervisor.spec import State, Status
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
     from tasuki.app.runtime import Runtime
-    from tasuki.observe.exposition.snapshots import Snapshot
     from tasuki.observe.exposition.telemetry import Telemetry
 
 

@@ -33,10 +33,7 @@ from tasuki.queues.result import Confirmed
 
 if TYPE_CHECKING:
     from tasuki.app.assembly import Assembly
-    from tasuki.clock import Clock
     from tasuki.desk.security.sessions import ActorSession
-    from tasuki.message import Message
-    from tasuki.queues.queue import Queue
 
 
 async def acknowledge(site: Site, worker: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from tasuki.clock import Clock
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.definition import ConsumerOptions
+from tasuki.consumers.fetching.following import MOST
 from tasuki.consumers.handling.shared import Share, SharedWorkers
 from tasuki.consumers.handling.suspects import SuspectGate
 from tasuki.consumers.run import Run
@@ -41,7 +42,10 @@ class World:
         self.has_dead_letter = dice.random() < 0.8
         self.lease = dice.choice([3.0, 10.0])
         self.auto_ack = dice.random() < 0.1
-        self.options = ConsumerOptions(dice.randint(1, 5), dice.randint(1, 12), self.auto_ack, LIMIT)
+        concurrency, prefetch = dice.randint(1, 5), dice.randint(1, 12)
+        self.options = ConsumerOptions(
+            concurrency, prefetch, follows=seed % 3 == 0, auto_ack=self.auto_ack, handler_timeout=LIMIT
+        )
         self.share = Share(SharedWorkers(self.options.concurrency)) if seed % 2 else None
         """In half of the worlds all consumers share their workers."""
         # Swarm testing: each world has a subset of the faults only.
@@ -210,7 +214,8 @@ class Simulation:
         """What must hold at every moment."""
         while True:
             for consumer in self.consumers:
-                most = max(self.world.options.prefetch, self.world.options.concurrency)
+                options = self.world.options
+                most = MOST if options.follows else max(options.prefetch, options.concurrency)
                 if self.world.trouble["publish"]:
                     most *= 2  # some may be kept, as their dead letters cannot be published yet
                 assert consumer.now.held <= most, "prefetch exceeded"

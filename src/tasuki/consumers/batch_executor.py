@@ -105,6 +105,8 @@ class BatchExecutor(Executor):
         raised: BaseException | None = None
         HANDLED.set(batch)
         CURRENT.set(common(each.received.headers for each in batch.deliveries))
+        for each in batch.deliveries:
+            each.started_at = worker.started
         try:
             result = await self._only.handle(bodies, Context(batch, batch, self._only.reach))
             results = results_of(result, count)
@@ -117,7 +119,7 @@ class BatchExecutor(Executor):
             CURRENT.set(None)
             worker.ended = self._monotonic()
             for each in batch.deliveries:
-                each.started_at, each.ended_at = worker.started, worker.ended
+                each.ended_at = worker.ended
             self._metrics.ran_batch((each.received for each in batch.deliveries), worker.started, worker.ended)
         concluded = self._conclude_results(batch, results, worker)
         if worker.cause is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -123,9 +122,6 @@ def _problem(run: Run) -> str:
     return "it has not read yet whether it is paused" if is_waiting else ""
 
 
-_log = logging.getLogger("tasuki.consumer")
-
-
 @dataclass(eq=False)
 class Consumer(Definition):
     """One queue, one handler, one pool of workers. Start, stop and start again as often as you like."""
@@ -145,10 +141,6 @@ class Consumer(Definition):
             self.guard.consume(self.queue.id)
         await self.handler.start()
         layers = [load() for load in self.middleware]
-        options = self.options
-        if options.prefetch < options.concurrency:
-            _log.warning("prefetch %d is less than concurrency %d and was raised to it", options.prefetch,
-                         options.concurrency, extra={"consumer": self.id})  # fmt: skip
         self._run = Run(self, layers)
         self._run.start()
         if self.attendance is not None and self.state is not None:

@@ -37,6 +37,8 @@ class ConsumerOptions:
 
     concurrency: int = 1
     prefetch: int = 10
+    follows: bool = False
+    """The window begins with ``prefetch``, and follows the speed of the handler."""
     auto_ack: bool = False
     handler_timeout: float | None = None
     batch: Batching | None = None

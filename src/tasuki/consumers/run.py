@@ -16,6 +16,7 @@ from tasuki.consumers.definition import Definition
 from tasuki.consumers.delivery import Delivery
 from tasuki.consumers.fetching.controlled import ControlledFetching
 from tasuki.consumers.fetching.fetcher import Fetcher
+from tasuki.consumers.fetching.following import Following
 from tasuki.consumers.fetching.keeper import Holding, lease_of
 from tasuki.consumers.fetching.window import DeliveryWindow, Keeping, prefetch_for
 from tasuki.consumers.gatherer import Gatherer
@@ -27,8 +28,8 @@ from tasuki.consumers.handling.suspects import Suspects
 from tasuki.consumers.jobs.cancelling import Cancelling, cancelling_of
 from tasuki.consumers.jobs.job_layers import jobs_of
 from tasuki.consumers.jobs.timeouts import Timeouts, shortest_limit
-from tasuki.consumers.reports.reporting import AutoAckReporting, DeliveryReport, Lines, Reporting
-from tasuki.consumers.reports.reporting import log as line_log
+from tasuki.consumers.reports.completion_log import CompletionLog, log
+from tasuki.consumers.reports.reporting import AutoAckReporting, DeliveryReport, Reporting
 from tasuki.consumers.settling.settler import Settler
 from tasuki.consumers.settling.verdict import RELEASE
 from tasuki.consumers.surroundings import ConsumeMiddleware, Middleware, Observed, Settle, Surrounding, within
@@ -84,6 +85,7 @@ class Run:
         self.events, self._monotonic = consumer.events, consumer.clock.monotonic
         self.holding = Holding(queue, self.metrics, self.lease, self.events)
         self.suspects = Suspects(consumer.gate, self.events)
+        self.completions = CompletionLog(consumer) if log.isEnabledFor(logging.INFO) else None
         self.reporting = self._make_reporting()
         self.results, self.stepping, self.transacting, own = jobs_of(self, consumer)
         parts = self._surroundings((*own, *map(Middleware, layers)))
@@ -95,6 +97,8 @@ class Run:
         self.settler, self.settle = self._make_settling(parts)
         self.follower: Cancelling | None = cancelling_of(self, consumer)
         self.answer, self.ack = self.settler.answer, self.settler.ack
+        self.following = self._make_following()
+        """Fits the window to the handler; None: it stays as it is written."""
         self.fetcher = self._make_fetcher(parts)
         self.controlled = None if consumer.state is None else ControlledFetching(self, consumer.state)
         """Obeys the controls of the queue's state; None: it has none."""
@@ -114,19 +118,35 @@ class Run:
     def _make_fetcher(self, parts: Sequence[Surrounding]) -> Fetcher:
         accept: Accept = self._accept
         accept = within(parts, lambda part, inner: part.around_accept(inner, self._monotonic), accept)
+        if self.following is not None:
+            accept = self.following.around_accept(accept)
         return Fetcher(self.consumer, window=self.window, buffered=self.pool.buffer.__len__, accept=accept)
+
+    def _make_following(self) -> Following | None:
+        if not self.options.follows:
+            return None
+        return Following(self.window, self.metrics, self._monotonic, self.pool.buffer.__len__, self._release_newest)
+
+    def _release_newest(self, count: int) -> None:
+        """Release the newest messages of those that have not started."""
+        for _ in range(count):
+            self.metrics.unstarted += 1
+            self.pool.buffer.pop().conclude(RELEASE)
 
     def _surroundings(self, inner: Sequence[Surrounding]) -> list[Surrounding]:
         tracing, reporting = self.consumer.tracing, self.reporting
         observers = self.consumer.observers if reporting is None else (*self.consumer.observers, reporting)
-        outer = [tracing, Observed(observers, self.id), reporting]
+        completions = None if self.options.auto_ack else self.completions  # else the reports hold it
+        outer = [tracing, Observed(observers, self.id), reporting, completions]
         return [*(part for part in outer if part is not None), *inner]
 
     def _make_reporting(self) -> Reporting | None:
-        """What tells hooks and the log of each message; None: neither wants to know."""
-        lines = [Lines()] if line_log.isEnabledFor(logging.INFO) else []
-        reports: list[DeliveryReport] = [*self.consumer.reports, *lines]
-        kind = AutoAckReporting if self.options.auto_ack else Reporting
+        """What tells hooks of each message; None: there are none."""
+        reports: list[DeliveryReport] = list(self.consumer.reports)
+        kind = Reporting
+        if self.options.auto_ack:  # settled before its handler runs, so the log takes the handler's end
+            kind = AutoAckReporting
+            reports += [] if self.completions is None else [self.completions]
         return kind(reports, self.consumer.clock.monotonic) if reports else None
 
     def _make_pool(self) -> WorkerPool:
@@ -240,6 +260,8 @@ class Run:
         window = max(options.prefetch, options.concurrency)
         least = 1 if options.batch is None else options.batch.size
         self.window.prefetch = prefetch_for(concurrency, window, options.concurrency, least)
+        if self.following is not None:
+            self.following.restart()
         self.consumer.handler.add_places(change)
         self.pool.resize(concurrency)
         self._on_empty()
@@ -265,6 +287,9 @@ class Run:
         if self.follower is not None:
             self.follower.close()
         self.consumer.handler.add_places(self.options.concurrency - self.pool.concurrency)
+        for part in (self.completions, self.following):
+            if part is not None:
+                part.close()
         self.suspects.close()
         self.settler.insisting.is_over = True
         self.consumer.keeper.remove(self.holding)

@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Literal, Protocol, TextIO
 
+import msgspec
+
 from tasuki.observe.plain import clean, escape, to_plain, to_text
 from tasuki.observe.redact import redact
 from tasuki.observe.tracebacks import shown_traceback
@@ -276,7 +278,15 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in _fields(record).items() if name not in line}
         if text := _traceback(record):
             line["error"] = text
+        return _to_json(line)
+
+
+def _to_json(line: dict[str, Any]) -> str:
+    try:
+        text = msgspec.json.encode(line).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair
         return json.dumps(line)
+    return text if text.isascii() else json.dumps(line)
 
 
 class TextFormatter(logging.Formatter):

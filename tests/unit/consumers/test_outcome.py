@@ -187,7 +187,7 @@ def test_rejected_without_one_is_kept_with_the_longest_delay() -> None:
 
 
 def test_expired_without_one_is_dropped_only_where_the_queue_says_so() -> None:
-    assert policy(dead=False, drops=True).rejected("expired", "") is ACK
+    assert policy(dead=False, drops=True).rejected("expired", "") == ACK._replace(reason="expired")
     assert policy(dead=False, drops=False).rejected("expired", "").kept
     assert policy(dead=False, drops=True).rejected("invalid", "").kept
 

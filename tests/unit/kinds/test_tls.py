@@ -55,7 +55,7 @@ def test_trust_in_any_certificate_is_warned_of_once(
     entry = f"  - {{name: d, kind: queue.driver.{driver}, tls: {{enabled: %s, insecure_skip_verify: %s}}}}\n"
     for enabled, skips in ((True, False), (False, True)):
         build_driver(project(entry % (str(enabled).lower(), str(skips).lower())), "app:d", SystemClock())
-    assert caplog.messages == []
+    assert not [record for record in caplog.records if record.name.startswith("tasuki")]
     with caplog.at_level(logging.WARNING):
         build_driver(project(entry % ("true", "true")), "app:d", SystemClock())
     (message,) = caplog.messages

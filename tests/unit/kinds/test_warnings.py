@@ -104,6 +104,19 @@ CONSUMER = (
 
 
 @pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (", concurrency: 5, prefetch: 2", ["prefetch 2 is less than concurrency 5 and is raised to it"]),
+        (", concurrency: 5, prefetch: 5", []),
+        (", concurrency: 500", []),
+    ],
+)
+def test_a_prefetch_that_leaves_workers_without_messages(project: Make, fields: str, expected: list[str]) -> None:
+    found = warnings_of(project(QUEUE % "" + CONSUMER % (fields + ", lifecycle: {auto_start: true}")))
+    assert [warning.problem for warning in found] == expected
+
+
+@pytest.mark.parametrize(
     ("lifecycle", "is_warned"), [("", True), ("auto_start: true", False), ("auto_start: false", False)]
 )
 def test_a_consumer_that_does_not_start_and_does_not_say_so(project: Make, lifecycle: str, is_warned: bool) -> None:

@@ -154,13 +154,13 @@ class Hooks:
 
     def ended(self, delivery: Delivery, verdict: Verdict, seconds: float | None) -> None:
         """See Report."""
-        name = name_of(verdict, has_begun=seconds is not None)
+        name = name_of(verdict)
         if name is None or not (hooks := self._of(name, delivery.queue, delivery.received)):
             return
         moment = self._moment(name, delivery)
         moment.seconds = seconds
         if name == "discard":
-            moment.reason = "cancelled" if verdict.reason == "cancelled" else "expired"
+            moment.reason = verdict.reason
         elif name != "done":
             moment.error = verdict.cause or HandlerError(verdict.error, kind=verdict.kind, retryable=verdict.retryable)
             moment.reason = verdict.reason if name == "give_up" or verdict.kept else ""

@@ -19,7 +19,7 @@ from tasuki.consumers.settling.verdict import RetryPolicy
 from tasuki.contracts.handler import Handler
 from tasuki.contracts.values import SHORTEST_DELAY
 from tasuki.kinds.check.conflicts import has_limit
-from tasuki.kinds.check.consumers import Shared, concurrency_of, prefetch_of
+from tasuki.kinds.check.consumers import Shared, concurrency_of, follows_handler, prefetch_of
 from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
 from tasuki.queues.policy import limits_of
 from tasuki.queues.queue import Queue
@@ -91,6 +91,7 @@ def build_consumer(
     """The consumer of an entry; its queue, its dead-letter queue and its handler are there already."""
     queue = assembly.queues[config.queue]
     dead_letter = queue.policy.dead_letter
+    is_limited = has_limit(assembly.project.configs[queue.id])
     return Consumer(
         id,
         queue=queue,
@@ -100,7 +101,8 @@ def build_consumer(
         policy=policy_of(config, queue, assembly.clock),
         options=ConsumerOptions(
             concurrency=concurrency_of(config, shared),
-            prefetch=prefetch_of(config, shared, is_limited=has_limit(assembly.project.configs[queue.id])),
+            prefetch=prefetch_of(config, shared, is_limited=is_limited),
+            follows=follows_handler(config, is_limited=is_limited),
             auto_ack=config.auto_ack,
             handler_timeout=config.handler_timeout,
             batch=Batching(config.batch.size, config.batch.wait) if config.batch else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,32 @@ def recycling_options(function: Callable[..., Any]) -> Callable[..., Any]:
         memory = None if max_memory is None else parse_size(max_memory)
         age = None if max_age is None else parse_duration(max_age)
         return function(*args, limits=Limits(max_messages, memory, age), **named)
+
+    return command
+
+
+LINES = {"all": logging.DEBUG, "summary": logging.INFO, "none": logging.WARNING}
+"""The level of the logger of complete messages; see :mod:`tasuki.consumers.reports.completion_log`."""
+
+
+def message_log_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--log-messages``; it is set while the command runs."""
+
+    @click.option(
+        "--log-messages",
+        type=click.Choice(list(LINES)),
+        help="A line for each complete message, up to ten a second and then a summary, or none; failures have theirs. "
+        "Default: summary at --log-level info, all at debug.",
+    )
+    @functools.wraps(function)
+    def command(*args: Any, log_messages: str | None, **named: Any) -> Any:
+        logger = logging.getLogger("tasuki.message")
+        before = logger.level
+        logger.setLevel(before if log_messages is None else LINES[log_messages])
+        try:
+            return function(*args, **named)
+        finally:
+            logger.setLevel(before)
 
     return command
 

@@ -58,7 +58,7 @@ def summary(target: Target, project: Project, processes: int) -> str:
     """A few lines about the worker that is about to run."""
     from tasuki import __version__
     from tasuki.kinds.check.conflicts import has_limit
-    from tasuki.kinds.check.consumers import concurrency_of, prefetch_of, shared_workers
+    from tasuki.kinds.check.consumers import concurrency_of, follows_handler, prefetch_of, shared_workers
     from tasuki.kinds.entries.consumer import ConsumerConfig, WorkerConfig
 
     name = target.given or target.found.target
@@ -69,8 +69,9 @@ def summary(target: Target, project: Project, processes: int) -> str:
     for id, config in consumers:
         is_limited = has_limit(project.configs[config.queue])
         most, held = concurrency_of(config, shared), prefetch_of(config, shared, is_limited=is_limited)
+        begins = "from " if follows_handler(config, is_limited=is_limited) else ""
         called = ", ".join([*([config.func] if config.func else []), *config.funcs])
-        lines.append(f"  consumer  {id}: {config.queue} → {called}, {most} at a time, prefetch {held}")
+        lines.append(f"  consumer  {id}: {config.queue} → {called}, {most} at a time, prefetch {begins}{held}")
     lines += [
         f"  workers   {id}: {workers.concurrency} at a time, {workers.order}, for {', '.join(workers.queues)}"
         for id, workers in project.of(WorkerConfig).items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tasuki.consumers.settling.verdict import ACK, CANCELLED, ReplyContent, Verdict
+from tasuki.consumers.settling.verdict import CANCELLED, ReplyContent, Verdict
 from tasuki.errors import (
     CodecError,
     DriverError,
@@ -55,10 +55,10 @@ def cancelled(message: Message) -> Verdict:
 
 def discarded(message: Message, verdict: Verdict) -> Verdict:
     """The verdict for an expired message; what follows a message that is dropped gets an error."""
-    if verdict is not ACK or not is_member(message):
+    if verdict.action != "ack" or not is_member(message):
         return verdict
     error = {"kind": "Timeout", "message": "its time to live has passed", "retryable": False}
-    return ACK._replace(answer=ReplyContent(error, is_error=True))
+    return verdict._replace(answer=ReplyContent(error, is_error=True))
 
 
 class ReplySender:

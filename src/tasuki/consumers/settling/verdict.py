@@ -111,7 +111,7 @@ class RetryPolicy:
         if self.has_dead_letter:
             return Verdict("dead_letter", reason=reason, error=error)
         if reason == "expired" and self.drops_expired:
-            return ACK
+            return ACK._replace(reason=reason)
         return Verdict("nack", self.backoff.max_delay, reason=reason, error=error, kept=True)
 
 

@@ -157,9 +157,30 @@ def prefetch_of(consumer: ConsumerConfig, shared: Shared, *, is_limited: bool = 
         return min(size * concurrency_of(consumer, shared), MAX_PREFETCH)
     if consumer.batch is not None and "prefetch" not in consumer.model_fields_set:
         return min(consumer.batch.size * (concurrency_of(consumer, shared) + 1), MAX_PREFETCH)
-    if consumer.queue not in shared or "prefetch" in consumer.model_fields_set:
+    if "prefetch" in consumer.model_fields_set:
         return consumer.prefetch
     return max(consumer.prefetch, concurrency_of(consumer, shared))
+
+
+def follows_handler(consumer: ConsumerConfig, *, is_limited: bool = False) -> bool:
+    """Whether the window of a consumer begins with its ``prefetch``, and then follows the speed of its handler."""
+    return "prefetch" not in consumer.model_fields_set and consumer.batch is None and not is_limited
+
+
+def windows_too_small(configs: Mapping[str, Config]) -> Iterator[Finding]:
+    """A ``prefetch`` that leaves workers without messages: for the warnings."""
+    shared = shared_workers(configs)
+    for id, config in configs.items():
+        if isinstance(config, ConsumerConfig) and config.queue not in shared:
+            most, held = concurrency_of(config, shared), config.prefetch
+            if "prefetch" in config.model_fields_set and held < most:
+                problem = f"prefetch {held} is less than concurrency {most} and is raised to it"
+                yield (
+                    id,
+                    ("prefetch",),
+                    problem,
+                    f"write prefetch: {most} or more, or leave it out: it follows the handler",
+                )
 
 
 def served_twice(configs: Mapping[str, Config]) -> Iterator[Finding]:

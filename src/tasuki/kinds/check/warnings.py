@@ -12,7 +12,7 @@ from types import FunctionType
 from tasuki.errors import Position
 from tasuki.fields.types import DriverKind, NotHonored
 from tasuki.kinds.check.conflicts import prices_of_places, shared_names
-from tasuki.kinds.check.consumers import without_effect
+from tasuki.kinds.check.consumers import windows_too_small, without_effect
 from tasuki.kinds.check.project import Project, option_path
 from tasuki.kinds.check.rights import Rights
 from tasuki.kinds.entries.consumer import ConsumerConfig
@@ -156,7 +156,8 @@ def _shared_workers(project: Project) -> Iterator[ConfigWarning]:
 
 
 def _state(project: Project) -> Iterator[ConfigWarning]:
-    for id, path, problem, hint in (*prices_of_places(project.configs), *shared_names(project.configs)):
+    findings = (prices_of_places, shared_names, windows_too_small)
+    for id, path, problem, hint in (found for find in findings for found in find(project.configs)):
         yield ConfigWarning(problem, project.registry.entries[id].position(path), id, hint)
 
 

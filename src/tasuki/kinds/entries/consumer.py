@@ -137,8 +137,8 @@ class ConsumerConfig(Config):
     concurrency: Concurrency = 1
     """Messages handled at the same time; with shared workers the default is theirs, or a smaller prefetch if stated."""
     prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", MAX_PREFETCH))] = 10
-    """Most messages held at a time, waiting or being handled; with batch the default is one batch more than run,
-    and at a queue with a limit as many as run."""
+    """Most messages held at a time, waiting or being handled. Not stated, it begins at 10 and follows the handler: 50
+    to 100 ms of its work, at most 1,000; with batch one batch more than run, at a queue with a limit as many as run."""
     batch: BatchConfig | None = None
     """Call the function with a list of bodies instead of a single one."""
     auto_ack: Flag = False

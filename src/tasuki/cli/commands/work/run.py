@@ -23,7 +23,7 @@ from tasuki.cli.project import Target
 from tasuki.cli.worker.admin import ADMIN_OPTIONS, DEFAULT, Admin, Beside, admin_options, announce
 from tasuki.cli.worker.fleet import Fleet, WatchedFleet, child_arguments, follow_parent
 from tasuki.cli.worker.fleet_reports import METRICS
-from tasuki.cli.worker.options import Recycling, choose, recycling_options, refuse_too_little
+from tasuki.cli.worker.options import Recycling, choose, message_log_options, recycling_options, refuse_too_little
 from tasuki.cli.worker.running import drivers_of, follow_emptying, longest_stop, refuse_memory, summary
 from tasuki.cli.worker.watching import Watcher, restart
 from tasuki.errors import StopTimeoutError, TasukiError
@@ -61,6 +61,7 @@ _log = logging.getLogger("tasuki.cli")
 )
 @admin_options()
 @recycling_options
+@message_log_options
 @click.option("--lifeline", type=int, hidden=True)
 @project_options(is_argument=True, log_level="info")
 @click.pass_context
@@ -222,6 +223,7 @@ Begin = Callable[[], object]
 @click.command("dev")
 @click.option("--no-desk", is_flag=True, help="Serve no desk.")
 @admin_options()
+@message_log_options
 @project_options(is_argument=True, log_level="info")
 @click.pass_context
 def dev_command(context: click.Context, target: Target, admin: Admin, *, no_desk: bool) -> int:

@@ -223,8 +223,9 @@ class Queue(Inspection):
         if (
             type(body) in self._made_at_once
             and not (headers or delay)
-            and at is ttl is priority is key is id is unique is unique_for is on_conflict is unique_max is None
-            and handler_timeout is retries is self._through is None
+            and (at is None and ttl is None and priority is None and key is None and id is None and unique is None)
+            and (unique_for is None and on_conflict is None and unique_max is None)
+            and (handler_timeout is None and retries is None and self._through is None)
         ):
             return await self._send(self._builder.build_alone(body), limit, connection)
         if self._through is not None:
@@ -281,7 +282,7 @@ class Queue(Inspection):
             self.signer.sign((message,))
         if self.demand.level is not None and (refusal := self.demand.refusal()) is not None:
             raise self._failed(message.id, refusal)
-        if connection is carry is self.tracing is None and CURRENT.get() is None:
+        if connection is None and carry is None and self.tracing is None and CURRENT.get() is None:
             answer = (await self._publish_all_of((message,), timeout))[0]
         else:
             answer = (await self._put((message,), timeout, connection, carry))[0]

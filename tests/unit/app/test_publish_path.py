@@ -51,7 +51,7 @@ def counted() -> Iterator[Calls]:
         yield calls
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)
 
 
 def url_of(driver: str, folder: Path) -> str:

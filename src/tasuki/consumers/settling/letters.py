@@ -101,7 +101,6 @@ class LetterDraft:
             letter.headers[LEFT_OUT] = " ".join(self.left_out)
         return letter
 
-
     def _traceback(self, cause: BaseException) -> str:
         """The end of the traceback of the last record, which was made of the same error."""
         if not self._records:

@@ -420,7 +420,7 @@ class App(Guessed):
             if self._runtime.additions.is_pending:
                 await self._runtime.additions.applied()
             live = self._runtime.queue(queue)
-            if (plain := unfollowed(options)) is not None:
+            if (plain := unfollowed(options) if options else {}) is not None:
                 done = await live.publish(body, headers, **plain)
             else:
                 done = await self._grouping().publish(id_of(queue), body, headers, options)

@@ -146,7 +146,7 @@ class AppDead:
         wanted = Wanted(SAME if body is _SAME else body, text, headers or {})
         editor = self._editor(dead_letters, actor)
         draft = await editor.draft(id, None if to is None else self._runtime.full_id(id_of(to)))
-        return await editor.send(draft, wanted, keep=keep)
+        return await editor.send(draft, await editor.check(draft, wanted), keep=keep)
 
     async def undo_edit(self, dead_letters: str | QueueHandle[Any], id: str, *, actor: str | None = None) -> str:
         """Bring a dead letter back in the place of the message that its edit made; returns the letter's id.

@@ -70,7 +70,8 @@ class ProjectHost:
             PolicyDeniedError: there is no such queue, and the application could not publish to it if there were.
             QueueNotFoundError: there is no such queue.
         """
-        return self.queue_for(self.rights.application, id)
+        guard = self.rights.application
+        return self.queue(id) if guard is None else self.queue_for(guard, id)
 
     def queue_for(self, guard: Guard | None, id: str) -> Queue:
         """The queue of an id behind a guard; None: all is allowed. Raises as ``queue_of_application``."""

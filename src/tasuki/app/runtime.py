@@ -147,9 +147,10 @@ class Runtime:
 
     def queue(self, queue: str | QueueHandle[Any]) -> Queue:
         """The queue of an id, name or handle. Raises LifecycleError when the app is not open, QueueNotFoundError."""
-        live = self.live()
+        live = self.live() if self.assembly is None else self.assembly
         try:
-            return live.queue_of_application(self.full_id(queue))
+            # A handle gives its whole id.
+            return live.queue_of_application(queue if type(queue) is str and ":" in queue else self.full_id(queue))
         except QueueNotFoundError as error:
             raise self.additions.told(error) from None
 

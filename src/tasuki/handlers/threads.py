@@ -8,9 +8,8 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 from tasuki.contracts.context import Around
 from tasuki.contracts.handler import Interrupted
 from tasuki.errors import HandlerError, safe_text
+from tasuki.handlers.thread_pool import POOL, Ends, ThreadPool, is_exiting, tell
 from tasuki.system import signals
 
 T = TypeVar("T")
@@ -67,15 +67,6 @@ async def end_of(job: Future[Any], cancel: Callable[[], object]) -> asyncio.Canc
 
 def _wake(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None], job: Future[Any]) -> None:
     tell(loop, lambda: None if ended.done() else ended.set_result(None))
-
-
-def tell(loop: asyncio.AbstractEventLoop, what: Callable[[], Any]) -> bool:
-    """Call a function in the loop of another thread; False: that loop is closed."""
-    try:
-        loop.call_soon_threadsafe(what)
-    except RuntimeError:
-        return False
-    return True
 
 
 async def end_all() -> None:
@@ -145,8 +136,6 @@ _MOST_LOOKS = 5
 _running: dict[asyncio.Task[Any] | None, _Call] = {}
 """The calls under way, by the task that waits for each."""
 
-POOL: ContextVar[Executor | None] = ContextVar("pool", default=None)
-"""Runs all plain functions of this context in place of pools of threads; None: each handler has a pool."""
 
 _here = threading.local()
 """``call``: the call that this thread runs."""
@@ -237,7 +226,9 @@ class Threads:
     def __init__(self, name: str, size: int, around: Around | None = None) -> None:
         self._name = name
         self._size = max(size, 1)
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: ThreadPool | None = None
+        self._ends: Ends | None = None
+        """Of the loop of the last call."""
         self._run_on = run_on if around is None else _enclosed(around)
 
     async def run(self, function: Callable[..., Any], *args: Any, **named: Any) -> Any:
@@ -263,42 +254,45 @@ class Threads:
             raise cancelled
         if error is not None:
             raise error
-        return result if cancelled is not None else await self._run_on(result)
+        return result if result is None or cancelled is not None else await self._run_on(result)
 
     async def _call(
         self, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[Outcome, asyncio.CancelledError | None]:
         """How the function ended, and the cancellation of the caller that came meanwhile."""
-        call, pool = _Call(function, args, named), POOL.get() or self._own()
-        try:
-            job = pool.submit(contextvars.copy_context().run, call.run)
-        except RuntimeError as closed:
-            if "shutdown" not in str(closed):  # no thread can be started
-                raise
-            return call.run(), None  # the interpreter ends, and closes all pools: this loop has no other work to do
-
-        def cancel() -> None:
-            if not job.cancel():
-                call.interrupt()
-
+        loop, pool = asyncio.get_running_loop(), POOL.get() or self._pool
+        if pool is None or (pool is self._pool and (pool.is_closed or pool.forks != signals.fork_count)):
+            pool = self._new_pool()
+        if self._ends is None or self._ends.loop is not loop:
+            self._ends = Ends(loop)
+        call = _Call(function, args, named, self._ends)
+        if pool is None:  # the interpreter ends: this loop has no other work to do
+            return call.run(), None
+        call.ended = loop.create_future()
+        pool.put(call, loop)
         task = asyncio.current_task()
         _running[task] = call
+        cancelled: asyncio.CancelledError | None = None
         try:
-            cancelled = await end_of(job, cancel)
+            while call.outcome is None:
+                try:
+                    await call.ended
+                except asyncio.CancelledError as error:
+                    cancelled = error
+                    call.ended = loop.create_future()
+                    call.cancel()
         finally:
             del _running[task]
-        if job.cancelled():
-            return (None, Interrupted()), cancelled
-        result, error = job.result()
+        result, error = call.outcome
         if isinstance(error, GeneratorExit):
             refused = refuse_exit(error)  # on the loop it would mean that this coroutine is closed
             refused.__cause__ = error
             return (None, refused), cancelled
         return (result, error), cancelled
 
-    def _own(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._size, thread_name_prefix=self._name)
+    def _new_pool(self) -> ThreadPool | None:
+        """None: the interpreter ends, and has closed all pools."""
+        self._pool = None if is_exiting() else ThreadPool(self._name, self._size)
         return self._pool
 
     def add(self, threads: int) -> None:
@@ -311,21 +305,57 @@ class Threads:
         """Let the threads end when they are done; does not wait for them."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.shutdown(wait=False)
+            pool.close()
 
 
 class _Call:
     """One call in a thread; ``interrupt`` reaches nothing but the function itself."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> None:
+    ended: asyncio.Future[None]
+    """Resolved when it has ended; a new one after a cancellation."""
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], ends: Ends | None = None
+    ) -> None:
         self._function = function
         self._args = args
         self._named = named
+        self._ends = ends
+        self._context = contextvars.copy_context()
         self._lock = threading.Lock()
         self._thread: int | None = None
         """The thread that runs the function; None before and after."""
+        self._has_begun = False
         self.is_interrupted = False
         self._error: type[BaseException] = Interrupted
+        self._kept: Outcome | None = None
+        self.outcome: Outcome | None = None
+        """How it ended, as the loop knows it."""
+
+    def work(self) -> None:
+        """See PooledCall. A call that was cancelled before is not run."""
+        with self._lock:
+            self._has_begun, is_skipped = True, self._has_begun
+        if not is_skipped:
+            self._kept = self._context.run(self.run)
+            if self._ends is not None:
+                self._ends.add(self)
+
+    def end(self) -> None:
+        """See PooledCall."""
+        self.outcome = self._kept
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def cancel(self) -> None:
+        """Interrupt the function; one that has not begun has ended at once. In the loop."""
+        with self._lock:
+            is_early = not self._has_begun
+            self._has_begun = True
+        if is_early:
+            self.outcome = (None, Interrupted())
+        else:
+            self.interrupt()
 
     def run(self) -> Outcome:
         """Call the function; in the thread."""

@@ -11,7 +11,8 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from math import inf
+from typing import Any, NamedTuple
 
 from tasuki.backoff import Backoff
 from tasuki.contracts.driver import Answers, Driver, Merged, Outgoing
@@ -160,7 +161,12 @@ class Batcher:
         self._attempt_time = 0.0
         self._busy = False
         self._flusher: asyncio.Task[None] | None = None
+        self._alone: asyncio.Task[Any] | None = None
+        """The caller that publishes in its own task, which is cancelled at ``_deadline``."""
+        self._deadline = inf
+        self._is_overdue = False
         self._sweeper: asyncio.TimerHandle | None = None
+        self._sweeps_at = inf
         self._busy_keys = self._make_busy_keys()
         self.on_batch: Callable[[Sequence[Outgoing], Results], None] | None = None
         """Called with each batch that the driver has answered for; None: not observed."""
@@ -193,17 +199,21 @@ class Batcher:
         loop = self._loop
         if asyncio.get_running_loop() is not loop:
             self.check_loop()
-        request = _Request(messages, loop.time() + timeout, loop.create_future())
+        began = loop.time()
+        if not self._busy and len(messages) <= self._max_batch:
+            return await self._publish_alone(messages, began, began + timeout)
+        request = _Request(messages, began + timeout, loop.create_future())
         if self._busy:
             if self._pending and self._pending_messages + len(messages) > MAX_PENDING:
                 request.decide(self._error(ThrottledError, f"{self._pending_messages} messages already wait"))
                 return request.results
             self._pending.append(request)
             self._pending_messages += len(messages)
-            if self._sweeper is None:
-                self._sweep()
         else:
-            await self._lead(request, timeout)
+            self._flush_pending()
+            self._wait_first(request)
+        if request.deadline < self._sweeps_at:
+            self._sweep_by(request.deadline)
         if request.undecided or request.waiting:
             await request.done
         return request.results
@@ -222,26 +232,56 @@ class Batcher:
                 self.on_batch(batch, results[start:])
         return results
 
-    async def _lead(self, request: _Request, timeout: float) -> None:
-        """Publish one's own messages directly; flush the remaining ones, and other callers' messages, afterwards."""
-        self._busy = True
+    async def _publish_alone(self, messages: Sequence[Outgoing], began: float, deadline: float) -> Results:
+        """Publish in the caller's task while nothing else is under way; other callers' messages follow.
+
+        The sweeper cancels it at its deadline: a timer for each publish would cost as much as the publish.
+        """
+        self._busy, self._full, self._is_overdue = True, None, False
+        self._alone = task = asyncio.current_task()
+        self._deadline = deadline
+        cancelling = 0 if task is None else task.cancelling()
+        if deadline < self._sweeps_at:
+            self._sweep_by(deadline)
         try:
-            async with asyncio.timeout(timeout):
-                await self._attempt([request])
-        except TimeoutError:
-            request.decide(self._timed_out())
+            results = await self._call_driver(messages)
         except asyncio.CancelledError:
-            request.done.cancel()
-            raise
+            if not self._is_overdue or task is None or task.uncancel() > cancelling:
+                raise
+            results = [self._timed_out()] * len(messages)
+        else:
+            if self._is_overdue and task is not None:
+                task.uncancel()  # the answer came at the same moment
         finally:
-            if request.undecided and not request.done.done():
-                self._pending.appendleft(request)
-                self._pending_messages += len(request.messages)
-            self._busy = bool(self._pending)
-            if self._pending:
-                if self._sweeper is None:
-                    self._sweep()
-                self._flusher = asyncio.get_running_loop().create_task(self._flush(), name=f"publish {self._queue}")
+            self._alone, self._busy = None, bool(self._pending)
+            self._attempt_time = self._loop.time() - began
+            self.took.observe(self._attempt_time)
+            if self._busy:
+                self._flush_pending()
+        if self.on_batch is not None:
+            self._tell(messages, results)
+        return results if not any(results) else await self._decided(messages, deadline, results)
+
+    async def _decided(self, messages: Sequence[Outgoing], deadline: float, results: Results) -> Results:
+        """The results once all are the last ones: a full queue may have room soon, and a busy key may be free."""
+        request = _Request(messages, deadline, self._loop.create_future())
+        self._note([(request, messages)], results)
+        if request.undecided:
+            self._sweep_by(deadline)
+            if not self._busy:
+                self._flush_pending()
+            self._wait_first(request)
+        if request.undecided or request.waiting:
+            await request.done
+        return request.results
+
+    def _wait_first(self, request: _Request) -> None:
+        self._busy = True
+        self._pending.appendleft(request)
+        self._pending_messages += len(request.messages)
+
+    def _flush_pending(self) -> None:
+        self._flusher = self._loop.create_task(self._flush(), name=f"publish {self._queue}")
 
     async def _flush(self) -> None:
         """Publish waiting messages, batch by batch, until none wait."""
@@ -298,7 +338,7 @@ class Batcher:
             self._note(parts, results)
         self._drop_decided()
 
-    async def _call_driver(self, batch: list[Outgoing]) -> Results:
+    async def _call_driver(self, batch: Sequence[Outgoing]) -> Results:
         try:
             results = await self._driver.publish(self._queue, batch)
         except DriverError as error:
@@ -318,7 +358,7 @@ class Batcher:
             )
         return list(results)
 
-    def _defect(self, batch: list[Outgoing], error: BaseException) -> Results:
+    def _defect(self, batch: Sequence[Outgoing], error: BaseException) -> Results:
         failed = self._error(DriverError, f"the driver failed: {error!r}", outcome="unknown")
         failed.__cause__ = error
         return [failed] * len(batch)
@@ -369,11 +409,22 @@ class Batcher:
         while self._pending and (self._pending[0].done.done() or not self._pending[0].undecided):
             self._pending_messages -= len(self._pending.popleft().messages)
 
+    def _sweep_by(self, deadline: float) -> None:
+        """Sweep in 50 ms, or at a deadline that is sooner."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweeps_at = min(self._loop.time() + _SWEEP, deadline)
+        self._sweeper = self._loop.call_at(self._sweeps_at, self._sweep)
+
     def _sweep(self) -> None:
         """End the wait of callers whose deadline has passed, repeatedly for as long as any caller waits."""
+        self._sweeper, self._sweeps_at = None, inf
+        if self._alone is not None and self._deadline <= self._loop.time() and not self._is_overdue:
+            self._is_overdue = True
+            self._alone.cancel()
         self._expire_overdue()
-        loop = asyncio.get_running_loop()
-        self._sweeper = loop.call_later(_SWEEP, self._sweep) if self._pending else None
+        if self._pending or (self._alone is not None and not self._is_overdue):
+            self._sweep_by(inf if self._alone is None else self._deadline)
 
     def _expire_overdue(self, margin: float = 0.0) -> None:
         now = asyncio.get_running_loop().time() + margin

@@ -30,7 +30,7 @@ from tasuki.queues.middleware import Carry, PublishMiddleware, Sending, Through,
 from tasuki.queues.policy import QueuePolicy
 from tasuki.queues.result import Confirmed, PublishResult, Rejected, Unknown, confirmed
 from tasuki.queues.unique_windows import FindStore, UniqueWindows
-from tasuki.queues.uniqueness import NOTHING_ASKED, UniqueFor, UniqueOptions
+from tasuki.queues.uniqueness import UniqueFor
 from tasuki.units import Duration
 
 if TYPE_CHECKING:
@@ -219,22 +219,24 @@ class Queue(Inspection):
         """
         if self.guard is not None:
             self._permit(self.guard, headers)
-        if at is not None:
-            delay = self._builder.until(at, delay)
+        limit = publish_timeout if publish_timeout is PUBLISH_TIMEOUT else seconds("publish_timeout", publish_timeout)
+        if (
+            type(body) in self._made_at_once
+            and not (headers or delay)
+            and (at is None and ttl is None and priority is None and key is None and id is None and unique is None)
+            and (unique_for is None and on_conflict is None and unique_max is None)
+            and (handler_timeout is None and retries is None and self._through is None)
+        ):
+            return await self._send(self._builder.build_alone(body), limit, connection)
         if self._through is not None:
-            delay, ttl = seconds("delay", delay), None if ttl is None else seconds("ttl", ttl)
-            envelope = Envelope(body=body, headers=headers, delay=delay, ttl=ttl, priority=priority, key=key, id=id,
-                                unique=unique, unique_for=unique_for, on_conflict=on_conflict,
-                                unique_max=unique_max, handler_timeout=handler_timeout,
-                                retries=retries)  # fmt: skip
-            limit = seconds("publish_timeout", publish_timeout)
+            delay = seconds("delay", delay) if at is None else self._builder.until(at, delay)
+            at, ttl = None, None if ttl is None else seconds("ttl", ttl)
+        envelope = Envelope(body=body, headers=headers, delay=delay, at=at, ttl=ttl, priority=priority, key=key, id=id,
+                            unique=unique, unique_for=unique_for, on_conflict=on_conflict, unique_max=unique_max,
+                            handler_timeout=handler_timeout, retries=retries)  # fmt: skip
+        if self._through is not None:
             return await self._through.publish(envelope, Sending(limit, connection))
-        asked = NOTHING_ASKED
-        if not unique is unique_for is on_conflict is unique_max is None:
-            asked = UniqueOptions(unique, unique_for, on_conflict, unique_max)
-        message = self._builder.build(body, headers, delay, ttl, priority, key, id, asked)
-        self._builder.give_rules(message, handler_timeout, retries)
-        return await self._send(message, seconds("publish_timeout", publish_timeout), connection)
+        return await self._send(self._builder.build_item(envelope), limit, connection)
 
     def _permit(self, guard: Guard, headers: Mapping[str, HeaderValue] | None) -> None:
         guard.publish(self.id)
@@ -280,11 +282,17 @@ class Queue(Inspection):
             self.signer.sign((message,))
         if self.demand.level is not None and (refusal := self.demand.refusal()) is not None:
             raise self._failed(message.id, refusal)
-        answer = (await self._put((message,), timeout, connection, carry))[0]
+        if connection is None and carry is None and self.tracing is None and CURRENT.get() is None:
+            answer = (await self._publish_all_of((message,), timeout))[0]
+        else:
+            answer = (await self._put((message,), timeout, connection, carry))[0]
         if isinstance(answer, DriverError):
             raise self._failed(message.id, self._advised(message, answer))
         if self.waits is not None:
             await self.waits.note(_stored((message,), (answer,)))
+        if answer is None:  # the common case
+            self.metrics.published += 1
+            return Confirmed(message.id, self.driver.durability_of(self.spec.name))
         return self._confirmed(message.id, answer)
 
     def _put(

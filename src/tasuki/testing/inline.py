@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future
+from collections.abc import Coroutine
+from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from tasuki.app import App
 from tasuki.errors import LifecycleError
-from tasuki.handlers.threads import POOL
+from tasuki.handlers.thread_pool import POOL, PooledCall
 from tasuki.system.loop_thread import LoopThread, SyncCall
 from tasuki.testing.clock import FakeClock
 from tasuki.testing.twin.session import Session
@@ -18,32 +19,22 @@ from tasuki.testing.twin.session import Session
 T = TypeVar("T")
 
 
-class CallersThread(Executor):
-    """Runs functions in the thread that waits in ``serve``, one after the other."""
+class CallersThread:
+    """Runs calls in the thread that waits in ``serve``, one after the other."""
 
     def __init__(self) -> None:
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._calls: SimpleQueue[PooledCall | None] = SimpleQueue()
 
-    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
-        """See Executor; from any thread."""
-        future: Future[Any] = Future()
-
-        def job() -> None:
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(function(*args, **named))
-                except BaseException as error:
-                    future.set_exception(error)
-
-        self._jobs.put(job)
-        return future
+    def put(self, call: PooledCall, loop: asyncio.AbstractEventLoop) -> None:
+        """See :class:`tasuki.handlers.threads.TakesCalls`; from any thread."""
+        self._calls.put(call)
 
     def serve(self, until: Future[T]) -> T:
-        """Run submitted functions until a future is done; its result. A function that runs here may serve too."""
-        until.add_done_callback(lambda _: self._jobs.put(None))
+        """Run calls until a future is done; its result. A function that runs here may serve too."""
+        until.add_done_callback(lambda _: self._calls.put(None))
         while not until.done():
-            if (job := self._jobs.get()) is not None:
-                job()
+            if (call := self._calls.get()) is not None:
+                call.work()
         return until.result()
 
 

@@ -78,8 +78,8 @@ class LetterEditor:
         """Raises EditError, with every problem: nothing was sent."""
         found = read(document, has_text=draft.shown.form != "bytes")
         wanted = Wanted(text=found.text, headers=changes(draft.headers, found.headers))
-        await check_edit(self._reading.site, draft, wanted, self._reading.session)
-        options = {"draft": draft, "wanted": wanted, "keep": False}
+        made = await check_edit(self._reading.site, draft, wanted, self._reading.session)
+        options = {"draft": draft, "made": made, "keep": False}
         return await self._reading.carry_out(replace(order, options=options))
 
     async def try_out(self, order: Order) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from tasuki import App
 from tasuki.contracts.driver import Outgoing
+from tasuki.drivers.memory.driver import MemoryDriver
 from tasuki.message import HeaderValue
 from tests.unit.desk.browser import Browser, form_of, words
 from tests.unit.desk.conftest import MakeBrowser
@@ -59,6 +60,16 @@ async def test_the_changed_message_is_sent_and_the_letter_is_gone(app: App, brow
     assert message.headers["new"] == 7
     assert "tenant" not in message.headers
     assert "edit" in await browser.text("/audit")
+
+
+async def test_a_letter_is_edited_where_no_message_can_be_shown(
+    app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("peek", "find", "transfer"))
+    await bury(app)
+    await sent(browse(actor="kana"), body='{"to":"b"}')
+    assert (await app._runtime.queue("mails").depth()).ready == 1
+    assert (await app._runtime.queue("dead").depth()).ready == 0
 
 
 async def test_a_check_alone_sends_nothing(app: App, browse: MakeBrowser) -> None:

@@ -121,6 +121,19 @@ async def test_a_message_that_has_failed_can_only_run_now(app: App, browse: Make
     assert "1 message of app:images is ready now." in words((await browser.act(path)).text)
 
 
+async def test_a_message_whose_workers_died_can_only_run_now(app: App, browse: MakeBrowser) -> None:
+    """Its deaths leave no error in its headers, but count as attempts."""
+    queue = app._runtime.queue("images")
+    await app.publish("images", 1, HOURLY)
+    [one] = await queue.driver.receive("images", 1, 1)
+    await queue.driver.start("images", [one.receipt])
+    await queue.driver.close()
+    await queue.driver.open()
+    answer = await browse().act(f"/confirm?act=reschedule&kind=queue&id=app:images&message={one.id}", **{"in": "1h"})
+    assert answer.status_code == 409
+    assert "can only run now" in words(answer.text)
+
+
 async def test_a_consumer_is_scaled_and_reset(app: App, browse: MakeBrowser) -> None:
     browser = browse()
     said = words((await browser.act(SCALE, concurrency="7")).text)

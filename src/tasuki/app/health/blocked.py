@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.delivery import Delivery
 from tasuki.handlers import threads
-from tasuki.handlers.threads import tell
+from tasuki.handlers.thread_pool import tell
 from tasuki.observe.events import NEWEST, as_dicts, as_lines
 from tasuki.observe.metrics import PROCESS
 from tasuki.system.signals import StopSignals, leave

@@ -27,7 +27,7 @@ from tasuki.clock import Clock
 from tasuki.consumers.consumer import Activity, Consumer
 from tasuki.consumers.reports.snapshot import long_runs
 from tasuki.errors import BrokerTimeoutError, BrokerUnavailableError, DriverError
-from tasuki.handlers.threads import tell
+from tasuki.handlers.thread_pool import tell
 from tasuki.kinds.entries.consumer import HealthConfig
 from tasuki.queues.policy import limits_of
 from tasuki.queues.queue import Queue, is_less

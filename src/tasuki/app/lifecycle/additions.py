@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tasuki.errors import LifecycleError, QueueNotFoundError
-from tasuki.handlers.threads import tell
+from tasuki.handlers.thread_pool import tell
 
 if TYPE_CHECKING:
     from tasuki.app.runtime import Runtime

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 from tasuki.consumers.delivery import Delivery
 from tasuki.contracts.driver import Settlement
-from tasuki.handlers.threads import tell
+from tasuki.handlers.thread_pool import tell
 from tasuki.observe.events import SUSPENDED, EventRing
 
 _log = logging.getLogger("tasuki.consumer")

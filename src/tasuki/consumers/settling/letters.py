@@ -90,8 +90,8 @@ class LetterDraft:
             attempts=received.attempt,
             now=now,
             content_type=self._queue.codec.name,
-            traceback="" if cause is None else kept_traceback(cause, _TRACEBACK_CHARS),
-            origin=_origin(verdict, self._consumer),
+            traceback="" if cause is None else self._traceback(cause),
+            origin=self._origin(),
             consumer=self._consumer,
             records=() if "attempts" in self.left_out else self._records,
         )
@@ -100,6 +100,18 @@ class LetterDraft:
         if self.left_out:
             letter.headers[LEFT_OUT] = " ".join(self.left_out)
         return letter
+
+    def _traceback(self, cause: BaseException) -> str:
+        """The end of the traceback of the last record, which was made of the same error."""
+        if not self._records:
+            return kept_traceback(cause, _TRACEBACK_CHARS)
+        text = self._records[-1].traceback
+        return text if len(text) <= _TRACEBACK_CHARS else "…" + text[1 - _TRACEBACK_CHARS :]
+
+    def _origin(self) -> Origin | None:
+        if self._records and (last := self._records[-1]).place:
+            return Origin(last.type, last.place)
+        return _origin(self._verdict, self._consumer)
 
 
 def _is_needed(header: str) -> bool:

@@ -15,12 +15,12 @@ from tasuki.dead.editing.body import Shown, plain_codec, shown
 from tasuki.dead.editing.building import Made, Wanted, make
 from tasuki.dead.editing.headers import field_of
 from tasuki.dead.editing.problems import BODY, EditError, Problem, line_of
-from tasuki.dead.editing.undo import remember, undo
+from tasuki.dead.editing.undo import forget, link, remember, undo
 from tasuki.dead.host import Host
 from tasuki.dead.moving.places import after_letter, reaches
 from tasuki.dead.redrive import redrive
 from tasuki.dead.walk import letter_of
-from tasuki.errors import CodecError, HandlerError, InvalidBodyError, QueueNotFoundError, safe_text
+from tasuki.errors import CodecError, DriverError, HandlerError, InvalidBodyError, QueueNotFoundError, safe_text
 from tasuki.handlers.body import make_decoder
 from tasuki.handlers.isolated import IsolatedPythonHandler
 from tasuki.handlers.python import PythonHandler
@@ -202,32 +202,41 @@ class Editor:
         _log.info("edit of message %s of %s undone: %s is gone", found, self._source.id, id, extra=facts)
         return found
 
-    async def send(self, draft: Draft, wanted: Wanted, *, keep: bool = False) -> Edited:
-        """Check the message, send it, and take the letter away, unless it is to be kept.
+    async def send(self, draft: Draft, made: Made, *, keep: bool = False) -> Edited:
+        """Send a checked message and remove the letter, unless ``keep``.
 
         Raises:
-            EditError: every problem of the message. LookupError: the letter has gone meanwhile; nothing was sent.
+            LookupError: the letter has gone meanwhile; nothing was sent.
             PolicyDeniedError: the application may not publish there. DriverError: a broker refuses; the letter stays.
         """
-        made, letter = await self.check(draft, wanted), draft.letter
-        target = self._live.queue(draft.to)
+        letter, target = draft.letter, self._live.queue(draft.to)
+        can_return = not keep and reaches(self._source, target) and reaches(target, self._source)
         is_undoable = await remember(
-            self._live, draft.dead, letter, target.id, made.message.id, self._clock.time(),
-            keeps=not keep and reaches(self._source, target) and reaches(target, self._source), is_copy=keep,
+            self._live, draft.dead, letter, target.id, made.message.id, self._clock.time(), can_undo=can_return
         )  # fmt: skip
-        if keep:
-            errors = await target.forward([made.message], after=[after_letter(letter)])
-            if errors and errors[0] is not None:
-                raise errors[0]
-        else:
-            await self._replace(letter, target, made)
+        try:
+            if keep:
+                errors = await target.forward([made.message], after=[after_letter(letter)])
+                if errors and errors[0] is not None:
+                    raise errors[0]
+            else:
+                await self._replace(letter, target, made)
+        except Exception as error:
+            if not (isinstance(error, DriverError) and error.outcome == "unknown"):  # else it may be stored
+                await forget(self._live, draft.dead, made.message.id)
+            raise
+        if not keep:
+            await link(self._live, draft.dead, letter.id, made.message.id)
         facts = {"queue": target.id, "message_id": made.message.id, "edited_from": letter.id, "actor": self._actor}
         _log.info("edited message %s of %s: it is %s in %s now", letter.id, draft.dead, made.message.id, target.id,
                   extra=facts)  # fmt: skip
         return Edited(made.message.id, target.id, letter.id, keep, is_undoable, made.warnings)
 
     async def _replace(self, letter: Message, target: Queue, made: Made) -> None:
-        """Redrive the letter in its new form. Raises LookupError: it has gone."""
+        """Redrive the letter in its new form: one step if the driver has ``transfer``, else publish, then remove.
+
+        The rights were checked when the draft was made. Raises LookupError: the letter has gone.
+        """
         done = await redrive(
             self._live, self._source, target, 1, clock=self._clock, ids=[name_of(letter)], is_permitted=True,
             form=lambda letter, now: made.message,

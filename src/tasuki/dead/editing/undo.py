@@ -6,6 +6,7 @@ The letter takes the place of its new message while that waits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -40,7 +41,7 @@ class Record(msgspec.Struct, frozen=True):
     more: int = 0
     """Parts of the body under their own keys."""
     at: float = 0.0
-    """When the new message was sent, Unix seconds."""
+    """When the edit began, before the new message was sent; Unix seconds."""
     can_undo: bool = True
     """Whether the letter is kept here; else it is in its queue still, or its driver takes no message back."""
 
@@ -58,30 +59,43 @@ def _letter_key(dead: str, id: str) -> str:
     return f"{EDITS}of/{dead}/{part_of(id)}"
 
 
-async def remember(
-    live: Host, dead: str, letter: Message, to: str, id: str, at: float, *, keeps: bool, is_copy: bool
-) -> bool:
-    """Note an edit before its new message is sent, and keep the letter if ``keeps``; whether it can be undone.
+async def remember(live: Host, dead: str, letter: Message, to: str, id: str, at: float, *, can_undo: bool) -> bool:
+    """Record an edit before its new message is sent, with the letter if ``can_undo``; returns whether it can be undone.
 
-    ``is_copy``: the letter stays in its queue. False also where there is no store, or it has no room or is unavailable.
+    It cannot without a store, nor if the store is full or unavailable.
     """
     state = live.state_of(dead)
     if state is None:
         return False
-    body, headers = (letter.body, letter.headers) if keeps else (b"", {})
+    body, headers = (letter.body, letter.headers) if can_undo else (b"", {})
     parts = [body[start : start + PART] for start in range(0, max(len(body), 1), PART)]
-    value = _encode(Record(to, letter.id, parts[0], headers, len(parts) - 1, at, keeps))
+    value = _encode(Record(to, letter.id, parts[0], headers, len(parts) - 1, at, can_undo))
     key = edit_key(dead, id)
     try:
         store = await state.store()
         for number, part in enumerate(parts[1:], 1):
             await store.put(_part_key(key, number), part, ttl=UNDO_TIME)
-        if not is_copy:
-            await store.put(_letter_key(dead, letter.id), id.encode("utf-8", "surrogatepass"), ttl=UNDO_TIME)
         await store.put(key, value, ttl=UNDO_TIME)  # at last: with it the edit can be undone
     except DriverError:
         return False
-    return keeps
+    return can_undo
+
+
+async def forget(live: Host, dead: str, id: str) -> None:
+    """Delete the record of an edit whose message was not sent; a store that is unavailable keeps it until its time."""
+    state = live.state_of(dead)
+    with suppress(DriverError):
+        if state is not None and (record := await edit_of(live, dead, id)) is not None:
+            await _delete(await state.store(), edit_key(dead, id), record)
+
+
+async def link(live: Host, dead: str, letter: str, id: str) -> None:
+    """Let ``edited_into`` find the message that was made of a letter, if a store is available."""
+    state = live.state_of(dead)
+    with suppress(DriverError):
+        if state is not None:
+            value = id.encode("utf-8", "surrogatepass")
+            await (await state.store()).put(_letter_key(dead, letter), value, ttl=UNDO_TIME)
 
 
 async def edit_of(live: Host, dead: str, id: str) -> Record | None:
@@ -135,10 +149,16 @@ async def undo(live: Host, dead: str, id: str) -> str:
         if error is not None:
             raise error
     except MessageNotFoundError as error:
-        raise LookupError(f"message {id} does not wait in {target.id} any more: its handler has started") from error
-    for each in (key, _letter_key(dead, record.id), *(_part_key(key, number) for number in range(1, record.more + 1))):
-        await store.delete(each)
+        gone = f"message {id} does not wait in {target.id}: its handler has started, or it was removed, or never sent"
+        raise LookupError(gone) from error
+    await _delete(store, key, record)
+    await store.delete(_letter_key(dead, record.id))
     return record.id
+
+
+async def _delete(store: Store, key: str, record: Record) -> None:
+    for each in (key, *(_part_key(key, number) for number in range(1, record.more + 1))):
+        await store.delete(each)
 
 
 async def _remembered(store: Store, key: str) -> Record | None:

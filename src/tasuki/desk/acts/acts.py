@@ -233,6 +233,7 @@ async def _redrive(acts: Acts, order: Order, session: ActorSession) -> ActResult
         return await _begin(acts, order, session)
     clock = acts.site.reader._runtime.clock
     to = await acts.site.at(order.id, lambda live: retry(live, order.id, order.message, clock))
+    acts.forget(order.id)
     return ActResult("done.redrive", {"message": order.message, "id": to})
 
 
@@ -293,9 +294,10 @@ async def _delete(acts: Acts, order: Order, session: ActorSession) -> ActResult:
 
 async def _edit(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     options = order.options
-    for id in other_queues(options["draft"], options["wanted"], acts.site.queues):
+    for id in other_queues(options["draft"], options["made"], acts.site.queues):
         acts.rights().require(session.actor, "edit", id)
-    done = await send(acts.site, options["draft"], options["wanted"], session, keep=options["keep"])
+    done = await send(acts.site, options["draft"], options["made"], session, keep=options["keep"])
+    acts.forget(order.id)
     return ActResult("done.edit", {"message": order.message, "new": done.id, "id": done.queue, "edited": done})
 
 
@@ -306,6 +308,7 @@ async def _dry_run(acts: Acts, order: Order, session: ActorSession) -> ActResult
 
 async def _undo_edit(acts: Acts, order: Order, session: ActorSession) -> ActResult:
     id = await undo_edit(acts.site, order.id, order.message, session)
+    acts.forget(order.id)
     return ActResult("done.undo_edit", {"id": order.id, "message": id})
 
 

@@ -108,8 +108,8 @@ async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: fl
     """Make messages of a queue, by its id, due in this many seconds; returns how many.
 
     With 0 their delays end, and nothing else of them changes. Otherwise each leaves the queue and is stored in it again
-    in one step, with its id, behind the others, and no unique window holds it any more. A message that has failed can
-    only run now: stored again it would begin with its first attempt.
+    in one step, with its id, behind the others, and no unique window holds it any more. A message with failures or
+    recorded deaths of workers can only run now: stored again it would begin with its first attempt.
 
     Raises:
         UnsupportedError: the driver cannot. LookupError: none of them waits there any more, or all have failed.
@@ -127,7 +127,7 @@ async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: fl
             raise LookupError(f"none of the {len(ids)} is delayed in {queue} any more")
         return count
     messages = await asked(found, lambda: found.driver.find(found.spec.name, ids))
-    fresh = [message for message in messages if LAST_ERROR not in message.headers]
+    fresh = [each for each in messages if not each.failures and LAST_ERROR not in each.headers]
     if not fresh:
         why = "has failed before, and can only run now" if messages else "waits there any more"
         raise LookupError(f"of the {len(ids)} in {queue} {'each' if messages else 'none'} {why}")
@@ -172,9 +172,9 @@ def _editor(site: Site, live: Assembly, dead: str, session: ActorSession) -> Edi
     return Editor(live, dead, clock=site.reader._runtime.clock, actor=session.actor, is_permitted=True)
 
 
-def other_queues(draft: Draft, wanted: Wanted, known: Collection[str]) -> list[str]:
+def other_queues(draft: Draft, made: Made, known: Collection[str]) -> list[str]:
     """The queues beside its own that an edit reaches: another target, and a changed queue for the reply."""
-    reply_to = wanted.headers.get(REPLY_TO)
+    reply_to = made.message.headers.get(REPLY_TO)
     found = [] if draft.to == draft.home else [draft.to]
     if isinstance(reply_to, str) and reply_to != draft.headers.get(REPLY_TO) and reply_to in known:
         found.append(reply_to)
@@ -191,20 +191,20 @@ async def draft_of(site: Site, dead: str, letter: Message, to: str | None, sessi
 
 
 async def check_edit(site: Site, draft: Draft, wanted: Wanted, session: ActorSession) -> Made:
-    """What an edit would send. Raises EditError."""
+    """Make the message that an edit sends. Raises EditError: it is not valid."""
     return await site.at(
         draft.dead, lambda live: _editor(site, live, draft.dead, session).check(draft, wanted)
     )  # fmt: skip
 
 
-async def send(site: Site, draft: Draft, wanted: Wanted, session: ActorSession, *, keep: bool) -> Edited:
-    """Edit a letter and send it. Raises what :meth:`tasuki.dead.editing.edit.Editor.send` raises."""
+async def send(site: Site, draft: Draft, made: Made, session: ActorSession, *, keep: bool) -> Edited:
+    """Send the checked message of an edit. Raises what :meth:`tasuki.dead.editing.edit.Editor.send` raises."""
 
     async def work(live: Assembly) -> Edited:
         for id in (draft.dead, draft.to):
             queue = live.queue(id)
             await asked(queue, lambda queue=queue: queue.driver.occupancy(queue.spec.name))  # type: ignore[misc]
-        return await _editor(site, live, draft.dead, session).send(draft, wanted, keep=keep)
+        return await _editor(site, live, draft.dead, session).send(draft, made, keep=keep)
 
     return await site.at(draft.dead, work)
 

@@ -19,11 +19,12 @@ from tasuki.dead.editing.headers import WARNINGS, class_of, field_of
 from tasuki.dead.editing.problems import BODY, EditError, Problem
 from tasuki.dead.editing.secrets import hidden, revealed
 from tasuki.dead.test_case import as_test
+from tasuki.dead.walk import letter_of
 from tasuki.desk.acts.acts import Order
 from tasuki.desk.acts.messages import check_edit, draft_of
 from tasuki.desk.pages.view import PageError, PageView
 from tasuki.desk.reading.bodies import is_long, line, lines, plain_of
-from tasuki.desk.reading.messages import DEEPEST, find
+from tasuki.desk.reading.messages import DEEPEST
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import CodecError, InvalidBodyError, TasukiError
 from tasuki.message import HeaderValue, Message
@@ -35,7 +36,7 @@ from tasuki.queues.queue import Queue
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A waiting message; ``place``: where it is in its queue."""
+    """A waiting message; ``place``: where it was seen in its queue."""
 
     queue: Queue
     message: Message
@@ -48,10 +49,12 @@ async def subject_of(view: PageView, right: str) -> Subject:
     queue = view.tools.site.live.queues[id]
     for each in ("peek", right):
         view.require(each, id)
-    found = await find(view.tools.site, id, message, view.number_of("at", DEEPEST))
-    if found.message is None:
-        raise PageError(404, view.say("mend.gone", message=message[:100], id=id))
-    return Subject(queue, found.message, found.place)
+    clock = view.tools.site.reader._runtime.clock
+    try:
+        found = await view.tools.site.at(id, lambda live: letter_of(live.queues[id], message, clock))
+    except LookupError:
+        raise PageError(404, view.say("mend.gone", message=message[:100], id=id)) from None
+    return Subject(queue, found, view.number_of("at", DEEPEST))
 
 
 _MOST = 512 * 1024
@@ -180,7 +183,7 @@ async def _send(view: PageView, subject: Subject, draft: Draft, given: Mapping[s
         return _show(view, subject, draft, given, error.problems, status=400)
     if given.get("do") != "send":
         return _show(view, subject, draft, given, said=view.say("mend.valid"), warnings=made.warnings)
-    options = {"draft": draft, "wanted": wanted, "keep": given.get("keep") == "1"}
+    options = {"draft": draft, "made": made, "keep": given.get("keep") == "1"}
     order = Order("edit", "queue", draft.dead, draft.letter.id, subject.place, options=options)
     done = await view.carry_out(order)
     return RedirectResponse(view.url("messages", done.values["id"], done.values["new"], edited=draft.dead), 303)

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from tasuki.contracts.driver import QueueSpec
+from tasuki.drivers.redis.durability_wait import demand
 from tasuki.drivers.redis.errors import LinkLostError, ReplyError
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ class Place:
     spec: QueueSpec
     keys: tuple[bytes, ...]
     slot: int
+    waits: bool
+    """Whether its publishers wait for the disk, or for replicas."""
 
     @property
     def name(self) -> str:
@@ -149,7 +152,7 @@ def place(prefix: str, spec: QueueSpec) -> Place:
     """The place of a queue."""
     tag = tag_of(prefix, spec.name)
     keys = tuple(b"{%b}:%b" % (tag, part.encode()) for part in (_STATE, *_KEYS))
-    return Place(spec, keys, crc_hqx(tag, 0) % SLOTS)
+    return Place(spec, keys, crc_hqx(tag, 0) % SLOTS, bool(demand(spec)))
 
 
 async def run_for_each(

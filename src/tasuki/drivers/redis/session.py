@@ -154,7 +154,7 @@ class Session:
         """The same of the server that has a slot; None: the weakest of all."""
         if self._connections is None:
             return self._level
-        level = self._probe.level(link.server for link in self._connections.home.serving(slot))
+        level = self._probe.level(self._connections.home.serving(slot))
         if level is not None and slot is None:
             self._level = level
         return level or self._level
@@ -246,10 +246,9 @@ class Session:
         """
         self.has_published = True
         where = self.place(queue)
-        is_waiting = bool(durability_wait.demand(where.spec))
-        nodes = self.nodes(queue, slow=is_waiting)
+        nodes = self.nodes(queue, slow=where.waits)
         link = None
-        if is_waiting:
+        if where.waits:
             with self.translating(queue):
                 link = await nodes.link(where.slot)
         answer = await self.run(nodes, where, script, *words, more_keys=more_keys)

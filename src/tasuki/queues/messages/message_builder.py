@@ -128,6 +128,14 @@ class MessageBuilder:
         self.headers_alone: dict[str, HeaderValue] = {} if codec.name == JSON else {CONTENT_TYPE: codec.name}
         """The headers of such a message, beside the time."""
 
+    def build_alone(self, body: Any) -> Outgoing:
+        """The message of a body of ``encoded_alone``, without options. Raises what ``Queue.publish`` raises."""
+        sent: dict[str, HeaderValue] = {TIMESTAMP: int(self._clock.time()), **self.headers_alone}
+        encoded = self.encode_alone(body)
+        if len(encoded) > self._policy.max_message_size:
+            raise self._too_large(encoded)
+        return Outgoing(new_id(), encoded, sent)
+
     def build(
         self,
         body: Any,
@@ -236,13 +244,16 @@ class MessageBuilder:
             if codec.name != JSON:
                 headers.setdefault(CONTENT_TYPE, codec.name)
         if len(encoded) > self._policy.max_message_size:
-            raise MessageTooLargeError(
-                f"queue {self._queue!r}: a body of {len(encoded)} bytes is larger than max_message_size "
-                f"({self._policy.max_message_size} bytes)",
-                driver=self._driver,
-                queue=self._queue,
-            )
+            raise self._too_large(encoded)
         return encoded
+
+    def _too_large(self, encoded: bytes) -> MessageTooLargeError:
+        return MessageTooLargeError(
+            f"queue {self._queue!r}: a body of {len(encoded)} bytes is larger than max_message_size "
+            f"({self._policy.max_message_size} bytes)",
+            driver=self._driver,
+            queue=self._queue,
+        )
 
     @staticmethod
     def _encode_arguments(body: Bound, codec: Codec) -> bytes:
@@ -305,8 +316,8 @@ class MessageBuilder:
         if not isinstance(item, Envelope):
             return self.build(item, None, 0.0, None, None, None, None)
         delay = item.delay if item.at is None else self.until(item.at, item.delay)
-        asked = item.asked()
-        asked = asked if any(value is not None for value in asked) else NOTHING_ASKED
+        is_asked = not item.unique is item.unique_for is item.on_conflict is item.unique_max is None
+        asked = item.asked() if is_asked else NOTHING_ASKED
         own = item if isinstance(item, GroupEnvelope) else None
         message = self.build(
             item.body, item.headers, delay, item.ttl, item.priority, item.key, item.id, asked,

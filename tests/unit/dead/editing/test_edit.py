@@ -212,15 +212,20 @@ async def test_a_letter_that_is_not_there(app: App) -> None:
 async def test_a_letter_that_leaves_meanwhile_is_not_sent_twice(app: App) -> None:
     from tasuki.dead.editing.building import Wanted
     from tasuki.dead.editing.edit import Editor
+    from tasuki.dead.editing.undo import edit_of, edited_into
 
     async with app:
         await bury(app, b"1", queue="app:free")
         editor = Editor(app._runtime.live(), "app:dead", clock=app._runtime.clock, actor="kana")
         draft = await editor.draft("m")
-        first = await editor.send(draft, Wanted(body=2))
+        made, late = await editor.check(draft, Wanted(body=2)), await editor.check(draft, Wanted(body=3))
+        first = await editor.send(draft, made)
         with pytest.raises(LookupError, match="not in app:dead any more"):
-            await editor.send(draft, Wanted(body=3))
-        assert (await only(app, "free")).id == first.id
+            await editor.send(draft, late)
+        assert (await only(app, "free")).id == first.id == made.message.id
+        live = app._runtime.live()
+        assert await edited_into(live, "app:dead", "m") == first.id
+        assert await edit_of(live, "app:dead", late.message.id) is None, "what was not sent is not recorded"
 
 
 async def test_an_edit_between_two_drivers_is_published_before_it_is_acked(make_app: Callable[..., App]) -> None:

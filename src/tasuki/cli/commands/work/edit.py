@@ -151,11 +151,11 @@ def _wanted(draft: Draft, changes: dict[str, Any]) -> Wanted:
 
 async def _send(editor: Editor, draft: Draft, wanted: Wanted, *, keep: bool, is_dry_run: bool) -> dict[str, Any]:
     about = {"queue": draft.dead, "to": draft.to, "edited_from": draft.letter.id, "is_dry_run": is_dry_run}
+    made = await editor.check(draft, wanted)
     if is_dry_run:
-        made = await editor.check(draft, wanted)
         return {**about, "id": None, "is_kept": True, "is_undoable": False, "warnings": list(made.warnings)}
     try:
-        done = await editor.send(draft, wanted, keep=keep)
+        done = await editor.send(draft, made, keep=keep)
     except LookupError as error:
         raise CommandError(str(error.args[0])) from error
     facts = {"id": done.id, "is_kept": keep, "is_undoable": done.is_undoable, "warnings": list(done.warnings)}

@@ -14,7 +14,7 @@ from tasuki.app.explain.rule import Explanation
 from tasuki.dead.editing.building import SAME, Wanted
 from tasuki.dead.walk import letter_of
 from tasuki.desk.acts.acts import Order
-from tasuki.desk.acts.messages import draft_of
+from tasuki.desk.acts.messages import check_edit, draft_of
 from tasuki.desk.api import answers, asked, letter_answers
 from tasuki.desk.api.answers import Done
 from tasuki.desk.api.call import ApiCall
@@ -71,7 +71,8 @@ async def edit(call: ApiCall) -> Done:
     dead = call.names["queue"]
     draft = await draft_of(call.site, dead, message, body.to or None, call.session)
     wanted = Wanted(SAME, bytes(body.body).decode() or None, body.headers)
-    options = {"draft": draft, "wanted": wanted, "keep": body.keep}
+    made = await check_edit(call.site, draft, wanted, call.session)
+    options = {"draft": draft, "made": made, "keep": body.keep}
     return await call.act(Order("edit", "queue", dead, message.id, options=options))
 
 

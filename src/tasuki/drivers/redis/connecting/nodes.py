@@ -98,12 +98,10 @@ class Nodes:
 
     def serving(self, slot: int | None = None) -> Sequence[Link]:
         """The links to the servers that hold queues, or to one slot's server; empty while there is none."""
-        if not self._settings.is_cluster:
-            servers: Collection[Server] = (_ANY,)
-        elif slot is not None:
-            servers = (self.server(slot),)
-        else:
-            servers = dict.fromkeys(server for _, _, server in self._ranges)
+        if slot is not None or not self._settings.is_cluster:
+            link = self._links.get(self.server(slot or 0))
+            return () if link is None else (link,)
+        servers = dict.fromkeys(server for _, _, server in self._ranges)
         return [link for server in servers if (link := self._links.get(server)) is not None]
 
     def leave(self, server: Server) -> None:

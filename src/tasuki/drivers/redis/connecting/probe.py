@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,9 +54,11 @@ class Probe:
         if problem:
             raise UnsupportedError(f"Redis at {server}: {problem}", driver=self._driver)
 
-    def level(self, servers: Iterable[Server]) -> Durability | None:
-        """What a confirmed message survives on the weakest of them; None if there are none."""
-        levels = [self._levels[server] for server in servers if server in self._levels]
+    def level(self, links: Sequence[Link]) -> Durability | None:
+        """What a confirmed message survives on the weakest of their servers; None if none is known."""
+        if len(links) == 1:
+            return self._levels.get(links[0].server)
+        levels = [self._levels[link.server] for link in links if link.server in self._levels]
         return min(levels, key=DURABILITIES.index) if levels else None
 
 

@@ -25,7 +25,7 @@ class DiskSpace:
     """
 
     def __init__(self, database: str) -> None:
-        self._database = database
+        self._database, self._folder = database, os.path.dirname(database)
         self._ballast = f"{database}.ballast"
 
     def admits(self, need: int, connection: sqlite3.Connection) -> bool:
@@ -79,7 +79,7 @@ class DiskSpace:
         return self.log_size() > MAX_WAL_BYTES
 
     def _free(self) -> int:
-        stat = os.statvfs(os.path.dirname(self._database))
+        stat = os.statvfs(self._folder)
         return stat.f_bavail * stat.f_frsize
 
 

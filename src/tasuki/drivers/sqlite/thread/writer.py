@@ -102,20 +102,22 @@ class Writer:
 
     def _run(self, helper: HelperThread) -> None:
         """Turn after turn, until a request to stop; after a failure outside the database it begins again."""
-        group: list[Request] = []
-        while not any(type(request) is Stop for request in group):
-            group = []
+        stops: list[Request] = []
+        while not stops:
+            group: list[Request] = []
             try:
                 group = self._next_group()
+                stops = [request for request in group if type(request) is Stop]
                 with self.at_work:
-                    self._turn([request for request in group if type(request) is not Stop])
+                    self._turn([request for request in group if type(request) is not Stop] if stops else group)
                 helper.works()
             except Exception as error:
                 group += self._inbox.rest()
                 self._drop(group, error)
-                if not any(type(request) is Stop for request in group):
+                stops = [request for request in group if type(request) is Stop]
+                if not stops:
                     raise
-        self._end([request for request in group if type(request) is Stop])
+        self._end(stops)
 
     def _drop(self, group: Sequence[Request], error: Exception) -> None:
         """Fail the waiting requests; they may have been carried out."""
@@ -194,7 +196,7 @@ class Writer:
             self._fail([request for request in group if request.size], error)
             rest = [request for request in group if not request.size]
             try:
-                with self._database.failing("rejected"):
+                with self._database.failing["rejected"]:
                     self._database.make_room()
                 self._transact(rest)
             except DriverError as again:
@@ -224,7 +226,7 @@ class Writer:
 
     def _check(self, now: float) -> bool:
         """Whether others committed something that a waiting receive could get."""
-        with self._database.failing("rejected"):
+        with self._database.failing["rejected"]:
             connection = self._database.connected()
             was_woken = self._inbox.was_touched()  # before the check, which may miss commits during it
             has_found = self._notice(connection)
@@ -247,14 +249,16 @@ class Writer:
 
     def _transact(self, group: list[Request]) -> None:
         """One transaction: settle, publish, others, then receive, waiting ones first; answers after the commit."""
-        with self._database.failing("rejected"):
+        with self._database.failing["rejected"]:
             connection = self._database.begin()
             store, changes = self._database.store, connection.total_changes
             self._notice(connection)
             # A late settlement or extension counts unless another process got the message: so first, then the sweep.
-            work_on(store, [request for request in group if request.order == 0])
+            if first := [request for request in group if request.order == 0]:
+                work_on(store, first)
             self._sweep(connection)
-            work_on(store, [request for request in group if request.order > 0])
+            if len(first) < len(group):
+                work_on(store, [request for request in group if request.order > 0])
             touched = store.queues.touched
             forgotten = {queue for queue in touched if queue not in self._known}
             receives = self._waiting.wanted(touched - forgotten, self._clock.time())
@@ -262,7 +266,7 @@ class Writer:
             taken = [receive.attempt(store) for receive in receives]
             dues = {receive.queue: self._next_wakeup.next_at(receive.queue) for receive in receives}
             store.save()
-        with self._database.failing("unknown"):
+        with self._database.failing["unknown"]:
             self._database.commit()
         changes += sum(request.changes for request in group)  # which wake no process: its reader looks by itself
         if has_changed := connection.total_changes != changes:
@@ -282,7 +286,7 @@ class Writer:
         if not self._waiting and not self._is_log_due:
             self._wake_at = inf
             return
-        with self._database.failing("rejected"):
+        with self._database.failing["rejected"]:
             self._plan_wake()
             if self._is_log_due:
                 self._is_log_due = False
@@ -315,7 +319,7 @@ class Writer:
         adding = [request for request in group if request.size]
         if not adding:
             return group
-        with self._database.failing("rejected"):
+        with self._database.failing["rejected"]:
             if self._database.room.admits(sum(request.size for request in adding), self._database.connected()):
                 return group
         problem = f"SQLite file {self._database.path!r}: the disk is full; free some space, acks still go through"

@@ -56,7 +56,7 @@ entries:
     ("code", "most"),
     [
         pytest.param(_IMPORT, 86, id="from tasuki import App"),
-        pytest.param(_PUBLISH, 178, id="a first publish in code"),
+        pytest.param(_PUBLISH, 179, id="a first publish in code"),
         pytest.param(_COMMAND, 188, id="tasuki publish"),
     ],
 )

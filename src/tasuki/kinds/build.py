@@ -14,6 +14,7 @@ from tasuki.clock import Clock
 from tasuki.contracts.context import Around
 from tasuki.contracts.driver import Capabilities, Driver, Limit, QueueSpec
 from tasuki.contracts.handler import Handler
+from tasuki.contracts.recycling import Limits
 from tasuki.errors import HandlerError, UnsupportedError
 from tasuki.fields.types import DRIVER_PREFIX, Config, DriverKind, InProject, Kind, TlsConfig, is_pem
 from tasuki.kinds.check.project import Project
@@ -30,7 +31,6 @@ from tasuki.kinds.entries.queue import QueueConfig, limit_of_lanes, whole_limit
 from tasuki.kinds.entries.store import DriverStoreConfig, MemoryStoreConfig
 from tasuki.queues.messages.codec import require
 from tasuki.queues.policy import QueuePolicy, ResultPolicy
-from tasuki.system.process import Limits
 
 if TYPE_CHECKING:
     from tasuki.handlers.providing.providers import Providers

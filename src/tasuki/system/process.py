@@ -1,4 +1,4 @@
-"""This process: its user, memory and processor time; limits after which a worker process is replaced."""
+"""This process: its user, its memory and its processor time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import cache
-
-from tasuki.units import format_duration, format_size
 
 
 @cache
@@ -54,37 +50,3 @@ def processor_seconds(pid: int) -> float:
             return (int(fields[11]) + int(fields[12])) * _TICK
     except (OSError, IndexError, ValueError):
         return 0.0
-
-
-_SPREAD = 0.1
-"""Share of the age by which processes that started together differ, so that they do not all end together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Handled messages, resident bytes and seconds after which a process ends; None: no limit."""
-
-    messages: int | None = None
-    memory: int | None = None
-    age: float | None = None
-
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return (self.messages, self.memory, self.age) != (None, None, None)
-
-    def reached(self, messages: int, memory: Callable[[], int], age: float) -> str:
-        """Which limit is reached, in words; empty if none is. ``memory`` is called only where it matters."""
-        if self.messages is not None and messages >= self.messages:
-            return f"it has handled {messages} messages (at most {self.messages})"
-        if self.age is not None and age >= self.age:
-            return f"it has run for {format_duration(round(age))} (at most about {format_duration(self.age)})"
-        if self.memory is not None and (held := memory()) >= self.memory:
-            return f"it holds {held // 2**20} MiB of memory (at most {format_size(self.memory)})"
-        return ""
-
-    def spread(self, share: float) -> Limits:
-        """The limits of one process, whose age is up to a tenth shorter; ``share`` is from 0 to 1."""
-        return self if self.age is None else replace(self, age=self.age * (1 - _SPREAD * share))
-
-
-NO_LIMITS = Limits()

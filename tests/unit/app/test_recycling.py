@@ -10,7 +10,8 @@ import pytest
 
 from tasuki import App
 from tasuki.app.lifecycle.running import recycle
-from tasuki.system.process import Limits, resident_bytes
+from tasuki.contracts.recycling import Limits
+from tasuki.system.process import resident_bytes
 
 pytestmark = pytest.mark.anyio
 VIRTUAL_TIME = True

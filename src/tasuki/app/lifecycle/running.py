@@ -19,10 +19,11 @@ from tasuki.app.assembly import Assembly
 from tasuki.app.health.blocked import recorded
 from tasuki.consumers.consumer import Consumer
 from tasuki.consumers.handling.stack import stacks_of
+from tasuki.contracts.recycling import Limits
 from tasuki.errors import DriverError, TasukiError
 from tasuki.observe.plain import escape
 from tasuki.supervisor.spec import State
-from tasuki.system.process import Limits, resident_bytes
+from tasuki.system.process import resident_bytes
 from tasuki.system.signals import Meaning, StopSignals, signals_on_loop
 
 if TYPE_CHECKING:

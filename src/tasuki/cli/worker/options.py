@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tasuki.cli.exits import OK, RECYCLED, USAGE, CommandError
+from tasuki.contracts.recycling import Limits
 from tasuki.errors import SelectionError
-from tasuki.system.process import Limits
 from tasuki.units import format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:

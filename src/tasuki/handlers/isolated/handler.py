@@ -15,6 +15,7 @@ import msgspec
 from tasuki.contracts.codec import Codec
 from tasuki.contracts.context import CallOptions
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.recycling import NO_LIMITS, Limits
 from tasuki.contracts.state.following import CHAIN, PlainMessage, follower_in
 from tasuki.contracts.state.store_handle import VERBS
 from tasuki.errors import HandlerError, HandlerTimeoutError
@@ -26,7 +27,6 @@ from tasuki.handlers.process.questions import Death
 from tasuki.handlers.process.worker import Recipe
 from tasuki.observe.custom import record
 from tasuki.observe.trace import CURRENT, handed_on
-from tasuki.system.process import NO_LIMITS, Limits
 from tasuki.units import format_duration
 
 _PERMISSIONS = frozenset({"actor", "scope", "can", "require", "publish", "has_policy", "group", "evaluate"})

@@ -8,9 +8,10 @@ from typing import Any
 
 from tasuki.backoff import Backoff
 from tasuki.contracts.handler import Context
+from tasuki.contracts.recycling import NO_LIMITS, Limits
 from tasuki.errors import HandlerError
 from tasuki.handlers.process.worker import ChildWorker, Recipe
-from tasuki.system.process import NO_LIMITS, Limits, resident_bytes
+from tasuki.system.process import resident_bytes
 
 BACKOFF = Backoff(initial_delay=0.1, max_delay=30.0)
 """Pauses before the next child, after children that have died without a message."""

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, WithJso
 from pydantic_core.core_schema import ValidationInfo
 
 from tasuki.contracts.observer import MomentName
+from tasuki.contracts.recycling import Limits
 from tasuki.fields.types import (
     Config,
     Id,
@@ -21,7 +22,6 @@ from tasuki.fields.types import (
 )
 from tasuki.registry.entry import did_you_mean
 from tasuki.registry.loader import Source
-from tasuki.system.process import Limits
 
 _STANDARD_MODULES = frozenset({"channel", "coroutine", "errors", "math", "os", "payload", "string", "table", "utf8"})
 """Always there, listed or not."""

@@ -34,9 +34,9 @@ from tasuki.system.replacing import touch
 if TYPE_CHECKING:
     from tasuki.app import App
     from tasuki.cli.worker.starting import EarlySignals
+    from tasuki.contracts.recycling import Limits
     from tasuki.kinds.check.project import Project
     from tasuki.supervisor.children.answering import ParentAnswers
-    from tasuki.system.process import Limits
 
 
 _log = logging.getLogger("tasuki.cli")

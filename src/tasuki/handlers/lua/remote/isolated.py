@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tasuki.contracts.handler import Context, Handler
+from tasuki.contracts.recycling import NO_LIMITS, Limits
 from tasuki.contracts.state.job_context import wants_result
 from tasuki.errors import HandlerError, LuaError, LuaLimitError
 from tasuki.handlers.lua import modules as catalogue
@@ -21,7 +22,6 @@ from tasuki.handlers.process.pool import ChildPool
 from tasuki.handlers.process.protocol import CALL, HANDLE, ProtocolError, encode
 from tasuki.handlers.process.questions import Death
 from tasuki.handlers.process.worker import Recipe
-from tasuki.system.process import NO_LIMITS, Limits
 from tasuki.units import format_duration
 
 _MOST_ARGUMENTS = 256

@@ -40,7 +40,7 @@ def test_a_rejection(policy: RetryPolicy, attempt: int, reason: str, error: str)
     if policy.has_dead_letter:
         assert (verdict.action, verdict.reason, verdict.error) == ("dead_letter", reason, error)
     elif reason == "expired" and policy.drops_expired:
-        assert verdict is ACK
+        assert verdict == ACK._replace(reason="expired")
     else:
         assert (verdict.action, verdict.delay, verdict.kept) == ("nack", policy.backoff.max_delay, True)
 

@@ -260,9 +260,10 @@ class Threads:
         self, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[Outcome, asyncio.CancelledError | None]:
         """How the function ended, and the cancellation of the caller that came meanwhile."""
-        loop, pool = asyncio.get_running_loop(), POOL.get() or self._pool
-        if pool is None or (pool is self._pool and (pool.is_closed or pool.forks != signals.fork_count)):
-            pool = self._new_pool()
+        loop, own = asyncio.get_running_loop(), self._pool
+        if own is None or own.is_closed or own.forks != signals.fork_count:
+            own = self._new_pool()
+        pool = POOL.get() or own
         if self._ends is None or self._ends.loop is not loop:
             self._ends = Ends(loop)
         call = _Call(function, args, named, self._ends)
@@ -277,8 +278,8 @@ class Threads:
             while call.outcome is None:
                 try:
                     await call.ended
-                except asyncio.CancelledError as error:
-                    cancelled = error
+                except asyncio.CancelledError as cancellation:
+                    cancelled = cancellation
                     call.ended = loop.create_future()
                     call.cancel()
         finally:

@@ -13,7 +13,7 @@ from tasuki.app.dry_run.report import DryRun
 from tasuki.app.dry_run.run import dry_run, entries, loading_of, trial_of
 from tasuki.app.state.workers import crew_of
 from tasuki.clock import Clock
-from tasuki.contracts.driver import Outgoing
+from tasuki.contracts.driver import Outgoing, Waiting
 from tasuki.dead.editing.body import plain_codec
 from tasuki.dead.editing.building import Made, Wanted
 from tasuki.dead.editing.edit import Draft, Edited, Editor, check
@@ -127,11 +127,15 @@ async def reschedule(live: Assembly, queue: str, ids: Sequence[str], seconds: fl
             raise LookupError(f"none of the {len(ids)} is delayed in {queue} any more")
         return count
     messages = await asked(found, lambda: found.driver.find(found.spec.name, ids))
-    fresh = [each for each in messages if not each.failures and LAST_ERROR not in each.headers]
+    fresh = [each for each in messages if not _has_failed(each)]
     if not fresh:
         why = "has failed before, and can only run now" if messages else "waits there any more"
         raise LookupError(f"of the {len(ids)} in {queue} {'each' if messages else 'none'} {why}")
     return await _store_again(found, fresh, seconds, clock.time())
+
+
+def _has_failed(message: Message) -> bool:
+    return LAST_ERROR in message.headers or (isinstance(message, Waiting) and message.failures > 0)
 
 
 async def _store_again(queue: Queue, messages: Sequence[Message], seconds: float, now: float) -> int:

@@ -1,4 +1,4 @@
-"""The history of queues: counters become minutes of one process in few bytes, and those of all processes are added."""
+"""The history of queues: the counters of a process become minutes of few bytes, which are added over all processes."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def rows() -> Iterator[Row]:
     texts = {path: _text_lines(path) for path in SRC.rglob("*") if path.suffix in OTHER}
     others = sum(texts.values())
     names = Counter(name for path, source in sources.items() if "drivers" not in path.parts for name in source.classes)
-    yield Row("src, lines of Python", lines, 94_870)
+    yield Row("src, lines of Python", lines, 94_880)
     yield Row("src, lines of all languages", lines + others, 106_150)
     all_lines = {path: source.lines for path, source in sources.items()} | texts
     for subject, (pattern, budget) in SUBJECTS.items():

@@ -83,7 +83,8 @@ class ThreadPool:
         self._calls: SimpleQueue[PooledCall | None] = SimpleQueue()
         self._numbers = count()
         self._threads = 0
-        self._growing: asyncio.TimerHandle | None = None
+        self._watched_by: asyncio.AbstractEventLoop | None = None
+        """The loop that has a timer for ``_grow``; one that was closed never runs it."""
         self._ended = self._ended_then = 0
         self.forks = signals.fork_count
         """A forked child has none of its threads."""
@@ -95,20 +96,25 @@ class ThreadPool:
         if not self._threads:
             self._start()
         self._calls.put(call)
-        if self._growing is None and self._threads < self._size:
-            self._ended_then = self._ended
-            self._growing = loop.call_later(_PERIOD, self._grow, loop)
+        if self.is_closed:  # meanwhile, at the end of the interpreter: here, unless a thread has taken it
+            call.work()
+        elif self._watched_by is not loop and self._threads < self._size:
+            self._watch(loop)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._watched_by, self._ended_then = loop, self._ended
+        loop.call_later(_PERIOD, self._grow, loop)
 
     def _grow(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._growing = None
-        waiting, ended = self._calls.qsize(), self._ended - self._ended_then
-        if waiting <= ended or self.is_closed:
+        self._watched_by = None
+        waiting = self._calls.qsize()
+        if not waiting or self.is_closed:
             return
-        for _ in range(min(waiting, 3 * self._threads, self._size - self._threads)):
-            self._start()
-        if self._threads < self._size:
-            self._ended_then = self._ended
-            self._growing = loop.call_later(_PERIOD, self._grow, loop)
+        if waiting > self._ended - self._ended_then:
+            for _ in range(min(waiting, 3 * self._threads, self._size - self._threads)):
+                self._start()
+        if self._threads < self._size:  # also where it has caught up: the next call may block the only thread
+            self._watch(loop)
 
     def _start(self) -> None:
         # Not a daemon: the interpreter waits for a function that runs.

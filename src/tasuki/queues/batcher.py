@@ -178,6 +178,7 @@ class Batcher:
             raise LifecycleError(f"queue {self._queue!r}: a publish of another event loop is under way")
         if loop is not self._loop:
             self._loop, self._busy_keys = loop, self._make_busy_keys()
+            self._sweeper, self._sweeps_at = None, inf  # the other loop may never run it
 
     def _make_busy_keys(self) -> BusyKeys:
         return BusyKeys(self._call_driver, waits_for_room=self._block)

@@ -40,6 +40,28 @@ async def test_functions_that_wait_get_a_thread_each() -> None:
     pool.close()
 
 
+async def test_one_that_blocks_holds_up_none_behind_it_although_the_pool_had_caught_up() -> None:
+    pool, gate = Threads("behind", 2), threading.Event()
+    calls = [pool.run(lambda: None), pool.run(gate.wait, 60), pool.run(gate.set)]
+    assert await asyncio.gather(*calls) == [None, True, None]
+    pool.close()
+
+
+def test_a_loop_that_ended_early_leaves_the_pool_able_to_grow() -> None:
+    pool = Threads("early", 3)
+
+    async def once() -> None:
+        await pool.run(lambda: None)
+
+    async def together() -> list[int]:
+        all_here = threading.Barrier(3, timeout=60)
+        return sorted(await asyncio.gather(*(pool.run(all_here.wait) for _ in range(3))))
+
+    asyncio.run(once())
+    assert asyncio.run(together()) == [0, 1, 2]
+    pool.close()
+
+
 async def test_calls_that_wait_at_a_close_still_have_their_threads() -> None:
     pool, all_here = Threads("closing", 5), threading.Barrier(5, timeout=60)
     calls = [asyncio.ensure_future(pool.run(all_here.wait)) for _ in range(5)]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tasuki.errors import LifecycleError
+from tasuki.errors import BrokerTimeoutError, LifecycleError
 from tasuki.queues.batcher import Batcher
 from tests.unit.queues.fake import FakeDriver, outgoing
 
@@ -47,3 +47,22 @@ def test_it_does_not_move_while_it_publishes() -> None:
 
     asyncio.run(publish())
     assert driver.stored == ["a"]
+
+
+def test_a_publish_has_an_end_also_after_a_loop_that_ended_early() -> None:
+    driver = FakeDriver()
+
+    async def once() -> Batcher:
+        batcher = Batcher(driver, "tasks")
+        await batcher.publish(outgoing("a"), 1)
+        return batcher
+
+    async def late() -> None:
+        batcher.use_running_loop()
+        driver.gate = asyncio.Event()
+        async with asyncio.timeout(60):
+            (result,) = await batcher.publish(outgoing("b"), 0.2)
+        assert isinstance(result, BrokerTimeoutError)
+
+    batcher = asyncio.run(once())
+    asyncio.run(late())

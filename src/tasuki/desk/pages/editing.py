@@ -47,7 +47,8 @@ async def subject_of(view: PageView, right: str) -> Subject:
     """The message of a path ``messages/QUEUE/ID/…``. Raises PageError, AwayError, DriverError."""
     id, message = view.path[1], view.path[2]
     queue = view.tools.site.live.queues[id]
-    for each in ("peek", right):
+    can_show = queue.driver.capabilities.has("peek")
+    for each in ("peek", right) if can_show else ("peek", right, "borrow"):
         view.require(each, id)
     clock = view.tools.site.reader._runtime.clock
     try:

@@ -12,6 +12,7 @@ import pytest
 from tasuki import App
 from tasuki.contracts.driver import Outgoing
 from tasuki.drivers.memory.driver import MemoryDriver
+from tasuki.errors import UnsupportedError
 from tasuki.message import HeaderValue
 from tests.unit.desk.browser import Browser, form_of, words
 from tests.unit.desk.conftest import MakeBrowser
@@ -66,6 +67,11 @@ async def test_a_letter_is_edited_where_no_message_can_be_shown(
     app: App, browse: MakeBrowser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MemoryDriver, "capabilities", MemoryDriver.capabilities.without("peek", "find", "transfer"))
+
+    async def refuse(*_: object) -> None:
+        raise UnsupportedError("no peek here")
+
+    monkeypatch.setattr(MemoryDriver, "peek", refuse)
     await bury(app)
     await sent(browse(actor="kana"), body='{"to":"b"}')
     assert (await app._runtime.queue("mails").depth()).ready == 1

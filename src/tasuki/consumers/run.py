@@ -128,8 +128,11 @@ class Run:
         return Following(self.window, self.metrics, self._monotonic, self.pool.buffer.__len__, self._release_newest)
 
     def _release_newest(self, count: int) -> None:
-        """Release the newest messages of those that have not started."""
+        """Release the newest messages of those that have not started, up to one whose attempts a release raises."""
+        counts = self.queue.driver.counts_releases
         for _ in range(count):
+            if counts(self.queue.spec.name, self.pool.buffer[-1].received.receipt):
+                return
             self.metrics.unstarted += 1
             self.pool.buffer.pop().conclude(RELEASE)
 

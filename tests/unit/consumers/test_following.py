@@ -10,6 +10,7 @@ import pytest
 from tasuki.consumers.definition import ConsumerOptions
 from tasuki.consumers.fetching.following import MOST, followed
 from tasuki.contracts.handler import Context
+from tasuki.drivers.memory.driver import MemoryDriver
 from tests.unit.consumers.parts import Bench, make_bench
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +97,18 @@ async def test_messages_of_a_handler_that_became_slow_go_back_to_other_workers()
         bench.run.pool.interrupt()
     seen = [body for body, _ in bench.handler.seen]
     assert len(seen) == bench.consumer.metrics.acked + 1, "what went back was not started"
+
+
+async def test_a_message_whose_attempts_a_release_raises_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryDriver, "counts_releases", lambda *_: True)
+    handler = Slow(0.000_1)
+    async with await busy(handler, 50_000) as bench:
+        await asyncio.sleep(1)
+        handler.seconds = 60.0
+        await asyncio.sleep(1.2)
+        assert (window_of(bench), bench.consumer.metrics.unstarted) == (10, 0)
+        assert bench.consumer.now.held > 100
+        bench.run.pool.interrupt()
 
 
 async def test_few_are_given_back_where_slow_messages_are_rare() -> None:

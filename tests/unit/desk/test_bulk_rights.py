@@ -97,6 +97,9 @@ async def test_without_the_right_nothing_is_borrowed(app: App, monkeypatch: pyte
     assert "Borrow" not in page
     token = form_of((await kana.get(f"{DEAD}/confirm?act=redrive")).text)[1]["token"]
     assert (await kana.post(f"{DEAD}/borrow", {"token": token})).status_code == 403
+    for page in ("json", "test"):
+        answer = await kana.get(f"/messages/app:dead/1/{page}")
+        assert (answer.status_code, "queue.admin.borrow" in answer.text) == (403, True)
 
 
 async def test_who_may_not_see_letters_gets_no_words_of_them(app: App) -> None:

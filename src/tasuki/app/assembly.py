@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,7 +34,7 @@ from tasuki.kinds.build import (
     queue_spec,
     tasks_of_queues,
 )
-from tasuki.kinds.check.consumers import concurrency_of, roles, shared_workers
+from tasuki.kinds.check.consumers import concurrency_by_function, roles, shared_workers
 from tasuki.kinds.check.project import Project
 from tasuki.kinds.check.requirements import demanded_durability
 from tasuki.kinds.check.rights import Rights
@@ -177,6 +178,7 @@ class Assembly(ProjectHost):
         has_hooks = old is not None and is_same_code(HookConfig, project, old.project)
         self.hooks: Hooks | None = old.hooks if old and has_hooks else self._build_hooks()
         self._shared, self._roles = shared_workers(project.configs), roles(project.configs)
+        self._concurrency = concurrency_by_function(project.of(ConsumerConfig).values(), self._shared)
         self.reply_queues: ForeignReplyQueues = old.reply_queues if old else ForeignReplyQueues(clock)
         self.requests: Requests = old.requests if old else Requests(clock)
         self.states = old.states if old else States(clock)
@@ -382,8 +384,7 @@ class Assembly(ProjectHost):
 
     def _threads(self, function: str) -> int:
         """As many threads as its consumers may run at a time; calls from other functions share them."""
-        consumers = self.project.of(ConsumerConfig).values()
-        return max(sum(concurrency_of(each, self._shared) for each in consumers if function in each.functions), 4)
+        return max(self._concurrency[function], 4)
 
     def _role(self, function: str) -> str:
         return self._roles.get(function, ("func", ""))[0]
@@ -394,7 +395,8 @@ class Assembly(ProjectHost):
         All drivers start, as publishing to a queue needs its driver.
         """
         services: dict[str, DriverService | Consumer] = {**self.services, **self.consumers}
-        specs = {id: self._spec(id, service) for id, service in services.items()}
+        queues = Counter[object](queue.driver for queue in self.queues.values())
+        specs = {id: self._spec(id, service, queues[self.drivers.get(id)]) for id, service in services.items()}
         if not self.schedulers:
             return specs
         from tasuki.app.schedules.scheduler import scheduler_specs
@@ -406,16 +408,16 @@ class Assembly(ProjectHost):
         """The objects behind the specs, by the same ids."""
         return {**self.drivers, **self.consumers, **self.schedulers}
 
-    def _spec(self, id: str, service: DriverService | Consumer) -> ServiceSpec:
+    def _spec(self, id: str, service: DriverService | Consumer, queues: int) -> ServiceSpec:
+        """``queues``: how many a driver has to declare."""
         config = self.project.configs[id]
         assert isinstance(config, DriverConfig | ConsumerConfig)
-        lifecycle, driver = config.lifecycle, self.drivers.get(id)
-        queues = sum(queue.driver is driver for queue in self.queues.values())
+        lifecycle = config.lifecycle
         return ServiceSpec(
             id=id,
             service=service,
             depends_on=services_behind(id, self.project.edges, {**self.drivers, **self.consumers}),
-            auto_start=driver is not None or lifecycle.auto_start,
+            auto_start=id in self.drivers or lifecycle.auto_start,
             start_timeout=lifecycle.start_timeout + queues * _DECLARATION,
             stop_timeout=lifecycle.stop_timeout,
             stable_threshold=lifecycle.stable_threshold,

@@ -231,15 +231,17 @@ def may_stop(graph: Graph, live: Collection[str]) -> list[str]:
     return [id for id in live if id not in needed] or list(live)
 
 
-def find_unsettled(graph: Graph, statuses: Mapping[str, Status], optional: Collection[str]) -> list[str]:
-    """The ids (keys of the graph) that a start still waits for, in order of start.
+def find_unsettled(
+    graph: Graph, order: Iterable[str], statuses: Mapping[str, Status], optional: Collection[str]
+) -> list[str]:
+    """The ids that a start still waits for; ``order``: the keys of the graph, in order of start, which it keeps.
 
     A start does not wait for services that are up, optional ones that have failed once, ones that have given up, and
     dependents of both, which start later by themselves if their dependencies come up.
     """
     absent: set[str] = set()
     waiting = []
-    for id in (id for wave in start_order(graph) for id in wave):
+    for id in order:
         status = statuses[id]
         if status.state in UP:
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from tasuki.clock import Clock, SystemClock
 from tasuki.errors import LifecycleError, StopTimeoutError
@@ -25,6 +25,7 @@ from tasuki.supervisor.spec import (
     find_unsettled,
     may_start,
     may_stop,
+    start_order,
     with_dependencies,
     with_dependents,
 )
@@ -157,7 +158,8 @@ class Supervisor:
         new = [id for id in wanted if not self._is_wanted(id) and (id in chosen or not self._is_up(id))]
         self._request(new)
         try:
-            while not self._is_started({id: graph[id] for id in wanted}, stops):
+            order = [id for wave in start_order({id: graph[id] for id in wanted}) for id in wave]
+            while not self._is_started(graph, order, stops):
                 await self._changes.next()
         except LifecycleError:
             await self._stop_some(new)
@@ -321,11 +323,11 @@ class Supervisor:
         self._launch_ready()
         self._changes.wake()
 
-    def _is_started(self, graph: Graph, stops: int) -> bool:
+    def _is_started(self, graph: Graph, order: Sequence[str], stops: int) -> bool:
         self._refuse_after_stop(stops)
-        statuses = self._current(graph)
-        self._raise_given_up(statuses)
-        return not find_unsettled(graph, statuses, self._optional())
+        statuses = self._current(order)
+        optional = self._raise_given_up(statuses)
+        return not find_unsettled(graph, order, statuses, optional)
 
     def _have_ended(self) -> bool:
         if self._replacements:
@@ -341,13 +343,12 @@ class Supervisor:
         """Statuses; services that are about to be launched count as never started."""
         return {id: Status() if id in self._pending else self._get(id).status for id in ids}
 
-    def _optional(self) -> set[str]:
-        return {id for id, controller in self._controllers.items() if not controller.spec.is_required}
-
-    def _raise_given_up(self, statuses: Mapping[str, Status]) -> None:
-        error = find_given_up(statuses, self._optional())
-        if error is not None:
+    def _raise_given_up(self, statuses: Mapping[str, Status]) -> set[str]:
+        """Raise the error of a required service that has given up; else return the ids of the optional ones."""
+        optional = {id for id, controller in self._controllers.items() if not controller.spec.is_required}
+        if (error := find_given_up(statuses, optional)) is not None:
             raise error
+        return optional
 
     def _refuse_after_stop(self, stops: int) -> None:
         if self._stops != stops:

@@ -75,6 +75,9 @@ def test_a_circle_of_live_services_stops_at_once() -> None:
 GRAPH = {"driver": [], "consumer": ["driver"], "other": []}
 
 
+ORDER = ["driver", "other", "consumer"]
+
+
 RUNNING = Status(State.RUNNING)
 
 
@@ -86,15 +89,15 @@ GONE = Status(State.FAILED, failures=1, error=ValueError(), has_given_up=True)
 
 def test_waits_for_all_in_order() -> None:
     statuses = dict.fromkeys(GRAPH, Status())
-    assert find_unsettled(GRAPH, statuses, ()) == ["driver", "other", "consumer"]
+    assert find_unsettled(GRAPH, ORDER, statuses, ()) == ["driver", "other", "consumer"]
 
 
 def test_done_when_all_are_up() -> None:
-    assert find_unsettled(GRAPH, dict.fromkeys(GRAPH, RUNNING) | {"other": Status(State.EXITED)}, ()) == []
+    assert find_unsettled(GRAPH, ORDER, dict.fromkeys(GRAPH, RUNNING) | {"other": Status(State.EXITED)}, ()) == []
 
 
 def test_waits_for_a_required_one_that_failed() -> None:
-    assert find_unsettled(GRAPH, {"driver": FAILED, "consumer": Status(), "other": RUNNING}, ()) == [
+    assert find_unsettled(GRAPH, ORDER, {"driver": FAILED, "consumer": Status(), "other": RUNNING}, ()) == [
         "driver",
         "consumer",
     ]
@@ -102,15 +105,15 @@ def test_waits_for_a_required_one_that_failed() -> None:
 
 def test_does_not_wait_for_an_optional_one_that_failed_nor_for_its_dependents() -> None:
     statuses = {"driver": FAILED, "consumer": Status(), "other": Status()}
-    assert find_unsettled(GRAPH, statuses, {"driver"}) == ["other"]
+    assert find_unsettled(GRAPH, ORDER, statuses, {"driver"}) == ["other"]
 
 
 def test_waits_for_the_first_attempt_of_an_optional_one() -> None:
-    assert "driver" in find_unsettled(GRAPH, dict.fromkeys(GRAPH, Status(State.STARTING)), {"driver"})
+    assert "driver" in find_unsettled(GRAPH, ORDER, dict.fromkeys(GRAPH, Status(State.STARTING)), {"driver"})
 
 
 def test_does_not_wait_for_what_has_given_up() -> None:
-    assert find_unsettled(GRAPH, {"driver": GONE, "consumer": Status(), "other": RUNNING}, ()) == []
+    assert find_unsettled(GRAPH, ORDER, {"driver": GONE, "consumer": Status(), "other": RUNNING}, ()) == []
 
 
 def test_given_up() -> None:

@@ -151,7 +151,7 @@ _FAILURE: dict[str, Any] = {
 }
 
 
-def message_objects(bodies: Bodies, names: Names, queues: dict[str, QueueConfig]) -> dict[str, Any]:
+def message_objects(bodies: Bodies, names: Names, queues: Mapping[str, QueueConfig]) -> dict[str, Any]:
     """All messages by key: of each queue and task, its reply, and the error in place of a reply."""
     found: dict[str, Any] = {}
     has_replies = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 
 from tasuki.consumers.fetching.window import MAX_PREFETCH
@@ -144,6 +145,14 @@ def concurrency_of(consumer: ConsumerConfig, shared: Shared) -> int:
     own = next((name for name in ("concurrency", "prefetch") if name in consumer.model_fields_set), None)
     most = shared[consumer.queue][1].concurrency
     return most if own is None else min(getattr(consumer, own), most)
+
+
+def concurrency_by_function(consumers: Iterable[ConsumerConfig], shared: Shared) -> Counter[str]:
+    """Function → messages that all its consumers together may handle at the same time."""
+    found = Counter[str]()
+    for consumer in consumers:
+        found.update(dict.fromkeys(consumer.functions, concurrency_of(consumer, shared)))
+    return found
 
 
 def prefetch_of(consumer: ConsumerConfig, shared: Shared, *, is_limited: bool = False) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -146,10 +146,13 @@ class Project:
     """By entry id."""
     edges: Mapping[str, tuple[str, ...]]
     """Entry id → ids that it refers to, ``lifecycle.depends_on`` and ``requires`` included; no circles."""
+    _found: dict[type[Config], Mapping[str, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def of(self, model: type[C]) -> dict[str, C]:
+    def of(self, model: type[C]) -> Mapping[str, C]:
         """All configurations of this model, by id, in the order of declaration."""
-        return {id: config for id, config in self.configs.items() if isinstance(config, model)}
+        if model not in self._found:
+            self._found[model] = {id: config for id, config in self.configs.items() if isinstance(config, model)}
+        return self._found[model]
 
     def has(self, kind: str) -> bool:
         """Whether an entry is of this kind, by its name: its model need not be imported."""

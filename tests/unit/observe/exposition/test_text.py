@@ -15,8 +15,8 @@ from tasuki.observe.custom import OF_HANDLERS, CustomMetrics, Sample, record
 from tasuki.observe.exposition import series
 from tasuki.observe.exposition.series import SERIES, families, labels_of, name_of
 from tasuki.observe.exposition.snapshots import add, totals_of
-from tasuki.observe.exposition.text import OPEN_METRICS, PLAIN, exposition, respond, wants_open_metrics
-from tasuki.observe.metrics import BUCKETS, quantile
+from tasuki.observe.exposition.text import CLASSIC, OPEN_METRICS, PLAIN, exposition, respond, wants_open_metrics
+from tasuki.observe.metrics import BUCKETS, ConsumerMetrics, quantile
 from tests.unit.observe.exposition.samples import histogram, open_families, parsed, parsed_open, snapshot, value
 
 
@@ -40,12 +40,61 @@ def test_labels_tell_the_queue_the_consumer_and_the_driver() -> None:
     assert value(found, "tasuki_build_info", version="1.0", python="3.11") == 1
 
 
+def handled(text: str) -> dict[str, float]:
+    """The buckets of the handler's time, by their bounds."""
+    names = parsed(text).items()
+    return {dict(labels)["le"]: n for (name, labels), n in names if name == "tasuki_handler_duration_seconds_bucket"}
+
+
 def test_buckets_add_up() -> None:
-    found = parsed(exposition(snapshot()))
-    buckets = {labels: n for (name, labels), n in found.items() if name == "tasuki_handler_duration_seconds_bucket"}
-    by_bound = {dict(labels)["le"]: n for labels, n in buckets.items()}
+    text = respond(snapshot(), query="buckets=all")[1].decode()
+    by_bound = handled(text)
+    assert len(by_bound) == len(BUCKETS) + 1
     assert (by_bound["0.002"], by_bound["0.004"], by_bound["21600.0"], by_bound["+Inf"]) == (0, 4, 4, 5)
-    assert value(found, "tasuki_handler_duration_seconds_count") == 5
+    assert value(parsed(text), "tasuki_handler_duration_seconds_count") == 5
+
+
+def test_eight_buckets_are_shown_and_count_what_is_in_those_between() -> None:
+    one = snapshot()
+    one["consumers"]["app:q0.consumer"]["handler_seconds"] = histogram(_0=1, _3=2, _4=4, _17=8, _25=16, _26=32)
+    by_bound = handled(exposition(one))
+    assert by_bound == {
+        "0.004": 1, "0.016": 7, "0.064": 7, "0.25": 7, "1.0": 7, "8.0": 7, "60.0": 7, "900.0": 15, "+Inf": 63,
+    }  # fmt: skip
+    assert set(BUCKETS) > CLASSIC
+
+
+def test_a_bucket_that_is_shown_for_several_has_the_latest_exemplar() -> None:
+    one = snapshot()
+    exemplars = {"3": ["ab" * 16, 0.006, 20.0], "4": ["cd" * 16, 0.01, 10.0], "26": ["ef" * 16, 9e9, 5.0]}
+    one["consumers"]["app:q0.consumer"]["handler_seconds"]["exemplars"] = exemplars
+    found = {
+        sample.labels["le"]: sample.exemplar.labels["trace_id"]
+        for family in open_families(exposition(one, is_open=True))
+        for sample in family.samples
+        if sample.exemplar
+    }
+    assert found == {"0.016": "ab" * 16, "+Inf": "ef" * 16}
+
+
+def test_what_has_counted_nothing_has_gauges_and_what_alerts_compare_with_0() -> None:
+    one = snapshot(2)
+    kept = {"ready": 3, "in_flight": 0, "paused": 0, "driver": "app:broker", "dead": {"rejected": 0}}
+    one["queues"]["app:q1"] = {**kept, "published": 0, "expired": 0, "publish_seconds": histogram()}
+    idle = ConsumerMetrics(consumer="", queue="", driver="").counters()
+    one["consumers"]["app:q1.consumer"] = {**idle, "queue": "app:q1", "concurrency": 4, "handler_seconds": histogram()}
+    names = {name for name, labels in parsed(exposition(one)) if dict(labels).get("queue") == "app:q1"}
+    assert names == {
+        "tasuki_queue_messages", "tasuki_queue_paused", "tasuki_consumer_concurrency",
+        "tasuki_messages_delivered_total", "tasuki_messages_dead_lettered_total",
+    }  # fmt: skip
+
+    one["consumers"]["app:q1.consumer"]["acked"] = 1
+    found = parsed(exposition(one))
+    assert value(found, "tasuki_messages_settled_total", queue="app:q1", result="nacked") == 0
+    assert (
+        "tasuki_handler_duration_seconds_count" in {name for name, labels in found if "app:q1" in str(labels)}
+    ) is False
 
 
 def test_what_handlers_count_is_there() -> None:

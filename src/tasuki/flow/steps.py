@@ -123,19 +123,19 @@ class OwnRecord:
         return self._ttl + max((pause.until - pause.since for pause in record.pauses), default=0.0)
 
     async def _take_over(self) -> None:
+        record, version = RunRecord(self._token), 0  # most messages have no record yet
         store = await self._state.store()
-        for _ in range(_TRIES):
+        for tries in range(_TRIES):
+            if tries > 1:  # another worker has just written it
+                await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
+            with suppress(ConflictError):
+                self._version = await store.put(self._key, encode(record), ttl=self._ttl_of(record), version=version)
+                self._know(record)
+                return
             found = await store.get(self._key)
             before = RunRecord("") if found is None else decode(found.value)
             record = RunRecord(self._token, before.steps, before.pauses)
             version = 0 if found is None else found.version
-            try:
-                self._version = await store.put(self._key, encode(record), ttl=self._ttl_of(record), version=version)
-            except ConflictError:  # another worker has just written it
-                await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
-                continue
-            self._know(record)
-            return
         raise self._fenced()
 
     def _know(self, record: RunRecord) -> None:

@@ -223,20 +223,19 @@ class _Held:
 
     async def begin(self) -> OnceRecord | None:
         """Claim the key; the record of its work, if that is done. Raises Snooze: it is in flight elsewhere."""
-        running = self._running()
+        running, version = self._running(), 0  # most keys are new
         store = await self._state.store()
-        for _ in range(_TRIES):
+        for tries in range(_TRIES):
+            if tries > 1:  # another delivery has just written it
+                await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
+            with suppress(ConflictError):
+                self._version = await store.put(self._claim.place, running, ttl=self._lasts, version=version)
+                self.due_at = self._now() + self.period
+                return None
             found = await store.get(self._claim.place)
             if found is not None and (ended := self._ended(found)) is not None:
                 return ended
             version = 0 if found is None else found.version
-            try:
-                self._version = await store.put(self._claim.place, running, ttl=self._lasts, version=version)
-            except ConflictError:  # another delivery has just written it
-                await asyncio.sleep(random.uniform(0, 0.05))  # noqa: S311 - jitter
-                continue
-            self.due_at = self._now() + self.period
-            return None
         raise self._in_flight()
 
     def _ended(self, found: Entry) -> OnceRecord | None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -18,7 +18,8 @@ from tasuki.consumers.settling.verdict import Verdict
 from tasuki.consumers.surroundings import Handle, Middleware, Settle
 from tasuki.contracts.handler import Context, Interrupted
 from tasuki.contracts.state.jobs import JobStatus, Progress
-from tasuki.errors import DriverError, ResultError, StoreLimitError, TasukiError
+from tasuki.contracts.state.store import MAX_PAGE
+from tasuki.errors import DriverError, ResultError, StoreLimitError, TasukiError, nature_of
 from tasuki.observe.events import PROGRESS
 from tasuki.state.job_records import JobError, JobRecord, encode, result_key
 
@@ -53,6 +54,68 @@ class _Job:
         self.written_at = float("-inf")
 
 
+class _Put(NamedTuple):
+    """A record on its way to the store."""
+
+    key: str
+    value: bytes
+    ttl: float
+    done: asyncio.Future[None]
+
+
+class JoinedPuts:
+    """Puts of one event loop; those that come while the store writes others are written together.
+
+    A caller puts a key again only after its last put of it has ended: their order holds for one ttl alone.
+    What the store refuses is raised to its own caller alone. One whose caller has gone before it was sent is left out.
+    """
+
+    def __init__(self, state: SharedState) -> None:
+        self._state = state
+        self._waiting: list[_Put] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def put(self, key: str, value: bytes, ttl: float) -> None:
+        """As the put of a store without a version."""
+        loop = asyncio.get_running_loop()
+        put = _Put(key, value, ttl, loop.create_future())
+        self._waiting.append(put)
+        if self._writing is None:
+            self._writing = loop.create_task(self._write(), name="results")
+        await put.done
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                ttl = self._waiting[0].ttl  # one for all of a write
+                puts = [put for put in self._waiting if put.ttl == ttl and not put.done.done()][:MAX_PAGE]
+                sent = {id(put) for put in puts}
+                self._waiting = [put for put in self._waiting if id(put) not in sent and not put.done.done()]
+                if puts and not await self._write_together(puts):
+                    for put in puts:
+                        await self._write_together([put])
+        finally:
+            self._writing = None
+
+    async def _write_together(self, puts: list[_Put]) -> bool:
+        """Whether their callers have an answer: a final error of several may be that of one."""
+        failed: Exception | None = None
+        try:
+            store = await self._state.store()
+            if len(puts) == 1:
+                await store.put(puts[0].key, puts[0].value, ttl=puts[0].ttl)
+            else:
+                await store.put_all([(put.key, put.value) for put in puts], ttl=puts[0].ttl)
+        except Exception as error:
+            if len(puts) > 1 and nature_of(error) == "final":
+                return False
+            failed = error
+        for put in puts:
+            if not put.done.done():
+                put.done.set_result(None) if failed is None else put.done.set_exception(failed)
+        return True
+
+
 class Results(Middleware):
     """A layer around the handler, and one around the settling of its deliveries."""
 
@@ -64,7 +127,7 @@ class Results(Middleware):
         self._queue = consumer.queue
         self._clock, self._events = consumer.clock, consumer.events
         self._is_batch = consumer.options.batch is not None
-        self._state = state
+        self._puts = JoinedPuts(state)
         self._policy = policy
         self._off_clock = off_clock
         self._jobs: dict[Delivery, _Job] = {}
@@ -254,7 +317,7 @@ class Results(Middleware):
 
     async def _put(self, delivery: Delivery, record: JobRecord) -> None:
         key = result_key(self._queue.spec.name, delivery.received.id)
-        await (await self._state.store()).put(key, encode(record), ttl=record.ttl(self._policy.ttl))
+        await self._puts.put(key, encode(record), record.ttl(self._policy.ttl))
 
 
 def results_for(run: FollowedRun, consumer: Definition, off_clock: OffClock) -> Results | None:

@@ -98,7 +98,7 @@ class JoinedPuts:
             self._writing = None
 
     async def _write_together(self, puts: list[_Put]) -> bool:
-        """Whether their callers have an answer: a final error of several may be that of one."""
+        """Whether their callers have an answer: a final error of several puts may have its cause in one."""
         failed: Exception | None = None
         try:
             store = await self._state.store()

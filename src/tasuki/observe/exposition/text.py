@@ -112,7 +112,7 @@ Shown = list[tuple[str, Mapping[str, Any]]]
 
 
 class Buckets(NamedTuple):
-    """Those of a histogram that are shown."""
+    """The buckets of a histogram that are shown."""
 
     bounds: tuple[float, ...]
     """The upper bound of each, without the last one, which has none."""

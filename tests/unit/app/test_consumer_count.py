@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tasuki import App
+from tasuki.app.state import workers
 from tasuki.app.state.workers import Census
 from tasuki.drivers.sqlite.state.store import SQLiteStore
 from tasuki.state import shared
@@ -65,6 +66,24 @@ async def test_own_consumers_count_at_once_and_once(tmp_path: Path) -> None:
                 await until(reader, (4, 2))
                 assert await counts(one) == await counts(other) == (4, 2)
             assert await counts(reader) == (2, 1), "a clean stop is seen at once"
+
+
+async def test_a_first_sign_that_comes_during_a_count_is_not_counted_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/queue.db"
+    async with app_on(url).worker() as app, app_on(url) as reader:
+        await until(reader, (2, 1))
+        attendance, crews = app._runtime.live().attendance, list[Any]()
+        key_in, crew_of = attendance.key_in, workers.crew_of
+
+        async def noted(state: shared.SharedState) -> Any:
+            crews.append(await crew_of(state))
+            return crews[-1]
+
+        monkeypatch.setattr(workers, "crew_of", noted)
+        monkeypatch.setattr(attendance, "key_in", lambda state: key_in(state) if crews else "")
+        assert await counts(app) == (2, 1)
 
 
 async def test_a_census_reads_each_store_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,9 +134,9 @@ class Census:
     async def _others_in(self, state: SharedState) -> Crew | None:
         """The other processes; None: the store cannot be read, or does not answer within two seconds."""
         if state not in self._others:
-            own = self._assembly.attendance.key_in(state)
             try:
                 crew = await state.soon(partial(crew_of, state))
+                own = self._assembly.attendance.key_in(state)  # after the read: the first sign may come meanwhile
                 self._others[state] = replace(crew, alive=[worker for worker in crew.alive if worker.key != own])
             except (DriverError, TimeoutError):  # counts are worth showing without it
                 self._others[state] = None

@@ -1,4 +1,4 @@
-"""Delay before attempt n: grows by a factor, is capped, and is jittered so that many retries do not meet."""
+"""Delay after attempt n: grows by a factor, is capped, and is jittered so that many retries do not meet."""
 
 from __future__ import annotations
 

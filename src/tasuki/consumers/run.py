@@ -65,7 +65,8 @@ _HEADERS = attrgetter("headers")
 class Run:
     """Fetches, handles and settles; the holder of its deliveries. Made and started on the loop that it runs in.
 
-    A verdict goes from its delivery straight to the settler: ``settle``, ``answer`` and ``ack`` are the settler's.
+    A verdict goes from its delivery through the layers around ``settle`` to the settler; ``answer`` and ``ack`` are the
+    settler's.
     """
 
     def __init__(self, consumer: Definition, layers: Sequence[ConsumeMiddleware] = ()) -> None:

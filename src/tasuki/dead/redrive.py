@@ -53,7 +53,7 @@ async def redrive(
 ) -> Batch:
     """Move messages from a dead-letter queue back; returns what became of them.
 
-    It is a batch (ADR 35) that lives in this process alone, and ends at the first refusal. Where the driver has
+    It is a batch that lives in this process alone, and ends at the first refusal. Where the driver has
     ``transfer``, each letter goes in one step, and the others keep their places; to a queue of another driver it is
     published, and then removed. Elsewhere, and from a queue with a limit, each is received, published and then acked,
     and those that are not chosen are held until the end. A limit that the source's driver keeps holds for a redrive as

@@ -58,13 +58,16 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("tasuki.consumer")
 
-_is_plain, _handle_now = NOTED.isdisjoint, HANDLED.set
+_is_plain, _set_handled = NOTED.isdisjoint, HANDLED.set
 _START_PAUSE = 0.5
 """Seconds before a suspect is released if its start cannot be recorded; the broker redelivers it at once."""
 
 
 class Executor:
-    """Runs a consumer's handler and derives the verdict from its outcome; ``execute`` does not raise."""
+    """Runs a consumer's handler and derives the verdict from its outcome.
+
+    ``execute`` raises only what must end its worker: an error from outside, as the cancellation of its task.
+    """
 
     def __init__(self, consumer: Definition, holder: Holder, surroundings: Sequence[Surrounding]) -> None:
         self._queue = queue = consumer.queue
@@ -151,7 +154,7 @@ class Executor:
         try:
             # Where nothing looks at a context, the tracing finds the facts of one in its place.
             context: Any = Context(delivery, delivery, callee.reach) if callee.needs_context else delivery
-            _handle_now(delivery)
+            _set_handled(delivery)
             if not is_plain:
                 CURRENT.set(headers)
             result = await callee.handle(body, context)

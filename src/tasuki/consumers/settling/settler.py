@@ -1,6 +1,6 @@
 """Settler: carries out verdicts at the broker, in batches, with its own deadline and never cancelled with a handler.
 
-Each flush starts when the previous one has returned, so batches form under load and no settlement waits for others.
+Each flush starts when the previous one has returned, so batches form under load, and a lone settlement goes at once.
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ class Complaints:
                          extra=self._extra)  # fmt: skip
 
     def given_up(self, batch: Sequence[Settlement], error: Exception) -> None:
-        """Settlements that are not tried any more."""
+        """Report settlements that are not tried any more."""
         _log.error("cannot settle %d deliveries; the broker redelivers them when their leases end: %s", len(batch),
                    error, extra=self._extra)  # fmt: skip
 
     def not_yet(self, error: Exception) -> None:
-        """Settlements that are tried again."""
+        """Report settlements that are tried again, every ten seconds at most."""
         now = self._clock.monotonic()
         if now - self._last >= _EVERY:
             self._last = now
             _log.warning("cannot settle yet: %s", error, extra=self._extra)
 
     def kept(self, delivery: Delivery, verdict: Verdict) -> None:
-        """A message that must never be redelivered, and that no dead-letter queue takes."""
+        """Report a message that must never be redelivered, and that no dead-letter queue takes."""
         _log.error("%s: %s; kept for another %g s because queue %s has no dead_letter", verdict.reason, verdict.error,
                    verdict.delay, self._queue, extra=delivery.log_fields())  # fmt: skip
 

@@ -24,7 +24,11 @@ class ReplyContent(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """One of four ends; ``delay`` in seconds belongs to nack and release, ``reason`` and ``error`` to a dead letter."""
+    """How to settle a delivery.
+
+    ``delay``: seconds, of a nack or a release. ``reason`` and ``error``: of a message that is given up, dropped or
+    cancelled.
+    """
 
     action: Literal["ack", "nack", "release", "dead_letter"]
     delay: float = 0.0
@@ -43,7 +47,10 @@ class Verdict(NamedTuple):
 
 ACK = Verdict("ack")
 LATER = Verdict("ack")
-"""The ack of a group's member whose handler goes on: sent once its end is recorded, so that a kill loses nothing."""
+"""The ack of a group's member whose handler goes on: sent once its end is recorded, so that a kill loses nothing.
+
+It equals ``ACK``: compare by ``is``.
+"""
 RELEASE = Verdict("release")
 CANCELLED = Verdict("ack", reason="cancelled", error="the message was cancelled", kind="Canceled", retryable=False)
 

@@ -105,8 +105,8 @@ variants: $(VENV)/.dev brokers ## Run the conformance suite on Valkey, behind a 
 nats-newest: $(VENV)/.dev brokers ## Run the tests of NATS on the newest server that a package brings
 	@sh scripts/nats-newest.sh --quiet --numprocesses $(WORKERS)
 
-bench: $(VENV)/.dev ## Measure throughput and latency here
-	@$(VENV)/bin/python -m tests.benchmarks
+bench: $(VENV)/.dev ## Measure throughput, latency and cost here; PARTS="redis lanes" for some, ROUNDS=5, JSON=FILE, AGAINST=FILE
+	@$(VENV)/bin/python -m tests.benchmarks $(PARTS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON)) $(if $(AGAINST),--against $(AGAINST))
 
 desk-shots: $(VENV)/.dev brokers ## Take pictures of the desk's pages, in build/shots
 	@$(VENV)/bin/python scripts/desk_shots.py

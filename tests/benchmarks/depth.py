@@ -1,99 +1,57 @@
-"""Whether SQLite stays flat: the cost of depth, publish and receive with few, and with very many messages waiting."""
+"""Whether a driver stays flat: publish, receive and depth with few, and with very many messages waiting."""
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
 import time
-from collections.abc import Awaitable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import count, islice
 
-from tasuki.contracts.driver import Ack, Outgoing, QueueSpec
-from tasuki.drivers.sqlite.driver import SQLiteDriver
-from tasuki.drivers.sqlite.settings import SQLiteSettings
-from tasuki.message import new_id
-from tests.benchmarks.load import rss_mib
-from tests.support.settings import parsed
+from tasuki.contracts.driver import Ack, Driver, Outgoing, QueueSpec
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.load import Spent, rss_mib, with_driver
+from tests.support.brokers.broker import Broker
 
 _BODY = b'{"id":"0190f3a2-7c1e","action":"resize","width":1920,"height":1080,"tags":["holiday","sea"]}'
+_WAITING = (1_000, 300_000)
+_DELAYED = 30_000
+_BATCH = 200
+_ROUNDS = 20
 
 
-async def _publish(driver: SQLiteDriver, count: int, delay: float = 0.0) -> None:
-    for start in range(0, count, 1000):
-        await driver.publish(
-            "load", [Outgoing(new_id(), _BODY, {}, delay=delay) for _ in range(min(1000, count - start))]
-        )
+def measure(driver: str) -> Iterator[Figure]:
+    """Of one driver."""
+    yield from with_driver(driver, _depths)
 
 
-async def _costs(driver: SQLiteDriver, rounds: int = 30) -> tuple[float, float, float]:
-    """Median milliseconds of a depth, a publish of 200, and a receive of 200 with its acks."""
-    depth, publish, receive = [], [], []
-    for _ in range(rounds):
-        t0 = time.perf_counter()
-        await driver.depth("load")
-        t1 = time.perf_counter()
-        await _publish(driver, 200)
-        t2 = time.perf_counter()
-        batch = await driver.receive("load", 200, 1.0)
-        await driver.settle("load", [Ack(received.receipt) for received in batch])
-        t3 = time.perf_counter()
-        depth.append(t1 - t0)
-        publish.append(t2 - t1)
-        receive.append(t3 - t2)
-    return tuple(sorted(times)[rounds // 2] * 1000 for times in (depth, publish, receive))  # type: ignore[return-value]
+async def _depths(driver: Driver, broker: Broker | None) -> list[Figure]:
+    found, numbers = list[Figure](), count()
+    await driver.declare(QueueSpec("load"))
 
+    async def publish(messages: int, delay: float = 0.0) -> None:
+        for _ in range(0, messages, 1000):
+            batch = [Outgoing(f"{number}", _BODY, {}, delay=delay) for number in islice(numbers, min(1000, messages))]
+            await driver.publish("load", batch)
 
-async def _cost(driver: SQLiteDriver, tool: Awaitable[object]) -> tuple[float, float]:
-    """Milliseconds of a tool's longest transaction, in which other processes cannot write, and of the tool itself."""
-    times: list[float] = []
-    begun = 0.0
+    async def consume() -> None:
+        got = await driver.receive("load", _BATCH, 1.0)
+        await driver.settle("load", [Ack(each.receipt) for each in got])
 
-    def statement(sql: str) -> None:
-        nonlocal begun
-        if sql.startswith("BEGIN"):
-            begun = time.perf_counter()
-        elif sql == "COMMIT":
-            times.append(time.perf_counter() - begun)
-
-    connection = driver._guard.get()._database.connection
-    connection.set_trace_callback(statement)  # type: ignore[union-attr]
-    started = time.perf_counter()
-    await tool
-    took = time.perf_counter() - started
-    connection.set_trace_callback(None)  # type: ignore[union-attr]
-    return max(times) * 1000, took * 1000
-
-
-async def _measure(ready: int, delayed: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        driver = SQLiteDriver("bench", parsed(SQLiteSettings, path=Path(folder) / "queue.db"))
-        await driver.declare(QueueSpec("load"))
-        await driver.open()
-        for waiting in (1_000, ready):
-            held = await driver.depth("load")
-            await _publish(driver, waiting - held.ready)
-            if waiting == ready:
-                await _publish(driver, delayed, delay=3600.0)
-            count = await driver.depth("load")
-            costs = await _costs(driver)
-            print(
-                f"  {count.ready:>9,} ready {count.delayed:>7,} delayed   depth {costs[0]:6.2f} ms   "
-                f"publish 200 {costs[1]:6.2f} ms   receive+ack 200 {costs[2]:6.2f} ms   RSS {rss_mib():5.0f} MiB"
-            )
-        await driver.declare(QueueSpec("empty"))
-        tools = {
-            "delete an empty queue": driver.delete("empty"),
-            "depth": driver.depth("load"),
-            "peek": driver.peek("load", 10),
-            "purge": driver.purge("load"),
-        }
-        print("  tools beside them, longest transaction and in all:")
-        for name, tool in tools.items():
-            longest, took = await _cost(driver, tool)
-            print(f"  {name:>23} {longest:8.1f} ms {took:10.1f} ms")
-        await driver.close()
-
-
-def report(ready: int = 1_000_000, delayed: int = 100_000) -> None:
-    """Print one line a depth."""
-    asyncio.run(_measure(ready, delayed))
+    acts: dict[str, tuple[Callable[[], Awaitable[object]], int]] = {
+        "depth": (lambda: driver.depth("load"), 1),
+        f"publish {_BATCH}, a message": (lambda: publish(_BATCH), _BATCH),
+        f"receive and ack {_BATCH}, a message": (consume, _BATCH),
+        "peek": (lambda: driver.peek("load", 10), 1),
+    }
+    for waiting in _WAITING:
+        await publish(waiting - (await driver.depth("load")).ready)
+        if waiting == _WAITING[-1]:
+            await publish(_DELAYED, 3600.0)
+        for name, (act, messages) in acts.items():
+            began = Spent.now(broker)
+            for _ in range(_ROUNDS):
+                await act()
+            found += Spent.now(broker).since(began, messages * _ROUNDS).figures(f"{waiting:,} ready: {name}")
+    found.append(Figure("memory of this process", rss_mib(), "MiB"))
+    began_at = time.perf_counter()
+    await driver.purge("load")
+    return [*found, Figure("purge", (time.perf_counter() - began_at) * 1e3, "ms")]

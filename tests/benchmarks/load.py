@@ -1,15 +1,26 @@
-"""The load that the measurements share: a project per case, messages in batches, and a no-op handler."""
+"""What the measurements share: a body, a loop, drivers on private brokers, and what this process and a broker spend."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
+import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+from unittest import SkipTest
 
 from tasuki import App
+from tasuki.contracts.driver import Driver
+from tasuki.system.loop_thread import new_event_loop
+from tests.benchmarks.figures import Figure
+from tests.support.brokers.broker import Broker, tree
+from tests.support.brokers.everywhere import broker_of, fields
+from tests.support.settings import parsed
+
+T = TypeVar("T")
 
 BODY = {
     "id": "0190f3a2-7c1e",
@@ -26,14 +37,50 @@ BODY = {
 BATCH = 500
 
 
-@dataclass(frozen=True)
-class Result:
-    """CPU microseconds and wall-clock rate per message, of one process, from the first publish to the last ack."""
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run it on the loop of a worker: uvloop's, if that is installed."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(work)
 
-    messages: int
-    cpu_us: float
-    per_second: float
-    publish_cpu_us: float
+
+class Spent(NamedTuple):
+    """Seconds by the clock, and of processor time here and at the broker."""
+
+    wall: float
+    here: float
+    there: float = 0.0
+
+    @classmethod
+    def now(cls, broker: Broker | None = None) -> Spent:
+        """Spent so far. To read the broker's costs this process a while, so that comes first."""
+        there = broker_seconds(broker) if broker is not None else 0.0
+        return cls(time.perf_counter(), time.process_time(), there)
+
+    def since(self, began: Spent, messages: float = 1) -> Spent:
+        """Spent since then, a message."""
+        return Spent(*((part - other) / messages for part, other in zip(self, began, strict=True)))
+
+    def figures(self, name: str) -> Iterator[Figure]:
+        """In microseconds of processor time."""
+        yield Figure(f"{name}: CPU here", self.here * 1e6, "us")
+        if self.there:
+            yield Figure(f"{name}: CPU of the broker", self.there * 1e6, "us")
+
+
+def broker_seconds(broker: Broker) -> float:
+    """Processor time of a broker and its children so far."""
+    assert broker.process is not None
+    there = 0
+    for pid in tree(broker.process.pid):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            there += int((task / "schedstat").read_text().split()[0])
+    return there / 1e9
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process so far, with its ended threads."""
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / 100
 
 
 def rss_mib() -> float:
@@ -42,51 +89,59 @@ def rss_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-async def run(app: App, queue: str, messages: int, *, together: bool = False) -> Result:
-    """Publish in batches, consume everything; with ``together`` at the same time, else one after the other."""
-    handled = messages
-    started, cpu = time.perf_counter(), time.process_time()
-    await app.open()
-    handle = app.queue(queue)
-    if together:
-        await app.start()
-    for start in range(0, messages, BATCH):
-        results = await handle.publish_many([BODY] * min(BATCH, messages - start))
-        assert all(type(result).__name__ == "Confirmed" for result in results)
-    published = time.process_time() - cpu
+def url(driver: str, folder: Path) -> str:
+    """The address for an App."""
+    broker = broker_of(driver)
+    return broker.url if broker else "memory://" if driver == "memory" else f"sqlite:///{folder}/queue.db"
+
+
+def make_parsed(name: str, known: dict[str, str]) -> Driver:
+    """A driver without its framework, of the fields of its entry."""
+    kind = import_module(f"tasuki.drivers.{name}.settings").KIND
+    module, _, made = kind.driver.partition(":")
+    driver: Driver = getattr(import_module(module), made)(name, parsed(kind.model, **known))
+    return driver
+
+
+def make_driver(name: str, folder: Path, *needs: str) -> Driver:
+    """A driver on its private broker; skips if it lacks a capability."""
+    driver = make_parsed(name, fields(name, folder))
+    for need in needs:
+        if not driver.capabilities.has(need):
+            raise SkipTest(f"the driver lacks {need}")
+    return driver
+
+
+def with_driver(
+    name: str, work: Callable[[Driver, Broker | None], Coroutine[Any, Any, list[Figure]]], *needs: str
+) -> list[Figure]:
+    """Run the work with an open driver."""
+
+    async def opened(folder: Path) -> list[Figure]:
+        driver = make_driver(name, folder, *needs)
+        await driver.open()
+        try:
+            return await work(driver, broker_of(name))
+        finally:
+            await driver.close()
+
+    with tempfile.TemporaryDirectory() as folder:
+        return run(opened(Path(folder)))
+
+
+async def drain(app: App, messages: int, broker: Broker | None = None, consumer: str = "") -> Spent:
+    """Start an app whose messages wait already; what each took until its consumer has settled them all."""
+    began = Spent.now(broker)
     await app.start()
-    assert app._runtime.assembly is not None
-    (consumer,) = app._runtime.assembly.consumers.values()
-    while consumer.metrics.acked < handled or consumer.now.held:
+    consumers = app._runtime.live().consumers
+    found = consumers[consumer] if consumer else next(iter(consumers.values()))
+    while found.metrics.acked + found.metrics.nacked < messages or found.now.held:
         await asyncio.sleep(0.002)
-    wall, cpu = time.perf_counter() - started, time.process_time() - cpu
-    assert consumer.metrics.failed == 0
-    await app.close()
-    return Result(messages, cpu / messages * 1e6, messages / wall, published / messages * 1e6)
+    return Spent.now(broker).since(began, messages)
 
 
-async def bare_loop(messages: int) -> float:
-    """CPU microseconds a message of the least that anything can do: encode, pop, decode, await, settle in batches."""
-    from collections import deque
-
-    import msgspec
-
-    encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
-    queue: deque[bytes] = deque()
-    settled = 0
-
-    async def handler(body: Any) -> None:
-        return None
-
-    cpu = time.process_time()
-    for _ in range(messages):
-        queue.append(encode(BODY))
-    batch: list[bytes] = []
-    while queue:
-        body = queue.popleft()
-        await handler(decode(body))
-        batch.append(body)
-        if len(batch) == BATCH:
-            settled += len(batch)
-            batch.clear()
-    return (time.process_time() - cpu) / messages * 1e6
+async def fill(app: App, queue: str, messages: int) -> None:
+    """Publish in batches."""
+    for start in range(0, messages, BATCH):
+        results = await app.queue(queue).publish_many([BODY] * min(BATCH, messages - start))
+        assert all(type(result).__name__ == "Confirmed" for result in results), results[:3]

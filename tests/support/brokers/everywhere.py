@@ -37,11 +37,17 @@ def broker_of(driver: str) -> Broker | None:
     return found.shared()
 
 
+def fields(driver: str, folder: Path) -> dict[str, str]:
+    """What a driver's entry needs beside its kind to reach its broker."""
+    if driver == "sqlite":
+        return {"path": str(folder / "queue.db")}
+    if (broker := broker_of(driver)) is None:
+        return {}
+    os.environ.update(AWS)
+    return {_BROKERS[driver][1]: broker.url}
+
+
 def overrides(driver: str, entry: str, folder: Path) -> list[str]:
     """``-o`` values that turn the driver ``entry`` into this one."""
-    fields = {"path": str(folder / "queue.db")} if driver == "sqlite" else {}
-    if (broker := broker_of(driver)) is not None:
-        fields = {_BROKERS[driver][1]: broker.url}
-        os.environ.update(AWS)
     kind = f"{entry}:kind=queue.driver.{_KINDS.get(driver, driver)}"
-    return [kind, *(f"{entry}:{field}={value}" for field, value in fields.items())]
+    return [kind, *(f"{entry}:{field}={value}" for field, value in fields(driver, folder).items())]

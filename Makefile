@@ -22,7 +22,7 @@ RULES := $(addprefix tests/unit/,registry security kinds schedules/times observe
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick check test nightly campaign coverage faults kills faults-cluster brokers lint format fuzz mutate conformance matrix variants nats-newest bench desk-shots compat django-tasks paperless wheel wheel-check sbom lock clean
+.PHONY: help demo quick check test nightly campaign coverage faults kills faults-cluster brokers lint format fuzz mutate conformance matrix variants nats-newest bench compare desk-shots compat django-tasks paperless wheel wheel-check sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +107,9 @@ nats-newest: $(VENV)/.dev brokers ## Run the tests of NATS on the newest server 
 
 bench: $(VENV)/.dev ## Measure throughput, latency and cost here; PARTS="redis lanes" for some, ROUNDS=5, JSON=FILE, AGAINST=FILE
 	@$(VENV)/bin/python -m tests.benchmarks $(PARTS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(JSON),--json $(JSON)) $(if $(AGAINST),--against $(AGAINST))
+
+compare: $(VENV)/.dev ## Compare with other systems, each in its own environment (network); PEERS="rq celery" BROKERS="redis" for some
+	@$(VENV)/bin/python -m tests.compare $(if $(PEERS),--peers $(PEERS)) $(if $(BROKERS),--brokers $(BROKERS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(PYTHON),--python $(PYTHON)) $(if $(JSON),--json $(JSON))
 
 desk-shots: $(VENV)/.dev brokers ## Take pictures of the desk's pages, in build/shots
 	@$(VENV)/bin/python scripts/desk_shots.py

@@ -35,8 +35,18 @@ def test_it_names_the_commands_of_a_clone() -> None:
 
 
 def test_every_driver_is_in_the_table() -> None:
-    assert set(re.findall(r"^\| \[(\w+)\]\(docs/", README, re.MULTILINE)) == set(driver_names())
+    table = README.partition("## Drivers")[2]
+    assert set(re.findall(r"^\| \[(\w+)\]\(docs/", table, re.MULTILINE)) == set(driver_names())
     assert f"{_NUMBERS[len(driver_names())]} drivers" in README
+
+
+def test_what_it_has_is_on_the_pages_that_it_links() -> None:
+    rows = README.partition("## What it has")[2].partition("## ")[0].splitlines()[4:]
+    for row in filter(None, rows):
+        pages = "".join((ROOT / link).read_text("utf-8") for link in re.findall(r"\]\((docs/[^)]+)\)", row))
+        used = {name for code in re.findall(r"`([^`]+)`", row) for name in re.findall(r"\b[a-z_]{3,}(?=[=(])", code)}
+        assert pages
+        assert {name for name in used if name not in pages} == set(), row
 
 
 _NUMBERS = {6: "Six", 7: "Seven", 8: "Eight"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tasuki.clock import SystemClock
-from tasuki.drivers.nats.queues.names import PLAIN, Lane
+from tasuki.drivers.nats.queues.names import DELAYED, PLAIN, Lane
 from tasuki.drivers.nats.receiving.deliveries import Arrival, ReplyParts
 from tasuki.drivers.nats.receiving.pull_requests import GRACE, LONGEST, OVERDUE, SLICE, Early, PullRequests, paced
 
@@ -174,6 +174,20 @@ async def test_a_receive_asks_again_when_the_request_that_it_took_over_ends() ->
     rig.pulls.arrived("receipt", ReplyParts("stream", PLAIN, 1, 1, 0.0), b"")
     assert [arrival.receipt for arrival in await task] == ["receipt"]
     assert rig.server.steps == ["subscribe", "pull", "pull"]
+
+
+async def test_a_lane_whose_request_ends_is_asked_again_while_that_of_another_stands() -> None:
+    """Else its next message waits for up to a minute, beside receives that wait."""
+    rig = await quiet(Rig(1_000))
+    rig.pulls.use([Lane(PLAIN, 9), Lane(DELAYED, 9)])
+    task = await rig.waits()
+    rig.server.sent.clear()
+    rig.pulls.ended(DELAYED, "2", "408")
+    async with asyncio.timeout(5):
+        await rig.server.sent.wait()
+    assert rig.server.steps == ["subscribe", "pull", "pull", "pull"]
+    assert not task.done()
+    await ended(task)
 
 
 async def test_a_short_request_is_left_to_its_end() -> None:

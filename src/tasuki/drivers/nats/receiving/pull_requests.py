@@ -329,6 +329,8 @@ class PullRequests:
         while not self._is_over and (self._is_flowing or (self._pulls and not self._is_offered)):
             if self._early and wait >= SLICE and not self._is_flowing:
                 return  # there may be more of them, and a message whose time has come behind them
+            if not self._is_flowing and any(lane.name not in self._pulls for lane in asked):
+                return  # that lane is asked again, while the requests of the others stand
             if self._is_flowing or (len(self.lanes) == 1 and frames and expires <= wait):
                 await self._sleep_on(connection)
             elif asyncio.get_running_loop().time() < end:

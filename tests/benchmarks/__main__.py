@@ -26,6 +26,7 @@ _DRIVERS: dict[str, tuple[str, ...]] = {
     "framework": ("",),
     "messages": ("memory", "sqlite", "redis", "postgres", "nats", "amqp", "sqs"),
     "depth": ("sqlite", "redis", "postgres"),
+    "due": ("nats",),
     "keys": ("sqlite", "redis", "postgres", "nats"),
     "lanes": ("memory", "sqlite", "redis", "postgres"),
     "queues": ("memory", "sqlite", "redis", "postgres", "nats", "amqp"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasuki.contracts.driver import Ack, Outgoing, Received
+from tasuki.contracts.driver import Ack, Nack, Outgoing, Received
 from tasuki.drivers.nats.receiving.pull_requests import BATCH
 from tests.faults.nats.site import QUEUE, Site, declared, drained, messages, take
 
@@ -96,3 +96,45 @@ async def test_a_lane_that_another_process_overwrote_is_found_again(site: Site) 
     await declared(other, max_length=100)
     assert (await site.ask(f"STREAM.INFO.{STREAM}"))["config"]["metadata"]["tasuki.delayed"] == "true"
     assert [each.id for each in await take(other, 1)] == ["a"]
+
+
+async def notes(site: Site) -> int:
+    answer = await site.ask("STREAM.INFO.tasuki+=book", subjects_filter="tasuki.b.r.>")
+    return len(answer["state"].get("subjects") or ())
+
+
+async def test_there_is_one_note_on_a_message_at_a_time(site: Site) -> None:
+    """A removal reads every record between the first and the last that its filter finds: 20,000 came 49 s late."""
+    driver = await site.driver(timeout=30)
+    await declared(driver)
+    assert not await driver.publish(QUEUE, delayed(50, 1.0))
+    while (await consumer(site))["num_pending"]:
+        await driver.receive(QUEUE, 10, 0.6)
+    found = [await notes(site)]
+    for attempt, delay in ((1, 0.2), (2, 0.3)):
+        received = await take(driver, 50)
+        assert {each.attempt for each in received} == {attempt}
+        assert not await driver.settle(QUEUE, [Nack(each.receipt, delay) for each in received])
+        found.append(await notes(site))
+    assert not await driver.settle(QUEUE, [Ack(each.receipt) for each in await take(driver, 50)])
+    assert [*found, await notes(site)] == [50, 50, 50, 0]
+
+
+async def test_a_slow_publisher_hides_no_note_of_a_worker(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, late = await site.driver(timeout=30), []
+    await declared(driver)
+    found = driver._queues.found(QUEUE)
+    assert found is not None
+    announce = found.records.announce
+
+    async def noted(*given: Any) -> None:
+        late.append(given)
+
+    monkeypatch.setattr(found.records, "announce", noted)
+    assert not await driver.publish(QUEUE, delayed(1, 0.1))
+    (received,) = await take(driver, 1)
+    assert not await driver.settle(QUEUE, [Nack(received.receipt, 0.5)])
+    await announce(*late[0])
+    (received,) = await take(driver, 1)
+    assert (received.attempt, received.suspect) == (2, False)
+    assert not await driver.settle(QUEUE, [Ack(received.receipt)])

@@ -93,13 +93,13 @@ def is_missing(error: Any) -> bool:
     return isinstance(error, dict) and error.get("err_code") in {_STREAM_NOT_FOUND, _CONSUMER_NOT_FOUND}
 
 
-def error_in(answer: bytes) -> Any:
-    """The ``error`` of a JetStream answer, or None; text that is no answer counts as an error."""
+def answer_in(answer: bytes) -> dict[str, Any]:
+    """The fields of a JetStream answer; text that is no answer is one with an ``error``."""
     try:
         fields = json.loads(answer)
     except ValueError:
-        return {"code": 500, "description": "an answer that cannot be read"}
-    return fields.get("error") if isinstance(fields, dict) else {"code": 500, "description": "not an answer"}
+        fields = None
+    return fields if isinstance(fields, dict) else {"error": {"code": 500, "description": "not an answer"}}
 
 
 def lost(why: BaseException | str, *, driver: str, queue: str = "", outcome: Outcome = "rejected") -> DriverError:

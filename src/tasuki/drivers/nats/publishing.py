@@ -19,7 +19,7 @@ from tasuki.drivers.nats.failures import (
     lost,
     refusal,
 )
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, removing
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import Exchange
 from tasuki.drivers.nats.queues.names import Names, Plan, digest, plan_in
@@ -269,9 +269,12 @@ class Publishing:
             elif not isinstance(answer, bytes) or b'"error"' in answer:
                 results[index] = self._result(answer, exchange.problem)
         stored = _stored(sent, exchange) if self._needs_numbers(batch) else {}
-        delayed = [(number, now + batch[index].delay) for index, number in stored.items() if batch[index].delay > 0]
-        if delayed:
-            await self._note_delays(connection, delayed)
+        if delayed := [
+            Note(number, self._queue.plan.lane_of(batch[index]).partition(".")[0], now + batch[index].delay)
+            for index, number in stored.items()
+            if batch[index].delay > 0
+        ]:
+            await self._queue.records.announce(connection, delayed)
         if self._queue.spec.max_length:
             await self._keep_order(connection, results, stored)
         if self._queue.ids is not None:
@@ -371,21 +374,13 @@ class Publishing:
             return lost(UNTAKEN, driver=self._driver, queue=self._name)
         return type(problem)(str(problem), driver=self._driver, queue=self._name, outcome=problem.outcome)
 
-    async def _note_delays(self, connection: Connection, delayed: list[tuple[int, float]]) -> None:
-        """For ``depth`` and ``peek`` only; the time itself is in the message."""
-        notes = [(Note(number, due, is_publishers=True), "") for number, due in delayed]
-        with suppress(DriverError):
-            await self._queue.records.write(connection, notes)
-
     async def _keep_order(self, connection: Connection, results: _Results, stored: dict[int, int]) -> None:
         """Where room was made after a message was rejected for it, take back the later ones that found it."""
         full = next((index for index, result in enumerate(results) if isinstance(result, QueueFullError)), None)
         late = [index for index in stored if full is not None and index > full]
         if full is None or not late:
             return
-        requests = [
-            (f"STREAM.MSG.DELETE.{self._queue.stream}", {"seq": stored[index], "no_erase": True}) for index in late
-        ]
+        requests = [removing(self._queue.stream, stored[index]) for index in late]
         for index, answer in zip(late, await ask(connection, self._name, requests), strict=True):
             if answer.get("success"):
                 results[index] = results[full]

@@ -38,12 +38,18 @@ def item(delivered: int, note: Note | None = None) -> ParsedDelivery:
     [
         (1, None, 0, False, False),
         (2, None, 0, True, True),  # the end of the first delivery is unknown
-        (2, Note(7, failures=1, delivered=1), 1, False, False),  # a nack
-        (2, Note(7, failures=0, delivered=1), 0, False, False),  # a release
-        (2, Note(7, failures=0, delivered=1, is_suspect=True), 0, True, False),  # the release of a suspect
-        (3, Note(7, failures=1, delivered=1), 1, True, True),  # a nack, and then a lost delivery
-        (2, Note(7, failures=1, delivered=0, is_suspect=True), 1, True, True),  # a start, and nothing more
-        (1, Note(7, failures=1, delivered=1), 1, False, False),  # the server has forgotten the delivery of the nack
+        (2, Note(7, "m", failures=1, delivered=1), 1, False, False),  # a nack
+        (2, Note(7, "m", failures=0, delivered=1), 0, False, False),  # a release
+        (2, Note(7, "m", failures=0, delivered=1, is_suspect=True), 0, True, False),  # the release of a suspect
+        (3, Note(7, "m", failures=1, delivered=1), 1, True, True),  # a nack, and then a lost delivery
+        (2, Note(7, "m", failures=1, delivered=0, is_suspect=True), 1, True, True),  # a start, and nothing more
+        (
+            1,
+            Note(7, "m", failures=1, delivered=1),
+            1,
+            False,
+            False,
+        ),  # the server has forgotten the delivery of the nack
     ],
 )
 def test_how_the_last_delivery_ended(
@@ -54,9 +60,9 @@ def test_how_the_last_delivery_ended(
 
 
 def test_a_delivery_that_is_handed_over_ends_all_before_it() -> None:
-    assert item(3, Note(7, failures=1, delivered=1)).lapsed() == (Note(7, 0.0, 1, 2, is_suspect=True), "r")
+    assert item(3, Note(7, "m", failures=1, delivered=1)).lapsed() == (Note(7, "m", 0.0, 1, 2, is_suspect=True), "r")
 
 
 def test_a_delivery_returned_unseen_keeps_its_note() -> None:
-    assert item(2).returned(5.0) == (Note(7, 5.0, 0, 2, is_suspect=True), "r")
-    assert item(1).returned() == (Note(7, 0.0, 0, 1, is_suspect=False), "r")
+    assert item(2).returned(5.0) == (Note(7, "m", 5.0, 0, 2, is_suspect=True), "r")
+    assert item(1).returned() == (Note(7, "m", 0.0, 0, 1, is_suspect=False), "r")

@@ -62,11 +62,13 @@ def test_unsettled_deliveries_are_forgotten_in_time() -> None:
 
 def test_what_the_book_says_of_a_delivery_that_ends() -> None:
     ours = Held("r", "m", 7, 3, 0.0, failures=1, is_suspect=True)
-    assert ours.failed(5.0, None) == (Note(7, 5.0, failures=2, delivered=3, is_suspect=False), "r")
-    assert ours.released() == (Note(7, 0.0, failures=1, delivered=3, is_suspect=True), "r")
+    assert ours.failed(5.0, None) == (Note(7, "m", 5.0, failures=2, delivered=3, is_suspect=False), "r")
+    assert ours.released() == (Note(7, "m", 0.0, failures=1, delivered=3, is_suspect=True), "r")
     # Its delivery is not over, and if nothing more is heard of it, it was a failure.
-    assert ours.started() == (Note(7, 0.0, failures=2, delivered=2, is_suspect=True), "r")
+    assert ours.started() == (Note(7, "m", 0.0, failures=2, delivered=2, is_suspect=True), "r")
     assert ours.left() == ours.released()
+    ours.note = Note(7, "m", 4.0, number=50)
+    assert [ours.failed(due, None)[0].older for due in (4.0, 5.0)] == [0, 50], "the same subject is written over"
     ours.is_started = True
     assert ours.left() == ours.started()
 

@@ -31,7 +31,7 @@ async def test_a_hidden_message_is_acked_at_its_consumer(receipt: str, monkeypat
         return set()
 
     async def hidden(*_: object) -> list[Note]:
-        return [Note(7, due=1e12)]
+        return [Note(7, "m", due=1e12)]
 
     async def receipts(*_: object) -> dict[int, str]:
         return {7: receipt}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from tasuki.drivers.nats.failures import NO_RESPONDERS, error_in, is_name_taken, is_stream_missing, lost, refusal
+from tasuki.drivers.nats.failures import NO_RESPONDERS, answer_in, is_name_taken, is_stream_missing, lost, refusal
 from tasuki.drivers.nats.protocol.connection import Connection
 
 Answer = Mapping[str, Any]
@@ -18,8 +18,8 @@ NO_JETSTREAM = "JetStream does not answer: is it enabled (nats-server -js), and 
 SECOND = 1_000_000_000
 _ONCE = "STREAM.MSG.DELETE."
 
-NOT_TAKEN = {"code": 503, "description": "no stream takes the record"}
-"""The error of a record that no stream takes."""
+NOT_TAKEN = {"error": {"code": 503, "description": "no stream takes the record"}}
+"""The answer to a record that no stream takes."""
 
 
 async def ask(connection: Connection, queue: str, requests: Sequence[Request]) -> list[Answer]:
@@ -61,15 +61,15 @@ async def demand(
 
 async def store(
     connection: Connection, queue: str, records: Sequence[tuple[str, bytes]], headers: Sequence[bytes] = ()
-) -> list[Any]:
-    """Publish records, as subjects and contents; returns the error of each, None where the server has it.
+) -> list[Answer]:
+    """Publish records, as subjects and contents; returns the server's answer to each, which may have an error.
 
     Raises:
         BrokerUnavailableError, BrokerTimeoutError: not all were answered.
     """
     exchange = await connection.exchange(records, headers=headers)
     exchange.check(queue)
-    return [error_in(answer) if isinstance(answer, bytes) else NOT_TAKEN for answer in exchange.answers]
+    return [answer_in(answer) if isinstance(answer, bytes) else NOT_TAKEN for answer in exchange.answers]
 
 
 class SubjectStream:
@@ -138,6 +138,11 @@ def erasing(stream: str, subject: str, *, up_to: int | None = None) -> Request:
     """What removes the messages on a subject from a stream: all of them, or all up to a number."""
     fields = {"filter": subject} if up_to is None else {"filter": subject, "seq": up_to + 1}
     return f"STREAM.PURGE.{stream}", fields
+
+
+def removing(stream: str, number: int) -> Request:
+    """What removes one message from a stream."""
+    return f"{_ONCE}{stream}", {"seq": number, "no_erase": True}
 
 
 def data_of(message: Mapping[str, Any]) -> bytes:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Depth
 from tasuki.drivers.nats.envelope import unpack
-from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, demand, erasing, seconds_of
+from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, demand, erasing, removing, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.queues.names import Lane, Names
 from tasuki.drivers.nats.queues.queues import OpenQueue
@@ -61,7 +61,8 @@ class Inspector:
         total = int(stream["state"]["messages"])
         pending = sum(int(info["num_ack_pending"]) for info in consumers)
         delayed = min(len(hidden), total)
-        put_off = sum(not note.is_publishers for note in hidden)
+        reached = {lane.name: int(info["delivered"]["stream_seq"]) for lane, info in zip(lanes, consumers, strict=True)}
+        put_off = sum(note.sequence <= reached.get(note.lane, 0) for note in hidden)
         held = len(self._queue.table.living(self._clock.monotonic()))
         # If no other process receives, what we do not hold ourselves is on its way back, not held.
         in_flight = max(pending - put_off, 0) if elsewhere else min(held, pending)
@@ -207,7 +208,7 @@ class Purging:
         receipts = await self._queue.records.receipts(self._connection, sequences)
         signs = [(parts.consumer, receipt, ACK) for receipt in receipts.values() if (parts := read(receipt))]
         await confirmed(self._connection, signs)
-        await self._queue.records.erase(self._connection, sequences)
+        await self._queue.records.erase(self._connection, (), sequences)
         return len(signs)
 
     async def _purge_lane(self, lane: Lane) -> int:
@@ -231,7 +232,7 @@ class Purging:
             await confirmed(self._connection, [(each.parts.consumer, each.receipt, ACK) for each in ours])
             removed, left = removed + len(ours), left - len(ours)
             noted = [arrival.parts.sequence for arrival in ours if arrival.parts.delivered > 1]
-            await self._queue.records.erase(self._connection, noted)
+            await self._queue.records.erase(self._connection, (), noted)
         if later:
             await self._queue.give_back(later)
         return removed
@@ -244,8 +245,7 @@ class Purging:
             (found,) = await ask(self._connection, self._name, [(f"STREAM.MSG.GET.{self._queue.stream}", fields)])
             if "message" not in found or (sequence := int(found["message"]["seq"])) > self._last:
                 return removed
-            request: Request = (f"STREAM.MSG.DELETE.{self._queue.stream}", {"seq": sequence, "no_erase": True})
-            (answer,) = await ask(self._connection, self._name, [request])
+            (answer,) = await ask(self._connection, self._name, [removing(self._queue.stream, sequence)])
             removed += bool(answer.get("success"))
             sequence += 1
 

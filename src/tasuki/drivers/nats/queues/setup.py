@@ -358,8 +358,8 @@ async def record_layout(connection: Connection, names: Names) -> None:
     """Record the layout, unless it is; the stream must be there. Raises as ``check_layout`` does."""
     while not await check_layout(connection, names):
         content = json.dumps({"layout": LAYOUT}).encode()
-        (error,) = await store(connection, "", [(names.layout, content)], [_IF_NONE])
-        if not error:
+        (answer,) = await store(connection, "", [(names.layout, content)], [_IF_NONE])
+        if not (error := answer.get("error")):
             return
         if not is_wrong_sequence(error):  # else another process was faster
             raise refusal(error, driver=connection.address.driver, queue="")

@@ -79,7 +79,7 @@ class Admission:
         gone = [number for number in notes if not state.get("first_seq", 0) <= number <= state["last_seq"]]
         self._noted = notes.keys()
         self._recalled_on = connection
-        await self._records.erase(connection, gone[:_CLEANED])
+        await self._records.erase(connection, (), gone[:_CLEANED])
 
     async def admit(
         self, connection: Connection, arrivals: Sequence[Arrival], put_back: Callable[[Sequence[Arrival]], None]
@@ -119,7 +119,6 @@ class Admission:
 
     def _begin(self, item: ParsedDelivery, now: float, loop_now: float) -> Received:
         arrival, parts = item.arrival, item.arrival.parts
-        is_noted = item.note is not None or item.has_lapsed or item.head.due > 0
         since = now - (loop_now - arrival.at)
         self._table.add(
             Held(
@@ -132,7 +131,8 @@ class Admission:
                 item.failures,
                 item.is_suspect,
                 item.last_error,
-                is_noted=is_noted,
+                note=item.note,
+                is_delayed=item.head.due > 0,
             )
         )
         head = item.head
@@ -146,7 +146,9 @@ class Admission:
             self._tasks.start(self._inquire(connection, lapsed), "ask for lapsed messages")
             return [item for item in ready if not item.has_lapsed]
         # So that its last holder, which may only have been slow, sees that it has lost it.
-        await self._records.write(connection, [item.lapsed() for item in lapsed])
+        notes = await self._records.write(connection, [item.lapsed() for item in lapsed])
+        for item, note in zip(lapsed, notes, strict=True):
+            item.note = note
         return ready
 
     async def _with_notes(self, connection: Connection, items: list[ParsedDelivery]) -> list[ParsedDelivery]:

@@ -99,15 +99,16 @@ class ParsedDelivery:
 
     def returned(self, due: float = 0.0) -> tuple[Note, str]:
         """The note for a delivery that goes back unseen, and does not count."""
-        sequence, error = self.arrival.parts.sequence, self.last_error
-        note = Note(sequence, due, self.failures, self.delivered, self.is_suspect, last_error=error)
-        return note, self.arrival.receipt
+        return self._noted(due, self.delivered, is_suspect=self.is_suspect)
 
     def lapsed(self) -> tuple[Note, str]:
         """The note for a delivery that is handed over, and says that all before it are over."""
-        sequence, error = self.arrival.parts.sequence, self.last_error
-        note = Note(sequence, 0.0, self.failures, self.delivered - 1, is_suspect=True, last_error=error)
-        return note, self.arrival.receipt
+        return self._noted(0.0, self.delivered - 1, is_suspect=True)
+
+    def _noted(self, due: float, ended: int, *, is_suspect: bool) -> tuple[Note, str]:
+        parts = self.arrival.parts
+        note = Note(parts.sequence, parts.consumer, due, self.failures, ended, is_suspect, self.last_error)
+        return note.after(self.note), self.arrival.receipt
 
     def sign(self, content: bytes) -> tuple[str, str, bytes]:
         """What ``confirmed`` sends for it."""
@@ -136,8 +137,10 @@ class Held(msgspec.Struct, gc=False):
     last_error: LastError | None = None
     is_started: bool = False
     """Whether its start is recorded."""
-    is_noted: bool = False
-    """Whether there is a note on its message."""
+    note: Note | None = None
+    """The last note on its message, as far as it was read."""
+    is_delayed: bool = False
+    """Whether its publisher may have noted a delay."""
     is_ending: bool = False
     """Whether a settlement is under way."""
     is_unanswered: bool = False
@@ -149,19 +152,21 @@ class Held(msgspec.Struct, gc=False):
 
     def failed(self, due: float, error: LastError | None) -> tuple[Note, str]:
         """The note for a delivery that failed."""
-        last_error = error or self.last_error
-        return Note(self.sequence, due, self.failures + 1, self.delivered, last_error=last_error), self.receipt
+        return self._noted(due, self.failures + 1, self.delivered, error or self.last_error)
 
     def released(self, due: float = 0.0) -> tuple[Note, str]:
         """The note for a delivery that goes back as it came."""
-        note = Note(self.sequence, due, self.failures, self.delivered, self.is_suspect, last_error=self.last_error)
-        return note, self.receipt
+        return self._noted(due, self.failures, self.delivered, self.last_error, is_suspect=self.is_suspect)
 
     def started(self) -> tuple[Note, str]:
         """The note for a delivery whose handler begins: a failure, unless another note says how it ended."""
-        failures, delivered = self.failures + 1, self.delivered - 1
-        note = Note(self.sequence, 0.0, failures, delivered, is_suspect=True, last_error=self.last_error)
-        return note, self.receipt
+        return self._noted(0.0, self.failures + 1, self.delivered - 1, self.last_error, is_suspect=True)
+
+    def _noted(
+        self, due: float, failures: int, ended: int, error: LastError | None, *, is_suspect: bool = False
+    ) -> tuple[Note, str]:
+        note = Note(self.sequence, self.lane, due, failures, ended, is_suspect, error)
+        return note.after(self.note), self.receipt
 
     def left(self) -> tuple[Note, str]:
         """The note for a delivery that ends with the process."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tasuki.clock import Clock
 from tasuki.contracts.driver import Ack, Nack, Receipt, Release, Settlement
 from tasuki.drivers.nats.failures import NO_RESPONDERS, is_message_missing, is_stream_or_message_missing, lost
-from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand, seconds_of
+from tasuki.drivers.nats.protocol.api import SECOND, Answer, Request, ask, demand, removing, seconds_of
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import frame
 from tasuki.drivers.nats.queues.setup import delivered_up_to
@@ -93,8 +93,7 @@ async def remove(connection: Connection, queue: str, stream: str, receipts: Coll
     gone = {number for number, answer in found.items() if is_message_missing(answer.get("error"))}
     if not ours:
         return gone
-    requests: list[Request] = [(f"STREAM.MSG.DELETE.{stream}", {"seq": number, "no_erase": True}) for number in ours]
-    await ask(connection, queue, requests)
+    await ask(connection, queue, [removing(stream, number) for number in ours])
     # What counts is that they are gone: a removal may fail because the ack was committed meanwhile.
     left = await read_messages(connection, queue, stream, ours)
     if not all(is_message_missing(answer.get("error")) for answer in left.values()):
@@ -211,9 +210,9 @@ class SettleState:
         return [receipt for receipt in batch if receipt in stale]
 
     async def _start(self, connection: Connection, begun: list[Held]) -> None:
-        await self._records.write(connection, [held.started() for held in begun])
-        for held in begun:
-            held.is_started = held.is_noted = True
+        notes = await self._records.write(connection, [held.started() for held in begun])
+        for held, note in zip(begun, notes, strict=True):
+            held.is_started, held.note = True, note
 
     async def settle(self, connection: Connection, batch: Sequence[Settlement]) -> list[Receipt]:
         """End deliveries, even if the caller is cancelled; returns the receipts that were stale."""
@@ -294,7 +293,7 @@ class SettleState:
                 self._table.remove(held)
             elif held.sequence in breaks.gone:
                 held.is_gone = held.is_done = True
-                held.is_noted = False
+                held.note, held.is_delayed = None, False
 
     def _is_open(self, held: Held, now: float) -> bool:
         return not held.is_gone and not self._table.is_over(held, now)
@@ -306,6 +305,8 @@ class SettleState:
             taken = await self._taken(connection, items)
             items = [item for item in items if item[0].sequence not in taken]
             left = [item for item in items if not item[0].is_done]
+            announced = [held.sequence for held, _ in items if held.note is None and held.is_delayed]
+            await self._records.erase(connection, (), announced)  # first: they are under the old time
             notes = [self._note(held, kind) for held, kind in left if not isinstance(kind, Ack)]
             await self._records.write(connection, notes)
             signs = [(held.lane, held.receipt, _content(kind)) for held, kind in left]
@@ -318,8 +319,8 @@ class SettleState:
             self._table.remove(held)
         for held, _ in items:
             self._table.remove(held)
-        noted = [held.sequence for held, kind in items if held.is_noted and type(kind) is Ack]
-        await self._records.erase(connection, noted)
+        numbers = [held.note.number for held, kind in items if held.note is not None and type(kind) is Ack]
+        await self._records.erase(connection, numbers)
         stale = [held.receipt for held in taken.values()]
         return [*stale, *(held.receipt for held, _ in items if held.receipt in unknown)] if unknown else stale
 

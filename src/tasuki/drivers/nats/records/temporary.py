@@ -40,10 +40,10 @@ class Temporary:
 
     async def keep(self, connection: Connection, queues: Collection[str]) -> None:
         """Note that the process of these queues runs. Raises DriverError if that cannot be noted."""
-        errors = await store(connection, "", [(self._names.temporary(queue), b"") for queue in queues])
-        for queue, error in zip(queues, errors, strict=True):
-            if error:
-                raise refusal(error, driver=connection.address.driver, queue=queue)
+        answers = await store(connection, "", [(self._names.temporary(queue), b"") for queue in queues])
+        for queue, answer in zip(queues, answers, strict=True):
+            if "error" in answer:
+                raise refusal(answer["error"], driver=connection.address.driver, queue=queue)
 
     async def forget(self, connection: Connection, queue: str) -> None:
         """It was deleted."""

@@ -78,8 +78,8 @@ def rows() -> Iterator[Row]:
     texts = {path: _text_lines(path) for path in SRC.rglob("*") if path.suffix in OTHER}
     others = sum(texts.values())
     names = Counter(name for path, source in sources.items() if "drivers" not in path.parts for name in source.classes)
-    yield Row("src, lines of Python", lines, 94_975)
-    yield Row("src, lines of all languages", lines + others, 106_245)
+    yield Row("src, lines of Python", lines, 95_010)
+    yield Row("src, lines of all languages", lines + others, 106_280)
     all_lines = {path: source.lines for path, source in sources.items()} | texts
     for subject, (pattern, budget) in SUBJECTS.items():
         found = (path for path in all_lines if re.search(pattern, path.relative_to(SRC).as_posix()))

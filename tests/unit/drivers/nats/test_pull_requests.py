@@ -22,7 +22,7 @@ class Server:
 
     def __init__(self) -> None:
         self.address = SimpleNamespace(api="$JS.API")
-        self.is_alive = True
+        self.is_alive, self.is_alone = True, False
         self.requests: list[dict[str, Any]] = []
         self.steps: list[str] = []
         self.sent = asyncio.Event()
@@ -200,6 +200,16 @@ async def test_a_short_request_is_left_to_its_end() -> None:
     await closing
     assert [arrival.receipt for arrival in rig.pulls.rest()] == ["receipt"]
     assert rig.server.steps == ["subscribe", "pull"]
+
+
+async def test_a_close_at_a_server_without_others_waits_for_no_request() -> None:
+    rig, loop = Rig(1), asyncio.get_running_loop()
+    rig.server.is_alone = True
+    await ended(await rig.waits())
+    began = loop.time()
+    await rig.pulls.close()
+    assert loop.time() == began, "a worker stopped 0.5 s later"
+    assert rig.server.steps == ["subscribe", "pull", "unsubscribe 1", "ask"]
 
 
 async def test_a_short_request_without_a_receive_returns_what_comes_for_it() -> None:

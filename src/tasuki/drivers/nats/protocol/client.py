@@ -113,10 +113,14 @@ class Client(NATSClient):
     def __init__(self, route: Route, heard: Callable[[], None], *, must_encrypt: bool) -> None:
         super().__init__()
         self._must_encrypt = must_encrypt
+        self.is_alone = False
+        """Whether the server has the streams itself, and belongs to no cluster."""
         self._ps = Reader(self, route, heard)
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Called before anything is said: the client itself encrypts only where the server insists."""
+        if initial_connection:
+            self.is_alone = bool(info.get("jetstream")) and not info.get("cluster")
         if initial_connection and self._must_encrypt and not info.get("tls_required"):
             if not info.get("tls_available"):
                 raise nats.errors.Error("tls is wanted, and the server does not encrypt")

@@ -138,6 +138,8 @@ class Connection:
         self.hears_changes = on_change is not None and address.domain is None
         """Whether the server reports changes of streams here, as far as is known; not from another domain."""
         self.max_payload = 0
+        self.is_alone = False
+        """Whether each message comes from this server itself, and none is on its way from another one."""
         self._on_delivery = on_delivery or _ignored
         self._on_status = on_status or _ignored
         self._on_loss = on_loss or _ignored
@@ -217,7 +219,7 @@ class Connection:
                 client.write(b"SUB %b%b.* %d\r\n" % (_ADVISORY, change, number))
         if self._line is not None:
             client.write(b"SUB %b %d\r\n" % (self._line[0].encode(), next(self._subscriptions)))
-        self.max_payload = client.max_payload
+        self.max_payload, self.is_alone = client.max_payload, client.is_alone and self.address.domain is None
         self._pulse = Pulse(
             self.address.timeout,
             ask=lambda: client.write(b"PING\r\n"),

@@ -4,8 +4,8 @@ A receive that was cancelled leaves its request standing: the next receive takes
 arrive return after a moment without counting as an attempt, and a request that would stand for long is withdrawn.
 
 A message that is on its way between two servers of a cluster while its request is withdrawn stays held until its lease
-ends. So a short request is left to its end, and only a queue without messages for a while gets a long one. While a long
-one stands, the server says so repeatedly: a consumer that lost its leader is silent.
+ends. So a short request is left to its end there, and only a queue without messages for a while gets a long one. While
+a long one stands, the server says so repeatedly: a consumer that lost its leader is silent.
 """
 
 from __future__ import annotations
@@ -384,10 +384,12 @@ class PullRequests:
 
     def _withdraw(self) -> None:
         """Call the requests back, unless all end soon; a message that is on its way to this server still arrives."""
-        soon = asyncio.get_running_loop().time() + SLICE
-        if self._subscription is None or all(request.ends_at <= soon for request in self._pulls.values()):
+        if self._subscription is None:
             return
         connection, number = self._subscription
+        soon = 0.0 if self._is_closed and connection.is_alone else asyncio.get_running_loop().time() + SLICE
+        if all(request.ends_at <= soon for request in self._pulls.values()):
+            return
         with suppress(DriverError):  # they went with the connection
             connection.unsubscribe(number)
         self._subscription, self._withdrawn_on = None, connection

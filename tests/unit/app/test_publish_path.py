@@ -55,7 +55,7 @@ def counted() -> Iterator[Calls]:
 
 
 def url_of(driver: str, folder: Path) -> str:
-    return "memory://" if driver == "memory" else f"sqlite:///{folder}/queue.db"
+    return {"memory": "memory://", "sqlite": f"sqlite:///{folder}/queue.db"}.get(driver, driver)
 
 
 async def awaited(app: App, times: int, headers: dict[str, str] | None = None) -> None:

@@ -196,7 +196,7 @@ class NATSDriver(Driver):
 
     async def _publish(self, found: OpenQueue, connection: Connection, batch: Sequence[Outgoing]) -> Answers:
         most, prepare = self.capabilities.max_message_bytes or 0, self._queues.make_lanes
-        publishing = Publishing(self.name, found, self._names, most, prepare)
+        publishing = Publishing(self.name, found, most, prepare)
         return await publishing.publish(connection, batch, self._clock.time())
 
     async def receive(self, queue: str, limit: int, wait: float) -> list[Received]:

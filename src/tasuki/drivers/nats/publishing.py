@@ -22,7 +22,7 @@ from tasuki.drivers.nats.failures import (
 from tasuki.drivers.nats.protocol.api import Answer, Request, ask, data_of, removing
 from tasuki.drivers.nats.protocol.connection import Connection
 from tasuki.drivers.nats.protocol.exchange import Exchange
-from tasuki.drivers.nats.queues.names import Names, Plan, digest, plan_in
+from tasuki.drivers.nats.queues.names import Plan, digest, plan_in
 from tasuki.drivers.nats.queues.queues import OpenQueue
 from tasuki.drivers.nats.records.side_records import Note
 from tasuki.drivers.toolkit.results import check_bounds
@@ -65,9 +65,9 @@ def reason_against(message: Outgoing, plan: Plan) -> str:
     )
 
 
-def is_kept_out(message: Outgoing, answer: bytes | str | None) -> bool:
+def is_kept_out(answer: bytes | str | None) -> bool:
     """Whether the server says that another message has the key."""
-    if message.unique is None or not isinstance(answer, bytes) or b'"error"' not in answer:
+    if not isinstance(answer, bytes) or b'"error"' not in answer:
         return False
     return is_wrong_sequence(json.loads(answer).get("error"))
 
@@ -143,46 +143,48 @@ class Publishing:
     Args:
         driver: the driver's name.
         queue: where it goes.
-        names: of subjects.
         most: bytes that a body may have on any server.
         prepare: makes lanes of a queue that its first messages of some kind need.
     """
 
-    def __init__(self, driver: str, queue: OpenQueue, names: Names, most: int, prepare: Prepare) -> None:
+    def __init__(self, driver: str, queue: OpenQueue, most: int, prepare: Prepare) -> None:
         self._driver = driver
         self._queue = queue
         self._name = queue.spec.name
-        self._names = names
         self._most = most
         self._prepare = prepare
-        self._subjects: dict[str, str] = {}
+        self._needs_numbers = bool(queue.spec.max_length or queue.spec.dedup_window)
+        """Whether the numbers of the stored messages matter."""
 
     async def publish(self, connection: Connection, batch: Sequence[Outgoing], now: float) -> Answers:
         """Send what can be sent; one result a message."""
         check_bounds(batch, driver=self._driver, queue=self._name, unique=CLAIMED)
         plan = self._queue.plan
-        if missing := {name for message in batch if (name := plan.missing(message))}:
+        special = [message for message in batch if message.unique is not None or message.delay > 0]
+        if special and (missing := {name for message in special if (name := plan.missing(message))}):
             await self._prepare(self._queue, connection, missing)
+        self._needs_numbers = self._needs_numbers or any(message.delay > 0 for message in special)
         results: _Results = [None] * len(batch)
         pieces = await self._pieces(connection, batch, now, results)
-        sent = list(pieces)
-        start = 0
-        while start < len(sent):
+        left, has_sent = [*pieces], False
+        while left:
             ended: DriverError | None = None
             try:
-                part = sent[start : start + await self._room(connection, len(sent) - start)]
+                room = await self._room(connection, len(left)) if self._queue.spec.max_length else None
+                part = left[:room]
                 exchange = await self._exchange(connection, [pieces[index] for index in part])
                 kept_out = await self._after(connection, batch, now, part, exchange, results)
                 if kept_out:
                     await self._merge(connection, batch, now, kept_out, pieces, results)
             except DriverError as problem:
-                if not start:
+                if not has_sent:
                     raise
-                ended, part = problem, []
-            start += len(part)
-            ended = ended or next((each for index in part if isinstance(each := results[index], DriverError)), None)
+                ended, room = problem, 0
+            left, has_sent = left[room:] if room is not None else [], True
+            if left:
+                ended = ended or next((each for index in part if isinstance(each := results[index], DriverError)), None)
             if ended is not None:  # what comes after it is not sent, so that the order is kept
-                for index in sent[start:]:
+                for index in left:
                     results[index] = ended
                 break
         return results
@@ -191,16 +193,21 @@ class Publishing:
         self, connection: Connection, batch: Sequence[Outgoing], now: float, results: _Results
     ) -> dict[int, _Piece]:
         """The messages to send, by their places in the batch; the others get their results."""
-        known = await self._known(connection, batch)
+        ids, known = self._queue.ids, set[str]()
+        if ids is not None:
+            known = await ids.known(connection, [message.id for message in batch if message.deduplicate])
         pieces: dict[int, _Piece] = {}
         for index, message in enumerate(batch):
-            if known and self._is_deduplicated(message) and message.id in known:
+            is_deduplicated = ids is not None and message.deduplicate
+            if is_deduplicated and message.id in known:
                 continue
             data = self._packed(message, now, connection.max_payload)
             if isinstance(data, DriverError):
                 results[index] = data
                 continue
-            head = header(message, digest(message.id) if self._is_deduplicated(message) else None)
+            head = b""
+            if is_deduplicated or message.unique is not None:
+                head = header(message, digest(message.id) if is_deduplicated else None)
             pieces[index] = (self._subject(message), data), head
         return pieces
 
@@ -209,10 +216,9 @@ class Publishing:
 
         In a cluster a stream that was just made may have no leader yet, and a server not know where the leader is.
         """
-        requests = [request for request, _ in pieces]
-        headers = [head for _, head in pieces]
+        requests, headers = zip(*pieces, strict=True)
         exchange = await connection.exchange(requests, headers=headers)
-        for pause in _PAUSES:
+        for pause in _PAUSES if NO_RESPONDERS in exchange.answers else ():
             if any(answer != NO_RESPONDERS for answer in exchange.answers) or not await self._is_there(connection):
                 break
             await asyncio.sleep(pause)
@@ -234,20 +240,11 @@ class Publishing:
         was faster (``_keep_order``) may have been handled by then.
         """
         most = self._queue.spec.max_length
-        if most is None or number == 1:
+        if not most or number == 1:
             return number
         (info,) = await ask(connection, self._name, [(f"STREAM.INFO.{self._queue.stream}", {})])
         waiting = int(info.get("state", {}).get("messages", 0))
         return min(max(most - waiting, 1), number)
-
-    def _is_deduplicated(self, message: Outgoing) -> bool:
-        return self._queue.ids is not None and message.deduplicate
-
-    async def _known(self, connection: Connection, batch: Sequence[Outgoing]) -> set[str]:
-        ids = self._queue.ids
-        if ids is None:
-            return set()
-        return await ids.known(connection, [message.id for message in batch if message.deduplicate])
 
     async def _after(
         self,
@@ -264,16 +261,18 @@ class Publishing:
         """
         kept_out: list[int] = []
         for index, answer in zip(sent, exchange.answers, strict=True):
-            if is_kept_out(batch[index], answer):
+            if batch[index].unique is not None and is_kept_out(answer):
                 kept_out.append(index)
             elif not isinstance(answer, bytes) or b'"error"' in answer:
                 results[index] = self._result(answer, exchange.problem)
-        stored = _stored(sent, exchange) if self._needs_numbers(batch) else {}
-        if delayed := [
-            Note(number, self._queue.plan.lane_of(batch[index]).partition(".")[0], now + batch[index].delay)
-            for index, number in stored.items()
-            if batch[index].delay > 0
-        ]:
+        stored = _stored(sent, exchange) if self._needs_numbers else {}
+        if stored and (
+            delayed := [
+                Note(number, self._queue.plan.lane_of(batch[index]).partition(".")[0], now + batch[index].delay)
+                for index, number in stored.items()
+                if batch[index].delay > 0
+            ]
+        ):
             await self._queue.records.announce(connection, delayed)
         if self._queue.spec.max_length:
             await self._keep_order(connection, results, stored)
@@ -308,10 +307,6 @@ class Publishing:
         for index in kept_out:
             results[index] = contested(batch[index], driver=self._driver, queue=self._name)
 
-    def _needs_numbers(self, batch: Sequence[Outgoing]) -> bool:
-        spec = self._queue.spec
-        return bool(spec.max_length or spec.dedup_window) or any(message.delay > 0 for message in batch)
-
     async def _remember(self, connection: Connection, ids: list[str]) -> None:
         """The messages are stored already, whatever becomes of this."""
         if ids and self._queue.ids is not None:
@@ -329,7 +324,7 @@ class Publishing:
             )
         if message.unique is not None and (why := reason_against(message, self._queue.plan)):
             return self._refused(UnsupportedError, message, why)
-        age = self._queue.spec.options.get("message_ttl")
+        age = self._queue.spec.options.get("message_ttl") if message.delay > 0 else None
         if age is not None and message.delay >= age:
             why = f"the server deletes it before its delay is over: the queue's message_ttl is {age:g} s"
             return self._refused(UnsupportedError, message, why)
@@ -339,8 +334,10 @@ class Publishing:
             data = pack(message, now + message.delay if message.delay > 0 else 0.0)
         except (TypeError, ValueError, OverflowError) as problem:
             return self._refused(UnsupportedError, message, f"its headers cannot be kept: {problem}")
-        for_letter = 0 if DEAD_LETTER_REASON in message.headers else min(_ROOM_FOR_LETTER, max_payload // 16)
-        if len(data) + _ROOM + for_letter > max_payload:
+        least = max_payload - _ROOM
+        if DEAD_LETTER_REASON not in message.headers:
+            least -= _ROOM_FOR_LETTER if max_payload > 16 * _ROOM_FOR_LETTER else max_payload // 16
+        if len(data) > least:
             why = f"with its headers it is larger than the server's max_payload of {max_payload} bytes"
             return self._refused(MessageTooLargeError, message, why)
         return data
@@ -350,13 +347,9 @@ class Publishing:
 
     def _subject(self, message: Outgoing) -> str:
         plan = self._queue.plan
-        lane = plan.lane_of(message)
-        subject = self._subjects.get(lane)
-        if subject is None:
-            # A key keeps its subject while it has a message, so it does not depend on whether the order holds now.
-            is_ordered = plan.ordered if message.unique is None else plan.ever_ordered
-            subject = self._subjects[lane] = self._names.subject(self._name, lane, ordered=is_ordered)
-        return subject
+        # A key keeps its subject while it has a message, so it does not depend on whether the order holds now.
+        is_ordered = plan.ordered if message.unique is None else plan.ever_ordered
+        return self._queue.subjects[is_ordered] + plan.lane_of(message)
 
     def _result(self, answer: bytes | str | None, problem: DriverError | None) -> DriverError:
         if isinstance(answer, bytes):

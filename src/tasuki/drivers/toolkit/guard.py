@@ -55,7 +55,7 @@ class Guard(Generic[S]):
 
         For verbs that have awaited something: what they begin after that, no close would find and end.
         """
-        if self.current is not held:
+        if self._held is not held or self._forks != signals.fork_count:
             raise not_open(self.driver, queue) if self.current is not None else self.refusal(queue)
 
     def changing(self) -> asyncio.Lock:

@@ -151,6 +151,7 @@ class Connection:
         self._numbers = count()
         self._subscriptions = count(2 + len(_CHANGED + _MAY_BE))
         self._inbox = b"%b.%b" % (address.inbox_prefix.encode(), secrets.token_hex(11).encode())
+        self._inbox_size = len(self._inbox) + 1
         self._problem: DriverError | None = None
 
     @property
@@ -302,7 +303,10 @@ class Connection:
         timer = asyncio.get_running_loop().call_later(seconds, self._overdue, exchange, seconds)
         repeating: Repeating | None = None
         try:
-            await self._send_all(before, frames(requests, headers, inbox), exchange)
+            if len(requests) == 1:
+                self.send(b"".join((before, *frames(requests, headers, inbox))))
+            else:
+                await self._send_all(before, frames(requests, headers, inbox), exchange)
             if is_repeated:
                 repeating = Repeating(exchange, lambda exchange: self._repeat(before, requests, inbox, exchange))
             await exchange.done
@@ -367,24 +371,21 @@ class Connection:
 
     def _route(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         try:
-            if reply.startswith(b"$JS.ACK."):
+            if reply and reply.startswith(b"$JS.ACK."):
                 self._on_delivery(reply.decode(), data)
-                return
-            if subject.startswith(_ADVISORY):
+            elif subject.startswith(self._inbox):
+                number, _, tail = subject[self._inbox_size :].partition(b".")
+                status = headers[8:12].decode().strip() if headers else ""
+                if number == b"s":
+                    self._on_status(tail.decode(), headers[9:].decode(errors="replace") if headers else status)
+                elif (exchange := self._exchanges.get(number)) is not None:
+                    exchange.answer(int(tail), data if data or not status else status)
+            elif subject.startswith(_ADVISORY):
                 if self._on_change is not None:
                     change, _, stream = subject[len(_ADVISORY) :].partition(b".")
                     self._on_change(stream.decode(), change in _CHANGED)
-                return
-            if self._line is not None and subject == self._line[0].encode():
-                if reply:
-                    self.send(frame(reply.decode(), self._line[1](data)))
-                return
-            number, _, tail = subject[len(self._inbox) + 1 :].partition(b".")
-            status = headers[8:12].decode().strip() if headers else ""
-            if number == b"s":
-                self._on_status(tail.decode(), headers[9:].decode(errors="replace") if headers else status)
-            elif (exchange := self._exchanges.get(number)) is not None:
-                exchange.answer(int(tail), data if data or not status else status)
+            elif reply and self._line is not None and subject == self._line[0].encode():
+                self.send(frame(reply.decode(), self._line[1](data)))
         except Exception as error:  # the client would stop to read without a word
             _log.debug("a message from NATS could not be handled", exc_info=True)
             self.drop(f"a message that cannot be handled: {error}")

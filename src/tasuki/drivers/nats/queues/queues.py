@@ -70,6 +70,8 @@ class OpenQueue:
         self._names = names
         self._tasks = Tasks()
         self.stream = names.stream(spec.name)
+        self.subjects = [names.subject(spec.name, "", ordered=is_ordered) for is_ordered in (False, True)]
+        """What the subjects of its lanes begin with: those without and with order per key."""
         self.epoch = epoch_of(info)
         """Tells the stream from earlier ones of this name."""
         self.records = SideRecords(names, spec.name, self.epoch)
@@ -279,16 +281,16 @@ class Queues:
 
     async def ready(self, queue: str, connection: Connection, *, is_publishing: bool = False) -> OpenQueue:
         """The queue with its stream, made where that is allowed. Raises QueueNotFoundError where it is gone."""
-        spec = self._known.get(queue)
         found = self._open.get(queue)
         if found is None or found.is_missing:
+            spec = self._known.get(queue)
             # A publish does not make a temporary queue: no process would ever read it.
             if self._known.is_declared(queue) and not (is_publishing and spec.temporary):
                 found = await self._make(spec, connection)
             else:
                 found = await self._inspect(spec, connection)
         elif found.is_outdated or found.inspected_on is not connection or self._is_old(found, connection):
-            found = await self._inspect(spec, connection)
+            found = await self._inspect(self._known.get(queue), connection)
         if found.pulls.is_doubtful:
             found = await self.restore(found, connection)
         if found.records.is_missing and self._known.is_declared(queue):
@@ -299,7 +301,8 @@ class Queues:
     def _is_old(self, found: OpenQueue, connection: Connection) -> bool:
         """Whether its stream was inspected long ago."""
         least = INSPECTED_EVERY * (WHERE_TOLD if connection.hears_changes else 1)
-        return found.inspected_at + paced(least, _COST * len(self._open)) < asyncio.get_running_loop().time()
+        ago = asyncio.get_running_loop().time() - found.inspected_at
+        return ago > least and ago > paced(least, _COST * len(self._open))
 
     async def declare(self, spec: QueueSpec, connection: Connection | None) -> None:
         """Make it; without a connection it is recorded only."""

@@ -140,3 +140,43 @@ async def test_another_number_of_workers_is_the_least_from_then_on() -> None:
         bench.run.resize(40)
         await asyncio.sleep(5)
         assert window_of(bench) == 400
+
+
+async def test_a_window_of_small_messages_shrinks_for_large_ones() -> None:
+    async with await busy(Slow(0.000_1), 5_000) as bench:
+        await bench.settled()
+        assert window_of(bench) > 500
+        await bench.queue.publish_many(["x" * 1_000_000] * 40)
+        await asyncio.sleep(0.000_01)
+        assert window_of(bench) <= 16
+
+
+async def test_what_goes_back_does_not_stay_as_a_request_was_under_way() -> None:
+    handler = Slow(0.000_1)
+    async with await busy(handler, 5_000) as bench:
+        await bench.settled()
+        handler.seconds = 60.0
+        await bench.queue.publish_many(["x"] * 400)
+        await asyncio.sleep(2.0)
+        held = bench.consumer.now.held
+        bench.run.pool.interrupt()
+    assert held == 11, "one runs, ten wait"
+
+
+async def test_messages_that_come_just_after_a_check_are_watched_too() -> None:
+    handler = Slow(0.000_1)
+    async with await busy(handler, 5_000) as bench:
+        await bench.settled()
+        await asyncio.sleep(1)
+        handler.seconds = 60.0
+        await bench.queue.publish("first")
+        await asyncio.sleep(0.001)
+        following = bench.run.following
+        assert following is not None
+        following.close()
+        following._check()  # it sees an empty buffer, 1 ms after the last sample
+        await bench.queue.publish_many(["x"] * 400)
+        await asyncio.sleep(2.0)
+        held = bench.consumer.now.held
+        bench.run.pool.interrupt()
+    assert held == 11

@@ -53,7 +53,7 @@ class Following:
 
     Args:
         window: its ``prefetch`` is the least that it has.
-        metrics: count the received messages.
+        metrics: count the messages that are received, and those that go back.
         unstarted: how many messages wait for a worker.
         release: releases this many of them, the newest ones.
     """
@@ -69,13 +69,13 @@ class Following:
         self._window, self._metrics, self._monotonic = window, metrics, monotonic
         self._unstarted, self._release = unstarted, release
         self._least, self._most = window.prefetch, MOST
-        self._since, self._handled = monotonic(), self._all_handled
-        self._checked = self._handled
+        self._since, self._started = monotonic(), self._all_started
+        self._checked = self._started
         self._timer: asyncio.TimerHandle | None = None
 
     @property
-    def _all_handled(self) -> int:
-        return self._metrics.delivered - self._window.held
+    def _all_started(self) -> int:
+        return self._metrics.delivered - self._metrics.unstarted - self._unstarted()
 
     def restart(self) -> None:
         """The window was set for another number of workers: that is the least from here on."""
@@ -92,22 +92,19 @@ class Following:
 
     def _follow(self, batch: Sequence[Received]) -> None:
         now = self._monotonic()
-        if (seconds := now - self._since) < _SAMPLE:
-            return
-        handled, self._since = self._all_handled, now
-        count, self._handled = handled - self._handled, handled
-        if count and seconds <= _PERIOD:
-            window = followed(self._window.prefetch, count, seconds)
-            if window > self._window.prefetch:
-                window = min(
-                    window, self._most, _MOST_BYTES * len(batch) // (sum(len(each.body) for each in batch) or 1)
-                )
-            self._window.prefetch = max(window, self._least)
+        if (seconds := now - self._since) >= _SAMPLE:
+            started, self._since = self._all_started, now
+            count, self._started = started - self._started, started
+            window = self._window.prefetch
+            if count and seconds <= _PERIOD:
+                window = followed(window, count, seconds)
+            size = sum(len(each.body) for each in batch) or 1
+            self._window.prefetch = max(min(window, self._most, _MOST_BYTES * len(batch) // size), self._least)
         if self._timer is None and self._window.prefetch > self._least:
             self._watch()
 
     def _watch(self) -> None:
-        self._checked = self._all_handled
+        self._checked = self._all_started
         self._timer = asyncio.get_running_loop().call_later(_PERIOD, self._check)
 
     def _check(self) -> None:
@@ -115,14 +112,14 @@ class Following:
         self._timer = None
         if not (waiting := self._unstarted()):
             return  # nothing is kept from other workers
-        count, window = self._all_handled - self._checked, self._window.prefetch
+        count, window = self._all_started - self._checked, self._window.prefetch
         self._most = min(self._most + _REGAINED, MOST)
-        if window * _PERIOD > _MOST_WAIT * count:
+        if max(window, waiting) * _PERIOD > _MOST_WAIT * count:
             self._window.prefetch = window = max(followed(window, count, _PERIOD), self._least)
             if (surplus := waiting - window) > 0:
                 self._most = max(self._most // 2, self._least)
                 self._release(surplus)
-        if window > self._least:
+        if max(window, waiting) > self._least:  # a request that is under way brings back what was released
             self._watch()
 
     def close(self) -> None:

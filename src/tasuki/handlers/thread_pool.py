@@ -18,6 +18,16 @@ _PERIOD = 0.01
 """Seconds after which the pool has more threads, if it has not caught up with its calls; a thread may have waited for
 the interpreter's lock for half of them."""
 
+_QUICK = 50
+"""Calls that a thread ends in a period if they take 0.2 ms each: of longer ones, another thread costs a tenth at most,
+and does as much again if they wait for something."""
+
+
+def more_threads(waiting: int, ended: int, threads: int, size: int) -> int:
+    """How many to start after a period: for each thread three, at most, if they are late or calls are long."""
+    is_late = waiting > ended or ended < _QUICK * threads
+    return min(waiting, 3 * threads, size - threads) if is_late else 0
+
 
 def tell(loop: asyncio.AbstractEventLoop, what: Callable[[], Any]) -> bool:
     """Call a function in the loop of another thread; False: that loop is closed."""
@@ -74,8 +84,8 @@ POOL: ContextVar[TakesCalls | None] = ContextVar("pool", default=None)
 class ThreadPool:
     """Up to ``size`` threads. One is enough for functions that compute for microseconds.
 
-    A thread that waits for the interpreter's lock costs more than such a function. So others start only where more
-    calls wait after 10 ms than have ended in that time, and then three for each that is there, at most.
+    A thread that waits for the interpreter's lock costs more than such a function. So others start only where calls
+    still wait after 10 ms, and as ``more_threads`` says.
     """
 
     def __init__(self, name: str, size: int) -> None:
@@ -110,9 +120,8 @@ class ThreadPool:
         waiting = self._calls.qsize()
         if not waiting or self.is_closed:
             return
-        if waiting > self._ended - self._ended_then:
-            for _ in range(min(waiting, 3 * self._threads, self._size - self._threads)):
-                self._start()
+        for _ in range(more_threads(waiting, self._ended - self._ended_then, self._threads, self._size)):
+            self._start()
         if self._threads < self._size:  # also where it has caught up: the next call may block the only thread
             self._watch(loop)
 

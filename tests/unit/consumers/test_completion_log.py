@@ -162,6 +162,16 @@ async def test_what_was_counted_last_is_written_at_the_stop(caplog: pytest.LogCa
     assert texts(caplog)[10:] == [f"done app:tasks 15{TIMES}"]
 
 
+async def test_a_level_that_is_raised_meanwhile_ends_the_lines(caplog: pytest.LogCaptureFixture) -> None:
+    async with await make_bench(send) as bench:
+        await bench.queue.publish("x")
+        await asyncio.sleep(0.1)
+        caplog.set_level("WARNING", "tasuki.message")
+        await bench.queue.publish_many(["x"] * 25)
+        await asyncio.sleep(2)
+    assert texts(caplog) == [SINGLE]
+
+
 @pytest.mark.parametrize("auto_ack", [False, True])
 async def test_at_debug_each_message_has_its_line(caplog: pytest.LogCaptureFixture, auto_ack: bool) -> None:
     caplog.set_level("DEBUG", "tasuki.message")

@@ -163,6 +163,8 @@ def _write(word: str, delivery: Delivery, verdict: Verdict, seconds: float | Non
 
 def _handle(line: str, fields: dict[str, Any], said: tuple[str, ...]) -> None:
     """As log.info, but without a search for the caller, a third of the time of a line."""
+    if not log.isEnabledFor(logging.INFO):  # no longer, or the logger is disabled
+        return
     record = logging.getLogRecordFactory()(log.name, logging.INFO, __file__, 0, line, (), None)
     vars(record).update(fields, said=said)
     log.handle(record)

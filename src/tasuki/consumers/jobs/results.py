@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -19,7 +20,16 @@ from tasuki.consumers.surroundings import Handle, Middleware, Settle
 from tasuki.contracts.handler import Context, Interrupted
 from tasuki.contracts.state.jobs import JobStatus, Progress
 from tasuki.contracts.state.store import MAX_PAGE
-from tasuki.errors import DriverError, ResultError, StoreLimitError, TasukiError, nature_of
+from tasuki.errors import (
+    BrokerUnavailableError,
+    DriverError,
+    ResultError,
+    StoreFullError,
+    StoreLimitError,
+    TasukiError,
+    nature_of,
+)
+from tasuki.handlers.threads import is_from_outside
 from tasuki.observe.events import PROGRESS
 from tasuki.state.job_records import JobError, JobRecord, encode, result_key
 
@@ -37,6 +47,9 @@ _EVERY = 1.0
 
 _PATIENCE = 1.0
 """Seconds that a handler waits for the record of its start."""
+
+_MOST_BYTES = 2**20
+"""Of the values that are written together: few enough for the store's timeout, and for those that wait."""
 
 
 class _Job:
@@ -67,7 +80,8 @@ class JoinedPuts:
     """Puts of one event loop; those that come while the store writes others are written together.
 
     A caller puts a key again only after its last put of it has ended: their order holds for one ttl alone.
-    What the store refuses is raised to its own caller alone. One whose caller has gone before it was sent is left out.
+    What the store refuses, or has no room for, is raised to its own caller alone. One whose caller has gone before it
+    was sent is left out.
     """
 
     def __init__(self, state: SharedState) -> None:
@@ -86,19 +100,25 @@ class JoinedPuts:
 
     async def _write(self) -> None:
         try:
-            while self._waiting:
-                ttl = self._waiting[0].ttl  # one for all of a write
-                puts = [put for put in self._waiting if put.ttl == ttl and not put.done.done()][:MAX_PAGE]
-                sent = {id(put) for put in puts}
-                self._waiting = [put for put in self._waiting if id(put) not in sent and not put.done.done()]
-                if puts and not await self._write_together(puts):
+            while puts := self._take():
+                if not await self._write_together(puts):
                     for put in puts:
                         await self._write_together([put])
         finally:
             self._writing = None
 
+    def _take(self) -> list[_Put]:
+        """The next ones of a ttl, as many as fit into a write; the first of these fits always."""
+        self._waiting = [put for put in self._waiting if not put.done.done()]
+        same = [put for put in self._waiting if put.ttl == self._waiting[0].ttl][:MAX_PAGE]
+        sizes = accumulate(len(put.value) for put in same)
+        puts = same[: max(sum(size <= _MOST_BYTES for size in sizes), 1)]
+        taken = set(map(id, puts))
+        self._waiting = [put for put in self._waiting if id(put) not in taken]
+        return puts
+
     async def _write_together(self, puts: list[_Put]) -> bool:
-        """Whether their callers have an answer: a final error of several puts may have its cause in one."""
+        """Whether their callers have an answer: several may be refused because of one, or as there is room for few."""
         failed: Exception | None = None
         try:
             store = await self._state.store()
@@ -107,9 +127,13 @@ class JoinedPuts:
             else:
                 await store.put_all([(put.key, put.value) for put in puts], ttl=puts[0].ttl)
         except Exception as error:
-            if len(puts) > 1 and nature_of(error) == "final":
+            if len(puts) > 1 and (nature_of(error) == "final" or isinstance(error, StoreFullError)):
                 return False
             failed = error
+        except asyncio.CancelledError as error:
+            if is_from_outside(error):
+                raise
+            failed = BrokerUnavailableError("its client has cancelled the write", driver=self._state.driver.name)
         for put in puts:
             if not put.done.done():
                 put.done.set_result(None) if failed is None else put.done.set_exception(failed)

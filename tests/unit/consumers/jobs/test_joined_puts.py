@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tasuki.consumers.jobs.results import JoinedPuts
-from tasuki.errors import BrokerUnavailableError, DriverError, StoreLimitError
+from tasuki.errors import BrokerUnavailableError, DriverError, StoreFullError, StoreLimitError
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +22,9 @@ class Writes:
         self.entries: dict[str, bytes] = {}
         self.calls: list[tuple[list[str], float | None]] = []
         self.go = asyncio.Semaphore(0)
-        self.down = False
+        self.down = self.cancels = False
+        self.room = 1_000
+        self.driver = SimpleNamespace(name="d")
 
     async def store(self) -> Any:
         return self
@@ -34,6 +37,11 @@ class Writes:
         await self.go.acquire()
         if self.down:
             raise BrokerUnavailableError("away", driver="d")
+        if self.cancels:
+            raise asyncio.CancelledError
+        if len(entries) > self.room:
+            raise StoreFullError("full", driver="d")
+        self.room -= len(entries)
         if any(value == b"too large" for _, value in entries):
             raise StoreLimitError("too large", driver="d")
         self.entries.update(entries)
@@ -98,3 +106,43 @@ async def test_a_put_whose_caller_has_gone_is_not_sent() -> None:
     await asyncio.gather(first, last)
     assert store.calls == [(["first"], 5.0), (["first"], 5.0)]
     assert store.entries == {"first": b"2"}
+
+
+async def test_a_client_that_cancels_its_call_leaves_no_caller_waiting() -> None:
+    store = Writes()
+    joined = JoinedPuts(store)  # type: ignore[arg-type]
+    tasks = await begun(joined.put("first", b"1", 5.0))
+    tasks += await begun(joined.put("k", b"2", 5.0))
+    store.cancels = True
+    store.go.release()
+    store.go.release()
+    answers = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
+    assert all(isinstance(answer, DriverError) and answer.retryable for answer in answers), answers
+    store.cancels = False
+    store.go.release()
+    await asyncio.wait_for(joined.put("k", b"3", 5.0), 60)
+    assert store.entries == {"k": b"3"}
+
+
+async def test_a_store_with_room_for_some_takes_as_many() -> None:
+    store = Writes()
+    store.room = 3
+    joined = JoinedPuts(store)  # type: ignore[arg-type]
+    tasks = await begun(joined.put("first", b"1", 5.0))
+    tasks += await begun(*(joined.put(f"k{number}", b"", 5.0) for number in range(4)))
+    for _ in range(6):
+        store.go.release()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [type(None)] * 3 + [StoreFullError] * 2
+
+
+async def test_large_values_are_written_by_the_mebibyte() -> None:
+    store = Writes()
+    joined = JoinedPuts(store)  # type: ignore[arg-type]
+    tasks = await begun(joined.put("first", b"1", 5.0))
+    sizes = [2**21, 400_000, 400_000, 400_000, 1]
+    tasks += await begun(*(joined.put(f"k{number}", b"x" * size, 5.0) for number, size in enumerate(sizes)))
+    for _ in range(4):
+        store.go.release()
+    await asyncio.gather(*tasks)
+    assert [keys for keys, _ in store.calls] == [["first"], ["k0"], ["k1", "k2"], ["k3", "k4"]]

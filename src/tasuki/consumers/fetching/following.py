@@ -119,7 +119,7 @@ class Following:
             if (surplus := waiting - window) > 0:
                 self._most = max(self._most // 2, self._least)
                 self._release(surplus)
-        if max(window, waiting) > self._least:  # a request that is under way brings back what was released
+        if max(window, waiting) > self._least:  # a request that is under way brings back the released ones
             self._watch()
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ _PATIENCE = 1.0
 """Seconds that a handler waits for the record of its start."""
 
 _MOST_BYTES = 2**20
-"""Of the values that are written together: few enough for the store's timeout, and for those that wait."""
+"""Of the values that are written together: few enough for the timeout of a store, and for those that wait."""
 
 
 class _Job:

@@ -7,6 +7,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -68,19 +69,25 @@ class Spent(NamedTuple):
 
 
 def broker_seconds(broker: Broker) -> float:
-    """Processor time of a broker and its children so far."""
+    """Processor time so far of a broker, its children and those that have ended, as each connection of PostgreSQL."""
     assert broker.process is not None
-    there = 0
+    total = 0.0
     for pid in tree(broker.process.pid):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            there += int((task / "schedstat").read_text().split()[0])
-    return there / 1e9
+        with suppress(OSError):  # it ends now
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                total += int((task / "schedstat").read_text().split()[0]) / 1e9
+            total += sum(_ticks(pid)[2:]) / 100
+    return total
+
+
+def _ticks(pid: int) -> list[int]:
+    """User and system time of a process, and of its ended children, in hundredths of a second."""
+    return [int(field) for field in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]]
 
 
 def cpu_seconds(pid: int) -> float:
     """Of a process so far, with its ended threads."""
-    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return sum(map(int, ticks)) / 100
+    return sum(_ticks(pid)[:2]) / 100
 
 
 def rss_mib() -> float:

@@ -85,10 +85,11 @@ def _page(head: dict[str, object], values: Values, problems: Sequence[str]) -> l
         if not names:
             continue
         lines += ["", f"### {title}", "", f"| | {' | '.join(names)} |", f"|---|{'---:|' * len(names)}"]
-        cells = dict.fromkeys(key[2] for key in values if key[0] == broker)
+        cells = dict.fromkeys(key[2] for key in values if key[0] == broker and " us of " not in key[2])
         for cell in cells:
-            shown = [_median(values.get((broker, name, cell), [])) for name in names]
-            lines.append(f"| {cell} | {' | '.join(shown)} |")
+            shown = [_shown(values, broker, name, cell) for name in names]
+            cpu = " (CPU us here, broker)" if cell.endswith("/s") else ""
+            lines.append(f"| {cell}{cpu} | {' | '.join(shown)} |")
     measured = [name for name in SYSTEMS if any(key[1] == name for key in values)]
     lines += ["", "| system | version | MB installed | defaults | best settings |", "|---|---|---:|---|---|"]
     for name in measured:
@@ -96,6 +97,14 @@ def _page(head: dict[str, object], values: Values, problems: Sequence[str]) -> l
         size = f"{megabytes(name):.0f}"
         lines.append(f"| {name} | {version(name)} | {size} | {system.default} | {system.best} |")
     return [*lines, *(["", "Without a figure:", ""] if problems else []), *(f"- {each}" for each in problems)]
+
+
+def _shown(values: Values, broker: str, name: str, cell: str) -> str:
+    """A figure; a rate with the processor time of the system and of the broker."""
+    title = cell.removesuffix("/s")
+    where = (f"{title}us of {each}" for each in ("the worker", "the client", "the broker"))
+    cpu = [_median(found) for each in where if (found := values.get((broker, name, each)))]
+    return _median(values.get((broker, name, cell), [])) + (f" ({', '.join(cpu)})" if cpu else "")
 
 
 def _median(found: Sequence[float | str]) -> str:

@@ -24,7 +24,7 @@ DRAIN_SECONDS = 1.5
 FILL = 60_000
 """Messages that wait before a drain, or what a publisher manages in ``FILL_SECONDS``."""
 FILL_SECONDS = 2.0
-FAILURES = 1_000
+FAILURES = 5_000
 START_BOUND = 20.0
 KILL_BOUND = 45.0
 RATE, PACED = 200, 300

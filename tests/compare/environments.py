@@ -32,9 +32,9 @@ SYSTEMS: Final = {
     "ardiq": System(["ardiq==1.2.0"], ["redis"], "concurrency=100, prefetch=1000"),
     "mayu": System(["mayu==0.2.5"], ["redis"], "--mode thread --threads 4 --prefetch-multiplier 100"),
     "repid": System(
-        ["repid[redis,nats,amqp]==2.1.4", "typing_extensions==4.16.0", "hiredis==3.5.0"],
-        ["redis", "nats", "amqp"],
-        "batch_size=100, tasks_limit=100; AMQP 1.0, whose publishes are not confirmed",
+        ["repid[redis,nats]==2.1.4", "typing_extensions==4.16.0", "hiredis==3.5.0"],
+        ["redis", "nats"],
+        "batch_size=100, tasks_limit=100",
         "claim_interval=1, else nothing is taken over from a killed worker",
     ),
     "taskiq": System(
@@ -69,7 +69,7 @@ SYSTEMS: Final = {
         "--workers 4 --delay 0.001; a task is removed before it runs; fsync on SQLite",
         "one thread",
     ),
-    "pgqueuer": System(["pgqueuer[asyncpg]==1.6.0"], ["postgres"], "--batch-size 100"),
+    "pgqueuer": System(["pgqueuer[asyncpg]==1.6.0", "typer==0.21.1", "click==8.2.1"], ["postgres"], "--batch-size 100"),
 }
 """Each also gets uvloop, which those without a loop ignore."""
 

@@ -17,7 +17,8 @@ from pgqueuer.queries import Queries
 from tests.compare.role import IS_BEST, URL, Body, Peer, Ways, handle, main
 
 
-async def consumer() -> PgQueuer:
+@asynccontextmanager
+async def consumer() -> AsyncIterator[PgQueuer]:
     pgq = PgQueuer(AsyncpgDriver(await asyncpg.connect(URL)))
 
     @pgq.entrypoint("job")
@@ -25,7 +26,7 @@ async def consumer() -> PgQueuer:
         if handle(json.loads(job.payload)):
             await asyncio.sleep(60)
 
-    return pgq
+    yield pgq
 
 
 def worker() -> list[str]:

@@ -1,4 +1,4 @@
-"""repid. Streams of Redis, reclaimed after a minute, best: 100 messages a read; JetStream; RabbitMQ by AMQP 1.0."""
+"""repid. Streams of Redis, reclaimed after a minute, best: 100 messages a read; JetStream."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from repid import AmqpServer, NatsServer, RedisServer, Repid, Router
+from repid import NatsServer, RedisServer, Repid, Router
 
 from tests.compare.role import BROKER, IS_BEST, QUEUE, URL, Body, Peer, Ways, handle, main
 
 servers: dict[str, Any] = {
     "redis": lambda: RedisServer(URL, claim_interval=1.0, batch_size=100 if IS_BEST else 10),
     "nats": lambda: NatsServer(URL),
-    "amqp": lambda: AmqpServer(URL),
 }
 app, router = Repid(), Router()
 app.servers.register_server("default", servers[BROKER](), is_default=True)
@@ -37,7 +36,7 @@ async def serve() -> None:
 
 
 async def setup() -> None:
-    """Make the stream of NATS, and the queue of RabbitMQ."""
+    """Make the stream of NATS."""
     if BROKER == "nats":
         import nats
 

@@ -29,6 +29,12 @@ def worker() -> list[str]:
     return ["tasuki", "run", "tests.compare.peers.tasuki:app", "--log-level", "error"]
 
 
+async def setup() -> None:
+    """Make its tables, or declare its queues."""
+    async with app:
+        pass
+
+
 @asynccontextmanager
 async def awaited() -> AsyncIterator[Ways]:
     async with app:
@@ -36,4 +42,4 @@ async def awaited() -> AsyncIterator[Ways]:
 
 
 if __name__ == "__main__":
-    main(Peer(worker, plainly(lambda body: app.sync.publish(queue, body)), awaited))
+    main(Peer(worker, plainly(lambda body: app.sync.publish(queue, body)), awaited, setup))

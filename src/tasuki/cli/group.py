@@ -21,6 +21,7 @@ SECTIONS = {
         "drivers": ("project.drivers", "Compare what the drivers can do."),
         "schema": ("project.documents", "Print the JSON Schema of project files, for editors."),
         "asyncapi": ("project.documents", "Print the AsyncAPI document of a project."),
+        "docs": ("project.documents", "Print where the pages of this version are."),
         "doctor": ("project.doctor", "Examine installation, project and brokers."),
         "deploy": ("project.deploy", "Print files for systemd, Compose or Kubernetes."),
     },

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from email.message import Message
 from pathlib import Path
 
+import pytest
+
 from tasuki import App
+from tasuki.cli.commands.project import documents
 from tasuki.contracts.driver import Nack
 from tests.support.cli_project import lines_of, notes, write_project
 from tests.unit.cli.conftest import CommandLine
@@ -255,6 +259,19 @@ def test_pictures_and_tables(tasuki: CommandLine, project: Path) -> None:
     assert "order per key" in shown
     assert "`" not in shown
     assert tasuki.json("schema")["type"] == "object"
+
+
+def test_docs_names_the_pages_of_the_version(tasuki: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tasuki("docs").stdout.strip().endswith(("/docs/README.md", "/build/site/en/index.html"))
+    monkeypatch.setattr(documents, "_CLONE", Path("/nowhere"))
+    done = tasuki("docs")
+    assert (done.returncode, "docs/README.md in the source package" in done.stderr) == (1, True)
+    package, shown = Message(), list[str]()
+    package["Project-URL"] = "Documentation, https://a/b"
+    monkeypatch.setattr(documents.metadata, "metadata", lambda _: package)
+    monkeypatch.setattr(documents.click, "launch", shown.append)
+    assert tasuki("docs", "--open").stdout == "https://a/b\n"
+    assert shown == ["https://a/b"]
 
 
 def test_a_short_measurement(tasuki: CommandLine, project: Path) -> None:

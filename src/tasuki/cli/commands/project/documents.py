@@ -1,19 +1,37 @@
-"""``tasuki graph``, ``schema`` and ``asyncapi``: a project as a diagram or a document."""
+"""``tasuki graph``, ``schema`` and ``asyncapi``: a project as a diagram or a document; ``docs``: our pages."""
 
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tasuki import __version__
 from tasuki.cli.exits import CommandError
 from tasuki.cli.options import json_option, project_options
 from tasuki.cli.output import print_json, print_text
 from tasuki.cli.project import Target
 from tasuki.kinds.selection import ASIDE, Edge, Graph, graph_of
 from tasuki.observe.plain import escape_json
+
+_CLONE = Path(__file__).parents[5]
+
+
+@click.command("docs")
+@click.option("--open", "opens", is_flag=True, help="Show them in the browser.")
+def docs_command(*, opens: bool) -> None:
+    """Print where the pages of the installed version are: their address, or the file in a clone."""
+    urls = dict(url.split(", ", 1) for url in metadata.metadata("tasuki").get_all("Project-URL") or [])
+    files = (_CLONE / "build/site/en/index.html", _CLONE / "docs/README.md")
+    place = urls.get("Documentation") or next((str(file) for file in files if file.is_file()), None)
+    if place is None:
+        raise CommandError(f"this package names no address; read docs/README.md in the source package of {__version__}")
+    print_text(place)
+    if opens:
+        click.launch(place)
 
 
 @click.command("schema")

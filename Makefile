@@ -22,7 +22,7 @@ RULES := $(addprefix tests/unit/,registry security kinds schedules/times observe
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo quick check test nightly campaign coverage faults kills faults-cluster brokers lint format fuzz mutate conformance matrix variants nats-newest bench compare desk-shots compat django-tasks paperless wheel wheel-check sbom lock clean
+.PHONY: help demo quick check test nightly campaign coverage faults kills faults-cluster brokers lint format fuzz mutate conformance matrix variants nats-newest bench compare desk-shots docs compat django-tasks paperless wheel wheel-check sbom lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -114,6 +114,9 @@ compare: $(VENV)/.dev ## Compare with other systems, each in its own environment
 desk-shots: $(VENV)/.dev brokers ## Take pictures of the desk's pages, in build/shots
 	@$(VENV)/bin/python scripts/desk_shots.py
 
+docs: build/docs/.made ## Build the site of the pages into build/site/en; a warning, or anything from another host, fails
+	@build/docs/bin/python scripts/site.py
+
 compat: $(VENV)/.dev brokers ## Unit tests and some drivers on the other Pythons of this machine; VERSIONS="3.12 3.13" for some
 	@WORKERS=$(WORKERS) sh scripts/compat.sh $(VERSIONS)
 
@@ -149,6 +152,10 @@ $(VENV)/.run: requirements/run.txt pyproject.toml
 $(VENV)/.dev: requirements/dev.txt pyproject.toml
 	@PYTHON='$(PYTHON)' sh scripts/venv.sh $(VENV) requirements/dev.txt
 	@touch $(VENV)/.run $@
+
+build/docs/.made: requirements/docs.txt pyproject.toml
+	@PYTHON='$(PYTHON)' sh scripts/venv.sh build/docs requirements/docs.txt
+	@touch $@
 
 # Without it the targets are fuzzed blindly.
 $(VENV)/.fuzz: $(VENV)/.dev requirements/fuzz.txt

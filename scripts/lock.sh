@@ -1,7 +1,7 @@
 #!/bin/sh
 # lock.sh [UV-OPTIONS]: pin what the project needs (run.txt, with all extras all.txt), what its developers need (dev.txt)
-# and what makes fuzzing look at coverage where there is a wheel for it (fuzz.txt), the newest NATS (nats.txt) and what
-# lists the packages of a release (sbom.txt), with hashes. The wheels in dist/ are ours: no file names them.
+# and what makes fuzzing look at coverage where there is a wheel for it (fuzz.txt), the newest NATS (nats.txt), what makes
+# the site (docs.txt) and what lists the packages of a release (sbom.txt), with hashes. The wheels in dist/ are ours: no file names them.
 #
 # One resolution for Python 3.11 to 3.14 and all platforms; it is then proven that wheels alone satisfy each of them.
 # The files name no index, so that any mirror can serve them. Options go to uv, such as --upgrade-package NAME.
@@ -24,6 +24,7 @@ compile requirements/dev.txt pyproject.toml requirements/build.in --group dev --
 # These two may not choose versions of their own.
 compile requirements/run.txt pyproject.toml requirements/build.in --constraint requirements/dev.txt
 compile requirements/all.txt pyproject.toml --all-extras --constraint requirements/dev.txt
+compile requirements/docs.txt pyproject.toml requirements/build.in requirements/docs.in --constraint requirements/dev.txt "$@"
 compile requirements/fuzz.txt requirements/fuzz.in "$@"
 compile requirements/nats.txt requirements/nats.in "$@"
 compile requirements/sbom.txt requirements/sbom.in "$@"

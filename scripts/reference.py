@@ -1,4 +1,4 @@
-"""Write docs/reference.md: every entry kind with its fields, from the models that check them.
+"""Write docs/reference.md (entry kinds, from the models that check them) and docs/lua-modules.md (from the sources).
 
 .venv/bin/python scripts/reference.py
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -15,11 +16,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from tasuki.fields.types import DriverKind
+from tasuki.handlers import lua
+from tasuki.handlers.lua.modules import MODULES
 from tasuki.kinds.kind import find_kind, kind_names
 from tasuki.kinds.schema import docstrings
 from tasuki.units import format_duration, format_size
 
-PAGE = Path(__file__).parent.parent / "docs" / "reference.md"
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = DOCS / "reference.md"
+LUA_PAGE = DOCS / "lua-modules.md"
+_GUEST = Path(lua.__file__).parent / "guest" / "globals"
 
 _PLAIN_NUMBERS = frozenset({"backoff_factor", "jitter"})
 
@@ -33,8 +39,48 @@ This page is made by `scripts/reference.py` from the models that check a project
 """
 
 
+LUA_HEAD = """# Lua modules
+
+After this page you can call every function that a [Lua handler](how-to/lua.md) has. `a | nil, err` means: the
+first result, or nil and an [error object](#errors) of the kind in brackets. `?` marks what may be left out.
+
+This page is made by `scripts/reference.py` from the sources of the modules.
+"""
+
+
+def lua_page() -> str:
+    """The page of the modules and globals."""
+    parts = [LUA_HEAD, 'A script lists a module in `modules:` of its entry, and gets it with `require("name")`.']
+    for name, module in sorted(MODULES.items()):
+        parts += _lua_section(name, module.texts())
+    parts.append("Globals, which need no declaration:")
+    for name in ("channel", "coroutine", "errors", "globals", "payload"):
+        parts += _lua_section(name, ((_GUEST / f"{name}.lua").read_text("utf-8"),))
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _lua_section(name: str, texts: tuple[str, ...]) -> list[str]:
+    """The comment at the head of each file: paragraphs of signatures, which are indented, and of prose."""
+    *others, own = [re.match(r"(?:--.*\n)*", text)[0].replace("-- ", "").replace("--", "") for text in texts]  # type: ignore[index]
+    first, _, rest = own.partition("\n")
+    about = first.partition(": ")[2]
+    parts = [f"## `{name}`", about[0].upper() + about[1:]]
+    for told in (rest, *(other.partition("\n")[2] for other in others)):
+        kept = [part for part in re.split(r"\n\s*\n", told.strip("\n")) if part.strip()]
+        for part in kept:
+            own_names = re.compile(r"\s+(?:objects|host)[.:]")  # of the module's files among themselves
+            lines = [line for line in part.split("\n") if not own_names.match(line)]
+            if own_names.match(part):
+                continue
+            if part.startswith("  "):
+                parts.append("```text\n" + inspect.cleandoc("\n" + "\n".join(lines)) + "\n```")
+            elif told is rest:
+                parts.append("\n".join(lines))
+    return parts
+
+
 def page() -> str:
-    """The whole page."""
+    """The whole page of the entry kinds."""
     parts = [HEAD]
     nested: dict[str, type[BaseModel]] = {}
     for name in kind_names():
@@ -104,3 +150,4 @@ def _default(name: str, field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    LUA_PAGE.write_text(lua_page(), encoding="utf-8")

@@ -268,8 +268,8 @@ def test_docs_names_the_pages_of_the_version(tasuki: CommandLine, monkeypatch: p
     assert (done.returncode, "docs/README.md in the source package" in done.stderr) == (1, True)
     package, shown = Message(), list[str]()
     package["Project-URL"] = "Documentation, https://a/b"
-    monkeypatch.setattr(documents.metadata, "metadata", lambda _: package)
-    monkeypatch.setattr(documents.click, "launch", shown.append)
+    monkeypatch.setattr("importlib.metadata.metadata", lambda _: package)
+    monkeypatch.setattr("click.launch", shown.append)
     assert tasuki("docs", "--open").stdout == "https://a/b\n"
     assert shown == ["https://a/b"]
 

@@ -1,4 +1,4 @@
--- ctx: what the callers of this function have said about the call (funcs.lua: with_context), and its trace. Read-only.
+-- ctx: what the callers of this function have said about the call (with_context of funcs), and its trace. Read-only.
 --
 --   ctx.get(key)   value, nil | nil, err (Invalid: empty key; NotFound: key not found)
 --   ctx.all()      table, nil   a fresh one each time

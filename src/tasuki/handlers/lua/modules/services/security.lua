@@ -13,7 +13,7 @@
 --   scope:with(policy) scope:without(policy | id | {ns=, name=}) scope:contains(…) scope:policies()
 --   scope:evaluate(actor, action, resource, meta?)     "allow", "deny" or "undefined"
 --
--- An actor or scope that a script makes is for asking, and for functions that it calls with them (funcs.lua): what the
+-- An actor or scope that a script makes is for asking, and for functions that it calls with them (module funcs): what the
 -- script itself may do stays as it is.
 
 local host = ...

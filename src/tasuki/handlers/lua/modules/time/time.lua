@@ -11,8 +11,7 @@
 --   time.utc time.localtz                 Locations
 --   constants                             NANOSECOND ... HOUR, JANUARY ..., SUNDAY ..., RFC3339 ... TIME_ONLY
 --
--- A duration is a number of nanoseconds, a Go text ("1h30m") or a Duration. Methods: see timedurations.lua,
--- timeobjects.lua, timezones.lua.
+-- A duration is a number of nanoseconds, a Go text ("1h30m") or a Duration.
 
 local host = ...
 

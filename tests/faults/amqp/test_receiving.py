@@ -17,7 +17,7 @@ from tasuki.drivers.amqp.driver import AMQPDriver
 from tasuki.drivers.amqp.protocol.connection import Connection
 from tasuki.errors import BrokerUnavailableError, DriverError, QueueNotFoundError
 from tasuki.testing.proxy import Proxy
-from tests.faults.amqp.rig import driver_at
+from tests.faults.amqp.rig import driver_at, ready
 from tests.support.brokers.rabbitmq import RabbitMQ
 from tests.support.brokers.rig import SECONDS, messages, take, until
 
@@ -133,6 +133,53 @@ async def test_consumers_stand_while_slow_handlers_work(
         assert not [method for method in sent if isinstance(method, commands.Basic.Consume | commands.Basic.Cancel)]
         async with driver_at(broker.port, QueueSpec(queue)) as other:  # and the unneeded messages are for others
             assert [item.id for item in await take(other, queue, 5)] == [str(number) for number in range(25, 30)]
+
+
+async def test_a_growing_window_makes_no_suspects(broker: RabbitMQ, queue: str) -> None:
+    """Each time the consumers grow while acks are under way, and others publish."""
+    names = [str(number) for number in range(3_000)]
+    async with driver_at(broker.port, QueueSpec(queue)) as driver, driver_at(broker.port, QueueSpec(queue)) as other:
+        await driver.publish(queue, messages(*names[:2_000]))
+        publishing = asyncio.create_task(other.publish(queue, messages(*names[2_000:])))
+        seen: list[Received] = []
+        settling: list[asyncio.Task[object]] = []
+        while len(seen) < len(names):
+            got = await driver.receive(queue, min(2 + len(seen) // 4, 1_000), SECONDS)
+            seen += got
+            settling.append(asyncio.create_task(driver.settle(queue, [Ack(each.receipt) for each in got])))
+        await asyncio.gather(publishing, *settling)
+    assert {(each.suspect, each.attempt) for each in seen} == {(False, 1)}
+    assert [each.id for each in seen] == names
+
+
+async def test_what_a_smaller_window_leaves_here_is_for_others(broker: RabbitMQ, queue: str) -> None:
+    """Though receives go on; in order, without an attempt, and no suspects."""
+    names = [str(number) for number in range(1_500)]
+    async with driver_at(broker.port, QueueSpec(queue)) as driver, driver_at(broker.port, QueueSpec(queue)) as other:
+        await driver.publish(queue, messages(*names))
+        held = await take(driver, queue, 1_000)
+        await driver.settle(queue, [Release(each.receipt) for each in held])
+        own: list[Received] = []
+
+        async def work() -> None:
+            while True:
+                own.extend(got := await driver.receive(queue, 1, SECONDS))
+                await driver.settle(queue, [Ack(each.receipt) for each in got])
+
+        working = asyncio.create_task(work())
+        await until(lambda: _is_beyond(broker, f"{queue}.returned"), "the rest to come back")
+        theirs = await take(other, queue, 100)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+    assert {(each.suspect, each.attempt) for each in (*own, *theirs)} == {(False, 1)}
+    for some in (own, theirs):
+        numbers = [int(each.id) for each in some]
+        assert numbers == sorted(numbers)
+    assert not {each.id for each in own} & {each.id for each in theirs}
+
+
+async def _is_beyond(broker: RabbitMQ, lane: str) -> bool:
+    return await ready(broker.port, lane) > 100
 
 
 async def test_returned_messages_stay_before_the_rest(broker: RabbitMQ, queue: str) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tasuki.consumers.definition import ConsumerOptions
-from tasuki.consumers.fetching.following import MOST, followed
+from tasuki.consumers.fetching.following import MOST, Following, followed
+from tasuki.consumers.fetching.window import DeliveryWindow
+from tasuki.contracts.driver import Received
 from tasuki.contracts.handler import Context
 from tasuki.drivers.memory.driver import MemoryDriver
 from tests.unit.consumers.parts import Bench, make_bench
@@ -124,6 +127,19 @@ async def test_few_are_given_back_where_slow_messages_are_rare() -> None:
             given.append(bench.consumer.metrics.unstarted - before)
         assert given[0] > 300
         assert given[-1] < given[0] / 4, "each time the window may grow to half as much"
+
+
+async def test_a_moment_of_standing_still_is_no_slow_handler() -> None:
+    now, window, counted = [0.0], DeliveryWindow(10), SimpleNamespace(delivered=0, unstarted=0)
+    following = Following(window, counted, lambda: now[0], lambda: 0, lambda number: None)  # type: ignore[arg-type]
+    window.prefetch = 500
+    accept = following.around_accept(lambda received, asked_at: None)
+    for seconds, handled, expected in ((0.06, 10, 500), (0.04, 1_990, 1_000), (0.09, 10, 1_000), (0.02, 10, 13)):
+        now[0] += seconds
+        counted.delivered += handled
+        accept([Received("1", b"", {})], 0.0)
+        assert window.prefetch == expected
+    following.close()
 
 
 async def test_an_idle_consumer_has_no_timer() -> None:

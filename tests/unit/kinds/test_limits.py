@@ -13,7 +13,6 @@ from tasuki.kinds.check.consumers import follows_handler, prefetch_of
 from tasuki.kinds.check.warnings import warnings_of
 from tasuki.kinds.entries.consumer import ConsumerConfig
 from tasuki.kinds.entries.queue import QueueConfig
-from tasuki.kinds.kind import all_capabilities
 from tests.support.narrow import present
 from tests.unit.kinds.conftest import Make, Problems
 
@@ -240,15 +239,12 @@ def test_a_message_that_is_settled_first_has_no_place(problems: Problems) -> Non
     assert text.endswith("; remove auto_ack, or the concurrency of the queue's limit")
 
 
-@pytest.mark.parametrize("driver", ["memory", "sqlite", "redis", "amqp", "nats", "postgres", "sqs"])
-def test_a_window_follows_unless_it_is_stated_or_the_broker_pushes(driver: str) -> None:
-    able = all_capabilities()[driver]
+def test_a_window_follows_unless_it_is_stated() -> None:
     plain = ConsumerConfig.model_validate({"queue": "q", "func": "f"}, context={"namespace": "app"})
-    assert follows_handler(plain, able) is (driver != "amqp")
-    assert not follows_handler(plain, able, is_limited=True)
-    assert not follows_handler(plain, None)
+    assert follows_handler(plain)
+    assert not follows_handler(plain, is_limited=True)
     for stated in ({"prefetch": 10}, {"batch": _batch()}):
-        assert not follows_handler(plain.model_copy(update=stated), able)
+        assert not follows_handler(plain.model_copy(update=stated))
 
 
 def test_a_consumer_of_a_limited_queue_holds_what_it_handles() -> None:

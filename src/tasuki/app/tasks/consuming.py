@@ -102,7 +102,7 @@ def build_consumer(
         options=ConsumerOptions(
             concurrency=concurrency_of(config, shared),
             prefetch=prefetch_of(config, shared, is_limited=is_limited),
-            follows=follows_handler(config, queue.driver.capabilities, is_limited=is_limited),
+            follows=follows_handler(config, is_limited=is_limited),
             auto_ack=config.auto_ack,
             handler_timeout=config.handler_timeout,
             batch=Batching(config.batch.size, config.batch.wait) if config.batch else None,

@@ -60,8 +60,6 @@ def summary(target: Target, project: Project, processes: int) -> str:
     from tasuki.kinds.check.conflicts import has_limit
     from tasuki.kinds.check.consumers import concurrency_of, follows_handler, prefetch_of, shared_workers
     from tasuki.kinds.entries.consumer import ConsumerConfig, WorkerConfig
-    from tasuki.kinds.entries.queue import QueueConfig
-    from tasuki.kinds.kind import capabilities_of
 
     name = target.given or target.found.target
     lines = [f"tasuki {__version__}: {name}" + (f", {processes} processes" if processes > 1 else "")]
@@ -71,9 +69,7 @@ def summary(target: Target, project: Project, processes: int) -> str:
     for id, config in consumers:
         is_limited = has_limit(project.configs[config.queue])
         most, held = concurrency_of(config, shared), prefetch_of(config, shared, is_limited=is_limited)
-        kind = project.kinds[project.of(QueueConfig)[config.queue].driver]
-        able = capabilities_of(kind) if isinstance(kind, DriverKind) else None
-        begins = "from " if follows_handler(config, able, is_limited=is_limited) else ""
+        begins = "from " if follows_handler(config, is_limited=is_limited) else ""
         called = ", ".join([*([config.func] if config.func else []), *config.funcs])
         lines.append(f"  consumer  {id}: {config.queue} → {called}, {most} at a time, prefetch {begins}{held}")
     lines += [

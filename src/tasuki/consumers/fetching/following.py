@@ -29,6 +29,9 @@ _MOST_BYTES = 16 * 1024 * 1024
 _SAMPLE = 0.01
 """Seconds over which the speed is measured at least; after ``_PERIOD`` without a receive it starts again."""
 
+_SLOW_SAMPLE = 0.1
+"""The same for a smaller window: a process that stood for a moment is no slow handler."""
+
 _PERIOD = 0.5
 """Seconds between two checks of a window that has grown: its handlers may have become slow."""
 
@@ -93,11 +96,14 @@ class Following:
     def _follow(self, batch: Sequence[Received]) -> None:
         now = self._monotonic()
         if (seconds := now - self._since) >= _SAMPLE:
-            started, self._since = self._all_started, now
-            count, self._started = started - self._started, started
-            window = self._window.prefetch
+            started, window = self._all_started, self._window.prefetch
+            count = started - self._started
             if count and seconds <= _PERIOD:
                 window = followed(window, count, seconds)
+            if window < self._window.prefetch and seconds < _SLOW_SAMPLE:
+                window = self._window.prefetch
+            else:
+                self._since, self._started = now, started
             size = sum(len(each.body) for each in batch) or 1
             self._window.prefetch = max(min(window, self._most, _MOST_BYTES * len(batch) // size), self._least)
         if self._timer is None and self._window.prefetch > self._least:

@@ -204,21 +204,18 @@ class Session:
     async def _hand_back(self, queue: str) -> None:
         """Consume a queue no longer, and let others have what lies here."""
         # If it fails, it lies here still, and is checked again; or the channel is gone, and the broker has it.
-        async with self.turn(queue):
-            with suppress(ClosedError, LateError, BlockedError):
-                await self._hand_back_in_turn(queue)
-
-    async def _hand_back_in_turn(self, queue: str) -> None:
-        subscription = self.live(queue)
-        if subscription is not None:
-            await self.settling.hand_back(subscription)
-            if subscription.is_done or (queue in self.active_turns and subscription.is_unused):
-                self.subscriptions.pop(queue, None)  # the next receive begins again
-                await subscription.close()
-                if queue in self.active_turns:
-                    await self.active_turns[queue].give_up()
-            else:
-                subscription.stay()
+        with suppress(ClosedError, LateError, BlockedError):
+            async with self.turn(queue):
+                if (subscription := self.live(queue)) is None:
+                    return
+                await self.settling.hand_back(subscription)
+                if subscription.is_done or (queue in self.active_turns and subscription.is_unused):
+                    self.subscriptions.pop(queue, None)  # the next receive begins again
+                    await subscription.close()
+                    if queue in self.active_turns:
+                        await self.active_turns[queue].give_up()
+                else:
+                    subscription.stay()
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Let it run until the end of the session."""

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import find_spec
 
 from tasuki.consumers.fetching.window import MAX_PREFETCH
-from tasuki.contracts.driver import Capabilities
 from tasuki.fields.types import Config, DriverKind, Kind
 from tasuki.ids import resolve_id
 from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig, WorkerConfig
@@ -172,14 +171,9 @@ def prefetch_of(consumer: ConsumerConfig, shared: Shared, *, is_limited: bool = 
     return max(consumer.prefetch, concurrency_of(consumer, shared))
 
 
-def follows_handler(consumer: ConsumerConfig, able: Capabilities | None, *, is_limited: bool = False) -> bool:
-    """Whether the window of a consumer begins with its ``prefetch``, and then follows the speed of its handler.
-
-    ``able``: what the driver of its queue can do. A broker without leases that serves several processes pushes
-    messages: a larger window means new consumers there, and the messages that these return are suspects.
-    """
-    is_stated = "prefetch" in consumer.model_fields_set or consumer.batch is not None or is_limited
-    return not is_stated and able is not None and (able.has("leases") or not able.multi_process)
+def follows_handler(consumer: ConsumerConfig, *, is_limited: bool = False) -> bool:
+    """Whether the window of a consumer begins with its ``prefetch``, and then follows the speed of its handler."""
+    return not ("prefetch" in consumer.model_fields_set or consumer.batch is not None or is_limited)
 
 
 def windows_too_small(configs: Mapping[str, Config]) -> Iterator[Finding]:

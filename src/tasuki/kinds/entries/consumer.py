@@ -138,8 +138,8 @@ class ConsumerConfig(Config):
     """Messages handled at the same time; with shared workers the default is theirs, or a smaller prefetch if stated."""
     prefetch: Annotated[Positive, AfterValidator(_at_most("prefetch", MAX_PREFETCH))] = 10
     """Most messages held at a time, waiting or being handled. Not stated, it begins at 10 and follows the handler: 50
-    to 100 ms of its work, at most 1,000; on amqp it stays at 10, with batch it is one batch more than run, at a queue
-    with a limit as many as run."""
+    to 100 ms of its work, at most 1,000; with batch it is one batch more than run, at a queue with a limit as many as
+    run."""
     batch: BatchConfig | None = None
     """Call the function with a list of bodies instead of a single one."""
     auto_ack: Flag = False

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from tasuki.contracts.driver import QueueSpec
 from tasuki.drivers.amqp.protocol import frames
-from tasuki.drivers.amqp.receiving.consuming import Consumers, Unsettled
+from tasuki.drivers.amqp.receiving.consuming import Consumer, Consumers, Unsettled
+from tasuki.drivers.amqp.topology.queue_arguments import Defaults, lanes
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +33,7 @@ class Told:
 def unsettled(allowed: int, *tags: int) -> Unsettled:
     """What a consumer of this many deliveries at a time has got."""
     consumers = Consumers()
-    consumers.allowed, consumers._taken = allowed, {b"s1": 0}
+    consumers.shared = {b"s1": Consumer(lanes(QueueSpec("work"), Defaults())[0], allowed)}
     found = Unsettled(consumers)
     for tag in tags:
         found.add(tag, b"s1")

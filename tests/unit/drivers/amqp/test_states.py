@@ -13,6 +13,7 @@ from tasuki.drivers.amqp.receiving.states import (
     Idle,
     State,
     Wants,
+    is_surplus,
     lacks,
     may_hand_out,
     prefetch,
@@ -86,25 +87,37 @@ def test_messages_are_handed_out_where_nothing_can_be_missing(state: State) -> N
 
 
 @pytest.mark.parametrize(
-    ("receives", "wanted", "unused", "allowed", "taken", "most", "is_outdated", "is_lacking"),
+    ("receives", "wanted", "unused", "held", "full", "most", "is_outdated", "is_lacking"),
     [
-        (0, 0, 0, 0, 0, 100, False, False),
-        (0, 0, 0, 0, 0, 100, True, False),
-        (1, 5, 0, 0, 0, 100, False, True),
-        (1, 5, 0, 5, 0, 100, False, False),
-        (1, 5, 0, 5, 1, 100, False, True),
-        (1, 5, 1, 5, 1, 100, False, False),
-        (2, 10, 0, 5, 0, 100, False, True),
-        (1, 5, 5, 5, 0, 100, True, True),
-        (1, 5, 0, 4, 0, 4, False, False),
-        (1, 5, 0, 4, 4, 4, False, False),
+        (0, 0, 0, 0, [0], 100, False, False),
+        (0, 0, 0, 0, [0], 100, True, False),
+        (1, 5, 0, 0, [0], 100, False, True),
+        (1, 5, 5, 0, [0], 100, False, False),
+        (1, 5, 0, 0, [], 100, False, False),  # the broker would have pushed more
+        (1, 5, 0, 5, [5], 100, False, True),
+        (1, 5, 4, 1, [5], 100, False, True),
+        (1, 5, 0, 5, [20, 5], 100, False, True),
+        (1, 5, 0, 5, [10], 100, False, False),
+        (1, 5, 5, 0, [5], 100, True, True),
+        (1, 5, 0, 4, [4], 4, False, False),
     ],
 )
 def test_new_consumers_begin_where_the_receives_want_more(
-    receives: int, wanted: int, unused: int, allowed: int, taken: int, most: int, is_outdated: bool, is_lacking: bool
+    receives: int, wanted: int, unused: int, held: int, full: list[int], most: int, is_outdated: bool, is_lacking: bool
 ) -> None:
-    wants = Wants(receives, wanted, unused, 0)
-    assert lacks(wants, allowed=allowed, taken=taken, most=most, is_outdated=is_outdated) == is_lacking
+    wants = Wants(receives, wanted, unused, held)
+    assert lacks(wants, full=full, most=most, is_outdated=is_outdated) == is_lacking
+
+
+@pytest.mark.parametrize(
+    ("wanted", "unused", "held", "taken", "expected"),
+    [(10, 80, 10, 90, True), (10, 20, 10, 40, False), (10, 0, 10, 90, False), (10, 90, 0, 10, False)],
+    ids=["a smaller window", "a little smaller", "nothing is left", "of many lanes"],
+)
+def test_far_more_than_the_receives_want_is_too_much(
+    wanted: int, unused: int, held: int, taken: int, expected: bool
+) -> None:
+    assert is_surplus(Wants(1, wanted, unused, held), taken) is expected
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pamqp import commands, frame
 
-from tasuki.contracts.driver import Outgoing, QueueSpec
+from tasuki.contracts.driver import Outgoing, QueueSpec, Received
 from tasuki.drivers.amqp.faults import ClosedError
 from tasuki.drivers.amqp.protocol import envelope, frames
+from tasuki.drivers.amqp.receiving.deliveries import Delivery
 from tasuki.drivers.amqp.receiving.subscription import IdleTimer, Subscription
 from tasuki.drivers.amqp.session import idle_after
 from tasuki.drivers.amqp.topology.queue_arguments import Defaults, lanes
@@ -29,12 +30,15 @@ class Broker:
         self.number = 1
         self.closed: ClosedError | None = None
         self.connection: Any = SimpleNamespace(
-            beginning=asyncio.Lock(), open_channel=self._open, check=self._check, is_doubtful=False, is_alive=True
-        )
+            beginning=asyncio.Lock(), open_channel=self._open, check=self._check, is_doubtful=False, is_alive=True,
+            write=lambda data: None,
+        )  # fmt: skip
         self.on_delivery: Any = None
         self.consumes = self.at_once = self.most_at_once = 0
         self.consumed: dict[str, str] = {}
         """Tag by queue."""
+        self.requests: list[list[Any]] = []
+        self.pushed = 0
 
     async def close(self) -> None:
         self.closed = ClosedError(0, "closed")
@@ -46,6 +50,7 @@ class Broker:
         pass
 
     async def ask(self, *methods: Any) -> list[Any]:
+        self.requests.append(list(methods))
         self.consumed |= {
             method.queue: method.consumer_tag for method in methods if isinstance(method, commands.Basic.Consume)
         }
@@ -59,7 +64,8 @@ class Broker:
         return []
 
     def push(self, queue: str, message: Outgoing) -> None:
-        method = commands.Basic.Deliver(self.consumed[queue], 1, False, "", queue)
+        self.pushed += 1
+        method = commands.Basic.Deliver(self.consumed[queue], self.pushed, False, "", queue)
         deliver = frames.deliver(frame.marshal(method, 1)[7:-1])
         self.on_delivery(deliver, envelope.encode(message), message.body)
 
@@ -75,6 +81,86 @@ def subscription_of(spec: QueueSpec) -> Subscription:
     )
 
 
+async def stop(subscription: Subscription) -> list[Delivery]:
+    async with subscription.stopped() as unused:
+        return unused
+
+
+async def holding(broker: Broker, number: int, subscription: Subscription) -> list[Received]:
+    """What a receive gets where the broker has this many."""
+    await subscription.start(broker.connection)
+    assert await subscription.receive(number, 0) == []
+    for each in range(number):
+        broker.push("work", Outgoing(str(each), b"", {}))
+    return await subscription.receive(number, 0)
+
+
+async def test_a_full_consumer_is_replaced_before_an_ack_makes_room_and_one_with_room_stays() -> None:
+    """Nothing is on its way to a full one, so the broker takes nothing back when it ends."""
+    broker = Broker()
+    subscription = subscription_of(QueueSpec("work"))
+    assert len(await holding(broker, 10, subscription)) == 10
+    old, returned = broker.consumed["work"], broker.consumed["work.returned"]
+    broker.requests.clear()
+    assert await subscription.receive(20, 0) == []
+    cancel, qos, consume, *_ = broker.requests[1]
+    assert (cancel.consumer_tag, qos.prefetch_count, consume.queue) == (old, 30, "work")
+    asked = [method for request in broker.requests for method in request]
+    assert sum(isinstance(method, commands.Basic.Cancel | commands.Basic.Consume) for method in asked) == 2
+    assert broker.consumed["work.returned"] == returned
+
+
+async def test_a_consumer_with_room_is_waited_for_and_replaced_when_it_is_full() -> None:
+    broker = Broker()
+    subscription = subscription_of(QueueSpec("work"))
+    first = asyncio.create_task(subscription.receive(1, 3600))
+    await subscription.start(broker.connection)
+    while not broker.consumed or subscription._consuming.task is not None:
+        await asyncio.sleep(0)
+    second = asyncio.create_task(subscription.receive(5, 3600))
+    await asyncio.sleep(0)
+    old = broker.consumed["work"]
+    assert subscription._consuming.task is None
+    broker.push("work", Outgoing("one", b"", {}))
+    async with asyncio.timeout(30):
+        assert [received.id for received in await first] == ["one"]
+        while broker.consumed["work"] == old or subscription._consuming.task is not None:
+            await asyncio.sleep(0)
+    broker.push("work", Outgoing("two", b"", {}))
+    assert [received.id for received in await second] == ["two"]
+
+
+async def test_no_ack_makes_room_while_consumers_end() -> None:
+    broker = Broker()
+    subscription = subscription_of(QueueSpec("work"))
+    await holding(broker, 1, subscription)
+    written: list[bytes] = []
+    broker.connection.write = written.append
+    broker.answers.clear()
+    broker.asked.clear()
+    ending = asyncio.create_task(stop(subscription))
+    await broker.asked.wait()
+    settling = asyncio.create_task(subscription.settle([1], []))
+    await asyncio.sleep(0)
+    assert not written
+    broker.answers.set()
+    await asyncio.gather(ending, settling)
+    assert written == [frames.ack(1, 1, multiple=True)]
+
+
+async def test_a_receive_that_leaves_far_more_than_it_takes_is_no_use_of_the_rest() -> None:
+    """A window became small: others may have what waits here for longer than an idle queue's messages do."""
+    broker = Broker()
+    subscription = subscription_of(QueueSpec("work"))
+    for received in await holding(broker, 100, subscription):
+        subscription._release(received.receipt)
+    timer = subscription._idle_timer
+    for limit, is_used in ((1, False), (10, False), (60, True)):
+        before = timer._wanted_at
+        await subscription.receive(limit, 0)
+        assert (timer._wanted_at > before) is is_used
+
+
 async def test_what_comes_while_consumers_end_is_handed_out_when_they_have_ended() -> None:
     """The consumers of keys stay: what they push is enough for the receive, so that nothing else begins after it."""
     broker = Broker()
@@ -86,7 +172,7 @@ async def test_what_comes_while_consumers_end_is_handed_out_when_they_have_ended
 
     broker.answers.clear()
     broker.asked.clear()
-    ending = asyncio.create_task(subscription.stop())
+    ending = asyncio.create_task(stop(subscription))
     await broker.asked.wait()
     receiving = asyncio.create_task(subscription.receive(1, 3600))
     await asyncio.sleep(0)
@@ -105,7 +191,7 @@ async def test_consumers_do_not_begin_while_they_end() -> None:
     broker.answers.clear()
     receiving = [asyncio.create_task(subscription.receive(1, 3600))]
     await broker.asked.wait()
-    ending = asyncio.create_task(subscription.stop())
+    ending = asyncio.create_task(stop(subscription))
     await asyncio.sleep(0)
     receiving.append(asyncio.create_task(subscription.receive(5, 3600)))
     await asyncio.sleep(0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from itertools import count
 
 from pamqp import commands
@@ -20,14 +22,30 @@ _SHARED, _RETURNED, _PARTITION = "s", "r", "k"
 """First letters of their tags, by the kind of lane."""
 
 
+_PING = commands.Basic.Qos(prefetch_count=1)
+"""A question that changes nothing: each consumer begins behind its own."""
+
+
+@dataclass(slots=True)
+class Consumer:
+    """A consumer of a shared lane: how many unsettled deliveries it may have, and how many it has."""
+
+    lane: Lane
+    allowed: int
+    taken: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it gets nothing before something is settled: nothing is on its way to it either."""
+        return self.taken >= self.allowed
+
+
 class Consumers:
     """Of each shared lane one with its own allowance, and of each lane of keys one that gets one at a time."""
 
     def __init__(self) -> None:
-        self.allowed = 0
-        """Most unsettled deliveries of each shared lane's consumer; 0: there is none."""
-        self._taken: dict[bytes, int] = {}
-        """How many each of them has now, by tag."""
+        self.shared: dict[bytes, Consumer] = {}
+        """The ones of shared lanes, by tag."""
         self._partitions: dict[str, str] = {}
         """Tag of the consumer of each lane of keys, by the lane's name."""
         self._there: set[str] = set()
@@ -41,11 +59,6 @@ class Consumers:
         """Done when the next delivery for a consumer comes, by tag."""
 
     @property
-    def are_shared(self) -> bool:
-        """Whether shared lanes are consumed."""
-        return bool(self._taken)
-
-    @property
     def are_keyed(self) -> bool:
         """Whether lanes of keys are consumed."""
         return bool(self._partitions)
@@ -53,33 +66,39 @@ class Consumers:
     @property
     def taken(self) -> int:
         """The most that one of the shared lanes' consumers has."""
-        return max(self._taken.values(), default=0)
+        return max((each.taken for each in self.shared.values()), default=0)
+
+    @property
+    def full(self) -> list[int]:
+        """What those may have that have it all; 0 where there is none."""
+        return [each.allowed for each in self.shared.values() if each.is_full] if self.shared else [0]
 
     def came(self, tag: bytes) -> None:
         """A delivery for one of them."""
-        if tag in self._taken:
-            self._taken[tag] += 1
+        if (consumer := self.shared.get(tag)) is not None:
+            consumer.taken += 1
         if (awaited := self._awaited.pop(tag, None)) is not None and not awaited.done():
             awaited.set_result(None)
 
     def gone(self, tag: bytes) -> None:
         """A delivery for one of them was settled."""
-        if tag in self._taken:
-            self._taken[tag] -= 1
+        if (consumer := self.shared.get(tag)) is not None:
+            consumer.taken -= 1
 
     def room_read(self, tag: bytes) -> asyncio.Future[None] | None:
         """To be called before a delivery is settled: done when the broker has read that; None where nothing may tell.
 
         A consumer that has all that it is allowed gets its next delivery only when the broker has read of the room.
         """
-        if tag not in self._taken or self._taken[tag] < self.allowed or tag in self._awaited:
+        consumer = self.shared.get(tag)
+        if consumer is None or not consumer.is_full or tag in self._awaited:
             return None
         awaited = self._awaited[tag] = asyncio.get_running_loop().create_future()
         return awaited
 
     def forget(self) -> None:
         """Do not count on any of the shared ones."""
-        self._taken, self.allowed = {}, 0
+        self.shared = {}
         for awaited in self._awaited.values():
             awaited.cancel()
         self._awaited.clear()
@@ -88,30 +107,38 @@ class Consumers:
         """The broker has ended one."""
         self._there.discard(tag)
         self._cancelled.append(tag)
-        self._taken.pop(tag.encode(), None)
+        self.shared.pop(tag.encode(), None)
         self._partitions = {name: other for name, other in self._partitions.items() if other != tag}
 
-    async def start(self, channel: Channel, lanes: Sequence[Lane], allowed: int) -> None:
-        """Consume the lanes, the shared ones by new consumers in place of the old. Raises ClosedError or LateError.
+    async def start(self, channel: Channel, lanes: Sequence[Lane], allowed: int, *, again: bool) -> None:
+        """Consume the lanes with this allowance; ``again``: new ones in place of all. Raises ClosedError or LateError.
 
-        The order of a lane is kept only within one consumer, so there is never a second one beside the first. What
-        the old ones pushed stays settleable; it only does not make room for more. Then the lanes are asked for their
-        counts: by the time the second answer is here, so is what they had to give.
+        The order of a lane is kept only within one consumer, so there is never a second one beside the first. A full
+        one is replaced: no ack makes room meanwhile, so nothing is on its way that the broker would take back. What it
+        pushed stays settleable, and goes before what the new one gets. One with room stays: its lane has no more.
+        Then the lanes are asked for their counts: by the time the second answer is here, so is what they had to give.
         """
-        await self.end(channel, lanes)
+        if again:
+            await self.end(channel, lanes)
         known, self._cancelled = self._cancelled, []
         await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in known))
-        self.allowed = allowed
-        keyed = self._new_tags([lane for lane in lanes if lane.is_partition and lane.name not in self._partitions])
-        shared = self._new_tags([lane for lane in lanes if not lane.is_partition])
-        self._taken = {tag.encode(): 0 for tag in shared}
+        full = [tag for tag, each in self.shared.items() if each.is_full and each.allowed < allowed]
+        for tag in full:
+            del self.shared[tag]
+        stand = {*self._partitions, *(each.lane.name for each in self.shared.values())}
+        missing = [lane for lane in lanes if lane.name not in stand]
+        keyed = self._new_tags([lane for lane in missing if lane.is_partition])
+        shared = self._new_tags([lane for lane in missing if not lane.is_partition])
+        self.shared |= {tag.encode(): Consumer(lane, allowed) for tag, lane in shared.items()}
         await channel.ask(
+            *(commands.Basic.Cancel(consumer_tag=tag.decode()) for tag in full),
             *_with_prefetch(1, keyed),
             *_with_prefetch(allowed, shared),
-            *(passively(lane.name) for lane in lanes),
+            *(passively(lane.name) for lane in missing),
         )
+        self._there -= {tag.decode() for tag in full}
         self._partitions |= {lane.name: tag for tag, lane in keyed.items()}
-        await channel.ask(commands.Basic.Qos(prefetch_count=allowed))
+        await channel.ask(_PING)
 
     async def end(self, channel: Channel, lanes: Sequence[Lane]) -> None:
         """Cancel the consumers of shared lanes when no message is on its way. Raises ClosedError or LateError.
@@ -123,17 +150,17 @@ class Consumers:
         Consumers of lanes of keys stay, and end with the channel: after a cancel the broker would give the next
         message of a key to another process at once, before the message that this one has or is about to get.
         """
-        self.left_returned = any(is_of_returned(tag) and taken >= self.allowed for tag, taken in self._taken.items())
+        self.left_returned = any(is_of_returned(tag) and each.is_full for tag, each in self.shared.items())
         self.forget()
         old = [tag for tag in self._there if not tag.startswith(_PARTITION)]
         if not old:
             return
         probes = self._new_tags([lane for lane in lanes if not lane.is_partition])
-        await channel.ask(commands.Basic.Qos(prefetch_count=1), *_consume(probes, {"x-priority": -1}))
-        await channel.ask(commands.Basic.Qos(prefetch_count=1))
+        await channel.ask(_PING, *_consume(probes, {"x-priority": -1}))
+        await channel.ask(_PING)
         await channel.ask(*(commands.Basic.Cancel(consumer_tag=tag) for tag in (*probes, *old)))
         self._there -= {*probes, *old}
-        await channel.ask(commands.Basic.Qos(prefetch_count=1))
+        await channel.ask(_PING)
 
     def _new_tags(self, lanes: Sequence[Lane]) -> dict[str, Lane]:
         tags = {f"{_letter(lane)}{next(self._numbers)}": lane for lane in lanes}
@@ -200,7 +227,7 @@ class Unsettled:
             await asyncio.wait((is_read,), timeout=_NEXT)
             if is_read.done() and not is_read.cancelled():
                 return
-        await channel.ask(commands.Basic.Qos(prefetch_count=max(self._consumers.allowed, 1)))
+        await channel.ask(_PING)
 
     def settle(self, channel: int, acked: Collection[int], requeued: Collection[int]) -> bytes:
         """The frames that settle deliveries: one ack for all up to the first tag that stays, one frame for each other.
@@ -256,6 +283,9 @@ class Consuming:
         """Why it is over."""
         self.consumers = Consumers()
         self.unsettled = Unsettled(self.consumers)
+        self._may_settle = asyncio.Event()
+        """Not while consumers begin or end: an ack makes room, and what the broker pushes into it would come back."""
+        self._may_settle.set()
         self.task: asyncio.Task[None] | None = None
         """Begins consumers; runs while the state says that they begin, and may outlive the channel for a moment."""
         self._consumed: Sequence[Lane] | None = None
@@ -279,25 +309,30 @@ class Consuming:
 
     def check_wants(self) -> None:
         """Let the broker push what the waiting receives want."""
-        consumers = self.consumers
-        is_outdated = self._consumed is not None and self._consumed != self.lanes
-        if lacks(
-            self._wants(), allowed=consumers.allowed, taken=consumers.taken, most=self._most, is_outdated=is_outdated
-        ):
+        if lacks(self._wants(), full=self.consumers.full, most=self._most, is_outdated=self._is_outdated):
             self._happened(Event.WANTED)
 
-    async def stop(self, take_unused: Callable[[], None]) -> None:
-        """End the consumers of the shared lanes, and then call ``take_unused``. Raises ClosedError or LateError.
+    @property
+    def _is_outdated(self) -> bool:
+        return self._consumed is not None and self._consumed != self.lanes
 
-        Messages that come meanwhile are handed out after that.
+    @asynccontextmanager
+    async def stopped(self) -> AsyncIterator[None]:
+        """End the consumers of the shared lanes; none begins, and nothing is handed out, while the body runs.
+
+        Raises ClosedError or LateError.
         """
         self._happened(Event.STOP)
         try:
             if self.task is not None:
                 await asyncio.wait((self.task,))
             if self.state is State.ENDING:
-                await self.consumers.end(self.live_channel, self.lanes)
-                take_unused()
+                self._may_settle.clear()
+                try:
+                    await self.consumers.end(self.live_channel, self.lanes)
+                finally:
+                    self._may_settle.set()
+            yield
         finally:
             self._happened(Event.STOPPED)
 
@@ -308,6 +343,8 @@ class Consuming:
 
     async def settle(self, acked: Collection[int], requeued: Collection[int]) -> None:
         """Ack and requeue deliveries by tag, and wait until the broker has read it. Raises ClosedError or LateError."""
+        while not self._may_settle.is_set():
+            await self._may_settle.wait()
         await self.unsettled.settle_surely(self.live_channel, acked, requeued)
 
     def requeue(self, tags: Collection[int]) -> None:
@@ -321,7 +358,7 @@ class Consuming:
         Any reply on this channel proves that earlier messages have arrived.
         """
         channel = self.live_channel
-        await channel.ask(commands.Basic.Qos(prefetch_count=max(self.consumers.allowed, 1)))
+        await channel.ask(_PING)
 
     def end(self, reason: ClosedError) -> None:
         """The channel is gone."""
@@ -337,6 +374,7 @@ class Consuming:
     def _do(self, action: Action, reason: ClosedError | LateError) -> None:
         match action:
             case Action.BEGIN:
+                self._may_settle.clear()
                 self.task = asyncio.get_running_loop().create_task(self._begin(), name="consume")
                 self.task.add_done_callback(self._begun)
             case Action.HAND_OUT:
@@ -356,11 +394,12 @@ class Consuming:
         """
         channel = self.live_channel
         async with channel.connection.beginning:
-            self._consumed = self.lanes
-            await self.consumers.start(channel, self.lanes, prefetch(self._wants(), self._most))
+            again, self._consumed = self._is_outdated, self.lanes
+            await self.consumers.start(channel, self.lanes, prefetch(self._wants(), self._most), again=again)
 
     def _begun(self, task: asyncio.Task[None]) -> None:
         self.task = None
+        self._may_settle.set()
         error = None if task.cancelled() else task.exception()
         if error is None:
             self._happened(Event.BEGUN)

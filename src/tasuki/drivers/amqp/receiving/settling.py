@@ -140,15 +140,15 @@ class Settling:
 
         Raises ClosedError, LateError, BlockedError; then it lies here as before.
         """
-        unused = await subscription.stop()
+        async with subscription.stopped() as unused:
 
-        def undo() -> None:
-            for delivery in unused if subscription.ended is None else ():
-                subscription.put_back(delivery)
+            def undo() -> None:
+                for delivery in unused:
+                    subscription.put_back(delivery)
 
-        with OnFailure(undo):
-            if unused:
-                await self._hand_back(subscription, unused)
+            with OnFailure(undo):
+                if unused:
+                    await self._hand_back(subscription, unused)
 
     async def _hand_back(self, subscription: Subscription, unused: Sequence[Delivery]) -> None:
         spec, publisher = subscription.spec, self._publishing.publisher

@@ -6,7 +6,7 @@ cannot happen; ``step`` refuses it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -117,19 +117,18 @@ class Wants(NamedTuple):
     """Messages that are handed out and not settled."""
 
 
-def lacks(wants: Wants, *, allowed: int, taken: int, most: int, is_outdated: bool) -> bool:
-    """Whether new consumers must begin: the receives want more than the broker may push, or of other lanes.
+def lacks(wants: Wants, *, full: Collection[int], most: int, is_outdated: bool) -> bool:
+    """Whether consumers must begin: the receives want more than the broker may push, or of other lanes.
 
     Args:
         wants: what the receives want.
-        allowed: the prefetch of each shared lane's consumer.
-        taken: the most unsettled deliveries that one of them has.
+        full: the prefetch of each consumer that has all that it is allowed.
         most: the largest prefetch that is allowed.
         is_outdated: whether the consumers do not match the queue's lanes.
     """
     if not wants.receives:
         return False
-    return is_outdated or allowed - taken + wants.unused < min(wants.wanted, most - taken)
+    return is_outdated or (wants.unused < wants.wanted and min(full, default=most) < prefetch(wants, most))
 
 
 def prefetch(wants: Wants, most: int) -> int:
@@ -138,6 +137,11 @@ def prefetch(wants: Wants, most: int) -> int:
     Such consumers stand: they push one more message for each that is settled.
     """
     return max(min(wants.wanted + wants.held, most), 1)
+
+
+def is_surplus(wants: Wants, taken: int) -> bool:
+    """Whether a consumer has far more messages than the receives want: they would wait while others could have them."""
+    return wants.unused > 0 and taken > 2 * (wants.wanted + wants.held)
 
 
 class Idle(Enum):

@@ -8,8 +8,8 @@ may happen at which moment stands in ``states``; ``consuming`` has the channel a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 
 from tasuki.contracts.driver import QueueSpec, Received
@@ -20,7 +20,7 @@ from tasuki.drivers.amqp.protocol.frames import Deliver
 from tasuki.drivers.amqp.receiving.consuming import Consuming, is_of_returned
 from tasuki.drivers.amqp.receiving.deliveries import Delivery, Held, Inbox, Resting, arrived
 from tasuki.drivers.amqp.receiving.records import Lookups
-from tasuki.drivers.amqp.receiving.states import Idle, Wants, may_hand_out, when_idle
+from tasuki.drivers.amqp.receiving.states import Idle, Wants, is_surplus, may_hand_out, when_idle
 from tasuki.drivers.amqp.topology.queue_arguments import Lane, has_ranks
 from tasuki.drivers.toolkit.wait_list import Waiter, WaitList
 
@@ -93,7 +93,7 @@ class Subscription:
         self._dispatching: asyncio.Handle | None = None
         """The hand-out of all that arrived in one piece."""
         self._consuming = Consuming(lanes, most=most, wants=self._wants, hand_out=self._serve, fail=self._waiters.fail)
-        self._resting = Resting(self._requeue, self.put_back)
+        self._resting = Resting(lambda delivery: self._consuming.requeue((delivery.tag,)), self.put_back)
         """Nacked deliveries that keep their place, until their delay is over."""
         self._connection: Connection | None = None
         self._lookups = Lookups(spec.name, self._lookups_ended)
@@ -139,7 +139,9 @@ class Subscription:
         """Up to ``limit`` deliveries as soon as there is one. Raises ClosedError or LateError."""
         if self.ended is not None:
             raise self.ended
-        self._idle_timer.wanted()
+        taken = self._consuming.consumers.taken
+        if not (self._idle_timer.is_on and is_surplus(self._wants()._replace(wanted=limit), taken)):
+            self._idle_timer.wanted()
         await self.check()
         if len(self.inbox) and not self._waiters and self._may_hand_out:
             if has_ranks(self._consuming.lanes):
@@ -201,17 +203,17 @@ class Subscription:
         """Ack and requeue deliveries by tag, and wait until the broker has read it. Raises ClosedError or LateError."""
         await self._consuming.settle(acked, requeued)
 
-    async def stop(self) -> list[Delivery]:
-        """End the consumers; returns the unused deliveries, in order. Held ones stay held.
+    @asynccontextmanager
+    async def stopped(self) -> AsyncIterator[list[Delivery]]:
+        """End the consumers, and let none begin yet; gives the unused deliveries, in order. Held ones stay held.
 
         The consumers of lanes of keys go on, and end with the channel; see ``is_done``.
 
         Raises ClosedError or LateError.
         """
         self._idle_timer.pause()
-        unused: list[Delivery] = []
-        await self._consuming.stop(lambda: unused.extend(self.inbox.take_where(_is_shared)))
-        return unused
+        async with self._consuming.stopped():
+            yield self.inbox.take_where(_is_shared)
 
     def must_go_back(self, delivery: Delivery) -> bool:
         """Whether an unused delivery can keep its place only in its own lane: others of the lane are behind it."""
@@ -225,7 +227,7 @@ class Subscription:
     @property
     def is_unused(self) -> bool:
         """Whether no receive waits, nothing is held, and no shared lane is consumed."""
-        is_used = self._waiters or self.held.is_in_use or self._resting or self._consuming.consumers.are_shared
+        is_used = self._waiters or self.held.is_in_use or self._resting or self._consuming.consumers.shared
         return not is_used
 
     def stay(self) -> None:
@@ -256,7 +258,8 @@ class Subscription:
             await self.channel.close()
 
     def _wants(self) -> Wants:
-        return Wants(len(self._waiters), self._waiters.wanted, len(self.inbox), len(self.held))
+        unused = len(self.inbox)
+        return Wants(len(self._waiters), self._waiters.wanted, unused, self.unsettled - unused)
 
     def _cancelled(self, tag: str) -> None:
         """The broker has ended a consumer: its queue was deleted, or moved, or a delivery was held for too long (4.3).
@@ -308,6 +311,7 @@ class Subscription:
         self._dispatching = None
         if self._may_hand_out:
             self._serve()
+            self._consuming.check_wants()  # for those that are left
 
     @property
     def _may_hand_out(self) -> bool:
@@ -339,18 +343,10 @@ class Subscription:
                 delivery.received.suspect = delivery.is_started = False
             self._resting.add(delivery, delay)
 
-    def rest_again(self, delivery: Delivery) -> None:
-        """A delivery that rested, and was taken out, shows at once."""
-        if self.ended is None:
-            self._resting.add(delivery, 0.0)
-
     def wake(self) -> None:
         """Put back what rests here, but for lanes of keys: a closing process hands it back with its count."""
         for delivery in self._resting.take_where(_is_shared):
             self.put_back(delivery)
-
-    def _requeue(self, delivery: Delivery) -> None:
-        self._consuming.requeue((delivery.tag,))
 
     def _end(self, reason: ClosedError) -> None:
         """The channel is gone, and all that was unsettled on it is the broker's again."""
@@ -374,7 +370,7 @@ class Subscription:
             is_waiting=len(self._waiters) > 0,
             is_held=self.held.is_in_use,
             unused=len(self.inbox),
-            is_consuming=consumers.are_shared or consumers.are_keyed,
+            is_consuming=bool(consumers.shared) or consumers.are_keyed,
         ):
             case Idle.WATCH:
                 self._idle_timer.wanted()

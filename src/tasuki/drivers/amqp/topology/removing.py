@@ -243,11 +243,10 @@ async def _empty(subscription: Subscription) -> int:
     unused, resting = await subscription.take_waiting()
 
     def undo() -> None:
-        if subscription.ended is None:
-            for delivery in unused:
-                subscription.put_back(delivery)
-            for delivery in resting:
-                subscription.rest_again(delivery)
+        for delivery in unused:
+            subscription.put_back(delivery)
+        for delivery in resting:
+            subscription.rest(delivery, 0.0, counts=False)
 
     with OnFailure(undo):
         await subscription.settle([delivery.tag for delivery in (*unused, *resting)], ())

@@ -239,12 +239,17 @@ def test_a_message_that_is_settled_first_has_no_place(problems: Problems) -> Non
     assert text.endswith("; remove auto_ack, or the concurrency of the queue's limit")
 
 
-def test_a_window_follows_unless_it_is_stated() -> None:
+def test_a_window_follows_unless_it_is_stated_or_its_queue_is_fair() -> None:
     plain = ConsumerConfig.model_validate({"queue": "q", "func": "f"}, context={"namespace": "app"})
-    assert follows_handler(plain)
-    assert not follows_handler(plain, is_limited=True)
+    queue, fair = (
+        QueueConfig.model_validate({"driver": "d", **options}, context={"namespace": "app", "name": "q"})
+        for options in ({}, {"fair": "header.tenant"})
+    )
+    assert follows_handler(plain, queue)
+    assert not follows_handler(plain, fair)
+    assert not follows_handler(plain, queue, is_limited=True)
     for stated in ({"prefetch": 10}, {"batch": _batch()}):
-        assert not follows_handler(plain.model_copy(update=stated))
+        assert not follows_handler(plain.model_copy(update=stated), queue)
 
 
 def test_a_consumer_of_a_limited_queue_holds_what_it_handles() -> None:

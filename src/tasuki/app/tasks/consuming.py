@@ -21,6 +21,7 @@ from tasuki.contracts.values import SHORTEST_DELAY
 from tasuki.kinds.check.conflicts import has_limit
 from tasuki.kinds.check.consumers import Shared, concurrency_of, follows_handler, prefetch_of
 from tasuki.kinds.entries.consumer import ConsumerConfig, TaskConfig
+from tasuki.kinds.entries.queue import QueueConfig
 from tasuki.queues.policy import limits_of
 from tasuki.queues.queue import Queue
 
@@ -91,7 +92,8 @@ def build_consumer(
     """The consumer of an entry; its queue, its dead-letter queue and its handler are there already."""
     queue = assembly.queues[config.queue]
     dead_letter = queue.policy.dead_letter
-    is_limited = has_limit(assembly.project.configs[queue.id])
+    declared = assembly.project.of(QueueConfig)[queue.id]
+    is_limited = has_limit(declared)
     return Consumer(
         id,
         queue=queue,
@@ -102,7 +104,7 @@ def build_consumer(
         options=ConsumerOptions(
             concurrency=concurrency_of(config, shared),
             prefetch=prefetch_of(config, shared, is_limited=is_limited),
-            follows=follows_handler(config, is_limited=is_limited),
+            follows=follows_handler(config, declared, is_limited=is_limited),
             auto_ack=config.auto_ack,
             handler_timeout=config.handler_timeout,
             batch=Batching(config.batch.size, config.batch.wait) if config.batch else None,

@@ -60,16 +60,17 @@ def summary(target: Target, project: Project, processes: int) -> str:
     from tasuki.kinds.check.conflicts import has_limit
     from tasuki.kinds.check.consumers import concurrency_of, follows_handler, prefetch_of, shared_workers
     from tasuki.kinds.entries.consumer import ConsumerConfig, WorkerConfig
+    from tasuki.kinds.entries.queue import QueueConfig
 
     name = target.given or target.found.target
     lines = [f"tasuki {__version__}: {name}" + (f", {processes} processes" if processes > 1 else "")]
     lines += [f"  driver    {line}" for line in drivers_of(project)]
     consumers = [item for item in project.of(ConsumerConfig).items() if item[1].lifecycle.auto_start]
-    shared = shared_workers(project.configs)
+    shared, queues = shared_workers(project.configs), project.of(QueueConfig)
     for id, config in consumers:
-        is_limited = has_limit(project.configs[config.queue])
+        is_limited = has_limit(queues[config.queue])
         most, held = concurrency_of(config, shared), prefetch_of(config, shared, is_limited=is_limited)
-        begins = "from " if follows_handler(config, is_limited=is_limited) else ""
+        begins = "from " if follows_handler(config, queues[config.queue], is_limited=is_limited) else ""
         called = ", ".join([*([config.func] if config.func else []), *config.funcs])
         lines.append(f"  consumer  {id}: {config.queue} → {called}, {most} at a time, prefetch {begins}{held}")
     lines += [

@@ -171,9 +171,13 @@ def prefetch_of(consumer: ConsumerConfig, shared: Shared, *, is_limited: bool = 
     return max(consumer.prefetch, concurrency_of(consumer, shared))
 
 
-def follows_handler(consumer: ConsumerConfig, *, is_limited: bool = False) -> bool:
-    """Whether the window of a consumer begins with its ``prefetch``, and then follows the speed of its handler."""
-    return not ("prefetch" in consumer.model_fields_set or consumer.batch is not None or is_limited)
+def follows_handler(consumer: ConsumerConfig, queue: QueueConfig, *, is_limited: bool = False) -> bool:
+    """Whether the window of a consumer begins with its ``prefetch``, and then follows the speed of its handler.
+
+    In a fair ``queue`` it does not: a message of a quiet lane would wait behind all that the consumer holds.
+    """
+    is_stated = "prefetch" in consumer.model_fields_set or consumer.batch is not None or is_limited
+    return not is_stated and queue.fair is None
 
 
 def windows_too_small(configs: Mapping[str, Config]) -> Iterator[Finding]:

@@ -59,7 +59,7 @@ class Hand:
 
 
 def web_ui(hand: Hand) -> None:
-    hand.sees("Overview")
+    hand.page.locator("main h1").first.wait_for()
 
 
 def live_workers(hand: Hand) -> None:
@@ -76,7 +76,7 @@ def history(hand: Hand) -> None:
 
 
 def health(hand: Hand) -> None:
-    hand.page.locator("main .verdict").first.wait_for()
+    hand.page.locator("main .lead").first.wait_for()
 
 
 def pause(hand: Hand) -> None:

@@ -210,6 +210,12 @@ class Hour:
         start, plain = _PLAIN.index(name) * RING, self._plain
         return [plain[start + minute % RING] for minute in range(newest - MINUTES + 1, newest + 1)]
 
+    def counts(self, name: str, newest: int) -> list[Sequence[int]]:
+        """Of each minute up to the newest one: how many waits or runs (``wait``, ``run``) each bucket counted."""
+        counts = self._wait if name == "wait" else self._run
+        slots = [minute % RING * _WIDTH for minute in range(newest - MINUTES + 1, newest + 1)]
+        return [counts[slot : slot + _WIDTH] for slot in slots]
+
     def steps(self, newest: int) -> list[tuple[int, int, int]]:
         """Published, done and failed in each step of the last five minutes."""
         found = []

@@ -52,7 +52,7 @@ async def test_the_overview_does_not_wait_for_letters_that_take_long(
     await buried(app)
     monkeypatch.setattr(lists, "_PATIENCE", 0.0)
     browser = browse()
-    assert "Needs attention" in await browser.text("/")
+    assert "attention." in await browser.text("/")
 
 
 async def test_the_page_of_a_queue_begins_with_its_groups_and_its_acts(app: App, browse: MakeBrowser) -> None:

@@ -71,7 +71,7 @@ async def test_counts_are_those_of_the_broker(app: App, browse: MakeBrowser) -> 
 
     text = await browse().text("/queues")
 
-    assert re.search(r"app:images app:driver limit 10/s 3 0 1 \S ", text), text
+    assert re.search(r"app:images app:driver limit 10/s 3 Ready, 0 Running, 1 Delayed, \S Dead 3 0 1 \S ", text), text
     assert "Ready 3 Running 0 Delayed 1 Dead 0" in text
 
 

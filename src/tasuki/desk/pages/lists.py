@@ -13,7 +13,7 @@ from tasuki.desk.acts.auditing import last_acts
 from tasuki.desk.dead.rows import GroupRow
 from tasuki.desk.pages.letters import Filter, SeenLetters, queues_of_letters
 from tasuki.desk.pages.view import PageView
-from tasuki.desk.presentation.look import chart_of
+from tasuki.desk.presentation.charts import hour_of
 from tasuki.desk.reading.attention import gone_of, in_trouble, notices_of, queue_in
 from tasuki.desk.reading.bodies import line
 from tasuki.desk.reading.bodies import lines as text_of
@@ -31,6 +31,7 @@ from tasuki.state.worker_record import PRESENCE
 PAGE = 50
 _MOST_NOTICES = 20
 _MOST_RUNNING = 10
+_MOST_QUEUES = 8
 _MOST_CAUSES = 3
 _PATIENCE = 0.5
 """Seconds that the first page waits for dead letters that are being read."""
@@ -53,7 +54,9 @@ async def overview(view: PageView) -> Response:
         filter=Filter("cause", "", None),
         running=_longest(snapshot),
         paused=[row for row in snapshot.queues.values() if row.paused],
-        chart=chart_of(snapshot.lines),
+        rows=_first_queues(snapshot),
+        attention=in_trouble(snapshot),
+        chart=hour_of(snapshot.lines, snapshot.minute_ends, snapshot.now, is_log=view.query.get("scale") == "log"),
     )
 
 
@@ -67,6 +70,13 @@ async def _causes(view: PageView, snapshot: Snapshot) -> tuple[list[GroupRow], i
         return [], 0
     rows = await view.tools.library.rows(seen.windows, "cause", snapshot.now)
     return rows[:_MOST_CAUSES], len(rows)
+
+
+def _first_queues(snapshot: Snapshot) -> list[QueueRow]:
+    """The queues in trouble, then those with the most messages."""
+    troubled = in_trouble(snapshot)
+    rows = [row for row in snapshot.queues.values() if not row.is_dead_letters]
+    return nsmallest(_MOST_QUEUES, rows, key=lambda row: (row.id not in troubled, -row.waiting - row.busy, row.id))
 
 
 def _longest(snapshot: Snapshot) -> list[tuple[str, RunningRow]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import RedirectResponse, Response
@@ -13,7 +11,7 @@ from tasuki.dead.editing.undo import UNDO_TIME
 from tasuki.desk.acts.messages import edit_made, made_of
 from tasuki.desk.pages.view import PageView
 from tasuki.desk.presentation import numbers
-from tasuki.desk.presentation.look import Chart, chart, chart_of
+from tasuki.desk.presentation.charts import heat_of, hour_of, plot_of
 from tasuki.desk.reading.asking import HeldMessage, cancelled
 from tasuki.desk.reading.bodies import body_of, headers_of, lines
 from tasuki.desk.reading.message_rows import attempt_of, folded, held_back, number, row_of, state_of
@@ -33,7 +31,7 @@ from tasuki.desk.reading.snapshot import QueueRow, Snapshot
 from tasuki.desk.site import AwayError, problem_of
 from tasuki.errors import DriverError, QueueNotFoundError, UnsupportedError
 from tasuki.message import DEAD_LETTER_TIME, LAST_ERROR, LAST_ERROR_TIME, LAST_TRACEBACK, ORIGINAL_QUEUE
-from tasuki.observe.history import MINUTES, Span, five_minutes
+from tasuki.observe.history import MINUTE, MINUTES, STEP, Span, five_minutes
 from tasuki.queues.dead.attempts import AttemptRecord
 from tasuki.queues.dead.letter import name_of
 from tasuki.queues.queue import Queue
@@ -75,7 +73,8 @@ async def queue(view: PageView) -> Response:
         can=live.driver.capabilities,
         schedules=_schedules(view, id),
         yet=held_back(row) if tab == "waiting" and not row.is_dead_letters else [],
-        past=tab_of(row.past) if tab == "history" else None,
+        past=_history(row.past) if tab == "history" and row.past else None,
+        **_pictures(view, row, snapshot.now),
         progress=await progress_of(view.tools.site, row) if tab == "running" and live.policy.result else {},
         lease=live.spec.lease,
         keeps_history=live.driver.capabilities.multi_process is False or view.tools.site.live.state_of(id) is not None,
@@ -218,23 +217,24 @@ def _content(
 _COLUMNS = "start,published,done,failed,dead,ready,wait_p50,wait_p95,wait_p99,run_p50,run_p95,run_p99"
 
 
-@dataclass(frozen=True, slots=True)
-class HourTab:
-    """What the tab shows."""
-
-    past: QueuePast
-    chart: Chart
-    steps: Chart
-    spans: Sequence[Span]
-
-
-def tab_of(past: QueuePast | None) -> HourTab | None:
-    """The tab of a queue; None: nothing happened."""
-    if past is None:
-        return None
+def _history(past: QueuePast) -> dict[str, Any]:
+    """The tab: the last five minutes in steps, and the hour in spans."""
     steps = past.hour.steps(past.newest)
-    lines = [(name, [step[at] for step in steps]) for at, name in enumerate(("published", "done", "failed"))]
-    return HourTab(past, chart_of(past.lines), chart(lines, 590, 110), five_minutes(past.hour, past.newest))
+    lines = {name: [step[at] for step in steps] for at, name in enumerate(("published", "done", "failed"))}
+    start = (past.newest + 1) * MINUTE - len(steps) * STEP
+    shown = plot_of(lines, start, STEP) if any(map(any, steps)) else None
+    return {"steps": shown, "spans": five_minutes(past.hour, past.newest)}
+
+
+def _pictures(view: PageView, row: QueueRow, now: float) -> dict[str, Any]:
+    """The hour of a queue, and how long its messages waited or ran."""
+    past = row.past
+    timed = "wait" if view.query.get("heat") == "wait" else "run"
+    if past is None:
+        return {"chart": None, "heat": None, "timed": timed}
+    ends = (past.newest + 1) * MINUTE
+    chart = hour_of(past.lines, ends, now, is_log=view.query.get("scale") == "log")
+    return {"chart": chart, "heat": heat_of(past, timed), "timed": timed}
 
 
 async def csv(view: PageView) -> Response:

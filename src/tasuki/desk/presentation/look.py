@@ -3,70 +3,20 @@
 from __future__ import annotations
 
 import gzip
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tasuki.desk.dead.rows import bars
-from tasuki.desk.presentation import numbers
+from tasuki.desk.presentation import charts, numbers
 from tasuki.desk.reading import bodies
-from tasuki.desk.reading.recent import QueuePast
 from tasuki.queues.policy import limit_text
 from tasuki.state.worker_record import worker_id
-
-
-class Chart(NamedTuple):
-    """Paths in a box of ``width`` by ``height``; ``most``: the number at its upper edge."""
-
-    width: int
-    height: int
-    most: int
-    paths: Sequence[tuple[str, str]]
-    """Name and ``d``; a line of zeros has none."""
-
-
-def chart(lines: Sequence[tuple[str, Sequence[int]]], width: int, height: int) -> Chart:
-    """Lines of equal length over one scale."""
-    most = max((max(numbers, default=0) for _, numbers in lines), default=0)
-    drawn = [(name, path(numbers, most, width, height)) for name, numbers in lines if any(numbers)]
-    return Chart(width, height, most, drawn)
-
-
-def path(numbers: Sequence[int], most: int, width: int, height: int) -> str:
-    """A line through the numbers; runs of equal height are one stroke."""
-    step = width // max(len(numbers) - 1, 1)
-    heights = [height - 1 - round(number * (height - 2) / most) for number in numbers]
-    parts = [f"M0 {heights[0]}"]
-    run = 0
-    for before, here in itertools.pairwise(heights):
-        if before == here:
-            run += step
-            continue
-        if run:
-            parts.append(f"h{run}")
-            run = 0
-        parts.append(f"l{step} {here - before}")
-    if run:
-        parts.append(f"h{run}")
-    return "".join(parts)
-
-
-@lru_cache(maxsize=2000)
-def spark(past: QueuePast) -> Chart:
-    """The hour of a queue in a cell: done and failed messages."""
-    return chart([(name, past.lines[name]) for name in ("done", "failed")], 118, 22)
-
-
-def chart_of(lines: Mapping[str, Sequence[int]]) -> Chart:
-    """An hour, or five minutes, across a page."""
-    return chart([(name, lines[name]) for name in ("published", "done", "failed")], 590, 110)
-
 
 _FOLDER = Path(__file__).parent
 _TYPES = {
@@ -100,6 +50,7 @@ class Appearance:
         self.environment.filters |= {
             "number": numbers.number,
             "rate": numbers.rate,
+            "second": lambda each: numbers.NONE if each is None else numbers.a_second(each),
             "plain": numbers.plain,
             "size": numbers.size,
             "iso": numbers.iso,
@@ -108,7 +59,7 @@ class Appearance:
             "lines": bodies.lines,
             "worker_id": worker_id,
         }
-        self.environment.globals |= {"limit_text": limit_text, "spark": spark, "bars": bars}
+        self.environment.globals |= {"limit_text": limit_text, "charts": charts, "bars": bars}
         self._templates = {name: self.environment.get_template(name) for name in self.environment.list_templates()}
         files = {file: _static(file) for file in _TYPES}
         self.static = {each.name: each for each in files.values()}

@@ -13,7 +13,7 @@ from tasuki.app.measuring.history import HistoryReader, Read, measure_waits
 from tasuki.clock import Clock
 from tasuki.desk.site import Site
 from tasuki.errors import TasukiError
-from tasuki.observe.history import MINUTE, Hour, Process, Span, Times
+from tasuki.observe.history import MINUTE, MINUTES, Hour, Process, Span, Times
 from tasuki.state.shared import SharedState
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ class QueuePast:
     def lines(self) -> Mapping[str, list[int]]:
         """Of each minute: ``published``, ``done``, ``failed``."""
         return {name: self.hour.numbers(name, self.newest) for name in ("published", "done", "failed")}
+
+    def p95(self, name: str) -> list[float | None]:
+        """Of each minute, within which 95 % of its waits or runs (``wait``, ``run``) ended; None: there was none."""
+        minutes = range(self.newest - MINUTES + 1, self.newest + 1)
+        return [getattr(self.hour.span(minute, minute), name).p95 for minute in minutes]
 
     @cached_property
     def sums(self) -> Mapping[str, int]:

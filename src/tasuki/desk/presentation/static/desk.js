@@ -19,7 +19,44 @@
       time.textContent = at.toLocaleString(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long" });
       if (!time.title.includes(time.dataset.utc)) time.title = [time.title, time.dataset.utc].filter(Boolean).join(" · ");
     }
+    for (const each of where.querySelectorAll("[data-at]")) {
+      each.textContent = new Date(each.dataset.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+    }
   }
+
+  // Of a chart the exact values of one minute: from its table, which readers have too.
+  const tip = document.createElement("div"), hair = document.createElement("div");
+  tip.className = "tip";
+  hair.className = "hair";
+  const leave = () => { tip.remove(); hair.remove(); };
+  let mark = 1;  // share of the width
+  function point(plot, share) {
+    const table = plot.closest("figure").querySelector("table"), rows = table.tBodies[0].rows;
+    const at = Math.min(Math.max(Math.floor(share * rows.length), 0), rows.length - 1), box = plot.getBoundingClientRect();
+    mark = (at + 0.5) / rows.length;
+    tip.textContent = [...rows[at].cells].map((cell, n) => (n ? table.tHead.rows[0].cells[n].textContent + " " : "") + cell.textContent).join("\n");
+    document.body.append(hair, tip);
+    const x = box.left + box.width * mark;
+    Object.assign(hair.style, { left: `${x + scrollX}px`, top: `${box.top + scrollY}px`, height: `${box.height * 0.9}px` });
+    const left = x + 12 + tip.offsetWidth > innerWidth ? x - 12 - tip.offsetWidth : x + 12;
+    Object.assign(tip.style, { left: `${left + scrollX}px`, top: `${box.top + scrollY}px` });
+  }
+  const plotOf = (event) => event.target.closest?.(".plot.main");
+  document.addEventListener("pointermove", (event) => {
+    const plot = plotOf(event);
+    if (!plot) { if (!document.activeElement.matches(".plot.main")) leave(); return; }
+    const box = plot.getBoundingClientRect();
+    point(plot, (event.clientX - box.left) / box.width);
+  });
+  document.addEventListener("focusin", (event) => { const plot = plotOf(event); if (plot) point(plot, mark); else leave(); });
+  document.addEventListener("keydown", (event) => {
+    const plot = plotOf(event), step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -999, End: 999 }[event.key];
+    if (!plot || (!step && event.key !== "Escape")) return;
+    event.preventDefault();
+    if (!step) { leave(); return; }
+    const slots = plot.closest("figure").querySelector("tbody").rows.length;
+    point(plot, mark + step / slots);
+  });
 
   const idOf = (node) => node.getAttribute?.("id");  // a form with a field "id" has another idea of node.id
 
@@ -75,7 +112,7 @@
       localTimes(page);
       const marked = document.querySelector("tr.at");
       const markedId = marked && marked.id;
-      for (const id of ["totals", "main"]) {
+      for (const id of ["totals", "main", "dead-count"]) {
         const fresh = page.getElementById(id), old = document.getElementById(id);
         if (fresh && old) patch(old, fresh);
       }

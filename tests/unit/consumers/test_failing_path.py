@@ -21,11 +21,12 @@ pytestmark = pytest.mark.anyio
 
 FEW, MANY = 100, 300
 
-BUDGET = 4950
+BUDGET = 5150
 """Instructions of ours for one failure of a plain kind, with its record and its line in the log.
 
-It takes 4,850 on 3.11; 4,580 before a log record began at the user's code, the message was known to all records of its
-handler, and a cause kept the names in its text.
+It takes 4,850 on 3.11, and up to 5,080 on a busy machine, where health checks and sweeps count too; 4,580 before a log
+record began at the user's code, the message was known to all records of its handler, and a cause kept the names in its
+text.
 """
 
 

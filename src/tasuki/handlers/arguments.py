@@ -6,7 +6,8 @@ import inspect
 import re
 from collections import deque
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import Any, Union
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
@@ -113,7 +114,10 @@ def _value(parameter: Parameter, converts: dict[str, Convert], rest: deque[Any],
     return converts[parameter.name](rest.popleft() if rest else None)
 
 
-_SCALARS = frozenset({str, int, bool})
+_KEPT = frozenset({str, int, bool})
+"""What no codec changes, so that it needs no annotation."""
+
+_PLAIN = (*_KEPT, float, type(None))
 
 _MOST_SHOWN = 80
 """Characters of a signature in an error."""
@@ -152,6 +156,7 @@ class TaskArguments:
         self._converts = {
             name: make_converter(each.type_) for name, each in self._own.items() if uses_pydantic(each.type_)
         }
+        self._fitting = {name: _fitting(each.type_) for name, each in self._own.items()}
         self._readers: dict[str, Callable[[Any], Any]] = {}
 
     @property
@@ -237,13 +242,13 @@ class TaskArguments:
             if twice := sorted(given.keys() & named):
                 raise self._refused(call, f"got parameter {twice[0]!r} twice, by position and by name")
             given.update(named)
-        if missing := [name for name in self._own if name in self._required and name not in given]:
-            raise self._refused(call, f"lacks {_shown(self._own[missing[0]])}")
+        if not given.keys() >= self._required:
+            missing = next(name for name in self._own if name in self._required and name not in given)
+            raise self._refused(call, f"lacks {_shown(self._own[missing])}")
         for name, value in given.items():
-            kind, type_ = type(value), self._own[name].type_
-            if kind in _SCALARS and (kind is type_ or type_ is Any):
+            if type(value) in self._fitting[name]:
                 continue
-            if type_ is Any:
+            if self._own[name].type_ is Any:
                 given.untyped = [*given.untyped, name]
             elif value is not msgspec.UNSET:
                 self._check(call, self._own[name], value)
@@ -295,6 +300,14 @@ def _struct(parameters: Any) -> type[msgspec.Struct]:
         else:
             fields.append((parameter.name, type_))
     return msgspec.defstruct("Arguments", fields, kw_only=True, forbid_unknown_fields=True)
+
+
+def _fitting(type_: Any) -> frozenset[type]:
+    """The classes whose own values fit a type unread, each of them a plain one; a subclass is read."""
+    if type_ is Any:
+        return _KEPT
+    types = get_args(type_) if get_origin(type_) in (Union, UnionType) else (type_,)
+    return frozenset(types) if all(each in _PLAIN for each in types) else frozenset()
 
 
 def _shown(parameter: Parameter) -> str:

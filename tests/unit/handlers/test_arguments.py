@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import Enum
-from typing import Any
+from enum import Enum, IntEnum
+from typing import Annotated, Any, Optional
 from uuid import UUID
 
+import msgspec
 import pydantic
 import pytest
 
 from tasuki import Context, Message
 from tasuki.errors import BodyTypeError, HandlerError, InvalidBodyError
+from tasuki.handlers import arguments as arguments_module
 from tasuki.handlers.arguments import TaskArguments
+from tasuki.handlers.body import make_reader
 from tasuki.handlers.task import problem_of_task
 from tasuki.queues.messages.codec import BytesCodec, JsonCodec, MsgpackCodec
 from tasuki.testing.context import RecordingContext
@@ -97,6 +101,76 @@ def test_a_value_within_an_argument_is_checked_too() -> None:
         bind(rich, Mail("a", "x"), **good, raw=b"")  # type: ignore[arg-type]
     with pytest.raises(BodyTypeError, match="cannot take this object as parameter 'raw'"):
         bind(rich, Mail("a"), **good, raw=object())
+
+
+class Level(IntEnum):
+    LOW = 1
+
+
+class Ratio(float): ...
+
+
+NUMBERS = [float("nan"), float("inf"), -0.0, 2.5, Ratio(1.5), True, 1, 2**64, 10**400, Level.LOW]
+
+OTHERS = ["1", "x", "\ud800", None, [1], {"a": 1}, b"x", Decimal(1), object(), msgspec.UNSET]
+
+OPTIONAL: Any = Optional[str]  # noqa: UP045 - another class than str | None before 3.14
+
+PLAIN: list[Any] = [int, str, float, bool, None, int | None, float | None, OPTIONAL, int | float, float | str]
+
+LIMITED: list[Any] = [Annotated[int, msgspec.Meta(ge=2)], Annotated[float, msgspec.Meta(gt=3)] | None]
+
+READ: list[Any] = [int | Decimal, Level, Level | None, list[float], dict[str, int] | None, Model | int, Model | None]
+
+
+def function_of(*types: Any) -> Callable[..., None]:
+    def function(**named: Any) -> None: ...
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(f"p{at}", kind, annotation=type_) for at, type_ in enumerate(types)]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in parameters}
+    return function
+
+
+def outcome(call: Callable[..., object], *args: Any) -> str:
+    try:
+        call(*args)
+    except BodyTypeError as error:
+        return str(error).partition("): ")[2].partition("; nothing was sent")[0]
+    except HandlerError as error:
+        return str(error).removeprefix("the body does not fit: ")
+    except UnicodeEncodeError as error:
+        return str(error)
+    return "fits"
+
+
+@pytest.mark.parametrize("type_", [*PLAIN, *LIMITED, *READ], ids=str)
+def test_an_argument_fits_if_a_reader_of_its_type_takes_it_and_travels_as_it_is(type_: Any) -> None:
+    arguments, read = TaskArguments(function_of(type_)), make_reader(type_)
+    for value in [*NUMBERS, *OTHERS]:
+        expected = "fits" if value is msgspec.UNSET else outcome(read, value)
+        if type_ is str and value == "\ud800":
+            expected = "fits"  # the codec refuses it
+        assert outcome(arguments.bind, "it(…)", (value,), {}) == expected, value
+        if expected == "fits":
+            assert arguments.bind("it(…)", (value,), {})["p0"] is value
+
+
+def test_plain_values_of_plain_types_need_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments_module, "make_reader", None)
+    types = (int, str, float, bool, int | None, OPTIONAL, float | None, int | float, float | str | None)
+    values = (1, "x", float("nan"), True, None, "x", 2.5, 1, None)
+    given = TaskArguments(function_of(*types)).bind("it(…)", values, {})
+    assert tuple(given.values()) == values
+    assert not given.untyped
+
+
+@pytest.mark.parametrize("codec", [JsonCodec(), MsgpackCodec()])
+def test_a_whole_number_for_a_float_reaches_the_function_as_a_float(codec: JsonCodec | MsgpackCodec) -> None:
+    arguments = TaskArguments(function_of(float, float | None, int | float))
+    read = arguments.decoder(codec)(codec.encode(arguments.bind("it(…)", (3, 4, 5), {})))
+    assert [repr(value) for value in read.values()] == ["3.0", "4.0", "5"]
 
 
 @pytest.mark.parametrize("codec", [JsonCodec(), MsgpackCodec()])

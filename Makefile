@@ -114,8 +114,9 @@ compare: $(VENV)/.dev ## Compare with other systems, each in its own environment
 desk-shots: $(VENV)/.dev brokers ## Take pictures of the desk's pages, in build/shots
 	@$(VENV)/bin/python scripts/desk_shots.py
 
-docs: build/docs/.made ## Build the site of the pages into build/site/en; a warning, or anything from another host, fails
-	@build/docs/bin/python scripts/site.py
+docs: build/docs/.made ## Build the site of the pages into build/site/en and ja; a warning, or anything from another host, fails
+	@build/docs/bin/python scripts/site.py en
+	@build/docs/bin/python scripts/site.py ja
 
 compat: $(VENV)/.dev brokers ## Unit tests and some drivers on the other Pythons of this machine; VERSIONS="3.12 3.13" for some
 	@WORKERS=$(WORKERS) sh scripts/compat.sh $(VERSIONS)

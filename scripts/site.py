@@ -1,8 +1,9 @@
-"""Make the site of the documentation, build/site/en, from the pages in docs; ``make docs`` runs it.
+"""Make the site of the documentation, build/site/en and build/site/ja, from the pages in docs; ``make docs`` runs it.
 
 docs/README.md is the map: its groups are the navigation, and the words in italics are entries of the search index.
 The pages stay as they are; a copy of them gets what only the site has: navigation, links that stay inside it, the
-options of each command, and llms.txt. A page that loads anything from another host is an error.
+options of each command, and llms.txt. A page that loads anything from another host is an error. The Japanese site has
+its own map, docs/ja/README.md, and the English text of a page that docs/ja does not have.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = ROOT / "docs"
 BUILD: Final = ROOT / "build" / "site"
+JAPANESE: Final = DOCS / "ja"
+MAPS: Final = {"en": DOCS / "README.md", "ja": JAPANESE / "README.md"}
+"""The language of a site → its map."""
 OUTSIDE: Final = {"CHANGELOG.md": "changes.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "vulnerability.md"}
 """Pages beside the folder of the pages → their names on the site."""
 
-_ENTRY = re.compile(r"^- \[([^]]+)\]\(([^)]+)\): (.*?) \*([^*]+)\*$", re.MULTILINE)
+_ENTRY = re.compile(r"^- \[([^]]+)\]\(([^)]+)\)(?:: |：)(.*?) \*([^*]+)\*$", re.MULTILINE)
 _LINK = re.compile(r"(!?)\[([^]]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
 _FOREIGN = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\b(?:src|srcset)="(?:https?:)?//[^"]*"""
@@ -36,38 +40,50 @@ class Entry(NamedTuple):
 
     group: str
     title: str
-    link: str
+    page: str
+    """The name of the page on the site, without its ending."""
     purpose: str
     keywords: tuple[str, ...]
 
-    @property
-    def page(self) -> str:
-        """The name of the page on the site, without its ending."""
-        if self.link.endswith("/"):
-            return f"{self.link}README"
-        return OUTSIDE.get(self.link.removeprefix("../"), self.link).removesuffix(".md")
 
-
-def entries(text: str) -> list[Entry]:
-    """The lines of the map, in order. Raises ValueError at a line that has another form."""
+def entries(path: Path) -> list[Entry]:
+    """The lines of a map, in order. Raises ValueError at a line that has another form."""
     found = []
-    for part in text.split("\n## ")[1:]:
+    for part in path.read_text("utf-8").split("\n## ")[1:]:
         group, _, body = part.partition("\n")
         lines = [line for line in body.splitlines() if line.startswith("- ")]
-        listed = [Entry(group, *match.groups()[:3], tuple(match[4].split(", "))) for match in _ENTRY.finditer(body)]
-        if len(listed) != len(lines):
-            raise ValueError(f"docs/README.md: a line of '{group}' is not '- [title](page): purpose. *keywords*'")
-        found += listed
+        matches = [match.groups() for match in _ENTRY.finditer(body)]
+        if len(matches) != len(lines):
+            raise ValueError(f"{path.name}: a line of '{group}' is not '- [title](page): purpose. *keywords*'")
+        for title, link, purpose, keywords in matches:
+            page = _place(path.parent / link) or link
+            found.append(Entry(group, title, page.removesuffix(".md"), purpose, tuple(re.split(", |、", keywords))))
     return found
 
 
-def copy(source: Path, listed: list[Entry]) -> None:
-    """Write the pages as the site has them."""
-    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("*.json", "*.md"))
+def _place(path: Path) -> str | None:
+    """The name that a page has on the site; None for another file of the project."""
+    path = path.resolve()
+    if path.parent == ROOT:
+        return "index.md" if path.name.startswith("README") else OUTSIDE.get(path.name)
+    if path == DOCS / "adr":
+        return "adr/README.md"
+    if not path.is_relative_to(DOCS):
+        return None
+    return path.relative_to(JAPANESE if path.is_relative_to(JAPANESE) else DOCS).as_posix()
+
+
+def copy(source: Path, listed: list[Entry], language: str) -> None:
+    """Write the pages as the site of a language has them."""
+    shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("*.json", "*.md", "ja"))
     keywords = {entry.page: entry.keywords for entry in listed}
-    pages = {page: page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
-    pages |= {ROOT / name: there for name, there in OUTSIDE.items()}
-    texts = {there: _linked(page.read_text("utf-8"), page, there) for page, there in pages.items()}
+    japanese = set(JAPANESE.rglob("*.md"))
+    chosen = [*(set(DOCS.rglob("*.md")) - japanese), *map(ROOT.joinpath, OUTSIDE)]
+    if language == "ja":  # these take the places of the English ones
+        chosen += japanese
+    pages = {_place(page): page for page in chosen}
+    anchors = {there: _anchors(page) for there, page in pages.items() if there and page in japanese}
+    texts = {there: _linked(page.read_text("utf-8"), page, there, anchors) for there, page in pages.items() if there}
     for there, text in {**texts, "adr/README.md": _decisions()}.items():
         head = "".join(f".. index:: ! {word}\n" for word in keywords.get(there.removesuffix(".md"), ()))
         if head:
@@ -81,22 +97,29 @@ def copy(source: Path, listed: list[Entry]) -> None:
         file.write(_navigation(listed))
 
 
-def _linked(text: str, page: Path, there: str) -> str:
+def _anchors(page: Path) -> Mapping[str, str]:
+    """The anchors of an English page → the anchors of its Japanese text: their headings have the same order."""
+    english = DOCS / page.relative_to(JAPANESE)
+    theirs, ours = (_headings(path.read_text("utf-8")) if path.exists() else [] for path in (english, page))
+    return {f"#{other}": f"#{own}" for other, own in zip(theirs, ours, strict=False)}
+
+
+def _headings(text: str) -> list[str]:
+    """The anchors of the headings, in order: lower case, without punctuation."""
+    found = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found]
+
+
+def _linked(text: str, page: Path, there: str, anchors: Mapping[str, Mapping[str, str]]) -> str:
     """The text with links that lead to pages of the site; a link to another file of the project becomes its text."""
 
     def link(found: re.Match[str]) -> str:
-        target = (page.parent / found[3]).resolve()
-        if target == ROOT / "README.md":
-            new = "index.md"
-        elif target.parent == ROOT and target.name in OUTSIDE:
-            new = OUTSIDE[target.name]
-        elif target == DOCS / "adr":
-            new = "adr/README.md"
-        elif target.is_relative_to(DOCS) and (target.suffix == ".md" or found[1]):
-            new = target.relative_to(DOCS).as_posix()
-        else:
+        new = _place(page.parent / found[3])
+        if new is None or not (new.endswith(".md") or found[1]):
             return found[2]
-        return f"{found[1]}[{found[2]}]({os.path.relpath(new, Path(there).parent)}{found[4] or ''})"
+        anchor = found[4] or ""
+        anchor = anchors.get(new, {}).get(anchor, anchor)
+        return f"{found[1]}[{found[2]}]({os.path.relpath(new, Path(there).parent)}{anchor})"
 
     return _LINK.sub(link, text)
 
@@ -133,7 +156,7 @@ def _commands() -> str:
     return "\n".join(parts)
 
 
-def build(source: Path, target: Path) -> int:
+def build(source: Path, target: Path, language: str) -> int:
     """Run Sphinx; its exit code. Every warning is an error."""
     from sphinx.application import Sphinx
     from sphinx.util.console import nocolor
@@ -145,9 +168,9 @@ def build(source: Path, target: Path) -> int:
         source,
         None,
         target,
-        BUILD / "doctrees",
+        BUILD / "doctrees" / language,
         "html",
-        confoverrides={"version": __version__, "release": __version__, **SETTINGS},
+        confoverrides={"version": __version__, "release": __version__, "language": language, **SETTINGS},
         status=None,
         freshenv=True,
         warningiserror=True,
@@ -160,7 +183,6 @@ def build(source: Path, target: Path) -> int:
 SETTINGS: Final[Mapping[str, Any]] = {
     "project": "Tasuki",
     "author": "",
-    "language": "en",
     "extensions": ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"],
     "html_theme": "furo",
     "html_title": "Tasuki",
@@ -217,14 +239,14 @@ def for_machines(source: Path, target: Path, listed: list[Entry]) -> None:
     (target / "llms-full.txt").write_text("\n\n".join(texts), "utf-8")
 
 
-def main() -> int:
-    """Build, and say where the site is; 1 if anything is wrong with it."""
-    source, target = BUILD / "source", BUILD / "en"
+def make(language: str) -> int:
+    """Build the site of a language, and print where it is; 1 if anything is wrong with it."""
+    source, target = BUILD / "source" / language, BUILD / language
     for folder in (source, target):
         shutil.rmtree(folder, ignore_errors=True)
-    listed = entries((DOCS / "README.md").read_text("utf-8"))
-    copy(source, listed)
-    code = build(source, target)
+    listed = entries(MAPS[language])
+    copy(source, listed, language)
+    code = build(source, target, language)
     for_machines(source, target, listed)
     wrong = [*foreign(target), *unfound(target, listed)]
     print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)
@@ -234,4 +256,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(make(sys.argv[1]))  # a process for each: Sphinx registers its directives once

@@ -86,7 +86,7 @@ def rows() -> Iterator[Row]:
         yield Row(f"  {subject}", sum(all_lines[path] for path in found), budget)
     yield Row("src, modules", len(sources), 809)
     yield Row("src, folders", len({path.parent for path in sources}), 125)
-    yield Row("tests, lines of Python", sum(Source(path).lines for path in (ROOT / "tests").rglob("*.py")), 113_345)
+    yield Row("tests, lines of Python", sum(Source(path).lines for path in (ROOT / "tests").rglob("*.py")), 113_395)
     yield Row("class names used twice, outside drivers", sum(files > 1 for files in names.values()), 30)
 
 

@@ -153,7 +153,7 @@ def _page(text: str, *, messages: bool) -> Iterator[tuple[int, int]]:
 
 def findings(path: str, text: str) -> list[Finding]:
     """All phrases to avoid in a text, in order; excused ones too."""
-    is_japanese = "ja." in path
+    is_japanese = "ja." in path or path.startswith("docs/ja/")
     pattern, instead = (_JAPANESE, [*JAPANESE.values()]) if is_japanese else (_PATTERN, [*PHRASES.values()])
     if not pattern.search(text):  # most files, and parsing takes time
         return []

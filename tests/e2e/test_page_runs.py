@@ -13,7 +13,6 @@ from tests.support.pages.session import Session
 
 RUN = [
     "README.md",
-    "README.ja.md",
     "docs/tutorial.md",
     "docs/coming-from.md",
     "docs/coming-from-wippy.md",
@@ -53,7 +52,8 @@ RUN = [
     "docs/how-to/types.md",
     "docs/how-to/web-applications.md",
 ]
-"""Pages whose blocks are all run. Blocks of other pages are compiled and checked (``tests/unit/test_pages.py``)."""
+"""Pages whose blocks are all run. Blocks of other pages are compiled and checked (``tests/unit/test_pages.py``); a
+Japanese page has the blocks of the English one (``tests/unit/test_japanese.py``)."""
 
 ELSEWHERE = {
     "amqp": "its blocks are entries and a broker's own commands; tests/conformance/test_amqp.py runs what it says",

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SITE = runpy.run_path(str(ROOT / "scripts" / "site.py"))
-MAP = SITE["entries"]((ROOT / "docs" / "README.md").read_text("utf-8"))
+MAP = SITE["entries"](ROOT / "docs" / "README.md")
 GROUPS = [
     *("Start", "Tutorial", "Write work", "When it fails", "Control the flow", "Test", "Deploy and watch"),
     *("Brokers", "Extend", "Explain", "Reference", "Contributors"),
@@ -53,18 +53,28 @@ WORDS = {
 def test_every_page_is_in_one_group() -> None:
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")]
     own = {"README.md", "index.md"}
-    wanted = sorted(page for page in pages if page not in own and not page.startswith("adr/"))
-    listed = [entry.link for entry in MAP if not entry.link.startswith("../") and entry.link != "adr/"]
-    assert sorted(listed) == wanted
+    wanted = [page for page in pages if page not in own and not page.startswith(("adr/", "ja/"))]
+    outside = {"adr/README.md", *SITE["OUTSIDE"].values()}
+    assert sorted(f"{entry.page}.md" for entry in MAP if f"{entry.page}.md" not in outside) == sorted(wanted)
+
+
+def test_the_japanese_map_has_the_same_groups_and_pages() -> None:
+    japanese = SITE["entries"](ROOT / "docs" / "ja" / "README.md")
+    own = [entry.page for entry in japanese if entry.page != "glossary"]
+    assert own == [entry.page for entry in MAP]
+    assert len(dict.fromkeys(entry.group for entry in japanese)) == len(GROUPS)
+    words = [word.lower() for entry in japanese for word in entry.keywords]
+    assert sorted(words) == sorted(set(words))
 
 
 def test_the_groups_are_those_that_a_newcomer_guesses() -> None:
     assert list(dict.fromkeys(entry.group for entry in MAP)) == GROUPS
 
 
-def test_a_line_of_another_form_is_an_error() -> None:
+def test_a_line_of_another_form_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "map.md").write_text("# Map\n\n## Start\n\n- [A page](a.md): without keywords.\n")
     with pytest.raises(ValueError, match="a line of 'Start' is not"):
-        SITE["entries"]("# Map\n\n## Start\n\n- [A page](a.md): without keywords.\n")
+        SITE["entries"](tmp_path / "map.md")
 
 
 def test_a_word_leads_to_one_page() -> None:

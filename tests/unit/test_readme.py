@@ -1,8 +1,7 @@
-"""The README says what the code says, is short, and says the same in Japanese."""
+"""The README says what the code says, and is short."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasuki.kinds.kind import driver_names
-from tests.support.pages.blocks import Block, blocks_of
+from tests.support.pages.blocks import blocks_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -93,33 +92,3 @@ def test_each_link_by_name_has_its_target() -> None:
     for text in (README, JAPANESE):
         named = set(re.findall(r"\[([^]\n]+)\](?![(:\]])", re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)))
         assert named == set(re.findall(r"^\[([^]]+)\]: ", text, re.MULTILINE))
-
-
-def test_the_japanese_readme_was_read_again_after_the_last_change_of_the_english_one() -> None:
-    """Bring README.ja.md into step with the first screen of README.md, then write the hash of the message there."""
-    hashed = hashlib.sha256(FIRST_SCREEN.encode()).hexdigest()[:6]
-    assert f"<!-- en: {hashed} -->" in JAPANESE
-
-
-def test_the_japanese_readme_has_the_same_code() -> None:
-    english = [block for block in blocks_of(ROOT / "README.md") if block.text in FIRST_SCREEN]
-    assert _code(english) == _code(blocks_of(ROOT / "README.ja.md"))
-
-
-def _code(blocks: list[Block]) -> list[tuple[str, str, dict[str, str]]]:
-    """All but drawings; without comments after code, which are in the reader's language."""
-    return [
-        (block.language, re.sub(r"(?<=\S)  # .*", "", block.text), dict(block.options))
-        for block in blocks
-        if block.language != "text"
-    ]
-
-
-def test_the_japanese_readme_has_the_same_links_and_numbers() -> None:
-    targets = {"README.ja.md": "README.md"}
-    english, japanese = (set(re.findall(r"^\[[^]]+\]: (\S+)", text, re.MULTILINE)) for text in (README, JAPANESE))
-    assert {targets.get(target, target) for target in english} == japanese
-    bullets = [re.findall(r"^- .*", text, re.MULTILINE) for text in (FIRST_SCREEN, JAPANESE)]
-    spelled = [[line.replace("Seven", "7").replace("one suite", "1 suite") for line in lines] for lines in bullets]
-    numbers = [[sorted(re.findall(r"\d+", line)) for line in lines] for lines in spelled]
-    assert numbers[0] == numbers[1]

@@ -32,6 +32,7 @@ RUN = [
     "docs/how-to/logs.md",
     "docs/how-to/lua.md",
     "docs/how-to/middleware.md",
+    "docs/how-to/migrate.md",
     "docs/how-to/monitoring.md",
     "docs/how-to/observers.md",
     "docs/how-to/pause.md",

@@ -23,6 +23,7 @@ SECTIONS = {
         "asyncapi": ("project.documents", "Print the AsyncAPI document of a project."),
         "docs": ("project.documents", "Print where the pages of this version are."),
         "doctor": ("project.doctor", "Examine installation, project and brokers."),
+        "migrate": ("project.migrate", "Move a project from Celery or RQ."),
         "deploy": ("project.deploy", "Print files for systemd, Compose or Kubernetes."),
     },
     "work": {

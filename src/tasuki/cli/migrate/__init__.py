@@ -1,0 +1,1 @@
+"""``tasuki migrate``: rewrites a project for Celery or RQ by its syntax trees; it imports nothing of the project."""

@@ -1,4 +1,4 @@
-"""Examples of five other libraries and the same programs here: both run, and say the same.
+"""Examples of six other libraries and the same programs here: both run, and say the same.
 
 The programs of the other libraries need these libraries and Redis. They are no requirements of the suite: 28 packages,
 and arq takes redis-py below 6 where Celery takes it from 6.1 on. Install one beside it to run its test too.
@@ -56,6 +56,10 @@ PEERS = [
     Peer(
         "dramatiq", ("dramatiq", "redis"), ("dramatiq", "before", "--processes", "1", "--threads", "1"),
         ("hello Ada", "hello Grace"), "",
+    ),
+    Peer(
+        "huey", ("huey", "redis"), ("huey.bin.huey_consumer", "before.huey"),
+        ("twice 4 is 8", "twice 5 is 10"), "result: 8\n",
     ),
 ]  # fmt: skip
 

@@ -67,7 +67,7 @@ def _decorator(
     write = "@jobs.cron('0 3 * * *') or @jobs.every('10m') above the task"
     when = _when(project, source, _of(entry, "schedule"), zone)
     given, named, options = (literal(_of(entry, each)) for each in ("args", "kwargs", "options"))
-    parameters = [each.arg for each in task.function.args.args]
+    parameters = [each.arg for each in task.function.args.args][task.is_bound :]
     if not when:
         project.note(source, entry, "by hand", "a schedule whose time is computed, or is no crontab", write, task)
     elif any(_of(entry, each) is not None and value is ... for each, value in (("args", given), ("kwargs", named))):

@@ -40,6 +40,7 @@ _OF_CELERY = {
 }
 CONFIGURING = ("conf", "config_from_object", "autodiscover_tasks", "set_default", "finalize")
 HANDLED = ("celery.Celery", "celery.shared_task", "celery.schedules.crontab", "celery.utils.log.get_task_logger")
+_PLAIN = frozenset({"int", "str", "float", "bool", "list", "dict", "List", "Dict", "Optional", "Union", "Any", "None"})
 _APPS = re.compile(r"(djcelery|django_celery)_?\w*")
 _PATCH = re.compile(r"([\w.]+)\.(delay|apply_async|apply|s|si)")
 
@@ -57,9 +58,8 @@ class CeleryProject:
         self._uses: list[tuple[str, SourceFile, ast.AST, str]] = []
         self.settings: CelerySettings = read_settings(project, self.apps)
         for source in project.sources:
-            for node in ast.walk(source.tree):
-                if isinstance(node, Function):
-                    self._read_task(source, node)
+            for function in (each for each in ast.walk(source.tree) if isinstance(each, Function)):
+                self._read_task(source, function)
         self._ids_are_read = any("celery.result" in name for each in project.sources for name in each.imports.values())
         for source in project.sources:
             for node in ast.walk(source.tree):
@@ -67,12 +67,18 @@ class CeleryProject:
                     self._read_name(source, node)
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     self._read_text(source, node, node.value)
+        if "task_cls" in self.settings.values:
+            self._keep_all(*self.settings.values["task_cls"], "a base class of all tasks")
         read_schedules(project, self.settings)
         settle_returns(project, reads_results=self._ids_are_read)
-        for task in project.tasks.values():
+        self._keep_ids()
+
+    def _keep_ids(self) -> None:
+        """Keep tasks whose results are read by the id of a message."""
+        for task in self.project.tasks.values():
             if task.returns_id and self._ids_are_read:
                 what = "the id of its message is kept, and the project reads results with AsyncResult"
-                project.note(task.source, task.function, "by hand", what, _OF_CELERY["result"], task)
+                self.project.note(task.source, task.function, "by hand", what, _OF_CELERY["result"], task)
 
     @property
     def fields(self) -> str:
@@ -145,11 +151,21 @@ class CeleryProject:
             task = OldTask(source, function, self.settings.default_queue, decorator=decorator)
             self.project.tasks[f"{source.shown}:{function.name}"] = task
             read_function(self.project, task)
+            self._read_annotations(task)
             if isinstance(decorator, ast.Call):
                 read_options(self.project, task, decorator)
-                if any(each.arg == "bind" and literal(each.value) is True for each in decorator.keywords):
+                task.is_bound = any(each.arg == "bind" and literal(each.value) for each in decorator.keywords)
+                if task.is_bound:
                     unbind(self.project, task)
             task.queue = self.settings.route(task.name or f"{source.name}.{function.name}", task.queue)
+
+    def _read_annotations(self, task: OldTask) -> None:
+        """Arguments that Celery gives as JSON has them, and Tasuki as their annotations say."""
+        for each in task.function.args.args:
+            names = {name.id for name in ast.walk(each) if isinstance(name, ast.Name)}
+            if each.annotation is not None and not names <= _PLAIN:
+                what = f"{each.arg}: {task.source.words(each.annotation)}: arguments are converted to their annotations"
+                self.project.note(task.source, each, "check", what, "the type that the callers send", task)
 
     def _read_name(self, source: SourceFile, node: ast.Name | ast.Attribute) -> None:
         origin = self.project.origin(source, node)
@@ -184,12 +200,7 @@ class CeleryProject:
         call = parent if isinstance(parent, ast.Call) and parent.func is node else None
         if not rest and call is not None:
             task.is_called = True
-            first = task.function.args.args[:1]
-            if (
-                isinstance(task.decorator, ast.Call)
-                and first
-                and any(each.arg == "bind" for each in task.decorator.keywords)
-            ):
+            if task.is_bound:
                 self.project.note(source, call, "by hand", "a direct call of a bound task", "", task)
         elif not rest:
             self.project.note(source, node, "by hand", "the task is passed on", "pass task.send, or the function", task)
@@ -211,6 +222,9 @@ class CeleryProject:
             self._uses.append((self._split(self.project.origin(source, node))[0], source, node, part))
         if part in ("", "task", *CONFIGURING):
             return
+        if part == "Task" and isinstance(node.ctx, ast.Store):
+            self._keep_all(source, node, "a base class of all tasks")
+            return
         write = _OF_APP.get(part, "hooks: @app.on.start, or a schedule above the task: @jobs.every('10s')")
         place = self.project.note(source, node, "by hand", f"{source.words(node)} of Celery's app", write)
         parent = source.parents[node]
@@ -219,6 +233,13 @@ class CeleryProject:
         )
         if named and (task := self.settings.task_named(self.project, named)):
             place.task, task.stays = task.function.name, True
+
+    def _keep_all(self, source: SourceFile, node: ast.AST, what: str) -> None:
+        """Keep all tasks, as with a base class that gives each of them Flask's context."""
+        write = "docs/how-to/flask.md, where tasks have the context, or a hook: docs/how-to/around-the-handler.md"
+        self.project.note(source, node, "by hand", what, write)
+        for task in self.project.tasks.values():
+            task.stays = True
 
     def _logger(self, source: SourceFile, node: ast.Name | ast.Attribute) -> None:
         self.project.change(source, node, "logging.getLogger", node, "logging.getLogger")

@@ -56,6 +56,8 @@ def read_options(project: OldProject, task: OldTask, decorator: ast.Call) -> Non
         elif name not in _DROPPED | _RETRYING:
             write = _BY_HAND.get(name, "see docs/coming-from.md")
             project.note(source, value, "by hand", f"the option {name}={source.words(value)}", write, task)
+    if (kwargs := given.get("retry_kwargs")) is not None and not isinstance(kwargs, ast.Dict):
+        project.note(source, kwargs, "by hand", "retry_kwargs that are computed", "write them as a dict", task)
     if retries := retries_of(source, given):
         task.rules["retry"] = retries
         project.needs.setdefault(source, set()).add("Retries")
@@ -92,7 +94,7 @@ def retries_of(source: SourceFile, given: Mapping[str, ast.expr]) -> str:
     if never := given.get("dont_autoretry_for"):
         parts.append(f"never={_tuple(source, never)}")
     backoff = texts.get("retry_backoff", "False")
-    if backoff == "False":
+    if backoff in ("False", "0"):
         delay = texts.get("countdown", texts.get("default_retry_delay", _DELAY))
         parts += [f"backoff={delay}", f"max_delay={delay}"]
     else:

@@ -71,7 +71,7 @@ class Migration:
         return [
             *steps,
             "make tasks idempotent: a message is acked after its task, so a killed worker's task runs again",
-            "functions run in threads of one process: --concurrency says how many, --processes starts more",
+            "workers run one task of a queue at a time: --concurrency 4 is four threads, --processes 4 four processes",
             f"start the new workers: {self.home.command}",
             f"let {self.label}'s workers run until its queues are empty, delayed messages included; then stop them",
         ]

@@ -48,6 +48,8 @@ class OldTask:
     stays: bool = False
     returns_id: bool = False
     """Whether a caller keeps the id of its message."""
+    is_bound: bool = False
+    """Whether its first parameter is the task itself."""
     is_called: bool = False
     """Whether the function is also called directly."""
     false: list[ast.Return] = field(default_factory=list)
@@ -150,8 +152,8 @@ class OldProject:
             node = node.value
         if not isinstance(node, ast.Name) or source.is_local(node):
             return ""
-        if node.id in source.imports:
-            return self.follow(".".join([source.imports[node.id], *parts]))
+        if imported := source.imported(node):
+            return self.follow(".".join([imported, *parts]))
         return f"{source.shown}:{'.'.join([node.id, *parts])}"
 
     def follow(self, dotted: str, depth: int = 0) -> str:

@@ -13,7 +13,16 @@ from tasuki.cli.migrate.source import SourceFile, literal
 
 _PREFIX = re.compile(r"(CELERY|celery)_?(?=[A-Za-z])")
 _OLD = {"CELERYBEAT_SCHEDULE": "beat_schedule", "BROKER_URL": "broker_url", "CELERYD_CONCURRENCY": "worker_concurrency"}
-USED = ("broker_url", "broker", "beat_schedule", "timezone", "task_default_queue", "task_routes", "worker_concurrency")
+USED = (
+    "task_cls",
+    "broker_url",
+    "broker",
+    "beat_schedule",
+    "timezone",
+    "task_default_queue",
+    "task_routes",
+    "worker_concurrency",
+)
 _CHANGED = {
     "task_always_eager": "tests use TestApp, which runs the real queue in memory",
     "task_serializer": "bodies are JSON; codec='msgpack' at the queue carries bytes",

@@ -38,6 +38,7 @@ class SourceFile:
         self.imports: dict[str, str] = {}
         """Name → dotted origin, of imports anywhere in the file; relative ones begin with the dotted path."""
         self.stars: list[str] = []
+        self._scoped: dict[tuple[ast.AST | None, str], str] = {}
         self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
         """Node → the node that has it."""
         self.bound = dict(self._read_bound())
@@ -56,14 +57,25 @@ class SourceFile:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 name = alias.asname or alias.name.partition(".")[0]
-                self.imports[name] = alias.name if alias.asname else name
+                self._bind(node, name, alias.name if alias.asname else name)
         elif isinstance(node, ast.ImportFrom):
             base = self.absolute(node)
             for alias in node.names:
                 if alias.name == "*":
                     self.stars.append(base)
                 else:
-                    self.imports[alias.asname or alias.name] = f"{base}.{alias.name}".lstrip(".").replace("/.", "/")
+                    origin = f"{base}.{alias.name}".lstrip(".").replace("/.", "/")
+                    self._bind(node, alias.asname or alias.name, origin)
+
+    def _bind(self, node: ast.AST, name: str, origin: str) -> None:
+        self.imports[name] = self._scoped[self.scope_of(node), name] = origin
+
+    def imported(self, name: ast.Name) -> str | None:
+        """Where a name is imported from: in the functions around it, else in the module."""
+        scopes = [each for each in self.above(name) if isinstance(each, Scope)]
+        return next(
+            (self._scoped[scope, name.id] for scope in (*scopes, None) if (scope, name.id) in self._scoped), None
+        )
 
     def absolute(self, node: ast.ImportFrom) -> str:
         """The dotted module of an import; of a relative one the path within the project."""

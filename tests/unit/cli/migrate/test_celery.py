@@ -129,6 +129,8 @@ LISTED = [
     ),
     (BEAT % "crontab(minute=99)", "a schedule whose time is computed, or is no crontab", "@jobs.cron"),
     ("app.conf.beat_schedule = times()", "schedules that are computed", "@jobs.cron('…')"),
+    ("app.Task = Base", "a base class of all tasks", "docs/how-to/flask.md"),
+    ("other = Celery(task_cls=Base)", "a base class of all tasks", "docs/how-to/flask.md"),
     ("signals.task_failure.connect(print)", "celery.signals.task_failure.connect", "hooks"),
     ("patch('tasks.add.delay')", "a test replaces a call of a task by its name", "a test with TestApp"),
     ("from celery.result import AsyncResult\nAsyncResult('1')", "celery.result.AsyncResult", "app.sync.jobs.get"),
@@ -136,6 +138,11 @@ LISTED = [
         "@shared_task(rate_limit='9/m')\ndef slow(): ...",
         "the option rate_limit='9/m'",
         "give the task a queue of its own",
+    ),
+    (
+        "@shared_task(autoretry_for=(E,), retry_kwargs=dict(max_retries=1))\ndef slow(): ...",
+        "retry_kwargs that are computed",
+        "write them as a dict",
     ),
     ("@shared_task(base=Base)\ndef slow(): ...", "the option base=Base", "put the code of the base class"),
     ("@shared_task\ndef slow(*args): ...", "the parameter *args", "take a list"),
@@ -267,4 +274,33 @@ def test_apps_that_need_celery_and_a_computed_time_zone_are_to_check(tmp_path: P
         "opentelemetry.instrumentation.celery.A, which is for Celery",
         "the installed app djcelery_email",
         "the time zone of schedules is computed",
+    ]
+
+
+def test_arguments_of_a_schedule_begin_after_the_task_itself(tmp_path: Path) -> None:
+    task = "@app.task(bind=True)\ndef report(self, kind): ...\n"
+    beat = "app.conf.beat_schedule = {'a': {'task': 'tasks.report', 'schedule': 60, 'args': ['daily']}}\n"
+    moved(tmp_path, {"tasks.py": f"from celery import Celery\napp = Celery(broker='redis://h')\n{task}{beat}"})
+
+    assert "@jobs.every(60, args={'kind': 'daily'})\n@jobs.task\ndef report(kind): ...\n" in read(tmp_path)["tasks.py"]
+
+
+def test_functions_may_import_different_tasks_by_one_name(tmp_path: Path) -> None:
+    web = (
+        "def one():\n    from a import run\n    run.delay(1)\n\n\ndef two():\n    from b import run\n    run.delay(1)\n"
+    )
+    head = "from celery import shared_task\n@shared_task%s\ndef run(x): ...\n"
+    moved(tmp_path, {"a.py": head % "", "b.py": head % "(rate_limit='1/m')", "web.py": web})
+
+    assert read(tmp_path)["web.py"] == web.replace("run.delay", "run.send", 1)
+
+
+def test_arguments_that_would_be_converted_are_to_check(tmp_path: Path) -> None:
+    text = "from datetime import date\n@app.task\ndef report(day: date, count: int, names: list[str] | None): ...\n"
+    made = plan(
+        "celery", write(tmp_path, {"tasks.py": f"from celery import Celery\napp = Celery(broker='redis://h')\n{text}"})
+    )
+
+    assert [place.what for place in made.places if place.state == "check"] == [
+        "day: date: arguments are converted to their annotations"
     ]

@@ -65,7 +65,19 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tasuki(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, project: Path) -> Iterator[CommandLine]:
+def modules_go(tmp_path: Path) -> Iterator[None]:
+    """Modules of the folder of the test go with it: another test may have a package of the same name."""
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def tasuki(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, project: Path, modules_go: None
+) -> Iterator[CommandLine]:
     """The command line, in the folder of the project."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -65,6 +65,15 @@ def test_the_document(tasuki: CommandLine, tmp_path: Path) -> None:
     assert document["steps"][-1].startswith("let RQ's workers run until its queues are empty")
 
 
+def test_one_task_of_two_moves(tasuki: CommandLine, tmp_path: Path) -> None:
+    tasks = "from celery import shared_task\n@shared_task\ndef a(): ...\n@shared_task(rate_limit='1/m')\ndef b(): ...\n"
+    done = tasuki("migrate", "celery", str(write(tmp_path, {"tasks.py": tasks})))
+
+    assert done.stdout.startswith(
+        "1 of 2 tasks moves as it is; 1 stays on Celery until you change the places by hand\n"
+    )
+
+
 def test_a_folder_without_tasks(tasuki: CommandLine, tmp_path: Path) -> None:
     done = tasuki("migrate", "celery", str(write(tmp_path, {"a.py": "x = 1\n"})))
 

@@ -128,7 +128,7 @@ def _refuse_overlaps(project: OldProject) -> None:
             (each for each in project.changes if each.source is source), key=lambda each: (each.start, -each.end)
         ):
             if change.start < end and last is not None:
-                for task in filter(None, (change.task, last.task)):
+                for task in filter(None, {change.task, last.task}):
                     where = change.place or last.place
                     project.note(
                         source,

@@ -72,7 +72,7 @@ def _verdict(made: Migration) -> str:
     if not made.tasks:
         return f"found no task of {made.label}"
     moving, tasks = len(made.moving), len(made.tasks)
-    verdict = f"{moving} of {count(tasks, 'task')} {'moves' if moving == 1 else 'move'} as they are"
+    verdict = f"{moving} of {count(tasks, 'task')} {'moves as it is' if moving == 1 else 'move as they are'}"
     if tasks > moving:
         left = tasks - moving
         verdict += f"; {left} {'stays' if left == 1 else 'stay'} on {made.label} until you change the places by hand"

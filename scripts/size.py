@@ -33,7 +33,7 @@ _NO_CODE: Final = {
 
 SUBJECTS: Final = {
     "dead letters": (r"dead|letter|redrive|cause|mending|retrying", 5_970),
-    "limits and lanes": (r"limit|lane|places", 3_450),
+    "limits and lanes": (r"limit|lane|places", 3_395),
     "SQLite and PostgreSQL, without SQL": (r"^drivers/(sqlite|postgres)/.*\.py$", 6_420),
     "desk, top and mcp, without pages": (r"^(desk|top|mcp)/.*\.py$", 11_150),
 }
@@ -78,15 +78,15 @@ def rows() -> Iterator[Row]:
     texts = {path: _text_lines(path) for path in SRC.rglob("*") if path.suffix in OTHER}
     others = sum(texts.values())
     names = Counter(name for path, source in sources.items() if "drivers" not in path.parts for name in source.classes)
-    yield Row("src, lines of Python", lines, 97_140)
-    yield Row("src, lines of all languages", lines + others, 108_660)
+    yield Row("src, lines of Python", lines, 97_055)
+    yield Row("src, lines of all languages", lines + others, 108_510)
     all_lines = {path: source.lines for path, source in sources.items()} | texts
     for subject, (pattern, budget) in SUBJECTS.items():
         found = (path for path in all_lines if re.search(pattern, path.relative_to(SRC).as_posix()))
         yield Row(f"  {subject}", sum(all_lines[path] for path in found), budget)
     yield Row("src, modules", len(sources), 823)
     yield Row("src, folders", len({path.parent for path in sources}), 126)
-    yield Row("tests, lines of Python", sum(Source(path).lines for path in (ROOT / "tests").rglob("*.py")), 114_060)
+    yield Row("tests, lines of Python", sum(Source(path).lines for path in (ROOT / "tests").rglob("*.py")), 114_025)
     yield Row("class names used twice, outside drivers", sum(files > 1 for files in names.values()), 30)
 
 

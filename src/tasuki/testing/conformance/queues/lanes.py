@@ -9,7 +9,7 @@ from typing import Any
 
 from tasuki.contracts.driver import Ack, Driver, Limit, Merged, Move, Nack, Outgoing, Received, Release, Settlement
 from tasuki.errors import QueueFullError
-from tasuki.testing.conformance.queues.limits import SLOW, limited, settle
+from tasuki.testing.conformance.queues.limits import SLOW, first, limited, settle, two
 from tasuki.testing.conformance.queues.uniques import told, unique
 from tasuki.testing.conformance.rig import FAR, Rig, Suite, case, ids
 
@@ -59,9 +59,7 @@ class Lanes(Suite):
 
     @case("limits")
     async def test_43_a_spent_lane_holds_up_no_other(self, rig: Rig) -> None:
-        await limited(rig, fair=1, lane_limit=Limit(SLOW, burst=2))
-        await rig.publish(*of(rig, "a", *range(5)), *of(rig, "b", 0, 1))
-        got = await rig.take(4)
+        got = await first(rig, 4, of(rig, "a", *range(5)) + of(rig, "b", 0, 1), fair=1, lane_limit=Limit(SLOW, burst=2))
         assert lanes_of(got) == {"a": 2, "b": 2}
         await rig.ack(*got)
         await rig.nothing()
@@ -151,9 +149,7 @@ class Lanes(Suite):
 
     @case("limits")
     async def test_43_a_delayed_message_is_in_no_ones_way(self, rig: Rig) -> None:
-        await limited(rig, fair=1)
-        await rig.publish(*of(rig, "a", 0, delay=rig.long), *of(rig, "a", 1), *of(rig, "b", 0))
-        got = await rig.take(2)
+        got = await first(rig, 2, of(rig, "a", 0, delay=rig.long) + of(rig, "a", 1) + of(rig, "b", 0), fair=1)
         assert sorted(ids(got)) == ["a1", "b0"]
         await rig.advance(rig.long * 1.1)
         assert (await rig.one()).id == "a0"
@@ -189,18 +185,14 @@ class Lanes(Suite):
 
     @case("limits")
     async def test_43_without_fair_there_are_no_lanes(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(concurrency=2))
-        await rig.publish(*of(rig, "a", 0, 1, 2), *of(rig, "b", 0))
-        await rig.take(2)
+        await first(rig, 2, of(rig, "a", 0, 1, 2) + of(rig, "b", 0), limit=Limit(concurrency=2))
         await rig.nothing()
 
     @case("limits")
     async def test_43_nothing_is_lost_among_many_lanes(self, rig: Rig) -> None:
         numbers = random.Random(43)  # noqa: S311 - no secret
         places, lanes = 2, [f"lane-{number}-" for number in range(12)]
-        options = {"lease": FAR, "fair": 1, "lane_limit": Limit(concurrency=places)}
-        await limited(rig, **options)
-        drivers = [rig.driver, await rig.elsewhere(**options)]
+        drivers = await two(rig, fair=1, lane_limit=Limit(concurrency=places))
         batch = [message for lane in lanes for message in of(rig, lane, *range(numbers.randint(1, 12)))]
         numbers.shuffle(batch)
         held: Counter[str] = Counter()
@@ -228,9 +220,7 @@ class Lanes(Suite):
         await limited(rig)
         before = await rig.publish(*of(rig, "a", *range(3)), *of(rig, "b", *range(3)))
         held = await rig.one()
-        await limited(rig, fair=1, lane_limit=_ONE)
-        await rig.publish(*of(rig, "c", 0, 1))
-        seen = {each.id for each in await rig.take(1)}
+        seen = {each.id for each in await first(rig, 1, of(rig, "c", 0, 1), fair=1, lane_limit=_ONE)}
         await rig.nothing()  # the earlier messages are in one lane, of which one is held
         assert seen == {"c0"}
         await rig.ack(held)
@@ -335,9 +325,7 @@ class Lanes(Suite):
 
     @case("limits")
     async def test_45_a_deleted_queue_has_no_lanes(self, rig: Rig) -> None:
-        await limited(rig, fair=1, lane_limit=Limit(SLOW, burst=2, concurrency=2))
-        await rig.publish(*of(rig, "a", *range(4)))
-        await rig.take(2)
+        await first(rig, 2, of(rig, "a", *range(4)), fair=1, lane_limit=Limit(SLOW, burst=2, concurrency=2))
         await rig.driver.delete(rig.queue)
         await limited(rig, fair=1, lane_limit=Limit(SLOW, burst=2, concurrency=2))
         await rig.nothing()

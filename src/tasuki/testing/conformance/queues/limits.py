@@ -8,7 +8,7 @@ from collections import Counter
 from functools import partial
 from typing import Any
 
-from tasuki.contracts.driver import Ack, Driver, Limit, Move, Nack, QueueSpec, Received, Release, Settlement
+from tasuki.contracts.driver import Ack, Driver, Limit, Move, Nack, Outgoing, QueueSpec, Received, Release, Settlement
 from tasuki.contracts.values import SHORTEST_DELAY
 from tasuki.testing.conformance.clock import Taken, check_windows
 from tasuki.testing.conformance.killed import killed
@@ -23,6 +23,19 @@ async def limited(rig: Rig, **options: Any) -> QueueSpec:
     return await rig.declare(**{"lease": FAR, **options})
 
 
+async def first(rig: Rig, number: int, batch: list[Outgoing], **options: Any) -> list[Received]:
+    """Declare the queue as ``limited`` does, publish these messages, and take the first of them."""
+    await limited(rig, **options)
+    await rig.publish(*batch)
+    return await rig.take(number)
+
+
+async def two(rig: Rig, **options: Any) -> tuple[Driver, Driver]:
+    """Declare the queue as ``limited`` does, at two drivers: of two processes, where more than one can have it."""
+    await limited(rig, **options)
+    return rig.driver, await rig.elsewhere(**{"lease": FAR, **options})
+
+
 async def settle(rig: Rig, *batch: Settlement, driver: Driver | None = None) -> None:
     """Settle; no receipt may be stale."""
     stale = await (driver or rig.driver).settle(rig.queue, batch)
@@ -34,9 +47,7 @@ class Limits(Suite):
 
     @case("limits")
     async def test_42_a_burst_and_then_no_more(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(SLOW, burst=3))
-        await rig.publish(*rig.messages(5))
-        got = await rig.take(3)
+        got = await first(rig, 3, rig.messages(5), limit=Limit(SLOW, burst=3))
         await rig.nothing()
         await rig.counts(2, 3, 0)
         await settle(rig, Ack(got[0].receipt), Nack(got[1].receipt))
@@ -57,9 +68,7 @@ class Limits(Suite):
     @case("limits")
     async def test_42_a_queue_gathers_no_more_than_its_burst(self, rig: Rig) -> None:
         rate = 10 / rig.long
-        await limited(rig, limit=Limit(rate, burst=3))
-        await rig.publish(*rig.messages(30))
-        await rig.take(3)
+        await first(rig, 3, rig.messages(30), limit=Limit(rate, burst=3))
         await rig.advance(rig.long)  # ten more
         began = rig.clock.monotonic()
         taken = [len(await rig.driver.receive(rig.queue, 30, 0.0)) for _ in range(4)]
@@ -70,9 +79,7 @@ class Limits(Suite):
     async def test_42_no_window_has_more_than_burst_and_rate(self, rig: Rig) -> None:
         numbers = random.Random(42)  # noqa: S311 - no secret
         rate, burst = 60 / rig.long, 5
-        options = {"lease": FAR, "limit": Limit(rate, burst)}
-        await limited(rig, **options)
-        drivers = [rig.driver, await rig.elsewhere(**options)]
+        drivers = await two(rig, limit=Limit(rate, burst))
         await rig.publish(*rig.messages(400))
         taken: list[Taken] = []
 
@@ -90,9 +97,7 @@ class Limits(Suite):
 
     @case("limits")
     async def test_42_a_release_gives_its_part_back_and_a_nack_does_not(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(SLOW, burst=2))
-        await rig.publish(*rig.messages(3))
-        got = await rig.take(2)
+        got = await first(rig, 2, rig.messages(3), limit=Limit(SLOW, burst=2))
         await rig.nothing()
         await settle(rig, *(Release(each.receipt) for each in got))
         one, two = await rig.take(2)
@@ -115,9 +120,7 @@ class Limits(Suite):
 
     @case("limits")
     async def test_42_releases_fill_no_more_than_the_burst(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(1000.0, burst=3))
-        await rig.publish(*rig.messages(9))
-        got = await rig.take(3)
+        got = await first(rig, 3, rig.messages(9), limit=Limit(1000.0, burst=3))
         await asyncio.sleep(0.1)  # it is full again
         await limited(rig, limit=Limit(SLOW, burst=3))
         await settle(rig, *(Release(each.receipt) for each in got))
@@ -126,9 +129,7 @@ class Limits(Suite):
 
     @case("limits")
     async def test_42_no_more_than_its_places_are_held(self, rig: Rig) -> None:
-        options = {"lease": FAR, "limit": Limit(concurrency=3)}
-        await limited(rig, **options)
-        other = await rig.elsewhere(**options)
+        _, other = await two(rig, limit=Limit(concurrency=3))
         await rig.publish(*rig.messages(6))
         got = await rig.take(2)
         got += await rig.take(1, driver=other)
@@ -143,9 +144,7 @@ class Limits(Suite):
     @case("limits")
     async def test_42_many_receivers_share_the_places(self, rig: Rig) -> None:
         places, number = 3, 80
-        options = {"lease": FAR, "limit": Limit(concurrency=places)}
-        await limited(rig, **options)
-        drivers = [rig.driver, await rig.elsewhere(**options)]
+        drivers = await two(rig, limit=Limit(concurrency=places))
         published = await rig.publish(*rig.messages(number))
         held: set[str] = set()
         handled: Counter[str] = Counter()
@@ -167,9 +166,7 @@ class Limits(Suite):
 
     @case("limits")
     async def test_42_a_rate_and_places_hold_together(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(SLOW, burst=4, concurrency=3))
-        await rig.publish(*rig.messages(6))
-        got = await rig.take(3)
+        got = await first(rig, 3, rig.messages(6), limit=Limit(SLOW, burst=4, concurrency=3))
         await rig.nothing()
         await rig.ack(*got)
         await rig.one()
@@ -198,27 +195,21 @@ class Limits(Suite):
 
     @case("limits")
     async def test_42_another_rate_or_burst_gives_no_second_burst(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(SLOW, burst=5))
-        await rig.publish(*rig.messages(20))
-        await rig.take(5)
+        await first(rig, 5, rig.messages(20), limit=Limit(SLOW, burst=5))
         for rate, burst in ((SLOW * 2, 5), (SLOW / 100, 5), (SLOW, 1), (SLOW, 5), (SLOW, 3)):
             await limited(rig, limit=Limit(rate, burst))
             await rig.nothing()
 
     @case("limits")
     async def test_42_a_larger_burst_adds_the_difference(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(SLOW, burst=2))
-        await rig.publish(*rig.messages(9))
-        await rig.take(2)
+        await first(rig, 2, rig.messages(9), limit=Limit(SLOW, burst=2))
         await limited(rig, limit=Limit(SLOW, burst=5))
         await rig.take(3)
         await rig.nothing()
 
     @case("limits")
     async def test_42_a_raised_rate_holds_at_once(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(SLOW))
-        await rig.publish(*rig.messages(3))
-        await rig.one()
+        await first(rig, 1, rig.messages(3), limit=Limit(SLOW))
         await rig.nothing()
         await limited(rig, limit=Limit(20.0))
         await rig.take(2)
@@ -245,9 +236,7 @@ class Limits(Suite):
 
     @case("limits", "multi_process")
     async def test_42_a_spent_rate_outlives_a_restart(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(SLOW, burst=2))
-        await rig.publish(*rig.messages(4))
-        await rig.ack(*await rig.take(2))
+        await rig.ack(*await first(rig, 2, rig.messages(4), limit=Limit(SLOW, burst=2)))
         await rig.restart()
         await limited(rig, limit=Limit(SLOW, burst=2))
         await rig.nothing()
@@ -255,28 +244,20 @@ class Limits(Suite):
 
     @case("limits", "purge")
     async def test_42_a_purge_gives_no_second_burst(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(SLOW, burst=2))
-        await rig.publish(*rig.messages(4))
-        await rig.ack(*await rig.take(2))
+        await rig.ack(*await first(rig, 2, rig.messages(4), limit=Limit(SLOW, burst=2)))
         assert await rig.driver.purge(rig.queue) == 2
         await rig.publish(rig.message())
         await rig.nothing()
 
     @case("limits")
     async def test_42_a_deleted_queue_has_spent_nothing(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(SLOW, burst=2))
-        await rig.publish(*rig.messages(2))
-        await rig.take(2)
+        await first(rig, 2, rig.messages(2), limit=Limit(SLOW, burst=2))
         await rig.driver.delete(rig.queue)
-        await limited(rig, limit=Limit(SLOW, burst=2))
-        await rig.publish(*rig.messages(2))
-        await rig.take(2)
+        await first(rig, 2, rig.messages(2), limit=Limit(SLOW, burst=2))
 
     @case("limits")
     async def test_45_a_settlement_wakes_one_that_waits_for_a_place(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(concurrency=1))
-        await rig.publish(*rig.messages(6))
-        got = await rig.one()
+        (got,) = await first(rig, 1, rig.messages(6), limit=Limit(concurrency=1))
         for kind in (Ack, Nack, Release, Ack):
             got = await rig.woken(partial(settle, rig, kind(got.receipt)))
 
@@ -336,9 +317,7 @@ class Limits(Suite):
 
     @case("limits")
     async def test_45_a_close_frees_its_places(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(concurrency=2))
-        await rig.publish(*rig.messages(3))
-        await rig.take(2)
+        await first(rig, 2, rig.messages(3), limit=Limit(concurrency=2))
         await rig.reopen()
         await limited(rig, limit=Limit(concurrency=2))
         await rig.take(2)
@@ -346,16 +325,12 @@ class Limits(Suite):
 
     @case("limits")
     async def test_45_a_release_wakes_one_that_waits_for_the_rate(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(SLOW))
-        await rig.publish(*rig.messages(2))
-        got = await rig.one()
+        (got,) = await first(rig, 1, rig.messages(2), limit=Limit(SLOW))
         await rig.woken(lambda: settle(rig, Release(got.receipt)))
 
     @case("limits")
     async def test_45_a_new_declaration_wakes_one_that_waits(self, rig: Rig) -> None:
-        await limited(rig, limit=Limit(concurrency=1))
-        await rig.publish(*rig.messages(6))
-        await rig.one()
+        await first(rig, 1, rig.messages(6), limit=Limit(concurrency=1))
         await rig.woken(lambda: limited(rig, limit=Limit(concurrency=2)))
         await rig.woken(lambda: limited(rig, limit=Limit(SLOW)))
         await rig.woken(lambda: limited(rig, limit=Limit(50.0)))
@@ -365,9 +340,7 @@ class Limits(Suite):
 
     @case("limits")
     async def test_42_a_lowered_limit_waits_until_places_are_free(self, rig: Rig) -> None:
-        await limited(rig)
-        await rig.publish(*rig.messages(6))
-        got = await rig.take(3)
+        got = await first(rig, 3, rig.messages(6))
         await limited(rig, limit=Limit(concurrency=2))
         for held in got[:2]:
             await rig.nothing()
@@ -378,9 +351,7 @@ class Limits(Suite):
     @case("limits")
     async def test_45_what_one_waiting_receive_leaves_the_next_gets(self, rig: Rig) -> None:
         """Places that are free at once wake as many receives."""
-        await limited(rig, limit=Limit(concurrency=3))
-        await rig.publish(*rig.messages(6))
-        got = await rig.take(3)
+        got = await first(rig, 3, rig.messages(6), limit=Limit(concurrency=3))
         waiting = [asyncio.create_task(rig.driver.receive(rig.queue, 1, rig.suite.patience * 4)) for _ in range(3)]
         await asyncio.sleep(rig.suite.brief)
         await rig.ack(*got)
@@ -390,9 +361,7 @@ class Limits(Suite):
 
     @case("limits", "multi_process")
     async def test_45_a_settlement_in_another_process_wakes_here(self, rig: Rig) -> None:
-        options = {"lease": FAR, "limit": Limit(concurrency=1)}
-        await limited(rig, **options)
-        other = await rig.another(**options)
+        _, other = await two(rig, limit=Limit(concurrency=1))
         await rig.publish(*rig.messages(4))
         got = await rig.one(driver=other)
         for kind in (Ack, Release):
@@ -402,9 +371,7 @@ class Limits(Suite):
 
     @case("limits", "multi_process")
     async def test_45_a_declaration_in_another_process_wakes_here(self, rig: Rig) -> None:
-        options = {"lease": FAR, "limit": Limit(concurrency=1)}
-        await limited(rig, **options)
-        other = await rig.another(**options)
+        _, other = await two(rig, limit=Limit(concurrency=1))
         await rig.publish(*rig.messages(2))
         await rig.one()
         await rig.woken(partial(other.declare, rig.spec(lease=FAR, limit=Limit(concurrency=2))))

@@ -27,14 +27,17 @@ RUN = ROOT / "build" / "conformance.json"
 
 HEAD = """# What each driver can do
 
-The same project runs on each of these drivers; this page says what it can rely on there. **native**: the broker does it
-itself. **emulated**: its driver builds it out of other means of the broker, or Tasuki does it above the driver.
-**with a store**: the same, once `state:` names the store of another driver. **refused**: it cannot be had honestly, and
-`tasuki check` refuses a queue that needs it, at its line, and names the drivers that can. Nothing is ever ignored.
-`mariadb` is its own package, in `examples/mariadb-driver`.
+After this page you know what your project can rely on with each driver.
 
-Each row names the case of the conformance suite that proves it; the suite ran on the brokers below, and each native or
-emulated behaviour here has passed there. `tasuki drivers` prints the same table for the drivers that are installed.
+- **native**: the broker does it itself.
+- **emulated**: the driver builds it from other abilities of the broker, or Tasuki does it above the driver.
+- **with a store**: possible once `state:` names the store of another driver.
+- **refused**: not possible without breaking a promise. `tasuki check` refuses a queue that needs it, with its line and the drivers that
+  can do it. No setting is ignored.
+
+Each row names the case of the conformance suite that proves it. Each native or emulated behaviour has passed on the brokers listed
+below; `docs/conformance.json` has every case, and the reason of each skipped one. `tasuki drivers` prints the table for the
+installed drivers. `mariadb` is a separate package in `examples/mariadb-driver`.
 
 This page is made by `scripts/drivers.py`; `make matrix` runs the suite first.
 """
@@ -110,27 +113,22 @@ def page() -> str:
         "## What the suite ran on",
         brokers(results),
         OTHER_VERSIONS,
-        "## What does not apply",
-        NOT_APPLICABLE,
-        not_applicable(results),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-OTHER_VERSIONS = """their own Tests cover what these brokers decide differently in other versions. RabbitMQ 4.3
-counts and cancels deliveries in another way: `tests/faults/amqp/test_rabbitmq43.py` holds the driver against a scripted
-server that behaves as its source and notes say. `make nats-newest` runs the suite and the fault tests on the newest
-NATS that a package brings (2.15.1)."""
+OTHER_VERSIONS = """Own tests cover what other versions of these brokers decide differently. RabbitMQ 4.3 counts and cancels
+deliveries in another way: `tests/faults/amqp/test_rabbitmq43.py` holds the driver against a scripted server that behaves as its source and
+notes say. `make nats-newest` runs the suite and the fault tests on the newest NATS that a package brings (2.15.1)."""
 
 MORE_DURABILITY = {"mariadb": "`power` as it comes; less with another `innodb_flush_log_at_trx_commit` than 1"}
 
 DURABLE = """What a confirmed message survives: nothing (`memory`), the end of a worker (`process`), a crash of the
-broker (`broker`), a power failure (`power`), the loss of a machine (`node`). Drivers look at how the running broker is
-set up: a publish says the level that it really has; a start warns when that is less than one machine could give, and is
-refused when a queue or driver asks for more (`durability`, `requires`)."""
+broker (`broker`), a power failure (`power`), the loss of a machine (`node`). Drivers read the settings of the running broker
+([guarantees](semantics.md#durability))."""
 
-STORE = """State that all processes share is in the store of a driver; a driver without one is given another driver's by
-`state:`. Each fact holds for the brokers below, and a case of the conformance suite of stores proves it there."""
+STORE = """All processes share the state in a driver's store; a driver without one uses the store that `state:` names. A case of
+the conformance suite of stores proves each fact on the brokers below."""
 
 FACTS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("entries survive", "test_29_entries_survive_a_restart", lambda facts: str(facts["durability"])),
@@ -157,10 +155,6 @@ FACTS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("largest value", "test_02_values_come_back_byte_for_byte", lambda facts: format_size(facts["max_value_bytes"])),
 )
 """A row, the case that proves it, and its cell."""
-
-NOT_APPLICABLE = """Cases that were skipped, by reason: the driver does not claim what the case is about, or the tests
-cannot bring its broker there."""
-
 
 def matrix() -> str:
     """Behaviours and limits, driver by driver, with the proof."""
@@ -196,23 +190,6 @@ def brokers(results: Results) -> str:
             skipped = len(found["not_applicable"])
             table.append([name, ", ".join(found["brokers"]), str(len(found["passed"])), str(skipped)])
     return markdown(("driver", "brokers", "cases passed", "not applicable"), table, texts=("brokers",))
-
-
-def not_applicable(results: Results) -> str:
-    """Per driver and store, the reasons with their cases."""
-    lines = []
-    for name in drivers():
-        found = results.get(name, {})
-        lines += _reasons(f"**{name}**", found, f"driver {name} ")
-        lines += _reasons(f"**{name}**, store", found.get("store", {}), f"the store of driver {name} ")
-    return "\n".join(lines)
-
-
-def _reasons(head: str, found: dict[str, Any], named: str) -> list[str]:
-    reasons: dict[str, list[str]] = {}
-    for case, reason in found.get("not_applicable", {}).items():
-        reasons.setdefault(reason.replace(named, "it "), []).append(f"`{case}`")
-    return [f"- {head}: {reason}: {', '.join(cases)}" for reason, cases in sorted(reasons.items())]
 
 
 if __name__ == "__main__":

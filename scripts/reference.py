@@ -31,9 +31,12 @@ _PLAIN_NUMBERS = frozenset({"backoff_factor", "jitter"})
 
 HEAD = """# Entry kinds
 
+After this page you can write every kind of entry, with all its fields.
+
 Every entry has `name` and `kind`, and may have `meta` (anything; `meta.type: test` makes a function a test). Ids are
-`namespace:name`; a bare name is of the same namespace. Durations are texts like `500ms`, `30s`, `1h30m` or numbers of
+`namespace:name`; a bare name belongs to the same namespace. Durations are texts like `500ms`, `30s`, `1h30m` or numbers of
 seconds; sizes are texts like `256KiB` or numbers of bytes. `tasuki schema` prints the same as JSON Schema, for editors.
+Drivers, stores and storages of settings also take [`lifecycle`](#lifecycle).
 
 This page is made by `scripts/reference.py` from the models that check a project.
 """
@@ -115,9 +118,11 @@ def _table(model: type[BaseModel], nested: dict[str, type[BaseModel]]) -> str:
         if inner is not None:
             title = inner.__name__.removesuffix("Config")
             nested.setdefault(title, inner)
+            if name == "lifecycle" and title == "Lifecycle":  # of many kinds: the head of the page says so
+                continue
             text += f" See [{title}](#{title.lower()})."
         rows.append(f"| `{field.alias or name}` | {_default(name, field)} | {text} |")
-    return "\n".join(rows)
+    return "\n".join(rows) if rows[2:] else "No field of its own."
 
 
 def _inner(annotation: Any) -> type[BaseModel] | None:

@@ -1,4 +1,4 @@
-"""The tables of attempts in docs/sandbox-attacks.md, between two markers."""
+"""The tables of attempts in tests/e2e/attacks/README.md, between two markers."""
 
 # Lines of the page are a little longer.
 # ruff: noqa: E501
@@ -14,8 +14,7 @@ from tests.e2e.attacks.bombs import BOMBS
 from tests.e2e.attacks.escapes import ESCAPES
 from tests.e2e.attacks.heavy import HEAVY
 
-ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "docs" / "sandbox-attacks.md"
+PAGE = Path(__file__).parent / "README.md"
 BEGIN = "<!-- attacks: made by `python -m tests.e2e.attacks`, from tests/e2e/attacks -->"
 END = "<!-- /attacks -->"
 

@@ -51,7 +51,7 @@ def as_test(message: Message, body: Any, queue: str, codec: Codec) -> str:
     """A test for the fixture ``tasuki_app``: it publishes the message where it came from.
 
     Of a dead letter whose handler failed it wants the same failure, and says in a comment what to want once the handler
-    is mended; of any other message it wants that at once. Values of telling names, and secrets in texts, are masked.
+    is fixed; of any other message it expects that at once. Values of telling names, and secrets in texts, are masked.
 
     Args:
         message: as it waits, or as it was dead-lettered.
@@ -100,7 +100,7 @@ def _wanted(message: Message, origin: str) -> str:
         lines.append(f"assert letter.error{f' == {error!r}' if start == error else f'.startswith({start!r})'}")
     lines = lines if len(lines) > 2 else lines[:1]
     lines += [
-        "# Once the handler is mended, want this in the place of the lines above:",
+        "# Once the handler is fixed, replace the lines above by:",
         *(f"# {each}" for each in mended),
     ]
     return "".join(f"    {line}\n" for line in lines)

@@ -220,7 +220,7 @@ def test_objects_nested_too_deep_are_masked_as_far_as_python_goes(wrap: Callable
 def test_what_changes_from_failure_to_failure_is_not_compared(headers: dict[str, Any], wanted: str) -> None:
     told = {"x_dead_letter_reason": "max_attempts", **headers}
     source = as_test(Message("m", b"", told), 1, "app:q", JsonCodec())
-    assert f"    {wanted}\n    # Once the handler is mended" in source
+    assert f"    {wanted}\n    # Once the handler is fixed" in source
 
 
 @pytest.mark.parametrize("reason", ["expired", "worker_died", "unsigned", "cancelled"])

@@ -14,6 +14,7 @@ from tests.e2e.attacks.bombs import BOMBS
 from tests.e2e.attacks.escapes import ESCAPES
 from tests.e2e.attacks.heavy import HEAVY
 
+ROOT = Path(__file__).parents[3]
 PAGE = Path(__file__).parent / "README.md"
 BEGIN = "<!-- attacks: made by `python -m tests.e2e.attacks`, from tests/e2e/attacks -->"
 END = "<!-- /attacks -->"

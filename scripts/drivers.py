@@ -156,6 +156,7 @@ FACTS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
 )
 """A row, the case that proves it, and its cell."""
 
+
 def matrix() -> str:
     """Behaviours and limits, driver by driver, with the proof."""
     proofs = {behaviour.name: f"`{behaviour.proof}`" for behaviour in BEHAVIOURS}

@@ -32,12 +32,12 @@ After this page you know what your project can rely on with each driver.
 - **native**: the broker does it itself.
 - **emulated**: the driver builds it from other abilities of the broker, or Tasuki does it above the driver.
 - **with a store**: possible once `state:` names the store of another driver.
-- **refused**: not possible without breaking a promise. `tasuki check` refuses a queue that needs it, with its line and the drivers that
-  can do it. No setting is ignored.
+- **refused**: not possible without breaking a promise. `tasuki check` refuses a queue that needs it, with its line
+  and the drivers that can do it. No setting is ignored.
 
-Each row names the case of the conformance suite that proves it. Each native or emulated behaviour has passed on the brokers listed
-below; `docs/conformance.json` has every case, and the reason of each skipped one. `tasuki drivers` prints the table for the
-installed drivers. `mariadb` is a separate package in `examples/mariadb-driver`.
+Each row names the case of the conformance suite that proves it. Each native or emulated behaviour has passed on the
+brokers listed below; `docs/conformance.json` has every case, and the reason of each skipped one. `tasuki drivers`
+prints the table for the installed drivers. `mariadb` is a separate package in `examples/mariadb-driver`.
 
 This page is made by `scripts/drivers.py`; `make matrix` runs the suite first.
 """
@@ -117,18 +117,19 @@ def page() -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-OTHER_VERSIONS = """Own tests cover what other versions of these brokers decide differently. RabbitMQ 4.3 counts and cancels
-deliveries in another way: `tests/faults/amqp/test_rabbitmq43.py` holds the driver against a scripted server that behaves as its source and
-notes say. `make nats-newest` runs the suite and the fault tests on the newest NATS that a package brings (2.15.1)."""
+OTHER_VERSIONS = """Own tests cover what other versions of these brokers decide differently. RabbitMQ 4.3 counts and
+cancels deliveries in another way: `tests/faults/amqp/test_rabbitmq43.py` holds the driver against a scripted server
+that behaves as its source and notes say. `make nats-newest` runs the suite and the fault tests on the newest NATS
+that a package brings (2.15.1)."""
 
 MORE_DURABILITY = {"mariadb": "`power` as it comes; less with another `innodb_flush_log_at_trx_commit` than 1"}
 
 DURABLE = """What a confirmed message survives: nothing (`memory`), the end of a worker (`process`), a crash of the
-broker (`broker`), a power failure (`power`), the loss of a machine (`node`). Drivers read the settings of the running broker
-([guarantees](semantics.md#durability))."""
+broker (`broker`), a power failure (`power`), the loss of a machine (`node`). Drivers read the settings of the
+running broker ([guarantees](semantics.md#durability))."""
 
-STORE = """All processes share the state in a driver's store; a driver without one uses the store that `state:` names. A case of
-the conformance suite of stores proves each fact on the brokers below."""
+STORE = """All processes share the state in a driver's store; a driver without one uses the store that `state:`
+names. A case of the conformance suite of stores proves each fact on the brokers below."""
 
 FACTS: tuple[tuple[str, str, Callable[[dict[str, Any]], str]], ...] = (
     ("entries survive", "test_29_entries_survive_a_restart", lambda facts: str(facts["durability"])),

@@ -34,9 +34,9 @@ HEAD = """# Entry kinds
 After this page you can write every kind of entry, with all its fields.
 
 Every entry has `name` and `kind`, and may have `meta` (anything; `meta.type: test` makes a function a test). Ids are
-`namespace:name`; a bare name belongs to the same namespace. Durations are texts like `500ms`, `30s`, `1h30m` or numbers of
-seconds; sizes are texts like `256KiB` or numbers of bytes. `tasuki schema` prints the same as JSON Schema, for editors.
-Drivers, stores and storages of settings also take [`lifecycle`](#lifecycle).
+`namespace:name`; a bare name belongs to the same namespace. Durations are texts like `500ms`, `30s`, `1h30m` or
+numbers of seconds; sizes are texts like `256KiB` or numbers of bytes. `tasuki schema` prints the same as JSON Schema,
+for editors. Drivers, stores and storages of settings also take [`lifecycle`](#lifecycle).
 
 This page is made by `scripts/reference.py` from the models that check a project.
 """
